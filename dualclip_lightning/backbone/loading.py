@@ -1,0 +1,192 @@
+"""Frozen CLIP models by name: where weights come from, what preprocessing they want, and what to say if they cannot be had."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from torch import Tensor, nn
+
+from dualclip_lightning.backbone.preprocessing import Preprocessing, PreprocessingChoice, resolve_preprocessing
+from dualclip_lightning.backbone.text import encode_texts
+from dualclip_lightning.backbone.tower import check_tower
+
+DEMO = "demo"
+RANDOM = "random"
+DEMO_FOLDER = Path(__file__).parents[1] / "demo" / "model"
+HUB, LOCAL = "hf-hub:", "local-dir:"
+CONFIG_FILE = "open_clip_config.json"
+
+logger = logging.getLogger(__name__)
+
+
+class WeightsError(RuntimeError):
+    """Weights that cannot be had or do not fit; the message names the remedy."""
+
+
+@dataclass(frozen=True, eq=False)
+class Backbone:
+    """A CLIP model in evaluation mode, without gradients, and what is needed to use and to cite it."""
+
+    clip: nn.Module
+    tokenizer: Callable[[list[str]], Tensor]
+    preprocessing: Preprocessing
+    name: str
+    """Architecture, or the source that names it."""
+    weights: str
+    """Weights tag, path, or "demo"."""
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all weights by name, shape and value; two backbones with one digest give the same embeddings."""
+        sha = hashlib.sha256()
+        for name, tensor in sorted(self.clip.state_dict().items()):
+            sha.update(f"{name}{tuple(tensor.shape)}".encode())
+            sha.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy())
+        return sha.hexdigest()
+
+    def encode_text(self, texts: list[str]) -> Tensor:
+        """Text embeddings [P, D], not normalised."""
+        return encode_texts(self.clip, self.tokenizer, texts)
+
+
+def load_backbone(
+    backbone: str = "ViT-B-16-plus-240",
+    pretrained: str = "laion400m_e32",
+    preprocessing: PreprocessingChoice = None,
+    seed: int = 0,
+) -> Backbone:
+    """Load and freeze a CLIP model.
+
+    Args:
+        backbone: an open_clip architecture, or "hf-hub:owner/name" or "local-dir:folder", which carry their weights.
+        pretrained: a weights tag of that architecture; a file of weights; a folder with an open_clip_config.json;
+            "demo" for the small model of this package, which brings its own architecture; "random" for weights drawn
+            from `seed`, with which scores mean nothing.
+        preprocessing: needed only where the weights do not say how images were prepared (see `resolve_preprocessing`).
+        seed: for "random" alone.
+
+    Raises:
+        ValueError: an unknown architecture or tag, a vision tower without patches and class token, or preprocessing
+            that nobody states.
+        WeightsError: weights that cannot be downloaded, read or fitted into the architecture.
+    """
+    source, tag = _resolve_source(backbone, pretrained)
+    stated = _stated_preprocessing(source, tag)
+    prepared = resolve_preprocessing(stated, preprocessing, where=tag or source)
+    clip = _create(source, tag, seed)
+    check_tower(clip.visual)
+    return Backbone(
+        clip=clip.eval().requires_grad_(requires_grad=False),
+        tokenizer=open_clip.get_tokenizer(source),
+        preprocessing=Preprocessing(**prepared, size=tuple(clip.visual.image_size)),
+        name=backbone if pretrained != DEMO else DEMO,
+        weights=source if tag is None else tag,
+    )
+
+
+def _resolve_source(backbone: str, pretrained: str) -> tuple[str, str | None]:
+    """What open_clip calls model name and pretrained; the second is None where the first carries its weights."""
+    if pretrained == DEMO:
+        return f"{LOCAL}{DEMO_FOLDER}", None
+    if pretrained.startswith((HUB, LOCAL)):
+        return pretrained, None
+    if Path(pretrained).expanduser().is_dir():
+        return f"{LOCAL}{Path(pretrained).expanduser()}", None
+    if backbone.startswith((HUB, LOCAL)):
+        return backbone, None
+    _check_architecture(backbone)
+    if pretrained == RANDOM or Path(pretrained).expanduser().is_file():
+        return backbone, pretrained
+    _check_tag(backbone, pretrained)
+    return backbone, pretrained
+
+
+def _check_architecture(backbone: str) -> None:
+    known = open_clip.list_models()
+    if backbone not in known:
+        near = get_close_matches(backbone, known, n=3, cutoff=0.3) or known[:3]
+        msg = f"Unknown backbone '{backbone}'. Did you mean {' or '.join(near)}? open_clip.list_models() names all."
+        raise ValueError(msg)
+    vision = (open_clip.get_model_config(backbone) or {})["vision_cfg"]
+    if "timm_model_name" in vision or not isinstance(vision.get("layers"), int):
+        msg = (
+            f"Backbone '{backbone}' has no plain vision transformer, whose patch tokens this method needs. "
+            "Choose one such as ViT-B-16-plus-240, ViT-B-16 or ViT-L-14-336."
+        )
+        raise ValueError(msg)
+
+
+def _check_tag(backbone: str, pretrained: str) -> None:
+    tags = open_clip.list_pretrained_tags_by_model(backbone)
+    if open_clip.get_pretrained_cfg(backbone, pretrained):
+        return
+    if "/" in pretrained or pretrained.endswith((".pt", ".pth", ".bin", ".safetensors")):
+        msg = f"There is no weights file or folder '{pretrained}'. Check the path; weights tags are {', '.join(tags)}."
+        raise WeightsError(msg)
+    msg = (
+        f"Unknown weights '{pretrained}' for backbone '{backbone}'. Its tags are: {', '.join(tags) or 'none'}. "
+        "A weights file, a folder, 'hf-hub:owner/name' or 'demo' will do as well."
+    )
+    raise ValueError(msg)
+
+
+def _stated_preprocessing(source: str, tag: str | None) -> dict[str, Any] | None:
+    """What the weights say of their preprocessing, or None. A raw weights file says nothing."""
+    if source.startswith((HUB, LOCAL)):
+        return _read_config(source).get("preprocess_cfg")
+    config = open_clip.get_pretrained_cfg(source, tag) if tag else None
+    if config:
+        return config
+    return {} if tag == RANDOM else None
+
+
+def _read_config(source: str) -> dict[str, Any]:
+    """The open_clip_config.json of a folder or a hub repository."""
+    try:
+        if source.startswith(LOCAL):
+            path = Path(source.removeprefix(LOCAL)) / CONFIG_FILE
+        else:
+            from huggingface_hub import hf_hub_download  # noqa: PLC0415 - only hub names need it
+
+            path = Path(hf_hub_download(source.removeprefix(HUB), CONFIG_FILE))
+        return json.loads(path.read_text(encoding="utf-8"))
+    except Exception as error:
+        msg = f"Cannot read {CONFIG_FILE} of '{source}' ({_first_line(error)}). {_remedy(source)}"
+        raise WeightsError(msg) from error
+
+
+def _create(source: str, tag: str | None, seed: int) -> nn.Module:
+    if tag == RANDOM:
+        logger.warning("Random weights: the scores mean nothing. Use this to measure time and memory only.")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return open_clip.create_model(source, pretrained_text=False)
+    try:
+        return open_clip.create_model(source, pretrained=tag, require_pretrained=True)
+    except Exception as error:  # open_clip and the hub raise many kinds; the remedy is the same for all
+        msg = f"Cannot load the weights '{tag or source}' of '{source}' ({_first_line(error)}). {_remedy(tag or source)}"
+        raise WeightsError(msg) from error
+
+
+def _remedy(wanted: str) -> str:
+    if Path(wanted.removeprefix(LOCAL)).exists():
+        return "Check that the file is complete and that `backbone` names the architecture it was saved from."
+    return (
+        "If this machine has no network, download the weights elsewhere and set `pretrained` to the file or folder; "
+        "'demo' is a small stand-in that this package carries."
+    )
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:300] if lines else 'no further message'}"

@@ -1,0 +1,122 @@
+"""How a CLIP model wants its images: size, interpolation, mean and standard deviation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from torchvision.transforms.v2 import CenterCrop, Compose, InterpolationMode, Normalize, Resize, Transform
+
+Triple = tuple[float, float, float]
+PreprocessingChoice = str | dict[str, Any] | None
+ResizeMode = Literal["squash", "crop"]
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "openai": {
+        "mean": (0.48145466, 0.4578275, 0.40821073),
+        "std": (0.26862954, 0.26130258, 0.27577711),
+        "interpolation": "bicubic",
+    },
+    "imagenet": {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "interpolation": "bicubic"},
+    "inception": {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5), "interpolation": "bicubic"},
+}
+"""Published preprocessing under the names open_clip gives it; most CLIP weights, LAION's included, use "openai"."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Preprocessing of one set of weights, for images in [0, 1]."""
+
+    mean: Triple
+    std: Triple
+    interpolation: str
+    size: tuple[int, int]
+    """Height and width in pixels."""
+
+    def at_size(self, size: int | tuple[int, int] | None, patch: tuple[int, int]) -> Preprocessing:
+        """This preprocessing at another size in pixels; None leaves it as it is.
+
+        Raises:
+            ValueError: a side that is not a multiple of the patch.
+        """
+        if size is None:
+            return self
+        height, width = (size, size) if isinstance(size, int) else size
+        if height <= 0 or width <= 0 or height % patch[0] or width % patch[1]:
+            near = max(1, round(height / patch[0])) * patch[0], max(1, round(width / patch[1])) * patch[1]
+            msg = (
+                f"Expected image_size in multiples of the patch, {patch[0]}x{patch[1]}, but got {height}x{width}. "
+                f"Set, for example, {near[0]}x{near[1]}."
+            )
+            raise ValueError(msg)
+        return replace(self, size=(height, width))
+
+    def geometry(self, mode: ResizeMode) -> list[Transform]:
+        """Resizing alone: the whole image squashed to the size, or open_clip's short side and centre crop.
+
+        "squash" judges every pixel; "crop" keeps the aspect ratio and never sees what lies outside the centre.
+        On square images they are the same.
+
+        Raises:
+            ValueError: an unknown mode, or "crop" to a size that is not square.
+        """
+        interpolation = InterpolationMode(self.interpolation)
+        if mode == "squash":
+            return [Resize(self.size, interpolation=interpolation, antialias=True)]
+        if mode != "crop":
+            msg = f"Expected resize to be 'squash' or 'crop', but got '{mode}'."
+            raise ValueError(msg)
+        if self.size[0] != self.size[1]:
+            msg = f"resize='crop' needs a square image_size, but got {self.size}. Set resize='squash' or one side."
+            raise ValueError(msg)
+        return [Resize(self.size[0], interpolation=interpolation, antialias=True), CenterCrop(self.size)]
+
+    def transform(self, mode: ResizeMode) -> Compose:
+        """Resizing and normalisation of images [..., 3, H, W] in [0, 1]."""
+        return Compose([*self.geometry(mode), Normalize(mean=list(self.mean), std=list(self.std))])
+
+
+def resolve_preprocessing(
+    stated: Mapping[str, Any] | None, chosen: PreprocessingChoice, where: str
+) -> dict[str, Any]:
+    """Mean, std and interpolation: join what the weights state with what the user chose; the user wins.
+
+    Args:
+        stated: mean, std and interpolation as the weights state them; {} takes "openai"; None if they say nothing.
+        chosen: a name of `PRESETS`, or a mapping with mean, std and, if not bicubic, interpolation; None for `stated`.
+        where: the name of the weights, for messages.
+
+    Raises:
+        ValueError: neither states it, or the choice is unknown or incomplete.
+    """
+    if isinstance(chosen, str):
+        if chosen not in PRESETS:
+            msg = f"Unknown preprocessing '{chosen}'. Expected one of {', '.join(PRESETS)}, or mean and std."
+            raise ValueError(msg)
+        chosen = dict(PRESETS[chosen])
+    if stated is None and chosen is None:
+        msg = (
+            f"The weights '{where}' do not say how images were prepared for them, and a wrong guess gives wrong scores "
+            "silently. Set preprocessing='openai' if they were trained as OpenAI's or LAION's CLIP, another of "
+            f"{', '.join(PRESETS)}, or mean and std."
+        )
+        raise ValueError(msg)
+    values = {**PRESETS["openai"], **_known(stated or {})} if stated is not None else {"interpolation": "bicubic"}
+    values.update(_known(chosen or {}))
+    if not {"mean", "std"} <= set(values):
+        msg = f"Expected preprocessing with 'mean' and 'std', but got {sorted(chosen or {})}."
+        raise ValueError(msg)
+    return {**values, "mean": _triple("mean", values["mean"]), "std": _triple("std", values["std"])}
+
+
+def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: values[key] for key in ("mean", "std", "interpolation") if values.get(key)}
+
+
+def _triple(name: str, values: Any) -> Triple:  # noqa: ANN401 - a user's value, checked here
+    numbers = tuple(float(v) for v in values)
+    if len(numbers) != 3 or (name == "std" and min(numbers) <= 0):  # noqa: PLR2004
+        msg = f"Expected preprocessing {name} to be three {'positive ' * (name == 'std')}numbers, but got {values}."
+        raise ValueError(msg)
+    return numbers

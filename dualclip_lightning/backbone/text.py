@@ -1,0 +1,56 @@
+"""Sentences to CLIP text embeddings, computing no token that cannot matter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from open_clip import CLIP
+from open_clip.transformer import text_global_pool
+from torch import Tensor, nn
+
+Tokenizer = Callable[[list[str]], Tensor]
+
+
+@torch.no_grad()
+def encode_texts(clip: nn.Module, tokenizer: Tokenizer, texts: Sequence[str], batch_size: int = 64) -> Tensor:
+    """Embeddings [P, D] of P sentences, not normalised, in the order given; equal sentences are encoded once.
+
+    Under a causal mask no token attends to later ones, so where the end-of-text token is pooled everything after the
+    longest sentence of a batch is cut: exactly the embeddings of the full length. Sentences are sorted by length, so
+    that short ones share a short batch.
+
+    Raises:
+        ValueError: no sentence.
+    """
+    if not texts:
+        msg = "Expected at least one text to encode, but got none."
+        raise ValueError(msg)
+    distinct = list(dict.fromkeys(texts))
+    tokens = tokenizer(distinct).to(next(clip.parameters()).device)
+    encode, order = clip.encode_text, torch.arange(len(tokens), device=tokens.device)
+    if _can_cut(clip):
+        encode, order = partial(_encode_cut, clip), tokens.argmax(dim=-1).argsort()
+    embeddings = torch.cat([encode(part) for part in tokens[order].split(batch_size)])
+    row = {text: i for i, text in enumerate(distinct)}
+    return embeddings[order.argsort()][[row[text] for text in texts]]
+
+
+def _can_cut(clip: nn.Module) -> bool:
+    """Whether this text tower is causal and pools the end-of-text token, which has the largest number."""
+    return isinstance(clip, CLIP) and clip.attn_mask is not None and clip.text_pool_type == "argmax"
+
+
+def _encode_cut(clip: CLIP, tokens: Tensor) -> Tensor:
+    length = int(tokens.argmax(dim=-1).max()) + 1
+    tokens = tokens[:, :length]
+    dtype = clip.transformer.get_cast_dtype()
+    x = clip.token_embedding(tokens).to(dtype) + clip.positional_embedding[:length].to(dtype)
+    x = clip.ln_final(clip.transformer(x, attn_mask=clip.attn_mask[:length, :length]))
+    pooled = text_global_pool(x, tokens, clip.text_pool_type)
+    if clip.text_projection is None:
+        return pooled
+    if isinstance(clip.text_projection, nn.Linear):
+        return clip.text_projection(pooled)
+    return pooled @ clip.text_projection

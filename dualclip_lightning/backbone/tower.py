@@ -1,0 +1,112 @@
+"""Pieces of an open_clip vision tower, read without changing it.
+
+Every encoder of this package walks the blocks of an unmodified `open_clip.transformer.VisionTransformer` itself, so
+that it can share the query-key-value projection between the ordinary and the V-V stream. These are the steps they
+have in common. Shapes: B images, N = h*w patches, T = 1 + N tokens (class token first), width C, heads H.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
+from torch import Tensor, nn
+
+
+def check_tower(visual: nn.Module) -> VisionTransformer:
+    """Return `visual` if its blocks can be walked, else explain what is missing.
+
+    Raises:
+        ValueError: not an open_clip VisionTransformer with a class token and plain multi-head attention.
+    """
+    remedy = (
+        "Dual-path encoding needs an open_clip VisionTransformer that pools its class token, "
+        "for example ViT-B-16-plus-240, ViT-B-16, ViT-L-14-336 or ViT-H-14."
+    )
+    if not isinstance(visual, VisionTransformer):
+        msg = f"The vision tower is a {type(visual).__name__}, not a VisionTransformer. {remedy}"
+        raise ValueError(msg)  # noqa: TRY004 - the user's choice of model is wrong, not the program's type
+    if visual.attn_pool is not None or visual.pool_type != "tok":
+        msg = f"The vision tower pools with '{visual.pool_type}' or attention, not its class token. {remedy}"
+        raise ValueError(msg)
+    for block in visual.transformer.resblocks:
+        if not isinstance(block, ResidualAttentionBlock) or not isinstance(block.attn, nn.MultiheadAttention):
+            msg = f"The vision tower has {type(block).__name__} blocks with a special attention. {remedy}"
+            raise ValueError(msg)
+    return visual
+
+
+def patch_grid(visual: VisionTransformer, height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of patches in an image of `height` x `width` pixels.
+
+    Raises:
+        ValueError: a side is smaller than the patch or not a multiple of it.
+    """
+    rows, columns = visual.patch_size
+    if height < rows or width < columns or height % rows or width % columns:
+        near = max(1, round(height / rows)) * rows, max(1, round(width / columns)) * columns
+        msg = (
+            f"An image of {height}x{width} pixels does not divide into {rows}x{columns} patches. "
+            f"Set the image size to multiples of the patch, for example {near[0]}x{near[1]}."
+        )
+        raise ValueError(msg)
+    return height // rows, width // columns
+
+
+def position_embedding(visual: VisionTransformer, grid: tuple[int, int]) -> Tensor:
+    """Position embedding [1+h*w, C] for a patch grid, interpolated (bicubic) where it is not the tower's own."""
+    position = visual.positional_embedding
+    if grid == tuple(visual.grid_size):
+        return position
+    square = position[1:].float().reshape(1, *visual.grid_size, -1).permute(0, 3, 1, 2)
+    resized = F.interpolate(square, size=grid, mode="bicubic", antialias=True, align_corners=False)
+    return torch.cat([position[:1], resized.flatten(2)[0].T.to(position.dtype)])
+
+
+def embed(visual: VisionTransformer, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    """Tokens after `ln_pre` [B, T, C] of images [B, 3, H, W], and the patch grid (h, w)."""
+    grid = patch_grid(visual, *images.shape[-2:])
+    patches = visual.conv1(images).flatten(2).transpose(1, 2)
+    start = visual.class_embedding.to(patches.dtype).expand(len(images), 1, -1)
+    tokens = torch.cat([start, patches], dim=1) + position_embedding(visual, grid).to(patches.dtype)
+    return visual.ln_pre(tokens), grid
+
+
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """[B, T, C] -> [B, H, T, C/H]."""
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def project_qkv(attention: nn.MultiheadAttention, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values [B, H, T, C/H] of tokens [B, T, C] in one matrix product."""
+    qkv = F.linear(x, attention.in_proj_weight, attention.in_proj_bias)
+    q, k, v = (split_heads(part, attention.num_heads) for part in qkv.chunk(3, dim=-1))
+    return q, k, v
+
+
+def project_class_query(attention: nn.MultiheadAttention, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """As `project_qkv`, with the class token's query alone [B, H, 1, C/H]: all the last block needs."""
+    width = attention.embed_dim
+    weight, bias = attention.in_proj_weight, attention.in_proj_bias
+    q = F.linear(x[:, :1], weight[:width], None if bias is None else bias[:width])
+    kv = F.linear(x, weight[width:], None if bias is None else bias[width:])
+    q, k, v = (split_heads(part, attention.num_heads) for part in (q, *kv.chunk(2, dim=-1)))
+    return q, k, v
+
+
+def attend(attention: nn.MultiheadAttention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """`out_proj(softmax(q k^T / sqrt(C/H)) v)` [B, T, C]; with q = k = v the V-V attention (eq. 4)."""
+    mixed = F.scaled_dot_product_attention(q, k, v)
+    return attention.out_proj(mixed.transpose(1, 2).flatten(2))
+
+
+def finish_block(block: ResidualAttentionBlock, x: Tensor, attended: Tensor) -> Tensor:
+    """Residual sum and MLP of an ordinary block, after its attention."""
+    x = x + block.ls_1(attended)
+    return x + block.ls_2(block.mlp(block.ln_2(x)))
+
+
+def project_out(visual: VisionTransformer, tokens: Tensor) -> Tensor:
+    """`ln_post` and the projection into the shared space: [..., C] -> [..., D]."""
+    tokens = visual.ln_post(tokens)
+    return tokens if visual.proj is None else tokens @ visual.proj

@@ -1,0 +1,260 @@
+"""Dual-Image Enhanced CLIP for zero-shot anomaly detection (arXiv 2405.04782)."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from anomalib.data import Batch, InferenceBatch
+from anomalib.metrics import Evaluator
+from anomalib.models.components.base import AnomalibModule
+from anomalib.visualization import Visualizer
+from lightning.pytorch.utilities.types import STEP_OUTPUT
+from torch import Tensor, nn
+
+from dualclip_lightning.backbone import DualPathFeatures, DualPathVisionEncoder, load_backbone
+from dualclip_lightning.models.base import ZeroShotShell, method_pre_processor
+from dualclip_lightning.models.pairing import PairingMixin
+from dualclip_lightning.pairing import PatchPrediction, neighbour_references
+from dualclip_lightning.prompts import prompt_ensemble, text_anchors
+from dualclip_lightning.scoring import image_score, joint_score, reference_score, text_score, upsample
+
+BANK_BATCH = 8
+"""How many reference images are encoded at once."""
+
+logger = logging.getLogger(__name__)
+
+
+class DualImageCLIPModel(nn.Module):
+    """The method as a plain module: preprocessed images in, scores and maps in [0, 1] out.
+
+    Args:
+        encoder: gives class and patch embeddings of a batch.
+        num_references: K, how many references an image gets where the batch alone decides.
+        temperature: of the softmax over the two states; above 0.
+        alpha: weight of the text map in the joint map, in [0, 1] (eq. 6).
+        class_weight: weight of the class-token score in the image score, in [0, 1] (eq. 13).
+
+    Raises:
+        ValueError: a number out of its range.
+    """
+
+    anchors: Tensor
+    reference_bank: Tensor
+
+    def __init__(
+        self,
+        encoder: DualPathVisionEncoder,
+        num_references: int = 1,
+        temperature: float = 0.07,
+        alpha: float = 0.5,
+        class_weight: float = 0.5,
+    ) -> None:
+        super().__init__()
+        check_ranges(num_references, temperature, alpha=alpha, class_weight=class_weight)
+        self.encoder = encoder
+        self.num_references = num_references
+        self.temperature = temperature
+        self.alpha = alpha
+        self.class_weight = class_weight
+        self.register_buffer("anchors", torch.empty(0), persistent=False)
+        self.register_buffer("reference_bank", torch.empty(0), persistent=False)
+        self.reference_names: list[str] = []
+        self._said_text_only = False
+
+    def forward(self, images: Tensor) -> InferenceBatch:
+        """Score images [B, 3, H, W] as each other's references, in the order given; maps are [B, H, W].
+
+        Pairs (or groups of K + 1) are neighbours in the batch. Through Lightning the pairs are drawn over the whole
+        test set instead.
+        """
+        references = None
+        if len(images) > 1 and not self.reference_bank.numel():
+            references = neighbour_references(len(images), self.num_references).to(images.device)
+        return self.draw(self.predict_patches(images, references), images.shape[-2:])
+
+    def predict_patches(
+        self, images: Tensor, references: Tensor | None = None, names: Sequence[str] = ()
+    ) -> PatchPrediction:
+        """Scores [B] and patch maps [B, h, w].
+
+        Args:
+            images: [B, 3, H, W], preprocessed.
+            references: [B, K] rows of `images` that serve as each image's references; None for the reference bank if
+                there is one, else for the text score alone.
+            names: the path of each image, so that none is its own reference where the bank holds it too.
+        """
+        return self.score(self.encoder(images), references, names)
+
+    def score(
+        self, features: DualPathFeatures, references: Tensor | None = None, names: Sequence[str] = ()
+    ) -> PatchPrediction:
+        """As `predict_patches`, from embeddings; always in single precision."""
+        if not self.anchors.numel():
+            msg = "The text anchors are not set. Run through anomalib's Engine, or call set_class_name(...) first."
+            raise RuntimeError(msg)
+        with torch.autocast(features.class_embedding.device.type, enabled=False):
+            class_score = text_score(features.class_embedding, self.anchors, self.temperature)
+            text_map = text_score(features.patch_embeddings, self.anchors, self.temperature)
+            score_map = self._join(text_map, features.patch_embeddings, references, names)
+            return PatchPrediction(image_score(class_score, score_map, self.class_weight), score_map)
+
+    def set_references(self, images: Tensor, names: Sequence[str]) -> None:
+        """Keep images [R, 3, H, W] as the references of every image that comes with another name."""
+        patches = [self.encoder(part).patch_embeddings for part in images.split(BANK_BATCH)]
+        self.reference_bank, self.reference_names = torch.cat(patches), [os.path.realpath(name) for name in names]
+
+    def draw(self, prediction: PatchPrediction, size: Sequence[int]) -> InferenceBatch:
+        """A prediction with its maps at full size (H, W)."""
+        maps = upsample(prediction.maps, (size[0], size[1]))
+        return InferenceBatch(pred_score=prediction.scores, anomaly_map=maps)
+
+    def _join(self, text_map: Tensor, patches: Tensor, references: Tensor | None, names: Sequence[str]) -> Tensor:
+        """The joint map of every image that has a reference, the text map of others."""
+        if references is not None:
+            return joint_score(text_map, reference_score(patches, patches[references]), self.alpha)
+        rows = self._bank_rows(len(patches), names)
+        if not all(rows) and not self._said_text_only:
+            logger.warning("An image without any other to compare with gets its text score alone.")
+            self._said_text_only = True
+        visual = [
+            reference_score(patch[None], self.reference_bank[None, row]) if row else text[None]
+            for row, patch, text in zip(rows, patches, text_map, strict=True)
+        ]
+        return joint_score(text_map, torch.cat(visual), self.alpha)
+
+    def _bank_rows(self, batch: int, names: Sequence[str]) -> list[list[int]]:
+        """For each image the rows of the reference bank that are not the image itself."""
+        own = [os.path.realpath(name) for name in names] or [None] * batch
+        return [[i for i, name in enumerate(self.reference_names) if name != mine] for mine in own]
+
+
+class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):
+    """Dual-Image Enhanced CLIP: two unlabelled test images serve as each other's visual reference.
+
+    The method of arXiv 2405.04782. The class token
+    gives a text score for the image, V-V patch tokens a text map (eq. 1 to 4) and, against the patches of another test
+    image, a visual map (eq. 5); the maps are joined (eq. 6), and the image score joins the class-token score with the
+    maximum of the map (eq. 13).
+
+    Given by the paper: the backbone, its preprocessing at 240x240, the prompts, random pairs, one reference.
+    Assumed, because the paper's text as we have it does not say: temperature, alpha, class_weight. None may be tuned
+    on test labels.
+
+    Args:
+        backbone: open_clip architecture, or "hf-hub:owner/name".
+        pretrained: weights tag, file or folder; "demo" is the small model of this package with its own architecture;
+            "random" is for measuring time (see `dualclip_lightning.backbone.load_backbone`).
+        class_name: what the images show, in words; None takes the datamodule's category, else "object".
+        num_references: K references an image; the paper uses 1 and finds diminishing returns.
+        temperature: of the softmax over the two states. Assumed.
+        alpha: weight of the text map against the visual map, in [0, 1]; 1 is text only. Assumed.
+        seed: draws the pairs, together with the set of images.
+        class_weight: weight of the class-token score against the maximum of the map, in [0, 1]. Assumed.
+        vv_blocks: numbers of the blocks, from 1, in the V-V path; None means all, as published.
+        image_size: side, or height and width, in pixels, multiples of the patch; None takes that of the weights.
+        resize: "squash" the whole image to the size, or "crop" its centre square as open_clip does.
+        preprocessing: "openai", "imagenet", "inception", or mean and std; needed for a raw weights file alone.
+        reference_dir: folder of images that serve as references of every image, instead of pairs. Each image has
+            the mean over all of them; num_references does not count then.
+        domain: "object" or "texture", which words prompts use; None looks the class up.
+        states: phrases with one `{}` for the class under the keys "normal" and "anomalous".
+        templates: sentences with one `{}` for the state phrase.
+        pre_processor: True for the preprocessing of the weights.
+        post_processor: True for none: scores as they are, no threshold from labels.
+        evaluator: True for image AUROC, F1max, AP and pixel AUROC, F1max, PRO, AP.
+        visualizer: True for anomalib's pictures; False saves their time.
+
+    Raises:
+        ValueError: an argument out of range or unknown.
+        dualclip_lightning.backbone.WeightsError: weights that cannot be had.
+    """
+
+    kind = "pair"
+
+    def __init__(
+        self,
+        backbone: str = "ViT-B-16-plus-240",
+        pretrained: str = "laion400m_e32",
+        class_name: str | None = None,
+        num_references: int = 1,
+        temperature: float = 0.07,
+        alpha: float = 0.5,
+        seed: int = 0,
+        class_weight: float = 0.5,
+        vv_blocks: list[int] | None = None,
+        image_size: int | tuple[int, int] | None = None,
+        resize: Literal["squash", "crop"] = "squash",
+        preprocessing: str | dict[str, Any] | None = None,
+        reference_dir: str | Path | None = None,
+        domain: Literal["object", "texture"] | None = None,
+        states: dict[str, list[str]] | None = None,
+        templates: list[str] | None = None,
+        pre_processor: nn.Module | bool = True,
+        post_processor: nn.Module | bool = True,
+        evaluator: Evaluator | bool = True,
+        visualizer: Visualizer | bool = True,
+    ) -> None:
+        check_ranges(num_references, temperature, alpha=alpha, class_weight=class_weight)
+        prompt_ensemble(class_name or "object", domain, states, templates)  # complains before weights are loaded
+        clip = load_backbone(backbone, pretrained, preprocessing, seed)
+        prepared = clip.preprocessing.at_size(image_size, patch=clip.clip.visual.patch_size)
+        super().__init__(
+            method_pre_processor(pre_processor, prepared, resize), post_processor, evaluator, visualizer
+        )
+        self._attach_backbone(clip)
+        self.class_name = class_name
+        self.seed = seed
+        self.num_references = num_references
+        self.reference_dir = reference_dir
+        self.model: DualImageCLIPModel = DualImageCLIPModel(
+            DualPathVisionEncoder(clip.clip.visual, vv_blocks), num_references, temperature, alpha, class_weight
+        )
+
+    def setup(self, stage: str) -> None:
+        """Text anchors of the class, and the pairs of the data set."""
+        super().setup(stage)
+        self.set_class_name(self.class_name or self._category() or "object")
+        if stage in {"test", "predict"}:
+            self._pair_images(stage)
+
+    def set_class_name(self, class_name: str) -> None:
+        """Compute the text anchors of a class, or read them from the cache.
+
+        Raises:
+            ValueError: no letter in the name.
+        """
+        prompts = prompt_ensemble(class_name, self.hparams["domain"], self.hparams["states"], self.hparams["templates"])
+        self.model.anchors = text_anchors(self.backbone, prompts).to(self.device)
+
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
+        """Score a batch; each image with the references that seed and data set give it."""
+        del batch_idx
+        prediction = self._predict_paired(batch, dataloader_idx)
+        return batch.update(**self.model.draw(prediction, batch.image.shape[-2:])._asdict())
+
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
+        """As `predict_step`."""
+        return self.predict_step(batch, batch_idx, dataloader_idx)
+
+
+def check_ranges(num_references: int, temperature: float, **weights: float) -> None:
+    """Refuse numbers out of range.
+
+    Raises:
+        ValueError: K below 1, temperature not above 0, or a weight outside [0, 1].
+    """
+    if num_references < 1:
+        msg = f"Expected num_references to be at least 1, but got {num_references}. Set alpha=1 for text alone."
+        raise ValueError(msg)
+    if not 0 < temperature < float("inf"):
+        msg = f"Expected temperature to be above 0, but got {temperature}. The default is 0.07."
+        raise ValueError(msg)
+    for name, weight in weights.items():
+        if not 0 <= weight <= 1:
+            msg = f"Expected {name} to be in [0, 1], but got {weight}."
+            raise ValueError(msg)

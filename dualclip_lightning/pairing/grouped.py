@@ -1,0 +1,107 @@
+"""Scores by group, whatever batches the images of a group arrive in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from dualclip_lightning.pairing.groups import Group, references_in_group
+
+
+class PatchPrediction(NamedTuple):
+    """What a method says of a batch before its maps are drawn at full size."""
+
+    scores: Tensor
+    """[B]"""
+    maps: Tensor
+    """[B, h, w]"""
+
+
+LoadImage = Callable[[int], Tensor]
+"""Position in the data set -> preprocessed image [3, H, W]."""
+ScoreImages = Callable[[Tensor, Tensor | None, Sequence[str]], PatchPrediction]
+"""Images [n, 3, H, W], the rows of each image's references [n, K] or None, and names -> prediction."""
+
+
+class GroupedScoring:
+    """Scores images in their groups, each image encoded once, for any batch size and any order of arrival.
+
+    When a batch touches a group, the members it lacks are loaded and the whole group is scored. What the missing
+    members got waits, a few kilobytes an image, until they arrive. In the order of `OrderedView` almost nothing waits.
+
+    Args:
+        names: the name of every image of the data set.
+        groups: a partition of their positions, as from `random_groups`.
+        num_references: K; each image uses the next K around its group.
+        load: how a member that is not in the batch is read.
+        score: the method.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        groups: Sequence[Group],
+        num_references: int,
+        load: LoadImage,
+        score: ScoreImages,
+    ) -> None:
+        self.names = list(names)
+        self.groups = list(groups)
+        self.num_references = num_references
+        self.load = load
+        self.score = score
+        self._position = {name: i for i, name in enumerate(self.names)}
+        self._group_of = {member: group for group in self.groups for member in group}
+        self._waiting: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def __call__(self, names: Sequence[str], images: Tensor) -> PatchPrediction:
+        """Scores and maps of a batch of images [B, 3, H, W], in its order.
+
+        Raises:
+            KeyError: a name that is not in the data set.
+        """
+        positions = [self._position[name] for name in names]
+        at_hand = dict(zip(positions, images, strict=True))
+        wanted = dict.fromkeys(self._group_of[p] for p in positions if p not in self._waiting)
+        for groups in _chunks(wanted, limit=len(images)):
+            self._score_groups(groups, at_hand)
+        found = [self._waiting[p] for p in positions]
+        for position in set(positions):
+            del self._waiting[position]
+        scores, maps = zip(*found, strict=True)
+        return PatchPrediction(torch.stack(scores), torch.stack(maps))
+
+    def _score_groups(self, groups: Sequence[Group], at_hand: dict[int, Tensor]) -> None:
+        like = next(iter(at_hand.values()))
+        members = list(chain.from_iterable(groups))
+        images = torch.stack([at_hand[m] if m in at_hand else self.load(m).to(like) for m in members])
+        references = _reference_rows(groups, self.num_references)
+        names = [self.names[m] for m in members]
+        prediction = self.score(images, references, names)
+        self._waiting.update(zip(members, zip(*prediction, strict=True), strict=True))
+
+
+def _chunks(groups: dict[Group, None], limit: int) -> Iterator[list[Group]]:
+    """Lists of groups with at most `limit` images together, or a single larger group."""
+    chunk: list[Group] = []
+    for group in groups:
+        if chunk and sum(map(len, chunk)) + len(group) > limit:
+            yield chunk
+            chunk = []
+        chunk.append(group)
+    if chunk:
+        yield chunk
+
+
+def _reference_rows(groups: Sequence[Group], num_references: int) -> Tensor | None:
+    """For the images of several groups in a row, the rows of their references [n, K]; None for one image alone."""
+    if len(groups[0]) == 1:
+        return None
+    starts = torch.tensor([0, *(len(group) for group in groups)]).cumsum(0).tolist()
+    return torch.cat([
+        references_in_group(len(group), num_references) + start for group, start in zip(groups, starts, strict=False)
+    ])

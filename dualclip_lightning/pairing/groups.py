@@ -1,0 +1,79 @@
+"""Who references whom: a seeded partition of the test set into small groups.
+
+Dual-Image CLIP pairs random unlabelled test images. Public test sets are sorted by kind of defect, so neighbours share
+a defect, and pairing neighbours would hide it; and whoever pairs inside a batch gets other scores from another batch
+size. Here the groups come from the seed and the set of images alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from dualclip_lightning.seeding import derive_seed
+
+Group = tuple[int, ...]
+"""Positions of images that reference each other."""
+
+
+def random_groups(names: Sequence[str], num_references: int, seed: int) -> list[Group]:
+    """Partition images into random groups of `num_references` + 1; what is left over joins the last group.
+
+    Names are compared below their common folder and sorted first, so that neither where the data set lies nor the
+    order in which it is listed makes a difference.
+
+    Args:
+        names: a distinct name (path) for every image.
+        num_references: K, at least 1; fewer where there are not enough images.
+        seed: any integer.
+
+    Returns:
+        Groups of positions into `names`; together they hold every position once.
+
+    Raises:
+        ValueError: K below 1.
+    """
+    if num_references < 1:
+        msg = f"Expected num_references to be at least 1, but got {num_references}."
+        raise ValueError(msg)
+    by_name = sorted(range(len(names)), key=_relative(names).__getitem__)
+    generator = torch.Generator().manual_seed(derive_seed(seed, "pairs"))
+    shuffled = [by_name[i] for i in torch.randperm(len(names), generator=generator).tolist()]
+    size = num_references + 1
+    groups = [tuple(shuffled[start : start + size]) for start in range(0, len(shuffled), size)]
+    if len(groups) > 1 and len(groups[-1]) < size:
+        rest = groups.pop()
+        groups[-1] += rest
+    return groups
+
+
+def references_in_group(size: int, num_references: int) -> Tensor:
+    """For each of `size` images the positions of its references in the group: [size, min(K, size - 1)].
+
+    Each image takes the next K around the circle: never itself, and in a pair each other.
+    """
+    steps = torch.arange(1, min(num_references, size - 1) + 1)
+    return (torch.arange(size).unsqueeze(1) + steps) % size
+
+
+def neighbour_references(batch: int, num_references: int) -> Tensor:
+    """Rows of each image's references [B, K] where neighbours of a batch form groups of K + 1, what is left over joining
+    the last. For images in memory; a data set's groups are drawn by `random_groups`.
+    """
+    size = num_references + 1
+    whole = max(1, batch // size)
+    sizes = [size] * (whole - 1) + [batch - size * (whole - 1)]
+    starts = range(0, size * whole, size)
+    return torch.cat([references_in_group(n, num_references) + start for n, start in zip(sizes, starts, strict=True)])
+
+
+def _relative(names: Sequence[str]) -> list[str]:
+    folders = {os.path.dirname(name) for name in names}
+    try:
+        root = os.path.commonpath(folders)
+    except ValueError:  # no names, or absolute and relative ones mixed
+        return list(names)
+    return [os.path.relpath(name, root) if root else name for name in names]

@@ -1,0 +1,78 @@
+"""A data set seen in another order, resized item by item."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch.utils.data import Dataset
+from torchvision.transforms.v2 import Transform
+from torchvision.tv_tensors import Mask
+
+
+class OrderedView(Dataset):
+    """The items of an anomalib dataset in a given order, with everything else as the dataset itself has it.
+
+    Members of a group then share a batch wherever the batch size allows, whatever number of workers loads them. Each
+    item is resized before it meets others: otherwise anomalib's collation would squash images of different sizes to
+    one common size, and a score would depend on its batch.
+
+    Args:
+        dataset: any map-style dataset of anomalib items.
+        order: positions in the dataset.
+        geometry: resizing of one image with or without its mask.
+    """
+
+    def __init__(self, dataset: Dataset, order: Sequence[int], geometry: Transform) -> None:
+        self.dataset = dataset
+        self.order = list(order)
+        self.geometry = geometry
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, index: int) -> Any:  # noqa: ANN401 - whatever item the dataset gives
+        return self.load(self.order[index])
+
+    def load(self, position: int) -> Any:  # noqa: ANN401
+        """Item at a position of the dataset itself, resized.
+
+        Raises:
+            ValueError: a file that cannot be read as an image; the message names it.
+        """
+        item = read_item(self.dataset, position)
+        if item.gt_mask is None:
+            item.image = self.geometry(item.image)
+        else:
+            item.image, mask = self.geometry(item.image, Mask(item.gt_mask))
+            item.gt_mask = mask
+        return item
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - anomalib asks datasets for many things
+        if name == "dataset":  # not there yet while a worker unpickles this object
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
+
+
+def read_item(dataset: Dataset, position: int) -> Any:  # noqa: ANN401
+    """Item at a position of a dataset, or an error that names the file and the remedy.
+
+    Raises:
+        ValueError: a file that cannot be read as an image.
+    """
+    try:
+        return dataset[position]
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for broken files
+        name = image_names(dataset)[position]
+        msg = f"Cannot read image {position} of the data set, '{name}': {error}. Repair or remove the file or its mask."
+        raise ValueError(msg) from error
+
+
+def image_names(dataset: Any) -> list[str] | None:  # noqa: ANN401 - several kinds of dataset
+    """The path of every item of an anomalib dataset, without loading one; None if it does not tell."""
+    samples = getattr(dataset, "samples", None)
+    paths = getattr(dataset, "image_filenames", None) if samples is None else samples.image_path
+    return None if paths is None else [str(path) for path in paths]
+
+
+Loader = Callable[[int], Any]

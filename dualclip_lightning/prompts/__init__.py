@@ -1,0 +1,7 @@
+"""From a class name to CLIP's two text anchors: normal and anomalous."""
+
+from dualclip_lightning.prompts.anchors import text_anchors
+from dualclip_lightning.prompts.categories import class_words, is_texture
+from dualclip_lightning.prompts.ensemble import PromptPair, prompt_ensemble
+
+__all__ = ["PromptPair", "class_words", "is_texture", "prompt_ensemble", "text_anchors"]

@@ -1,0 +1,33 @@
+"""Scores from CLIP's text anchors (Dual-Image CLIP, eq. 1 to 3)."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+NORMAL, ANOMALOUS = 0, 1
+"""Positions of the two states wherever a tensor has one entry a state."""
+
+
+def state_logits(embeddings: Tensor, anchors: Tensor, temperature: float) -> Tensor:
+    """Cosine similarity to the anchors of both states, over the temperature: [..., 2].
+
+    Args:
+        embeddings: [..., D] image or patch embeddings of any length.
+        anchors: [2, D], or [B, 2, D] with one pair for every entry of the first dimension of `embeddings`.
+        temperature: above 0; small values sharpen the softmax that follows.
+    """
+    anchors = F.normalize(anchors.to(embeddings.dtype), dim=-1)
+    if anchors.ndim > 2:  # noqa: PLR2004
+        anchors = anchors.reshape(len(anchors), *[1] * (embeddings.ndim - 3), *anchors.shape[1:])
+    if embeddings.ndim == 2 and anchors.ndim > 2:  # noqa: PLR2004 - one class embedding an image
+        return (F.normalize(embeddings, dim=-1).unsqueeze(1) * anchors).sum(-1) / temperature
+    return F.normalize(embeddings, dim=-1) @ anchors.transpose(-1, -2) / temperature
+
+
+def text_score(embeddings: Tensor, anchors: Tensor, temperature: float) -> Tensor:
+    """Probability of the anomalous state in [0, 1]: [...] for embeddings [..., D] (eq. 1 and 2; over patches, A_T).
+
+    Computed in single precision whatever the precision of the embeddings. Arguments as in `state_logits`.
+    """
+    return state_logits(embeddings.float(), anchors.float(), temperature).softmax(dim=-1)[..., ANOMALOUS]
