@@ -1,0 +1,40 @@
+"""Zero-shot anomaly detection with CLIP, without training, on PyTorch Lightning and anomalib.
+
+Nothing heavy is imported until it is asked for: PyTorch loads :mod:`dualclip_lightning.plugin` whenever it is imported.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from dualclip_lightning.registry import DATAMODULES, MODELS
+
+if TYPE_CHECKING:
+    from dualclip_lightning.data import Demo, MVTec
+    from dualclip_lightning.models import DualImageCLIP
+
+__all__ = ["Demo", "DualImageCLIP", "MVTec", "__version__"]
+
+_HOMES = MODELS | DATAMODULES
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    message = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(message)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _version() -> str:
+    try:
+        return version("dualclip_lightning")
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "0+unknown"

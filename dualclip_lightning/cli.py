@@ -1,0 +1,146 @@
+"""``dualclip``: the demo, and anomalib's commands with this package's models registered.
+
+The plain way beside the plug-in: it works where plug-ins are switched off, and it names the nearest match of a
+misspelt model.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+OUR_COMMANDS = {"demo": "Score the packaged images with the packaged model; needs no network and no data."}
+ANOMALIB_COMMANDS = {
+    "test": "Score a test set and report the metrics.",
+    "predict": "Score the images of a folder.",
+    "benchmark": "Run a grid of models and data sets from a YAML file.",
+    "train": "Fit a model of anomalib that needs it, then test it.",
+    "fit": "Fit a model.",
+    "validate": "Run one evaluation over the validation set.",
+    "export": "Export a model to Torch, ONNX or OpenVINO.",
+}
+_NOT_OFFERED = {
+    "install": "it would replace open_clip by a version too old for this package. Use pip to add what is missing",
+}
+_BASE_CLASSES = {"--model": ("anomalib.models", "AnomalibModule"), "--data": ("anomalib.data", "AnomalibDataModule")}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status.
+
+    Args:
+        argv: the arguments; those of the process if None.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command = arguments[0] if arguments else "--help"
+    if command in {"-h", "--help"}:
+        print(_help())
+    elif command == "--version":
+        print(_versions())
+    elif command == "demo":
+        return import_module("dualclip_lightning.demo.run").main(arguments[1:]) or 0
+    elif command in ANOMALIB_COMMANDS or command.startswith("-"):
+        return _run_anomalib(arguments)
+    else:
+        return _fail(_unknown_command(command))
+    return 0
+
+
+def _run_anomalib(arguments: list[str]) -> int:
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # albumentations asks the network for updates otherwise
+    from anomalib.cli.cli import AnomalibCLI, configure_logger  # noqa: PLC0415  # takes seconds
+
+    from dualclip_lightning.registry import register  # noqa: PLC0415
+
+    register()
+    for message in _unknown_classes(arguments):
+        return _fail(message)
+    configure_logger()
+    AnomalibCLI(arguments)
+    return 0
+
+
+def _unknown_classes(arguments: Sequence[str]) -> Iterator[str]:
+    """Say which short class names on the command line nobody has, and what comes nearest."""
+    for option, name in _options(arguments):
+        # Anything else is a class path, a configuration file or, for predict, a folder.
+        if name.isidentifier() and not Path(name).exists() and name not in (known := _known_classes(option)):
+            near = _nearest(name, known) or sorted(known)
+            yield f"Expected {option} to name a known class, but got {name!r}. Did you mean {' or '.join(near)}?"
+
+
+def _options(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for position, argument in enumerate(arguments):
+        option, equals, value = argument.partition("=")
+        if option in _BASE_CLASSES:
+            following = arguments[position + 1 : position + 2]
+            yield from ((option, text) for text in ([value] if equals else following))
+
+
+def _known_classes(option: str) -> set[str]:
+    module, base = _BASE_CLASSES[option]
+    waiting, names = [getattr(import_module(module), base)], set()
+    while waiting:
+        for subclass in waiting.pop().__subclasses__():
+            waiting.append(subclass)
+            names.add(subclass.__name__)
+    return names
+
+
+def _nearest(name: str, choices: Iterable[str]) -> list[str]:
+    by_lower_case = {choice.lower(): choice for choice in choices}
+    return [by_lower_case[found] for found in difflib.get_close_matches(name.lower(), by_lower_case, n=3, cutoff=0.5)]
+
+
+def _unknown_command(command: str) -> str:
+    if command in _NOT_OFFERED:
+        return f"`dualclip {command}` is not offered: {_NOT_OFFERED[command]}."
+    near = _nearest(command, [*OUR_COMMANDS, *ANOMALIB_COMMANDS])
+    hint = f"Did you mean `dualclip {near[0]}`?" if near else "Run `dualclip --help` for the list."
+    return f"Expected a command of dualclip, but got {command!r}. {hint}"
+
+
+def _fail(message: str) -> int:
+    print(f"dualclip: {message}", file=sys.stderr)
+    return 2
+
+
+def _versions() -> str:
+    from importlib.metadata import version  # noqa: PLC0415  # this module starts fast
+
+    return f"dualclip_lightning {version('dualclip_lightning')} (anomalib {version('anomalib')})"
+
+
+def _help() -> str:
+    def table(commands: dict[str, str]) -> str:
+        return "\n".join(f"  {name:<10} {text}" for name, text in commands.items())
+
+    return f"""usage: dualclip <command> [options]
+
+Zero-shot anomaly detection with CLIP, without training.
+
+commands:
+{table(OUR_COMMANDS)}
+
+commands of anomalib, with the models of this package:
+{table(ANOMALIB_COMMANDS)}
+
+options:
+  -h, --help   show this text; `dualclip <command> --help` shows the options of a command
+  --version    show the versions of this package and of anomalib
+
+examples:
+  dualclip demo
+  dualclip test --model DualImageCLIP --data MVTec --data.category bottle
+  dualclip predict --model DualImageCLIP --data path/to/images"""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""The plug-in through which anomalib's own commands know our models: ``anomalib test --model DualImageCLIP``.
+
+anomalib and jsonargparse have no plug-in hook, but ``import torch`` (2.5 and later) calls every entry point of the
+group ``torch.backends``. Ours installs a hook that acts once, right after ``anomalib.models`` has been imported, and
+then takes itself away. Because it runs inside ``import torch``, this module needs the standard library only and never
+raises.
+
+``DUALCLIP_NO_PLUGIN=1`` switches it off, as does PyTorch's own ``TORCH_DEVICE_BACKEND_AUTOLOAD=0``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import PathFinder
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+logger = logging.getLogger(__name__)
+
+OFF_SWITCH = "DUALCLIP_NO_PLUGIN"
+_HOST = "anomalib.models"
+# The last import in the body of anomalib.models (2.7). It stands in for the host when `import anomalib.models` is
+# itself what imports torch: a hook on the host would then come too late.
+_LAST_PART_OF_HOST = "anomalib.models.video"
+
+
+def autoload() -> None:
+    """Register the models in anomalib, now or as soon as it is imported; the entry point in ``torch.backends``."""
+    try:
+        if os.environ.get(OFF_SWITCH, "0") in {"", "0"}:
+            _register_when_ready()
+    except Exception as error:  # noqa: BLE001  # whatever happens, `import torch` must succeed
+        _explain(error)
+
+
+def _register_when_ready() -> None:
+    if _LAST_PART_OF_HOST in sys.modules:
+        _register()
+        return
+    name = _LAST_PART_OF_HOST if _HOST in sys.modules else _HOST
+    if not any(isinstance(finder, _PostImportFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _PostImportFinder(name, _register))
+
+
+def _register() -> None:
+    try:
+        from dualclip_lightning.registry import register  # noqa: PLC0415  # a failure here must not reach torch
+
+        register()
+    except Exception as error:  # noqa: BLE001  # whatever happens, `import anomalib` must succeed
+        _explain(error)
+
+
+def _explain(error: Exception) -> None:
+    # A log record rather than a warning: warnings can be turned into errors.
+    logger.warning(
+        "dualclip_lightning could not add its models to anomalib (%s: %s). anomalib works without them. "
+        "Reinstall dualclip_lightning, or set %s=1 to switch its plug-in off.",
+        type(error).__name__,
+        error,
+        OFF_SWITCH,
+    )
+
+
+class _PostImportFinder(MetaPathFinder):
+    """Calls ``action`` once, after the module ``name`` has been imported for the first time."""
+
+    def __init__(self, name: str, action: Callable[[], None]) -> None:
+        self.name = name
+        self.action = action
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != self.name:
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _PostImportLoader(spec.loader, self)
+        return spec
+
+
+class _PostImportLoader(Loader):
+    """Loads as ``loader`` does, leaves no trace of itself on the module, then lets ``finder`` act and retire."""
+
+    def __init__(self, loader: Loader, finder: _PostImportFinder) -> None:
+        self.loader = loader
+        self.finder = finder
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self.loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__loader__ = self.loader
+        if module.__spec__ is not None:
+            module.__spec__.loader = self.loader
+        self.loader.exec_module(module)
+        with contextlib.suppress(ValueError):  # another thread may have removed it
+            sys.meta_path.remove(self.finder)
+        self.finder.action()
