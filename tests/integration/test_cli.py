@@ -1,0 +1,122 @@
+"""The commands of the README, as a user types them, against a small data set in MVTec AD's layout."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+METRICS = {"image_AUROC", "image_F1Max", "image_AP", "pixel_AUROC", "pixel_F1Max", "pixel_PRO", "pixel_AP"}
+BINARIES = Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """A folder that holds ``datasets/MVTecAD/bottle``, where commands are run."""
+
+    folder: Path
+
+    def run(self, *command: str, **environment: str) -> str:
+        """What the command prints, after checking that it succeeded."""
+        settings = {"PATH": str(BINARIES), "HOME": str(self.folder), "COLUMNS": "200", "OMP_NUM_THREADS": "2"}
+        done = subprocess.run(
+            [BINARIES / command[0], *command[1:]],
+            cwd=self.folder,
+            env={**settings, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def metrics(self, *command: str, **environment: str) -> dict[str, float]:
+        """The table of metrics that the command prints."""
+        output = self.run(*command, **environment)
+        return {name: float(value) for name, value in re.findall(r"(\w+_\w+) +│ +([\d.]+)", output)}
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("workplace")
+    category = folder / "datasets" / "MVTecAD" / "bottle"
+    rng = np.random.default_rng(0)
+    for name in ["train/good/000", "test/good/000", "test/good/001", "test/good/002"]:
+        save(category / f"{name}.png", noise(rng))
+    defect = np.zeros((64, 80), np.uint8)
+    defect[20:44, 30:54] = 255
+    for number in range(3):
+        image = np.where(defect[..., None], 0, noise(rng))
+        save(category / f"test/broken/{number:03}.png", image.astype(np.uint8))
+        save(category / f"ground_truth/broken/{number:03}_mask.png", defect)
+    return Workplace(folder)
+
+
+@pytest.fixture(scope="module")
+def metrics(workplace):
+    command = "anomalib test --model DualImageCLIP --data MVTec --model.pretrained demo"
+    return workplace.metrics(*command.split())
+
+
+def noise(rng: np.random.Generator) -> np.ndarray:
+    return rng.integers(100, 156, size=(64, 80, 3), dtype=np.uint8)
+
+
+def save(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def test_anomalib_test_prints_every_metric_and_draws_every_image(metrics, workplace):
+    assert set(metrics) == METRICS
+    assert all(0 <= value <= 1 for value in metrics.values())
+    results = workplace.folder / "results" / "DualImageCLIP" / "MVTecAD" / "bottle"
+    drawn = sorted(f"{path.parent.name}/{path.stem}" for path in results.rglob("*.png"))
+    assert drawn == [f"{kind}/{number:03}" for kind in ("broken", "good") for number in range(3)]
+
+
+def test_dualclip_test_gives_the_same_without_the_plugin_and_from_the_configuration_file(metrics, workplace):
+    config = Path(__file__).parents[2] / "configs" / "model" / "dual_image_clip.yaml"
+    command = f"dualclip test --config {config} --data MVTec --model.pretrained demo --model.visualizer false"
+    printed = workplace.metrics(*command.split(), "--data.num_workers", "0", DUALCLIP_NO_PLUGIN="1")
+    assert printed == pytest.approx(metrics, abs=1e-5)
+
+
+def test_anomalib_predict_draws_the_images_of_a_folder_and_names_what_it_cannot_read(workplace):
+    shots = workplace.folder / "shots"
+    rng = np.random.default_rng(1)
+    for number in range(3):
+        save(shots / f"{number}.png", noise(rng))
+    (shots / "damaged.png").write_bytes(b"no image")
+    command = "anomalib predict --model DualImageCLIP --data shots --model.pretrained demo"
+    output = workplace.run(*command.split())
+    assert "damaged.png" in output
+    drawn = {path.name for path in (workplace.folder / "results").rglob("images/shots/*.png")}
+    assert drawn == {"0.png", "1.png", "2.png"}
+
+
+def test_anomalib_benchmark_writes_a_row_for_every_cell_of_the_grid(workplace):
+    (workplace.folder / "benchmark.yaml").write_text("""
+accelerator: [cpu]
+benchmark:
+  seed: 42
+  model:
+    class_path: DualImageCLIP
+    init_args: {pretrained: demo, visualizer: false, alpha: {grid: [0.5, 1.0]}}
+  data:
+    class_path: MVTec
+    init_args: {category: bottle, num_workers: 0}
+""")
+    workplace.run("anomalib", "benchmark", "--config", "benchmark.yaml")
+    (results,) = (workplace.folder / "runs" / "benchmark").glob("*/results.csv")
+    table = pd.read_csv(results)
+    assert table["model.init_args.alpha"].tolist() == [0.5, 1.0]
+    assert table[sorted(METRICS)].notna().all(axis=None)

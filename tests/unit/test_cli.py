@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from dualclip_lightning import cli
+
+
+def test_help_lists_our_commands_and_all_of_anomalibs_but_install(capsys):
+    from anomalib.cli.cli import AnomalibCLI
+    from anomalib.cli.pipelines import pipeline_subcommands
+
+    theirs = {*AnomalibCLI.subcommands(), *AnomalibCLI.anomalib_subcommands(), *pipeline_subcommands()}
+    assert set(cli.ANOMALIB_COMMANDS) == theirs
+    assert cli.main(["--help"]) == 0
+    printed = capsys.readouterr().out
+    assert all(f"\n  {command} " in printed for command in {"demo", *theirs})
+    assert "\n  install " not in printed
+
+
+def test_no_command_is_a_request_for_help(capsys):
+    assert cli.main([]) == 0
+    assert "usage: dualclip" in capsys.readouterr().out
+
+
+def test_version_names_both_packages(capsys):
+    from importlib.metadata import version
+
+    assert cli.main(["--version"]) == 0
+    printed = capsys.readouterr().out.strip()
+    assert printed == f"dualclip_lightning {version('dualclip_lightning')} (anomalib {version('anomalib')})"
+
+
+def test_demo_gets_the_arguments_after_its_name_and_gives_its_exit_status(monkeypatch):
+    seen = []
+    module = SimpleNamespace(main=lambda argv: seen.append(argv) or 3)
+    monkeypatch.setitem(sys.modules, "dualclip_lightning.demo.run", module)
+    assert cli.main(["demo", "--seed", "1"]) == 3
+    assert seen == [["--seed", "1"]]
+
+
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [
+        ("tset", "Did you mean `dualclip test`?"),
+        ("Demos", "Did you mean `dualclip demo`?"),
+        ("qqqq", "Run `dualclip --help`"),
+        ("install", "would replace open_clip"),
+    ],
+)
+def test_an_unknown_command_fails_and_names_the_remedy(command, hint, capsys):
+    assert cli.main([command]) == 2
+    assert hint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wrong", "right"),
+    [
+        (["--model", "DualImgClip", "--data", "MVTec"], "--model", "DualImageCLIP"),
+        (["--model=patchcor"], "--model", "Patchcore"),
+        (["--model", "DualImageCLIP", "--data", "MVTek"], "--data", "MVTec"),
+    ],
+)
+def test_an_unknown_class_fails_before_anything_runs_and_names_the_nearest(arguments, wrong, right, capsys):
+    assert cli.main(["test", *arguments]) == 2
+    printed = capsys.readouterr().err
+    assert f"Expected {wrong} to name a known class" in printed
+    assert right in printed
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["test", "--model", "DualImageCLIP", "--data", "MVTec"],
+        ["predict", "--model", "DualImageCLIP", "--data", "folder"],
+        ["predict", "--model", "dualclip_lightning.DualImageCLIP", "--data", "some/folder"],
+        ["--print_config", "test"],
+    ],
+)
+def test_other_arguments_reach_anomalib_unchanged(arguments, monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr("anomalib.cli.cli.AnomalibCLI", seen.append)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    assert cli.main(arguments) == 0
+    assert seen == [arguments]
