@@ -11,7 +11,9 @@ import os
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from dualclip_lightning.registry import MODELS, register
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -55,16 +57,37 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run_anomalib(arguments: list[str]) -> int:
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # albumentations asks the network for updates otherwise
-    from anomalib.cli.cli import AnomalibCLI, configure_logger  # noqa: PLC0415  # takes seconds
-
-    from dualclip_lightning.registry import register  # noqa: PLC0415
+    from anomalib.cli.cli import configure_logger  # noqa: PLC0415  # takes seconds
 
     register()
     for message in _unknown_classes(arguments):
         return _fail(message)
     configure_logger()
-    AnomalibCLI(arguments)
+    _command_line()(arguments)
     return 0
+
+
+def _command_line() -> Any:
+    """The CLI of anomalib, in which our models are created by `_instantiate`."""
+    from anomalib.cli.cli import AnomalibCLI  # noqa: PLC0415
+
+    class CommandLine(AnomalibCLI):
+        @staticmethod
+        def init_parser(**kwargs: Any) -> Any:
+            parser = AnomalibCLI.init_parser(**kwargs)
+            for name, home in MODELS.items():
+                parser.add_instantiator(_instantiate, getattr(import_module(home), name))
+            return parser
+
+    return CommandLine
+
+
+def _instantiate(class_type: type, *args: Any, **kwargs: Any) -> Any:
+    """Create one of our models; jsonargparse would bury what its constructor refuses in an error of its own."""
+    try:
+        return class_type(*args, **kwargs)
+    except (ValueError, OSError, RuntimeError) as error:  # what the constructors of our models say they raise
+        raise SystemExit(_fail(str(error))) from error
 
 
 def _unknown_classes(arguments: Sequence[str]) -> Iterator[str]:

@@ -81,8 +81,28 @@ def test_an_unknown_class_fails_before_anything_runs_and_names_the_nearest(argum
 )
 def test_other_arguments_reach_anomalib_unchanged(arguments, monkeypatch, tmp_path):
     seen = []
-    monkeypatch.setattr("anomalib.cli.cli.AnomalibCLI", seen.append)
+    recorder = type("Recorder", (), {"__init__": lambda _, args: seen.append(args)})
+    monkeypatch.setattr("anomalib.cli.cli.AnomalibCLI", recorder)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
     assert cli.main(arguments) == 0
     assert seen == [arguments]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "sentence"),
+    [
+        ("--model.alpha", "2", "dualclip: Expected alpha to be in [0, 1], but got 2.0."),
+        ("--model.backbone", "ViT-B-61", "dualclip: Unknown backbone 'ViT-B-61'. Did you mean ViT-B-16"),
+    ],
+)
+def test_what_our_model_refuses_is_said_in_one_line(option, value, sentence, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["test", "--model", "DualImageCLIP", "--data", "MVTec", option, value])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(sentence)
+
+
+@pytest.fixture(autouse=True)
+def _logging_stays_as_it_is(monkeypatch):
+    monkeypatch.setattr("anomalib.cli.cli.configure_logger", lambda: None)
