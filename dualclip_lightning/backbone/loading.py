@@ -1,4 +1,4 @@
-"""Frozen CLIP models by name: where weights come from, what preprocessing they want, and what to say if they cannot be had."""
+"""Frozen CLIP models by name: whence the weights, what preprocessing they want, what to say if they cannot be had."""
 
 from __future__ import annotations
 
@@ -47,8 +47,12 @@ class Backbone:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of all weights by name, shape and value; two backbones with one digest give the same embeddings."""
-        sha = hashlib.sha256()
+        """SHA-256 of all layers by kind and all weights by name, shape and value.
+
+        Backbones with one digest give the same embeddings; weights alone would not tell GELU from QuickGELU.
+        """
+        layers = [(type(layer).__name__, getattr(layer, "num_heads", None)) for layer in self.clip.modules()]
+        sha = hashlib.sha256(repr(layers).encode())
         for name, tensor in sorted(self.clip.state_dict().items()):
             sha.update(f"{name}{tuple(tensor.shape)}".encode())
             sha.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy())
@@ -83,11 +87,11 @@ def load_backbone(
     source, tag = _resolve_source(backbone, pretrained)
     stated = _stated_preprocessing(source, tag)
     prepared = resolve_preprocessing(stated, preprocessing, where=tag or source)
-    clip = _create(source, tag, seed)
+    clip, tokenizer = _create(source, tag, seed)
     check_tower(clip.visual)
     return Backbone(
         clip=clip.eval().requires_grad_(requires_grad=False),
-        tokenizer=open_clip.get_tokenizer(source),
+        tokenizer=tokenizer,
         preprocessing=Preprocessing(**prepared, size=tuple(clip.visual.image_size)),
         name=backbone if pretrained != DEMO else DEMO,
         weights=source if tag is None else tag,
@@ -100,21 +104,22 @@ def _resolve_source(backbone: str, pretrained: str) -> tuple[str, str | None]:
         return f"{LOCAL}{DEMO_FOLDER}", None
     if pretrained.startswith((HUB, LOCAL)):
         return pretrained, None
-    if Path(pretrained).expanduser().is_dir():
-        return f"{LOCAL}{Path(pretrained).expanduser()}", None
+    path = Path(pretrained).expanduser()
+    named = pretrained == RANDOM or bool(open_clip.get_pretrained_cfg(backbone, pretrained))
+    if path.is_dir() and not named:
+        return f"{LOCAL}{path}", None
     if backbone.startswith((HUB, LOCAL)):
         return backbone, None
     _check_architecture(backbone)
-    if pretrained == RANDOM or Path(pretrained).expanduser().is_file():
-        return backbone, pretrained
-    _check_tag(backbone, pretrained)
-    return backbone, pretrained
+    if not named and not path.is_file():
+        raise _unknown_weights(backbone, pretrained)
+    return backbone, pretrained if named else str(path)
 
 
 def _check_architecture(backbone: str) -> None:
-    known = open_clip.list_models()
-    if backbone not in known:
-        near = get_close_matches(backbone, known, n=3, cutoff=0.3) or known[:3]
+    known = {name.lower(): name for name in open_clip.list_models()}
+    if backbone not in known.values():
+        near = [known[name] for name in get_close_matches(backbone.lower(), known, n=3, cutoff=0.0)]
         msg = f"Unknown backbone '{backbone}'. Did you mean {' or '.join(near)}? open_clip.list_models() names all."
         raise ValueError(msg)
     vision = (open_clip.get_model_config(backbone) or {})["vision_cfg"]
@@ -126,18 +131,16 @@ def _check_architecture(backbone: str) -> None:
         raise ValueError(msg)
 
 
-def _check_tag(backbone: str, pretrained: str) -> None:
+def _unknown_weights(backbone: str, pretrained: str) -> Exception:
     tags = open_clip.list_pretrained_tags_by_model(backbone)
-    if open_clip.get_pretrained_cfg(backbone, pretrained):
-        return
     if "/" in pretrained or pretrained.endswith((".pt", ".pth", ".bin", ".safetensors")):
         msg = f"There is no weights file or folder '{pretrained}'. Check the path; weights tags are {', '.join(tags)}."
-        raise WeightsError(msg)
+        return WeightsError(msg)
     msg = (
         f"Unknown weights '{pretrained}' for backbone '{backbone}'. Its tags are: {', '.join(tags) or 'none'}. "
         "A weights file, a folder, 'hf-hub:owner/name' or 'demo' will do as well."
     )
-    raise ValueError(msg)
+    return ValueError(msg)
 
 
 def _stated_preprocessing(source: str, tag: str | None) -> dict[str, Any] | None:
@@ -159,22 +162,28 @@ def _read_config(source: str) -> dict[str, Any]:
             from huggingface_hub import hf_hub_download  # noqa: PLC0415 - only hub names need it
 
             path = Path(hf_hub_download(source.removeprefix(HUB), CONFIG_FILE))
-        return json.loads(path.read_text(encoding="utf-8"))
+        return dict(json.loads(path.read_text(encoding="utf-8")))
     except Exception as error:
         msg = f"Cannot read {CONFIG_FILE} of '{source}' ({_first_line(error)}). {_remedy(source)}"
         raise WeightsError(msg) from error
 
 
-def _create(source: str, tag: str | None, seed: int) -> nn.Module:
-    if tag == RANDOM:
+def _create(source: str, tag: str | None, seed: int) -> tuple[nn.Module, Callable[[list[str]], Tensor]]:
+    """Model and tokenizer. open_clip draws all weights before it reads any; the caller's generator is not to notice."""
+    random = tag == RANDOM
+    if random:
         logger.warning("Random weights: the scores mean nothing. Use this to measure time and memory only.")
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return open_clip.create_model(source, pretrained_text=False)
     try:
-        return open_clip.create_model(source, pretrained=tag, require_pretrained=True)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            clip = open_clip.create_model(
+                source, pretrained=None if random else tag, require_pretrained=not random, pretrained_text=False
+            )
+        return clip, open_clip.get_tokenizer(source)
     except Exception as error:  # open_clip and the hub raise many kinds; the remedy is the same for all
-        msg = f"Cannot load the weights '{tag or source}' of '{source}' ({_first_line(error)}). {_remedy(tag or source)}"
+        msg = (
+            f"Cannot load the weights '{tag or source}' of '{source}' ({_first_line(error)}). {_remedy(tag or source)}"
+        )
         raise WeightsError(msg) from error
 
 

@@ -31,7 +31,7 @@ def encode_texts(clip: nn.Module, tokenizer: Tokenizer, texts: Sequence[str], ba
     tokens = tokenizer(distinct).to(next(clip.parameters()).device)
     encode, order = clip.encode_text, torch.arange(len(tokens), device=tokens.device)
     if _can_cut(clip):
-        encode, order = partial(_encode_cut, clip), tokens.argmax(dim=-1).argsort()
+        encode, order = partial(encode_tokens, clip), tokens.argmax(dim=-1).argsort()
     embeddings = torch.cat([encode(part) for part in tokens[order].split(batch_size)])
     row = {text: i for i, text in enumerate(distinct)}
     return embeddings[order.argsort()][[row[text] for text in texts]]
@@ -42,7 +42,8 @@ def _can_cut(clip: nn.Module) -> bool:
     return isinstance(clip, CLIP) and clip.attn_mask is not None and clip.text_pool_type == "argmax"
 
 
-def _encode_cut(clip: CLIP, tokens: Tensor) -> Tensor:
+def encode_tokens(clip: CLIP, tokens: Tensor) -> Tensor:
+    """Embeddings [P, D] of tokens [P, T] of a causal text tower, cut to the longest of them; with gradients if wanted."""
     length = int(tokens.argmax(dim=-1).max()) + 1
     tokens = tokens[:, :length]
     dtype = clip.transformer.get_cast_dtype()

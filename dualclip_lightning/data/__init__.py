@@ -1,0 +1,22 @@
+"""Data that anomalib lacks: the embedded demo, an older name of MVTec AD, and careful reading of images."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dualclip_lightning.data.assets import texture_paths
+    from dualclip_lightning.data.demo import Demo
+    from dualclip_lightning.data.mvtec import MVTec
+
+__all__ = ["Demo", "MVTec", "texture_paths"]
+
+_HOMES = {"Demo": "demo", "MVTec": "mvtec", "texture_paths": "assets"}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - lazily, because anomalib takes seconds to import
+    if name not in _HOMES:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,187 @@
+"""Synthetic defects with exact masks, for the demo's data and for training its stand-in model.
+
+Every kind takes an RGB image [H, W, 3] of bytes and a numpy generator and gives the image with the defect and the mask
+[H, W] of the pixels that belong to it. Outside the mask not one byte changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Image = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+
+VISIBLE = 12
+"""A pixel counts as changed if one channel moves by this many of 255 levels or more."""
+MIN_PIXELS = 24
+ATTEMPTS = 25
+
+
+class Defective(NamedTuple):
+    """An image with one defect."""
+
+    image: Image
+    mask: Mask
+
+
+def add_defect(image: Image, kind: str, rng: np.random.Generator, foreign: Image | None = None) -> Defective:
+    """Draw one defect of a kind of `DEFECTS`.
+
+    Args:
+        image: RGB bytes [H, W, 3], at least 32 pixels a side.
+        kind: name of the defect.
+        rng: decides shape, place and strength.
+        foreign: the material of a foreign piece, of the same size; None uses the image turned upside down.
+
+    Raises:
+        ValueError: an unknown kind, or an image on which the kind cannot be seen (a distortion of a plain colour).
+    """
+    if kind not in DEFECTS:
+        msg = f"Unknown defect '{kind}'. Expected one of {', '.join(DEFECTS)}."
+        raise ValueError(msg)
+    other = image[::-1, ::-1] if foreign is None else foreign
+    for _ in range(ATTEMPTS):
+        drawn, region = DEFECTS[kind](image, rng, other)
+        mask = _changed(image, drawn, region)
+        if mask.sum() >= MIN_PIXELS:
+            return Defective(np.where(mask[..., None], drawn, image).astype(np.uint8), mask)
+    msg = f"A {kind} cannot be seen on this image; it may be of one plain colour. Choose another kind of defect."
+    raise ValueError(msg)
+
+
+def _changed(image: Image, drawn: npt.NDArray, region: Mask) -> Mask:
+    """The visibly changed pixels of a region; gaps of a pixel or two between them belong to the defect."""
+    difference = np.abs(drawn.astype(np.int16) - image.astype(np.int16)).max(axis=-1) >= VISIBLE
+    closed = cv2.morphologyEx((difference & region).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+    return (closed > 0) & region
+
+
+def blob(shape: tuple[int, ...], rng: np.random.Generator, smallest: float = 0.05, largest: float = 0.16) -> Mask:
+    """An irregular round region; its mean radius lies between two shares of the image's shorter side."""
+    height, width = shape[:2]
+    side = min(height, width)
+    radius = rng.uniform(smallest, largest) * side
+    y0, x0 = rng.uniform(radius, height - radius), rng.uniform(radius, width - radius)
+    y, x = np.mgrid[:height, :width]
+    angle = np.arctan2(y - y0, x - x0)
+    waves = sum(rng.uniform(0, 0.25) * np.cos(k * angle + rng.uniform(0, 2 * np.pi)) for k in (1, 2, 3, 5))
+    stretch = rng.uniform(0.6, 1.6)
+    return np.hypot((y - y0) * stretch, (x - x0) / stretch) < radius * (1 + waves)
+
+
+def _path(shape: tuple[int, ...], rng: np.random.Generator, bend: float, share: tuple[float, float]) -> npt.NDArray:
+    """Points [n, 2] (x, y) of a wandering line whose length is a share of the shorter side."""
+    height, width = shape[:2]
+    length = int(rng.uniform(*share) * min(height, width))
+    heading = rng.uniform(0, 2 * np.pi) + np.cumsum(rng.normal(0, bend, length))
+    steps = np.stack([np.cos(heading), np.sin(heading)], axis=1)
+    start = rng.uniform([0.2 * width, 0.2 * height], [0.8 * width, 0.8 * height])
+    return start + np.cumsum(steps, axis=0) - steps.sum(axis=0) / 2
+
+
+def _stroke(shape: tuple[int, ...], lines: list[npt.NDArray], thickness: int) -> Mask:
+    canvas = np.zeros(shape[:2], np.uint8)
+    cv2.polylines(canvas, [np.rint(line).astype(np.int32) for line in lines], isClosed=False, color=1,
+                  thickness=thickness)  # fmt: skip
+    return canvas > 0
+
+
+def _contrast(image: Image, region: Mask, rng: np.random.Generator) -> npt.NDArray:
+    """A shift in levels that moves a region away from where its brightness is: dark ones brighter, bright ones darker."""
+    mean = image[region].mean() if region.any() else 128.0
+    sign = 1 if mean < rng.uniform(90, 165) else -1
+    return sign * rng.uniform(45, 110) * rng.uniform(0.8, 1.0, 3)
+
+
+def _shifted(image: Image, region: Mask, shift: npt.NDArray) -> npt.NDArray:
+    return np.where(region[..., None], np.clip(image + shift, 0, 255), image)
+
+
+def scratch(image: Image, rng: np.random.Generator, other: Image) -> tuple[npt.NDArray, Mask]:
+    """One to three nearly straight thin lines."""
+    del other
+    lines = [_path(image.shape, rng, 0.02, (0.3, 0.8)) for _ in range(rng.integers(1, 4))]
+    region = _stroke(image.shape, lines, int(rng.integers(1, 4)))
+    return _shifted(image, region, _contrast(image, region, rng)), region
+
+
+def crack(image: Image, rng: np.random.Generator, other: Image) -> tuple[npt.NDArray, Mask]:
+    """A jagged dark line with branches."""
+    del other
+    trunk = _path(image.shape, rng, 0.35, (0.5, 1.0))
+    branches = []
+    for start in rng.integers(0, len(trunk), rng.integers(1, 4)):
+        branch = _path(image.shape, rng, 0.35, (0.12, 0.3))
+        branches.append(branch - branch[0] + trunk[start])
+    region = _stroke(image.shape, [trunk, *branches], int(rng.integers(1, 4)))
+    return np.where(region[..., None], image * rng.uniform(0.05, 0.4), image), region
+
+
+def stain(image: Image, rng: np.random.Generator, other: Image) -> tuple[npt.NDArray, Mask]:
+    """A tinted spot with a soft edge."""
+    del other
+    region = blob(image.shape, rng)
+    soft = cv2.GaussianBlur(region.astype(np.float32), (0, 0), 1.5)[..., None]
+    tint = rng.uniform(0, 255, 3)
+    strength = rng.uniform(0.35, 0.75) * soft
+    return image * (1 - strength) + tint * strength, soft[..., 0] > 0.1  # noqa: PLR2004
+
+
+def hole(image: Image, rng: np.random.Generator, other: Image) -> tuple[npt.NDArray, Mask]:
+    """A nearly black region with a bright rim on one side, as if lit from an angle."""
+    del other
+    region = blob(image.shape, rng, 0.03, 0.1)
+    rim = region & ~np.roll(region, tuple(rng.integers(-2, 3, 2)), (0, 1))
+    dark = np.where(region[..., None], image * rng.uniform(0.0, 0.25), image)
+    return np.where(rim[..., None], np.clip(image * 1.5 + 30, 0, 255), dark), region
+
+
+def missing(image: Image, rng: np.random.Generator, other: Image) -> tuple[npt.NDArray, Mask]:
+    """A region without its texture: one flat colour near the image's own, with faint noise."""
+    del other
+    region = blob(image.shape, rng, 0.07, 0.18)
+    flat = image.mean(axis=(0, 1)) + rng.normal(0, 25, 3) + rng.normal(0, 3, (*image.shape[:2], 1))
+    return np.where(region[..., None], np.clip(flat, 0, 255), image), region
+
+
+def foreign(image: Image, rng: np.random.Generator, other: Image) -> tuple[npt.NDArray, Mask]:
+    """A piece of another material lying on this one."""
+    region = blob(image.shape, rng)
+    return np.where(region[..., None], other, image), region
+
+
+def colour(image: Image, rng: np.random.Generator, other: Image) -> tuple[npt.NDArray, Mask]:
+    """A region whose hue and saturation changed while its structure stayed."""
+    del other
+    region = blob(image.shape, rng, 0.07, 0.18)
+    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV).astype(np.int16)
+    hsv[..., 0] = (hsv[..., 0] + rng.integers(30, 150)) % 180
+    hsv[..., 1] = np.clip(hsv[..., 1] + rng.integers(60, 140), 0, 255)
+    return np.where(region[..., None], cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2RGB), image), region
+
+
+def distortion(image: Image, rng: np.random.Generator, other: Image) -> tuple[npt.NDArray, Mask]:
+    """A round region whose structure is twisted and smeared towards its centre."""
+    del other
+    height, width = image.shape[:2]
+    radius = rng.uniform(0.12, 0.22) * min(height, width)
+    y0, x0 = rng.uniform(radius, height - radius), rng.uniform(radius, width - radius)
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    distance = np.hypot(y - y0, x - x0) / radius
+    inside = distance < 1
+    angle = np.arctan2(y - y0, x - x0) + np.where(inside, rng.choice([-1, 1]) * rng.uniform(2, 4) * (1 - distance), 0)
+    far = np.where(inside, distance ** rng.uniform(1.5, 3), distance) * radius
+    map_x, map_y = (x0 + far * np.cos(angle)).astype(np.float32), (y0 + far * np.sin(angle)).astype(np.float32)
+    return cv2.remap(image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT), inside
+
+
+DEFECTS: Mapping[str, Callable[[Image, np.random.Generator, Image], tuple[npt.NDArray, Mask]]] = {
+    function.__name__: function
+    for function in (scratch, crack, stain, hole, missing, foreign, colour, distortion)
+}
+"""The kinds of defect by name."""
