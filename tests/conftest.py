@@ -1,0 +1,50 @@
+"""What every test shares: no network, a cache folder of its own, and a CLIP small enough to run in milliseconds."""
+
+from __future__ import annotations
+
+import os
+
+# Before anything imports huggingface_hub: a download that should not happen then fails at once.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests import towers
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DUALCLIP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture
+def golden(request):
+    """Reads a file of recorded vectors by name."""
+    folder = request.config.rootpath / "tests" / "golden"
+    return lambda name: load_file(folder / f"{name}.safetensors")
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory):
+    """Folder of a tiny CLIP as open_clip saves it, with its preprocessing stated."""
+    folder = tmp_path_factory.mktemp("tiny_clip")
+    towers.save_folder(towers.tiny_clip(), folder)
+    return folder
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def mvtec_root(tmp_path_factory):
+    """Root of a data set in MVTec layout with one category, metal_nut: 4 normal and 5 anomalous test images."""
+    root = tmp_path_factory.mktemp("MVTecAD")
+    towers.write_mvtec(root, "metal_nut")
+    return root
