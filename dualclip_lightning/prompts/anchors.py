@@ -58,13 +58,19 @@ def _key(backbone: Backbone, prompts: PromptPair) -> str:
 
 def _read(path: Path) -> Tensor | None:
     try:
-        anchors = load_file(path)["anchors"]
+        return _check_anchors(load_file(path)["anchors"])
     except FileNotFoundError:
         return None
-    except (OSError, SafetensorError, KeyError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
         logger.warning("The cached anchors %s are damaged (%s) and are computed again.", path, error)
         return None
-    return anchors if anchors.ndim == 2 and torch.isfinite(anchors).all() else None  # noqa: PLR2004
+
+
+def _check_anchors(anchors: Tensor) -> Tensor:
+    if anchors.shape[:-1] != (2,) or not torch.allclose(anchors.norm(dim=-1), torch.ones(2)):
+        msg = "they are not two vectors of length 1"
+        raise ValueError(msg)
+    return anchors
 
 
 def _write(path: Path, anchors: Tensor) -> None:
