@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from dualclip_lightning.prompts import prompt_ensemble
+from dualclip_lightning.prompts.ensemble import default_templates
+
+STATES = {"normal": ["good {}"], "anomalous": ["bad {}", "{} with a hole"]}
+
+
+@pytest.mark.parametrize("class_name", ["screw", "wood"])
+def test_seven_states_by_twelve_views_by_two_articles_by_three_nouns(class_name):
+    prompts = prompt_ensemble(class_name)
+    assert len(prompts.normal) == len(prompts.anomalous) == 7 * 12 * 2 * 3
+    assert len({*prompts.normal, *prompts.anomalous}) == 2 * 504
+
+
+NORMAL = "normal screw|flawless screw|perfect screw|unblemished screw"
+ANOMALOUS = "damaged screw|abnormal screw|imperfect screw|blemished screw"
+
+
+@pytest.mark.parametrize(
+    ("side", "states"),
+    [
+        ("normal", f"{NORMAL}|screw without flaw|screw without defect|screw without damage"),
+        ("anomalous", f"{ANOMALOUS}|screw with flaw|screw with defect|screw with damage"),
+    ],
+)
+def test_state_words_are_those_of_the_design(side, states):
+    sentences = getattr(prompt_ensemble("screw"), side)
+    plain = [s for s in sentences if s.startswith("a industrial photo of a ")]
+    told = {s.removeprefix("a industrial photo of a ") for s in plain}
+    assert {s for s in told if not re.search("plain|small|large| for ", s)} == set(states.split("|"))
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "a cropped industrial photo of the {}",
+        "a close-up industrial image of a {}",
+        "a bright manufacturing image of the {}",
+        "a dark industrial photo of the {}",
+        "a jpeg corrupted industrial photo of a {}",
+        "a blurry industrial image of the {}",
+        "a manufacturing image of the plain {}",
+        "a industrial photo of a small {}",
+        "a industrial photo of the large {}",
+        "a industrial image of the {} for visual inspection",
+        "a manufacturing image of a {} for anomaly detection",
+    ],
+)
+def test_templates_vary_view_article_and_noun(template):
+    assert template in default_templates("object")
+    assert template.replace("{}", "flawless screw") in prompt_ensemble("screw").normal
+
+
+def test_textures_have_their_own_nouns():
+    sentences = " ".join(prompt_ensemble("carpet").normal)
+    assert "textural photo" in sentences
+    assert "surface picture" in sentences
+    assert "manufacturing image" not in sentences
+    assert "textural photo" not in " ".join(prompt_ensemble("carpet", domain="object").normal)
+    assert prompt_ensemble("screw", domain="texture").normal[0].endswith("normal screw")
+
+
+def test_the_class_is_named_in_words():
+    prompts = prompt_ensemble("metal_nut")
+    assert all("metal nut" in sentence for side in prompts for sentence in side)
+
+
+def test_own_states_and_templates_replace_the_default():
+    prompts = prompt_ensemble("wood", states=STATES, templates=["a photo of {}", "{}!"])
+    assert prompts.normal == ("a photo of good wood", "good wood!")
+    assert prompts.anomalous == ("a photo of bad wood", "bad wood!", "a photo of wood with a hole", "wood with a hole!")
+
+
+def test_equal_sentences_are_kept_once_in_the_order_of_their_first():
+    states = {"normal": ["good {}", "fine {}", "good {}"], "anomalous": ["bad {}"]}
+    assert prompt_ensemble("wood", states=states, templates=["{}", "{}"]).normal == ("good wood", "fine wood")
+
+
+def test_a_class_name_with_braces_does_not_break_the_templates():
+    assert prompt_ensemble("{0} nut {x", states=STATES, templates=["{}"]).normal == ("good 0 nut x",)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"class_name": "_"}, "at least one letter"),
+        ({"domain": "metal"}, r"\['object', 'texture'\], but got 'metal'"),
+        ({"states": {"normal": ["{}"]}}, r"\['normal', 'anomalous'\], but got \['normal'\]"),
+        ({"states": {"normal": ["{}"], "abnormal": ["bad {}"]}}, r"but got \['abnormal', 'normal'\]"),
+        ({"states": {"normal": [], "anomalous": ["bad {}"]}}, r"states\['normal'\].*at least one"),
+        ({"states": {"normal": "good {}", "anomalous": ["bad {}"]}}, r"states\['normal'\] to be a list"),
+        ({"states": {"normal": ["good"], "anomalous": ["bad {}"]}}, r"exactly one '\{\}'.*'good'"),
+        ({"templates": []}, "templates.*at least one"),
+        ({"templates": "a photo of {}"}, "templates to be a list"),
+        ({"templates": ["{} and {}"]}, "exactly one"),
+        ({"templates": ["{0} of {}"]}, "no other brace"),
+        ({"templates": ["{name}"]}, "exactly one"),
+        ({"templates": ["{{}}"]}, "no other brace"),
+        ({"templates": ["{} {"]}, "no other brace"),
+    ],
+)
+def test_what_cannot_become_a_sentence_is_refused(arguments, match):
+    with pytest.raises(ValueError, match=match):
+        prompt_ensemble(**{"class_name": "screw"} | arguments)
