@@ -15,6 +15,8 @@ from torchvision.transforms.v2.functional import to_dtype, to_image
 SIXTEEN_BIT = 65535
 DEEP_MODES = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
 """Pillow modes whose conversion to RGB clips at 255 without a word."""
+BROKEN_IMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+"""What Pillow raises for files that are no image, not whole, or say that they are larger than memory."""
 
 
 def is_deep(path: str | Path) -> bool:
@@ -30,7 +32,7 @@ def read_rgb(path: str | Path) -> Tensor:
     anomalib would clip to white; floating-point images must lie in [0, 1].
 
     Raises:
-        OSError: a file that is missing, truncated or no image.
+        OSError: a file that is missing, truncated or no image (for all errors of Pillow see BROKEN_IMAGE).
         ValueError: a floating-point image outside [0, 1].
     """
     with Image.open(path) as image:
@@ -38,9 +40,10 @@ def read_rgb(path: str | Path) -> Tensor:
             return to_dtype(to_image(image.convert("RGB")), torch.float32, scale=True)
         values = np.asarray(image).astype(np.float32)
         if image.mode != "F":
-            values = values / SIXTEEN_BIT
+            values /= SIXTEEN_BIT
     if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
-        msg = f"Expected the values of '{path}' in [0, 1], but got up to {values.max()}. Save it as 8- or 16-bit image."
+        span = f"{values.min()} to {values.max()}"
+        msg = f"Expected the values of '{path}' in [0, 1], but got {span}. Save it as an 8- or 16-bit image."
         raise ValueError(msg)
     return torch.from_numpy(values).expand(3, -1, -1)
 
@@ -57,6 +60,6 @@ def unreadable_images(paths: Iterable[str | Path], threads: int = 4) -> Iterator
 def _reason(path: str | Path) -> str | None:
     try:
         read_rgb(path)
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow raises SyntaxError for some broken PNG files
+    except BROKEN_IMAGE as error:
         return str(error)
     return None

@@ -9,6 +9,8 @@ from torch.utils.data import Dataset
 from torchvision.transforms.v2 import Transform
 from torchvision.tv_tensors import Mask
 
+from dualclip_lightning.data.images import BROKEN_IMAGE
+
 
 class OrderedView(Dataset):
     """The items of an anomalib dataset in a given order, with everything else as the dataset itself has it.
@@ -62,7 +64,7 @@ def read_item(dataset: Dataset, position: int) -> Any:  # noqa: ANN401
     """
     try:
         return dataset[position]
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for broken files
+    except BROKEN_IMAGE as error:
         name = image_names(dataset)[position]
         msg = f"Cannot read image {position} of the data set, '{name}': {error}. Repair or remove the file or its mask."
         raise ValueError(msg) from error
