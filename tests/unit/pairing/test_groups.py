@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from itertools import chain
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dualclip_lightning.pairing import neighbour_references, random_groups, references_in_group
+
+COUNTS, REFERENCES, SEEDS = st.integers(0, 40), st.integers(1, 6), st.integers(-(2**40), 2**40)
+
+
+def names_of(count: int, root: str = "/data") -> list[str]:
+    """Sorted as anomalib serves them: first all of one kind of defect, then the next."""
+    return [f"{root}/test/{kind}/{i:03}.png" for kind in ("crack", "good") for i in range((count + 1) // 2)][:count]
+
+
+def named_groups(names: list[str], num_references: int, seed: int, root: str = "") -> list[tuple[str, ...]]:
+    groups = random_groups(names, num_references, seed)
+    return [tuple(names[i].removeprefix(root) for i in group) for group in groups]
+
+
+@given(COUNTS, REFERENCES, SEEDS)
+def test_groups_are_a_partition_into_k_plus_1_with_the_rest_in_the_last(count, num_references, seed):
+    groups = random_groups(names_of(count), num_references, seed)
+    assert sorted(chain.from_iterable(groups)) == list(range(count))
+    size = num_references + 1
+    if count <= size:
+        assert len(groups) == bool(count)
+    else:
+        assert {len(group) for group in groups[:-1]} <= {size}
+        assert len(groups[-1]) == size + count % size
+
+
+@given(st.integers(2, 40), REFERENCES, SEEDS, st.randoms(use_true_random=False))
+def test_the_order_of_listing_makes_no_difference(count, num_references, seed, random):
+    names = names_of(count)
+    shuffled = random.sample(names, count)
+    assert named_groups(shuffled, num_references, seed) == named_groups(names, num_references, seed)
+
+
+@pytest.mark.parametrize("root", ["/elsewhere/deep/down", "relative", ".", "/data/../data"])
+def test_where_the_data_set_lies_makes_no_difference(root):
+    here = named_groups(names_of(21), 1, seed=3, root="/data")
+    assert named_groups(names_of(21, root), 1, seed=3, root=root) == here
+
+
+@pytest.mark.parametrize("names", [["a.png", "b.png", "c.png"], ["/x/a.png", "b/c.png", "d.png"], ["one.png"]])
+def test_names_need_no_folder_in_common(names):
+    assert sorted(chain.from_iterable(random_groups(names, 1, 0))) == list(range(len(names)))
+
+
+def test_another_seed_or_another_set_of_images_gives_other_groups():
+    groups = [named_groups(names_of(30), 1, seed) for seed in range(20)]
+    assert len({tuple(g) for g in groups}) == 20
+    fewer = random_groups(names_of(30)[:-1], 1, seed=0)
+    assert fewer[:14] != random_groups(names_of(30), 1, seed=0)[:14]
+
+
+def test_drawing_leaves_the_global_generator_alone():
+    before = torch.get_rng_state()
+    random_groups(names_of(30), 1, seed=0)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_pairs_are_random_over_the_whole_set_and_not_neighbours_of_the_listing():
+    # 50 of a kind and 50 of another: a random partner is of the same kind with probability 49/99, of 2,000 pairs
+    # 990 +- 22; a listed neighbour is one with probability 2/100.
+    names = names_of(100)
+    pairs = list(chain.from_iterable(random_groups(names, 1, seed) for seed in range(40)))
+    same_kind = sum(names[a].split("/")[3] == names[b].split("/")[3] for a, b in pairs)
+    neighbours = sum(abs(a - b) == 1 for a, b in pairs)
+    assert abs(same_kind - 990) < 5 * 22
+    assert neighbours < 80
+
+
+def test_every_image_can_meet_every_other():
+    met = {frozenset(pair) for seed in range(200) for pair in random_groups(names_of(6), 1, seed)}
+    assert len(met) == 15
+
+
+@given(st.integers(1, 12), REFERENCES)
+def test_references_are_others_of_the_group_each_once(size, num_references):
+    references = references_in_group(size, num_references)
+    assert references.shape == (size, min(num_references, size - 1))
+    for image, row in enumerate(references.tolist()):
+        assert image not in row
+        assert len(set(row)) == len(row)
+        assert set(row) <= set(range(size))
+
+
+@given(st.integers(2, 12), REFERENCES)
+def test_every_image_is_a_reference_as_often_as_any_other(size, num_references):
+    counts = references_in_group(size, num_references).flatten().bincount(minlength=size)
+    assert len(set(counts.tolist())) == 1
+
+
+def test_images_of_a_pair_reference_each_other_and_three_go_around():
+    assert references_in_group(2, 1).tolist() == [[1], [0]]
+    assert references_in_group(3, 1).tolist() == [[1], [2], [0]]
+    assert references_in_group(1, 1).shape == (1, 0)
+
+
+@given(st.integers(2, 30), REFERENCES)
+def test_neighbours_of_a_batch_reference_each_other_within_their_group(batch, num_references):
+    rows = neighbour_references(batch, num_references)
+    assert rows.shape == (batch, min(num_references, batch - 1))
+    size = num_references + 1
+    last = max(0, batch // size - 1)
+    for image, references in enumerate(rows.tolist()):
+        assert image not in references
+        assert len(set(references)) == len(references)
+        assert {min(r // size, last) for r in references} == {min(image // size, last)}
+
+
+@pytest.mark.parametrize("num_references", [0, -1])
+def test_fewer_than_one_reference_is_refused(num_references):
+    with pytest.raises(ValueError, match="num_references to be at least 1"):
+        random_groups(names_of(4), num_references, 0)
