@@ -25,7 +25,7 @@ class Workplace:
 
     def run(self, *command: str, **environment: str) -> str:
         """What the command prints, after checking that it succeeded."""
-        settings = {"PATH": str(BINARIES), "HOME": str(self.folder), "COLUMNS": "200", "OMP_NUM_THREADS": "2"}
+        settings = {"PATH": str(BINARIES), "HOME": str(self.folder), "COLUMNS": "200", "HF_HUB_OFFLINE": "1"}
         done = subprocess.run(
             [BINARIES / command[0], *command[1:]],
             cwd=self.folder,
