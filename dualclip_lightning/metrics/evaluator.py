@@ -58,10 +58,10 @@ class ZeroShotEvaluator(Evaluator):
         self.class_counts = torch.nn.ModuleDict({target: ClassCounts() for target in sorted(targets)})
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forget the counts of an earlier test."""
+        """Forget an earlier test; Lightning resets a metric only where it was logged."""
         del trainer, pl_module
-        for counts in self.class_counts.values():
-            counts.reset()
+        for metric in (*self.test_metrics, *self.class_counts.values()):
+            metric.reset()
 
     def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any,  # noqa: ANN401
                           batch_idx: int, dataloader_idx: int = 0) -> None:  # fmt: skip
