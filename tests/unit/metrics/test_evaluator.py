@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from anomalib.data import ImageBatch
+from lightning.pytorch import LightningModule, Trainer
+from scipy.ndimage import label
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
+from torch.utils.data import DataLoader
+
+from dualclip_lightning.metrics import default_evaluator
+from dualclip_lightning.metrics.evaluator import FPR_LIMIT, ClassCounts
+
+IMAGE = {"image_AUROC", "image_F1Max", "image_AP"}
+PIXEL = {"pixel_AUROC", "pixel_F1Max", "pixel_PRO", "pixel_AP"}
+
+
+class Scores:
+    """Random scores, labels, maps and masks of a test set, somewhat informative."""
+
+    def __init__(self, labels: list[int], seed: int = 0, masks: bool = True) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.labels = torch.tensor(labels)
+        self.scores = (torch.rand(len(labels), generator=generator) + 0.3 * self.labels).clamp(0, 1)
+        self.masks = torch.zeros(len(labels), 20, 24, dtype=torch.bool)
+        for mask, anomalous in zip(self.masks, labels, strict=True):
+            if anomalous:
+                mask[2:7, 3:12] = True
+                mask[12:15, 15:20] = True
+        self.maps = (torch.rand(self.masks.shape, generator=generator) + 0.4 * self.masks).clamp(0, 1)
+        self.has_masks = masks
+
+    def batches(self, size: int) -> list[ImageBatch]:
+        return [
+            ImageBatch(
+                image=torch.zeros(len(part), 3, 20, 24),
+                gt_label=self.labels[part],
+                gt_mask=self.masks[part] if self.has_masks else None,
+                pred_score=self.scores[part],
+                anomaly_map=self.maps[part],
+            )
+            for part in torch.arange(len(self.labels)).split(size)
+        ]
+
+
+class Shell(LightningModule):
+    """Passes batches through, so that the evaluator runs inside a real Trainer."""
+
+    def __init__(self, evaluator: torch.nn.Module) -> None:
+        super().__init__()
+        self.evaluator = evaluator
+
+    def test_step(self, batch: ImageBatch) -> ImageBatch:
+        return batch
+
+
+def run(evaluator, data: Scores, size: int = 4) -> dict[str, float]:
+    trainer = Trainer(
+        accelerator="cpu", logger=False, callbacks=[evaluator], enable_progress_bar=False, enable_model_summary=False
+    )
+    (results,) = trainer.test(Shell(evaluator), DataLoader(data.batches(size), batch_size=None), verbose=False)
+    return results
+
+
+MIXED = [0, 1, 0, 1, 1, 0, 0, 1, 1]
+
+
+def f1_max(target: np.ndarray, score: np.ndarray) -> float:
+    precision, recall, _ = precision_recall_curve(target, score)
+    return (2 * precision * recall / np.maximum(precision + recall, 1e-12)).max()
+
+
+@pytest.mark.parametrize("size", [1, 4, 9])
+def test_metrics_equal_scikit_learn_for_any_batch_size(size):
+    data = Scores(MIXED)
+    results = run(default_evaluator(), data, size)
+    assert results.keys() == IMAGE | PIXEL
+    for prefix, pair in [("image", (data.labels, data.scores)), ("pixel", (data.masks, data.maps))]:
+        target, score = (tensor.numpy().ravel() for tensor in pair)
+        assert results[f"{prefix}_AUROC"] == pytest.approx(roc_auc_score(target, score), abs=1e-5)
+        assert results[f"{prefix}_AP"] == pytest.approx(average_precision_score(target, score), abs=1e-5)
+        assert results[f"{prefix}_F1Max"] == pytest.approx(f1_max(target, score), abs=1e-5)
+
+
+def test_pro_is_the_mean_overlap_of_regions_up_to_the_false_positive_limit():
+    data = Scores(MIXED)
+    masks, maps = data.masks.numpy(), data.maps.numpy()
+    regions = []
+    for mask, score_map in zip(masks, maps, strict=True):
+        numbered, count = label(mask)
+        regions += [score_map[numbered == i] for i in range(1, count + 1)]
+    thresholds = np.unique(maps)[::-1]
+    fpr = np.array([0, *((maps[~masks] >= t).mean() for t in thresholds)])
+    overlap = np.array([0, *(np.mean([(r >= t).mean() for r in regions]) for t in thresholds)])
+    expected = np.interp(np.linspace(0, FPR_LIMIT, 20001), fpr, overlap).mean()
+    assert run(default_evaluator(), data)["pixel_PRO"] == pytest.approx(expected, abs=2e-3)
+
+
+def test_without_masks_there_are_no_pixel_metrics_and_this_is_said(caplog):
+    results = run(default_evaluator(), Scores(MIXED, masks=False))
+    assert results.keys() == IMAGE
+    for name in PIXEL:
+        assert f"{name} is left out" in caplog.text
+    assert "gt_mask, and the test set has none" in caplog.text
+
+
+@pytest.mark.parametrize(("labels", "kind"), [([0, 0, 0], "normal"), ([1, 1], "anomalous"), ([1], "anomalous")])
+def test_with_images_of_one_kind_there_is_a_warning_and_never_a_number(labels, kind, caplog):
+    results = run(default_evaluator(), Scores(labels))
+    assert not IMAGE & results.keys()
+    reason = f"needs normal and anomalous entries of gt_label, and the test set has only {kind} ones"
+    assert f"image_AUROC is left out: it {reason}" in caplog.text
+    assert results.keys() == (PIXEL if 1 in labels else set())
+
+
+def test_a_second_test_starts_anew():
+    evaluator = default_evaluator()
+    run(evaluator, Scores(MIXED))
+    second = Scores([1, 0, 1, 0], seed=5)
+    assert run(evaluator, second) == pytest.approx(run(default_evaluator(), second))
+
+
+def test_a_test_that_left_metrics_out_leaves_nothing_behind():
+    evaluator = default_evaluator()
+    assert not run(evaluator, Scores([0, 0, 0]))
+    second = Scores(MIXED, seed=5)
+    assert run(evaluator, second) == pytest.approx(run(default_evaluator(), second))
+
+
+def test_counts_are_of_any_shape_and_start_at_nothing():
+    counts = ClassCounts()
+    assert counts.compute().tolist() == [0, 0]
+    counts.update(torch.tensor([0, 1, 1]))
+    counts.update(torch.tensor([[True, False], [False, False]]))
+    assert counts.compute().tolist() == [4, 3]
+    counts.reset()
+    assert counts.compute().tolist() == [0, 0]
+
+
+def test_labels_are_read_by_the_evaluator_alone_after_the_scores_are_there():
+    evaluator = default_evaluator()
+    assert not evaluator.val_metrics
+    assert {metric.name for metric in evaluator.test_metrics} == IMAGE | PIXEL
+    assert {metric.fields[0] for metric in evaluator.test_metrics} == {"pred_score", "anomaly_map"}
+
+
+def test_a_batch_without_labels_is_no_error():
+    evaluator = default_evaluator()
+    batch = SimpleNamespace(gt_label=None, gt_mask=None, pred_score=torch.rand(2), anomaly_map=torch.rand(2, 4, 4))
+    evaluator.on_test_batch_end(None, None, None, batch, 0)
+    assert all(counts.compute().sum() == 0 for counts in evaluator.class_counts.values())
