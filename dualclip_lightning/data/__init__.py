@@ -15,7 +15,7 @@ __all__ = ["Demo", "MVTec", "texture_paths"]
 _HOMES = {"Demo": "demo", "MVTec": "mvtec", "texture_paths": "assets"}
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - lazily, because anomalib takes seconds to import
+def __getattr__(name: str) -> Any:  # lazily, because anomalib takes seconds to import
     if name not in _HOMES:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)

@@ -92,7 +92,7 @@ def _stroke(shape: tuple[int, ...], lines: list[npt.NDArray], thickness: int) ->
 
 
 def _contrast(image: Image, region: Mask, rng: np.random.Generator) -> npt.NDArray:
-    """A shift in levels that moves a region away from where its brightness is: dark ones brighter, bright ones darker."""
+    """A shift in levels away from a region's own brightness: dark ones become brighter, bright ones darker."""
     mean = image[region].mean() if region.any() else 128.0
     sign = 1 if mean < rng.uniform(90, 165) else -1
     return sign * rng.uniform(45, 110) * rng.uniform(0.8, 1.0, 3)
@@ -181,7 +181,6 @@ def distortion(image: Image, rng: np.random.Generator, other: Image) -> tuple[np
 
 
 DEFECTS: Mapping[str, Callable[[Image, np.random.Generator, Image], tuple[npt.NDArray, Mask]]] = {
-    function.__name__: function
-    for function in (scratch, crack, stain, hole, missing, foreign, colour, distortion)
+    function.__name__: function for function in (scratch, crack, stain, hole, missing, foreign, colour, distortion)
 }
 """The kinds of defect by name."""

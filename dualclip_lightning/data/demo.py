@@ -8,7 +8,6 @@ the annotated boxes. It is all generated from files of this package in a second 
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Iterator
 from difflib import get_close_matches
@@ -26,8 +25,10 @@ from dualclip_lightning.data.assets import ASSETS, photographs
 from dualclip_lightning.data.defects import DEFECTS, add_defect
 from dualclip_lightning.seeding import derive_seed
 
-VERSION = 1
-"""To be raised whenever the same seed gives other images; older folders are then left alone and a new one is made."""
+VERSION = 3
+"""To be raised whenever the same seed gives other files; older folders are then left alone and a new one is made."""
+MARKER = "demo.json"
+"""Lies beside the categories and says which version and seed they are."""
 MATERIALS = tuple(sorted(path.name for path in (ASSETS / "materials").iterdir()))
 CATEGORIES = (*MATERIALS, "pcb")
 TRAIN_IMAGES, GOOD_IMAGES, IMAGES_A_DEFECT = 4, 12, 2
@@ -49,7 +50,7 @@ class Demo(MVTecAD):
     """The demo as an anomalib datamodule; images are generated when first needed.
 
     Args:
-        root: folder that holds the categories; None generates them in the user's cache folder.
+        root: folder for the categories; None takes one in the user's cache folder.
         category: one of `CATEGORIES`.
         eval_batch_size: images a batch.
         num_workers: 0, because loading 128-pixel images costs less than starting workers.
@@ -69,20 +70,22 @@ class Demo(MVTecAD):
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
-        if root is None and category not in CATEGORIES:
+        if category not in CATEGORIES:
             near = get_close_matches(category, CATEGORIES, n=1)
             hint = f"Did you mean '{near[0]}'? " if near else ""
             msg = f"The demo has no category '{category}'. {hint}Expected one of {', '.join(CATEGORIES)}."
             raise ValueError(msg)
-        self._generated = root is None
         folder = demo_folder(seed) if root is None else Path(root)
         super().__init__(root=folder, category=category, eval_batch_size=eval_batch_size, num_workers=num_workers,
                          seed=seed)  # fmt: skip
 
     def prepare_data(self) -> None:
-        """Generate the images where they are not there yet."""
-        if self._generated:
-            generate_demo(self.root, self.seed or 0)
+        """Generate the images where they are not there yet.
+
+        Raises:
+            ValueError: the folder holds something else.
+        """
+        generate_demo(self.root, self.seed or 0)
 
 
 def demo_folder(seed: int = 0) -> Path:
@@ -91,24 +94,44 @@ def demo_folder(seed: int = 0) -> Path:
 
 
 def generate_demo(root: Path, seed: int = 0) -> Path:
-    """Write every category below `root` in MVTec AD's layout, and return `root`; a folder that is there is kept.
+    """Write every category below `root` in MVTec AD's layout, and return `root`; the demo of this seed is kept.
 
     The folder gets its name when it is complete: a run that is stopped leaves nothing under it.
+
+    Raises:
+        ValueError: the folder holds something else, for example the demo of another seed.
     """
-    if root.is_dir():
+    if _is_demo(root, seed):
         return root
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        msg = f"'{root}' exists and is not the demo data of seed {seed}. Delete it or choose another folder."
+        raise ValueError(msg)
     root.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root.parent, prefix=f".{root.name}-") as temporary:
         made = Path(temporary) / root.name
-        for category in CATEGORIES:
-            for number, sample in enumerate(draw_category(category, seed)):
-                _write(made / category, f"{number:03}", sample)
+        _write_demo(made, seed)
         try:
-            os.replace(made, root)
+            made.replace(root)
         except OSError:
-            if not root.is_dir():  # else another process was quicker
+            if not _is_demo(root, seed):  # else another process was quicker
                 raise
     return root
+
+
+def _is_demo(root: Path, seed: int) -> bool:
+    marker = root / MARKER
+    return marker.is_file() and json.loads(marker.read_text(encoding="utf-8")) == _identity(seed)
+
+
+def _identity(seed: int) -> dict[str, int]:
+    return {"version": VERSION, "seed": seed}
+
+
+def _write_demo(root: Path, seed: int) -> None:
+    for category in CATEGORIES:
+        for number, sample in enumerate(draw_category(category, seed)):
+            _write(root / category, f"{number:03}", sample)
+    (root / MARKER).write_text(json.dumps(_identity(seed)), encoding="utf-8")
 
 
 def draw_category(category: str, seed: int = 0) -> Iterator[Sample]:
@@ -135,7 +158,8 @@ def board_mask(test: Pixels, template: Pixels, boxes: list[list[int]]) -> npt.ND
     be left empty.
     """
     different = (test > 127) != (template > 127)  # noqa: PLR2004 - bytes, binarised
-    opened = cv2.morphologyEx(different.astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8)) > 0
+    square = np.ones((2, 2), np.uint8)  # of even size: its two anchors must mirror each other, or the mask moves
+    opened = cv2.dilate(cv2.erode(different.astype(np.uint8), square, anchor=(0, 0)), square, anchor=(1, 1)) > 0
     mask = np.zeros_like(different)
     for x1, y1, x2, y2, *_ in boxes:
         box = np.s_[y1:y2, x1:x2]
@@ -156,8 +180,9 @@ def _boards() -> Iterator[Sample]:
 def _place(sources: list[Pixels], rng: np.random.Generator) -> Pixels:
     """A photograph of a tileable material, moved and mirrored, at a slightly other brightness, with sensor noise."""
     image = sources[rng.integers(len(sources))]
-    image = np.roll(image, tuple(rng.integers(0, len(image), 2)), (0, 1))[:: rng.choice([-1, 1]), :: rng.choice([-1, 1])]
-    level = image * rng.uniform(0.92, 1.08) + rng.normal(0, 2, image.shape)
+    moved = np.roll(image, tuple(rng.integers(0, len(image), 2)), (0, 1))
+    mirrored = moved[:: rng.choice([-1, 1]), :: rng.choice([-1, 1])]
+    level = mirrored * rng.uniform(0.92, 1.08) + rng.normal(0, 2, image.shape)
     return np.clip(np.rint(level), 0, 255).astype(np.uint8)
 
 

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import signal
+import time
+
+import numpy as np
+import pytest
+import torch
+from anomalib.data import AnomalibDataModule, MVTecAD
+from jsonargparse import ArgumentParser
+from PIL import Image
+
+from dualclip_lightning.data import Demo, demo
+from dualclip_lightning.data.defects import DEFECTS
+from dualclip_lightning.data.demo import CATEGORIES, MATERIALS, board_mask, demo_folder, draw_category, generate_demo
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return generate_demo(tmp_path_factory.mktemp("demo") / "data")
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A demo of one material with few images, quick to generate."""
+    monkeypatch.setattr(demo, "CATEGORIES", ("cork",))
+    monkeypatch.setattr(demo, "GOOD_IMAGES", 2)
+
+
+def digests(folder):
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def read(path, mode=None):
+    with Image.open(path) as image:
+        return np.asarray(image.convert(mode or image.mode))
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_images(small, tmp_path):
+    first, again, other = (digests(generate_demo(tmp_path / f"{i}", seed)) for i, seed in enumerate((0, 0, 1)))
+    assert first == again
+    assert first.keys() == other.keys()
+    images = [name for name in first if "/test/" in name]
+    assert len(images) == 2 + 2 * len(DEFECTS)
+    assert all(first[name] != other[name] for name in images)
+
+
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_anomalib_reads_it_as_mvtec_with_a_mask_for_every_defect(root, category):
+    data = MVTecAD(root=root, category=category, num_workers=0, eval_batch_size=64)
+    data.setup()
+    samples = data.test_data.samples
+    good = samples[samples.label_index == 0]
+    assert len(data.train_data) == 4
+    assert 10 <= len(good) <= 20
+    assert 12 <= len(samples) - len(good) <= 24
+    batch = next(iter(data.test_dataloader()))
+    assert torch.equal(batch.gt_mask.flatten(1).any(1), batch.gt_label)
+
+
+@pytest.mark.parametrize("category", MATERIALS)
+def test_a_material_has_every_kind_of_defect(root, category):
+    assert {path.name for path in (root / category / "test").iterdir()} == {"good", *DEFECTS}
+    assert {path.name for path in (root / category / "ground_truth").iterdir()} == set(DEFECTS)
+
+
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_images_are_rgb_of_one_size_and_no_two_are_equal(root, category):
+    paths = sorted((root / category).glob("t*/*/*.png"))
+    images = [read(path) for path in paths]
+    assert {image.shape for image in images} == {(240, 240, 3) if category == "pcb" else (128, 128, 3)}
+    assert len({image.tobytes() for image in images}) == len(paths)
+
+
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_masks_are_0_or_255_at_the_size_of_their_image(root, category):
+    for path in (root / category / "ground_truth").glob("*/*.png"):
+        mask = read(path)
+        assert set(np.unique(mask)) == {0, 255}
+        image = root / category / "test" / path.parent.name / path.name.replace("_mask", "")
+        assert mask.shape == read(image).shape[:2]
+
+
+def test_a_board_outside_its_mask_is_its_template_up_to_its_edges(root):
+    boards = [sample for sample in draw_category("pcb") if sample.mask is not None]
+    templates = [read(path, "L") for path in sorted((demo.ASSETS / "pcb").glob("*_template.png"))]
+    assert len(boards) == len(templates) >= 12
+    for (_, image, mask), template in zip(boards, templates, strict=True):
+        different = (image[..., 0] > 127) != (template > 127)
+        assert different[mask].all()
+        assert (different & ~mask).mean() < 0.03
+
+
+def test_sound_and_defective_boards_are_different_boards():
+    names = [path.stem.split("_") for path in (demo.ASSETS / "pcb").glob("*.png")]
+    sound, defective = ({name for name, kind in names if (kind == "good") == wanted} for wanted in (True, False))
+    boxes = json.loads((demo.ASSETS / "pcb" / "boxes.json").read_text())
+    assert not sound & defective
+    assert defective == set(boxes)
+
+
+def test_board_mask_keeps_the_defect_and_drops_what_is_outside_boxes_or_one_pixel_thin():
+    template = np.zeros((40, 40), np.uint8)
+    template[:, 20:] = 255
+    test = template.copy()
+    test[5:9, 5:9] = 255  # a defect
+    test[4:30, 19] = 255  # an edge that moved by a pixel, partly inside the box
+    test[35:38, 5:8] = 255  # a difference that nobody annotated
+    expected = np.zeros((40, 40), bool)
+    expected[5:9, 5:9] = True
+    assert np.array_equal(board_mask(test, template, [[2, 2, 24, 14, 5]]), expected)
+
+
+def test_board_mask_keeps_a_thin_defect_that_is_all_there_is_in_its_box():
+    template = np.zeros((40, 40), np.uint8)
+    test = template.copy()
+    test[10, 5:15] = 255
+    assert np.array_equal(board_mask(test, template, [[2, 5, 20, 15, 2]]), test > 0)
+
+
+def test_a_generation_that_fails_leaves_nothing_behind(small, tmp_path, monkeypatch):
+    def fail_midway(category, seed):
+        yield from list(draw_category(category, seed))[:3]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "draw_category", fail_midway)
+    with pytest.raises(KeyboardInterrupt):
+        generate_demo(tmp_path / "data")
+    assert not list(tmp_path.iterdir())
+
+
+def _generate_slowly(root):
+    write = demo._write
+
+    def slowly(*arguments):
+        write(*arguments)
+        time.sleep(0.2)
+
+    demo._write = slowly
+    generate_demo(root)
+
+
+def test_a_killed_generation_leaves_no_folder_of_that_name_and_the_next_one_completes(small, tmp_path):
+    process = multiprocessing.get_context("fork").Process(target=_generate_slowly, args=(tmp_path / "data",))
+    process.start()
+    while not list(tmp_path.rglob("*.png")):
+        assert process.is_alive()
+        time.sleep(0.02)
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert not (tmp_path / "data").exists()
+    assert (generate_demo(tmp_path / "data") / "cork" / "test" / "good").is_dir()
+
+
+def test_a_demo_that_is_there_is_kept_and_an_empty_folder_is_filled(small, tmp_path):
+    image = generate_demo(tmp_path) / "cork" / "test" / "good" / "004.png"
+    written = image.stat().st_mtime_ns
+    assert generate_demo(tmp_path) == tmp_path
+    assert image.stat().st_mtime_ns == written
+
+
+def test_a_folder_with_something_else_is_refused_and_left_alone(small, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match=r"is not the demo data of seed 0. Delete it or choose another folder"):
+        generate_demo(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_folder_with_the_demo_of_another_seed_is_refused(small, tmp_path):
+    generate_demo(tmp_path / "data", seed=0)
+    with pytest.raises(ValueError, match="not the demo data of seed 1"):
+        generate_demo(tmp_path / "data", seed=1)
+
+
+def test_two_processes_may_generate_at_once(small, tmp_path, monkeypatch):
+    write = demo._write_demo
+
+    def overtaken(root, seed):
+        write(root, seed)
+        if not (tmp_path / "data").exists():
+            write(tmp_path / "data", seed)
+
+    monkeypatch.setattr(demo, "_write_demo", overtaken)
+    assert (generate_demo(tmp_path / "data") / "cork").is_dir()
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_the_datamodule_generates_into_the_cache_and_keeps_every_test_image(small, monkeypatch, tmp_path):
+    monkeypatch.setenv("DUALCLIP_CACHE", str(tmp_path))
+    data = Demo(category="cork", eval_batch_size=4)
+    data.prepare_data()
+    data.setup()
+    assert data.root == demo_folder() == tmp_path / "demo" / f"v{demo.VERSION}-seed0"
+    assert len(data.test_data) == 2 + 2 * len(DEFECTS)
+    assert len(next(iter(data.test_dataloader())).image) == 4
+
+
+def test_the_datamodule_generates_into_a_folder_of_the_users_choice(small, tmp_path):
+    data = Demo(root=tmp_path / "here", category="cork", seed=3)
+    data.prepare_data()
+    assert json.loads((tmp_path / "here" / "demo.json").read_text())["seed"] == 3
+
+
+def test_the_command_line_finds_the_datamodule_by_its_path():
+    parser = ArgumentParser()
+    parser.add_subclass_arguments(AnomalibDataModule, "data")
+    parsed = parser.parse_args(["--data", "dualclip_lightning.data.Demo", "--data.category", "cork"])
+    data = parser.instantiate_classes(parsed).data
+    assert isinstance(data, Demo)
+    assert data.category == "cork"
+
+
+def test_an_unknown_category_names_the_nearest():
+    with pytest.raises(ValueError, match=r"'terazzo'. Did you mean 'terrazzo'\? Expected one of bamboo.*pcb"):
+        Demo(category="terazzo")
