@@ -12,13 +12,23 @@ from dualclip_lightning.registry import MODELS
 CONFIGS = Path(__file__).parents[2] / "configs" / "model"
 
 
-def test_every_model_has_a_configuration():
-    named = {yaml.safe_load(path.read_text())["model"]["class_path"] for path in CONFIGS.glob("*.yaml")}
-    assert named == set(MODELS)
+def read(path: Path) -> dict:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))["model"]
+
+
+def parameters(name: str) -> dict:
+    signature = inspect.signature(getattr(dualclip_lightning, name))
+    return {parameter.name: parameter.default for parameter in signature.parameters.values()}
+
+
+@pytest.mark.parametrize(("name", "home"), MODELS.items())
+def test_every_model_has_a_configuration_that_states_every_parameter_at_its_default(name, home):
+    model = read(CONFIGS / f"{home.rpartition('.')[2]}.yaml")
+    assert model == {"class_path": name, "init_args": parameters(name)}
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_a_configuration_states_every_parameter_at_its_default(path):
-    model = yaml.safe_load(path.read_text())["model"]
-    signature = inspect.signature(getattr(dualclip_lightning, model["class_path"]))
-    assert model["init_args"] == {name: parameter.default for name, parameter in signature.parameters.items()}
+def test_a_configuration_names_a_model_and_parameters_that_exist(path):
+    model = read(path)
+    assert model["class_path"] in MODELS
+    assert set(model["init_args"]) <= set(parameters(model["class_path"]))
