@@ -180,7 +180,20 @@ def distortion(image: Image, rng: np.random.Generator, other: Image) -> tuple[np
     return cv2.remap(image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT), inside
 
 
+def speck(image: Image, rng: np.random.Generator, other: Image) -> tuple[npt.NDArray, Mask]:
+    """A small spot or short stroke in the darkest or brightest colour of the image, as of a faulty print."""
+    del other
+    if rng.random() < 0.5:  # noqa: PLR2004
+        region = blob(image.shape, rng, 0.02, 0.06)
+    else:
+        region = _stroke(image.shape, [_path(image.shape, rng, 0.15, (0.08, 0.25))], int(rng.integers(2, 5)))
+    order = image.reshape(-1, 3).sum(axis=1, dtype=np.int64)
+    tone = image.reshape(-1, 3)[order.argmin() if rng.random() < 0.5 else order.argmax()]  # noqa: PLR2004
+    return np.where(region[..., None], tone, image), region
+
+
 DEFECTS: Mapping[str, Callable[[Image, np.random.Generator, Image], tuple[npt.NDArray, Mask]]] = {
-    function.__name__: function for function in (scratch, crack, stain, hole, missing, foreign, colour, distortion)
+    function.__name__: function
+    for function in (scratch, crack, stain, hole, missing, foreign, colour, distortion, speck)
 }
 """The kinds of defect by name."""

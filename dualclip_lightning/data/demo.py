@@ -31,6 +31,8 @@ MARKER = "demo.json"
 """Lies beside the categories and says which version and seed they are."""
 MATERIALS = tuple(sorted(path.name for path in (ASSETS / "materials").iterdir()))
 CATEGORIES = (*MATERIALS, "pcb")
+KINDS = tuple(kind for kind in DEFECTS if kind != "speck")
+"""Defects of materials; specks are faults of a print, and the boards bring real ones."""
 TRAIN_IMAGES, GOOD_IMAGES, IMAGES_A_DEFECT = 4, 12, 2
 
 Pixels = npt.NDArray[np.uint8]
@@ -145,7 +147,7 @@ def draw_category(category: str, seed: int = 0) -> Iterator[Sample]:
     for folder, count in (("train/good", TRAIN_IMAGES), ("test/good", GOOD_IMAGES)):
         for _ in range(count):
             yield Sample(folder, _place(sources, rng), None)
-    for kind in DEFECTS:
+    for kind in KINDS:
         for _ in range(IMAGES_A_DEFECT):
             other = others[rng.integers(len(others))]
             yield Sample(f"test/{kind}", *add_defect(_place(sources, rng), kind, rng, other))

@@ -80,6 +80,14 @@ def test_a_distortion_moves_colours_and_adds_none(photograph):
     assert ((image[mask] >= low) & (image[mask] <= high)).all()
 
 
+def test_a_speck_has_the_darkest_or_the_brightest_colour(photograph):
+    brightness = photograph.sum(axis=-1, dtype=int)
+    for seed in SEEDS:
+        image, _ = add_defect(photograph, "speck", np.random.default_rng(seed))
+        changed = (image != photograph).any(axis=-1)
+        assert set(image[changed].sum(axis=-1, dtype=int)) <= {brightness.min(), brightness.max()}
+
+
 def test_a_colour_change_keeps_the_brightest_channel():
     image = np.random.default_rng(0).integers(60, 250, (64, 64, 3), dtype=np.uint8)
     drawn, mask = add_defect(image, "colour", np.random.default_rng(0))

@@ -14,8 +14,15 @@ from jsonargparse import ArgumentParser
 from PIL import Image
 
 from dualclip_lightning.data import Demo, demo
-from dualclip_lightning.data.defects import DEFECTS
-from dualclip_lightning.data.demo import CATEGORIES, MATERIALS, board_mask, demo_folder, draw_category, generate_demo
+from dualclip_lightning.data.demo import (
+    CATEGORIES,
+    KINDS,
+    MATERIALS,
+    board_mask,
+    demo_folder,
+    draw_category,
+    generate_demo,
+)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +52,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_images(small,
     assert first == again
     assert first.keys() == other.keys()
     images = [name for name in first if "/test/" in name]
-    assert len(images) == 2 + 2 * len(DEFECTS)
+    assert len(images) == 2 + 2 * len(KINDS)
     assert all(first[name] != other[name] for name in images)
 
 
@@ -64,8 +71,8 @@ def test_anomalib_reads_it_as_mvtec_with_a_mask_for_every_defect(root, category)
 
 @pytest.mark.parametrize("category", MATERIALS)
 def test_a_material_has_every_kind_of_defect(root, category):
-    assert {path.name for path in (root / category / "test").iterdir()} == {"good", *DEFECTS}
-    assert {path.name for path in (root / category / "ground_truth").iterdir()} == set(DEFECTS)
+    assert {path.name for path in (root / category / "test").iterdir()} == {"good", *KINDS}
+    assert {path.name for path in (root / category / "ground_truth").iterdir()} == set(KINDS)
 
 
 @pytest.mark.parametrize("category", CATEGORIES)
@@ -196,7 +203,7 @@ def test_the_datamodule_generates_into_the_cache_and_keeps_every_test_image(smal
     data.prepare_data()
     data.setup()
     assert data.root == demo_folder() == tmp_path / "demo" / f"v{demo.VERSION}-seed0"
-    assert len(data.test_data) == 2 + 2 * len(DEFECTS)
+    assert len(data.test_data) == 2 + 2 * len(KINDS)
     assert len(next(iter(data.test_dataloader())).image) == 4
 
 
