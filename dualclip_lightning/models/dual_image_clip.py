@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,14 @@ from anomalib.visualization import Visualizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 
-from dualclip_lightning.backbone import DualPathFeatures, DualPathVisionEncoder, load_backbone
+from dualclip_lightning.adaptation import (
+    AdaptationInputs,
+    AdaptationSettings,
+    TestTimeAdaptation,
+    out_of_memory_advice,
+    patch_targets,
+)
+from dualclip_lightning.backbone import DualPathVisionEncoder, load_backbone
 from dualclip_lightning.models.base import ZeroShotShell, method_pre_processor
 from dualclip_lightning.models.pairing import PairingMixin
 from dualclip_lightning.pairing import PatchPrediction, neighbour_references
@@ -38,6 +46,7 @@ class DualImageCLIPModel(nn.Module):
         temperature: of the softmax over the two states; above 0.
         alpha: weight of the text map in the joint map, in [0, 1] (eq. 6).
         class_weight: weight of the class-token score in the image score, in [0, 1] (eq. 13).
+        adaptation: test-time adaptation, or None for the method without it.
 
     Raises:
         ValueError: a number out of its range.
@@ -53,6 +62,7 @@ class DualImageCLIPModel(nn.Module):
         temperature: float = 0.07,
         alpha: float = 0.5,
         class_weight: float = 0.5,
+        adaptation: TestTimeAdaptation | None = None,
     ) -> None:
         super().__init__()
         check_ranges(num_references, temperature, alpha=alpha, class_weight=class_weight)
@@ -61,6 +71,7 @@ class DualImageCLIPModel(nn.Module):
         self.temperature = temperature
         self.alpha = alpha
         self.class_weight = class_weight
+        self.adaptation = adaptation
         self.register_buffer("anchors", torch.empty(0), persistent=False)
         self.register_buffer("reference_bank", torch.empty(0), persistent=False)
         self.reference_names: list[str] = []
@@ -80,28 +91,26 @@ class DualImageCLIPModel(nn.Module):
     def predict_patches(
         self, images: Tensor, references: Tensor | None = None, names: Sequence[str] = ()
     ) -> PatchPrediction:
-        """Scores [B] and patch maps [B, h, w].
+        """Scores [B] and patch maps [B, h, w]; always in single precision after the towers.
 
         Args:
             images: [B, 3, H, W], preprocessed.
             references: [B, K] rows of `images` that serve as each image's references; None for the reference bank if
                 there is one, else for the text score alone.
-            names: the path of each image, so that none is its own reference where the bank holds it too.
+            names: the path of each image, so that none is its own reference where the bank holds it too; adaptation
+                takes its seeds from them, or from the pixels where there are none.
         """
-        return self.score(self.encoder(images), references, names)
-
-    def score(
-        self, features: DualPathFeatures, references: Tensor | None = None, names: Sequence[str] = ()
-    ) -> PatchPrediction:
-        """As `predict_patches`, from embeddings; always in single precision."""
         if not self.anchors.numel():
             msg = "The text anchors are not set. Run through anomalib's Engine, or call set_class_name(...) first."
             raise RuntimeError(msg)
-        with torch.autocast(features.class_embedding.device.type, enabled=False):
+        features = self.encoder(images)
+        with torch.autocast(images.device.type, enabled=False):
             class_score = text_score(features.class_embedding, self.anchors, self.temperature)
-            text_map = text_score(features.patch_embeddings, self.anchors, self.temperature)
-            score_map = self._join(text_map, features.patch_embeddings, references, names)
-            return PatchPrediction(image_score(class_score, score_map, self.class_weight), score_map)
+            score_map = self._joint_map(features.patch_embeddings, references, names)
+        if self.adaptation is not None and self.adaptation.settings.steps:
+            adapted = self._adapted_map(images, names, features.patch_embeddings, score_map)
+            score_map = joint_score(adapted, score_map, self.adaptation.settings.map_weight)
+        return PatchPrediction(image_score(class_score, score_map, self.class_weight), score_map)
 
     def set_references(self, images: Tensor, names: Sequence[str]) -> None:
         """Keep images [R, 3, H, W] as the references of every image that comes with another name."""
@@ -113,8 +122,9 @@ class DualImageCLIPModel(nn.Module):
         maps = upsample(prediction.maps, (size[0], size[1]))
         return InferenceBatch(pred_score=prediction.scores, anomaly_map=maps)
 
-    def _join(self, text_map: Tensor, patches: Tensor, references: Tensor | None, names: Sequence[str]) -> Tensor:
-        """The joint map of every image that has a reference, the text map of others."""
+    def _joint_map(self, patches: Tensor, references: Tensor | None, names: Sequence[str]) -> Tensor:
+        """A_J (eq. 2 to 6) of every image that has a reference, the text map of others."""
+        text_map = text_score(patches, self.anchors, self.temperature)
         if references is not None:
             return joint_score(text_map, reference_score(patches, patches[references]), self.alpha)
         rows = self._bank_rows(len(patches), names)
@@ -126,6 +136,21 @@ class DualImageCLIPModel(nn.Module):
             for row, patch, text in zip(rows, patches, text_map, strict=True)
         ]
         return joint_score(text_map, torch.cat(visual), self.alpha)
+
+    def _adapted_map(self, images: Tensor, names: Sequence[str], patches: Tensor, joint_map: Tensor) -> Tensor:
+        """The adapted text map (eq. 7 to 11)."""
+        assert self.adaptation is not None
+        pseudo = self.adaptation.corrupt(images, names)
+        return self.adaptation.adapt(
+            AdaptationInputs(
+                patches=patches,
+                pseudo_patches=self.encoder(pseudo.images).patch_embeddings,
+                targets=patch_targets(pseudo.masks, patches.shape[1:3], self.adaptation.settings.patch_share),
+                joint_map=joint_map,
+                anchors=self.anchors,
+                temperature=self.temperature,
+            )
+        )
 
     def _bank_rows(self, batch: int, names: Sequence[str]) -> list[list[int]]:
         """For each image the rows of the reference bank that are not the image itself."""
@@ -162,6 +187,8 @@ class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):
         reference_dir: folder of images that serve as references of every image, instead of pairs. Each image has
             the mean over all of them; num_references does not count then.
         domain: "object" or "texture", which words prompts use; None looks the class up.
+        tta: test-time adaptation on pseudo anomalies; True for the paper's, or a mapping with some of the arguments of
+            `dualclip_lightning.adaptation.AdaptationSettings`, for example {"steps": 4, "textures": "path/to/dtd"}.
         states: phrases with one `{}` for the class under the keys "normal" and "anomalous".
         templates: sentences with one `{}` for the state phrase.
         pre_processor: True for the preprocessing of the weights.
@@ -192,6 +219,7 @@ class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):
         preprocessing: str | dict[str, Any] | None = None,
         reference_dir: str | Path | None = None,
         domain: Literal["object", "texture"] | None = None,
+        tta: bool | dict[str, Any] = False,
         states: dict[str, list[str]] | None = None,
         templates: list[str] | None = None,
         pre_processor: nn.Module | bool = True,
@@ -201,6 +229,7 @@ class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):
     ) -> None:
         check_ranges(num_references, temperature, alpha=alpha, class_weight=class_weight)
         prompt_ensemble(class_name or "object", domain, states, templates)  # complains before weights are loaded
+        settings = adaptation_settings(tta)
         clip = load_backbone(backbone, pretrained, preprocessing, seed)
         prepared = clip.preprocessing.at_size(image_size, patch=clip.clip.visual.patch_size)
         super().__init__(
@@ -212,8 +241,9 @@ class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):
         self.num_references = num_references
         self.reference_dir = reference_dir
         self.model: DualImageCLIPModel = DualImageCLIPModel(
-            DualPathVisionEncoder(clip.clip.visual, vv_blocks), num_references, temperature, alpha, class_weight
-        )
+            DualPathVisionEncoder(clip.clip.visual, vv_blocks), num_references, temperature, alpha, class_weight,
+            settings and TestTimeAdaptation(settings, prepared.mean, prepared.std, seed),
+        )  # fmt: skip
 
     def setup(self, stage: str) -> None:
         """Text anchors of the class, and the pairs of the data set."""
@@ -234,12 +264,29 @@ class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
         """Score a batch; each image with the references that seed and data set give it."""
         del batch_idx
-        prediction = self._predict_paired(batch, dataloader_idx)
+        with out_of_memory_advice(len(batch.image)):
+            prediction = self._predict_paired(batch, dataloader_idx)
         return batch.update(**self.model.draw(prediction, batch.image.shape[-2:])._asdict())
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
         """As `predict_step`."""
         return self.predict_step(batch, batch_idx, dataloader_idx)
+
+
+def adaptation_settings(tta: bool | dict[str, Any]) -> AdaptationSettings | None:  # noqa: FBT001 - a switch
+    """Settings from what the user said, or None for no adaptation.
+
+    Raises:
+        ValueError: an unknown name, or a value out of range.
+    """
+    if isinstance(tta, bool):
+        return AdaptationSettings() if tta else None
+    known = [field.name for field in fields(AdaptationSettings)]
+    unknown = sorted(set(tta) - set(known))
+    if unknown:
+        msg = f"Unknown setting(s) of tta: {', '.join(unknown)}. Expected some of {', '.join(known)}."
+        raise ValueError(msg)
+    return AdaptationSettings(**{key: tuple(v) if isinstance(v, list) else v for key, v in tta.items()})
 
 
 def check_ranges(num_references: int, temperature: float, **weights: float) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from anomalib.data import Batch
-from anomalib.data.utils import get_image_filenames
+from anomalib.data.utils.image import is_image_file
 from anomalib.models.components.base import AnomalibModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -45,8 +45,6 @@ class PairingMixin(Base):
     def _pair_images(self, stage: str) -> None:
         """Draw the groups of every data set of this run and let their members share batches."""
         self._scoring = ()
-        if self.reference_dir is not None:
-            return
         datamodule = getattr(self.trainer, "datamodule", None)
         if hasattr(datamodule, "test_data"):
             datamodule.test_data, scoring = self._grouped(datamodule.test_data, stage)
@@ -80,7 +78,10 @@ class PairingMixin(Base):
         self._read_references()
 
     def _grouped(self, dataset: Dataset, stage: str) -> tuple[Dataset, GroupedScoring | None]:
-        """A data set in the order of its groups, and what scores them; unchanged if it does not name its images."""
+        """A data set in the order of its groups, and what scores them (None with a reference folder).
+
+        It comes back as it is if it does not name its images.
+        """
         if isinstance(dataset, OrderedView):  # left over from a run that broke off
             dataset = dataset.dataset
         names = image_names(dataset)
@@ -88,6 +89,8 @@ class PairingMixin(Base):
             logger.warning("The data set does not tell the paths of its images: each batch is paired in itself.")
             return dataset, None
         kept = range(len(names)) if stage == "test" else _readable(names)
+        if self.reference_dir is not None:
+            return OrderedView(dataset, kept, self._geometry()), None
         if len(kept) <= self.num_references:
             logger.warning(
                 "%d image(s) cannot give %d reference(s) each; there will be %d.",
@@ -120,7 +123,7 @@ class PairingMixin(Base):
         if self.reference_dir is None:
             return
         folder = Path(self.reference_dir)
-        names = [str(path) for path in get_image_filenames(folder)] if folder.is_dir() else []
+        names = [str(path) for path in sorted(folder.rglob("*")) if is_image_file(path)]
         names = [names[i] for i in _readable(names)] if names else []
         if not names:
             msg = f"Expected reference_dir to be a folder with at least one readable image, but '{folder}' has none."

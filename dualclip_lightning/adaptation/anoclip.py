@@ -1,0 +1,85 @@
+"""AnoCLIP's adaptation (arXiv 2308.15939, section 3.4): a text-shaped adapter fitted on tokens with noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from dualclip_lightning.adaptation.loop import Adapted, adapt, constant, training_context
+from dualclip_lightning.scoring import state_logits
+from dualclip_lightning.scoring.text import ANOMALOUS, NORMAL
+
+RESIDUAL = 0.5
+CORRUPTION_WEIGHT = 0.5
+"""Weight of the loss on noisy tokens; with RESIDUAL as in the released code."""
+
+SMALLEST = 1e-30
+"""Probabilities are cut here before their logarithm, far below any that temperature 1 can give."""
+
+
+def apply_text_adapter(tokens: Tensor, weight: Tensor, bias: Tensor, texts: Tensor) -> Tensor:
+    """Half the tokens, half what `tanh(W x/|x| + b)` makes of the text embeddings: [B, h, w, D].
+
+    Args:
+        tokens: [B, h, w, D], as they are.
+        weight: [B, 2P, D].
+        bias: [B, 2P].
+        texts: [2P, D], embeddings of all normal, then all anomalous prompts.
+    """
+    flat = tokens.flatten(1, 2)
+    mixture = torch.baddbmm(bias.unsqueeze(1), F.normalize(flat, dim=-1), weight.transpose(1, 2)).tanh()
+    return (RESIDUAL * flat + (1 - RESIDUAL) * mixture @ texts).view_as(tokens)
+
+
+def noise_loss(clean: Tensor, noisy: Tensor) -> Tensor:
+    """Entropy of clean tokens, and half of: noisy ones must be anomalous, clean ones normal; [B] from [B, h, w, 2].
+
+    The logarithm is taken of the probabilities, as in the released code: AdamW's first steps depend on the sign of
+    gradients near zero, so that the last digit here shows in the fifth of the adapter.
+    """
+    clean, noisy = (logits.softmax(dim=-1).clamp_min(SMALLEST) for logits in (clean, noisy))
+    entropy = -(clean * clean.log()).sum(-1)
+    corruption = -noisy[..., ANOMALOUS].log() - clean[..., NORMAL].log()
+    return (entropy + CORRUPTION_WEIGHT * corruption).flatten(1).mean(1)
+
+
+def adapt_to_noise(
+    tokens: Tensor,
+    noise: Sequence[Tensor],
+    text_embeddings: Tensor,
+    start: tuple[Tensor, Tensor],
+    temperature: float = 1.0,
+    learning_rate: float = 1e-3,
+    weight_decay: float = 0.01,
+) -> tuple[Tensor, Adapted]:
+    """Probability of the anomalous state for the clean tokens after adaptation [B, h, w], and the adapters.
+
+    Args:
+        tokens: [B, h, w, D].
+        noise: what is added to the tokens, [B, h, w, D] for every step.
+        text_embeddings: [2, P, D].
+        start: the adapters' first weights [B, 2P, D] and biases [B, 2P].
+        temperature: of the softmax over states; the released code uses 1.
+        learning_rate: of AdamW.
+        weight_decay: of AdamW.
+
+    Raises:
+        FloatingPointError: a loss that is not finite.
+    """
+    with training_context(tokens.device):
+        clean, embeddings = constant(tokens), constant(text_embeddings)
+        texts, anchors = embeddings.flatten(0, 1), F.normalize(embeddings.mean(dim=1), dim=-1)
+        corrupted = iter([clean + constant(n) for n in noise])
+
+        def logits(x: Tensor, adapter: Sequence[Tensor]) -> Tensor:
+            return state_logits(apply_text_adapter(x, *adapter, texts), anchors, temperature)
+
+        def loss(adapter: Sequence[Tensor]) -> Tensor:
+            return noise_loss(logits(clean, adapter), logits(next(corrupted), adapter))
+
+        adapted = adapt(start, loss, len(noise), learning_rate, weight_decay)
+        with torch.no_grad():
+            return logits(clean, adapted.parameters).softmax(dim=-1)[..., ANOMALOUS], adapted

@@ -1,0 +1,88 @@
+"""Dual-Image CLIP's adaptation: a residual linear adapter an image (arXiv 2405.04782, eq. 7 to 11)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from dualclip_lightning.adaptation.loop import Adapted, adapt, constant, training_context
+from dualclip_lightning.adaptation.settings import AdaptationSettings
+from dualclip_lightning.scoring import state_logits, text_score
+from dualclip_lightning.scoring.text import ANOMALOUS
+
+
+class AdaptationInputs(NamedTuple):
+    """What a batch is adapted on."""
+
+    patches: Tensor
+    """[B, h, w, D], patch embeddings of the originals, of any length"""
+    pseudo_patches: Tensor
+    """[B, h, w, D], of their pseudo-anomalous copies"""
+    targets: Tensor
+    """[B, h, w], booleans: patches of the copies that are anomalous"""
+    joint_map: Tensor
+    """[B, h, w], A_J of the originals"""
+    anchors: Tensor
+    """[2, D]"""
+    temperature: float
+
+
+def identity_adapter(batch: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The adapter's start, weights [B, D, D] and biases [B, D]: it changes nothing."""
+    return torch.eye(width, device=device).repeat(batch, 1, 1), torch.zeros(batch, width, device=device)
+
+
+def apply_adapter(patches: Tensor, weight: Tensor, bias: Tensor, residual: float) -> Tensor:
+    """Adapted embeddings `(1 - rho) x + rho (W x + b)` [B, h, w, D] of unit vectors x (eq. 7 and 8).
+
+    Args:
+        patches: [B, h, w, D], normalised, so that one learning rate serves towers with embeddings of any length.
+        weight: [B, D, D].
+        bias: [B, D].
+        residual: rho.
+    """
+    flat = patches.flatten(1, 2)
+    mapped = torch.baddbmm(bias.unsqueeze(1), flat, weight.transpose(1, 2))
+    return torch.lerp(flat, mapped, residual).view_as(patches)
+
+
+def anomaly_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Eq. 10: mean over the anomalous patches of -log p(anomalous) [B], from logits [B, h, w, 2]."""
+    surprise = -logits.log_softmax(dim=-1)[..., ANOMALOUS]
+    return (surprise * targets).flatten(1).sum(1) / targets.flatten(1).sum(1).clamp(min=1)
+
+
+def consistency_loss(scores: Tensor, joint_map: Tensor) -> Tensor:
+    """Eq. 11: mean squared difference of adapted scores and joint map, both [B, h, w]: [B]. The square is assumed."""
+    return (scores - joint_map).square().flatten(1).mean(1)
+
+
+def adapt_to_pseudo_anomalies(inputs: AdaptationInputs, settings: AdaptationSettings) -> tuple[Tensor, Adapted]:
+    """The adapted text map of the originals [B, h, w], in [0, 1], and the adapters that gave it.
+
+    Works under inference mode, `no_grad` and autocast, always in single precision; nothing but the adapters gets a
+    gradient.
+
+    Raises:
+        FloatingPointError: a loss that is not finite.
+    """
+    with training_context(inputs.patches.device):
+        original = F.normalize(constant(inputs.patches), dim=-1)
+        copies = F.normalize(constant(inputs.pseudo_patches), dim=-1)
+        targets, joint_map, anchors = (constant(t) for t in (inputs.targets, inputs.joint_map, inputs.anchors))
+        rho, temperature = settings.residual, inputs.temperature
+
+        def loss(adapter: Sequence[Tensor]) -> Tensor:
+            anomalous = state_logits(apply_adapter(copies, *adapter, rho), anchors, temperature)
+            scores = text_score(apply_adapter(original, *adapter, rho), anchors, temperature)
+            return (settings.anomaly_weight * anomaly_loss(anomalous, targets)
+                    + settings.consistency_weight * consistency_loss(scores, joint_map))  # fmt: skip
+
+        start = identity_adapter(len(original), original.shape[-1], original.device)
+        adapted = adapt(start, loss, settings.steps, settings.learning_rate, settings.weight_decay)
+        with torch.no_grad():
+            return text_score(apply_adapter(original, *adapted.parameters, rho), anchors, temperature), adapted

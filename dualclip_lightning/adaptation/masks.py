@@ -1,0 +1,72 @@
+"""Masks of random shape and scale from Perlin noise, as DRAEM draws them (arXiv 2108.07610, section 3.3)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from anomalib.data.utils.generators.perlin import generate_perlin_noise
+from torch import Tensor
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2.functional import rotate
+
+NOISE_THRESHOLD = 0.5
+"""Noise above it is masked; given by DRAEM."""
+MOST_CELLS = 32
+"""Noise has 1, 2, 4, ... up to so many cells a side; given by DRAEM."""
+ATTEMPTS = 8
+
+
+def perlin_mask(size: tuple[int, int], seed: int, area: tuple[float, float]) -> Tensor:
+    """A mask [H, W] of booleans whose share of True lies within `area`.
+
+    Noise of random scale and rotation is thresholded; where the share falls outside, the next noise is tried, and
+    after a few the highest pixels of the last are taken, so that a mask is never empty and never full.
+
+    Args:
+        size: height and width in pixels.
+        seed: decides everything.
+        area: smallest and largest share of the image, above 0 and below 1.
+    """
+    with torch.random.fork_rng(devices=[]):  # anomalib's noise draws from the global generator
+        torch.manual_seed(seed)
+        for _ in range(ATTEMPTS):
+            noise = generate_perlin_noise(*size, scale=_random_cells(size), device=torch.device("cpu"))
+            angle = float(torch.empty(1).uniform_(-90, 90))
+            noise = rotate(noise[None], angle, interpolation=InterpolationMode.BILINEAR)[0]
+            mask = noise > NOISE_THRESHOLD
+            if area[0] <= mask.float().mean() <= area[1]:
+                return mask
+        share = float(torch.empty(1).uniform_(*area))
+    return _highest(noise, min(max(1, round(share * noise.numel())), noise.numel() - 1))
+
+
+def _random_cells(size: tuple[int, int]) -> tuple[int, int]:
+    """A power of two for each side, no more than leaves a cell two pixels."""
+    rows, columns = (
+        2 ** int(torch.randint(0, min(MOST_CELLS, max(1, side // 2)).bit_length(), (1,))) for side in size
+    )
+    return rows, columns
+
+
+def _highest(noise: Tensor, count: int) -> Tensor:
+    mask = torch.zeros(noise.numel(), dtype=torch.bool)
+    mask[noise.flatten().topk(count).indices] = True
+    return mask.view_as(noise)
+
+
+def patch_targets(masks: Tensor, grid: tuple[int, int], share: float) -> Tensor:
+    """Which patches count as anomalous [B, h, w]: those of which more than a share is masked.
+
+    An image with a mask keeps at least one anomalous patch, the one with most of it, and at least one normal patch.
+
+    Args:
+        masks: [B, H, W], booleans.
+        grid: rows and columns of patches.
+        share: in [0, 1).
+    """
+    covered = F.adaptive_avg_pool2d(masks.float().unsqueeze(1), grid).flatten(1)
+    most, least = covered.argmax(dim=1, keepdim=True), covered.argmin(dim=1, keepdim=True)
+    targets = covered > share
+    targets.scatter_(1, most, covered.gather(1, most) > 0)
+    targets.scatter_(1, least, targets.gather(1, least) & ~targets.all(dim=1, keepdim=True))
+    return targets.unflatten(1, grid)

@@ -1,0 +1,82 @@
+"""Test-time adaptation as a method uses it: its settings, its textures, and a seed for every image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import PurePath
+
+import torch
+from torch import Tensor
+
+from dualclip_lightning.adaptation.dual_image import AdaptationInputs, adapt_to_pseudo_anomalies
+from dualclip_lightning.adaptation.pseudo import PseudoAnomalies, pseudo_anomalies
+from dualclip_lightning.adaptation.settings import AdaptationSettings
+from dualclip_lightning.adaptation.textures import TextureSource
+from dualclip_lightning.seeding import derive_seed
+
+
+class TestTimeAdaptation:
+    """Pseudo anomalies and adapters for batches of one method.
+
+    What an image gets depends on the seed and on the image alone: its folder and file name, or its pixels if it has
+    no name; never on its neighbours or its place in a batch.
+
+    Args:
+        settings: every number.
+        mean: of the images' normalisation.
+        std: of the images' normalisation.
+        seed: any integer.
+
+    Raises:
+        ValueError: a texture folder that is missing or empty.
+    """
+
+    __test__ = False  # pytest would take the name for a test
+
+    def __init__(self, settings: AdaptationSettings, mean: Sequence[float], std: Sequence[float], seed: int) -> None:
+        self.settings = settings
+        self.mean, self.std, self.seed = mean, std, seed
+        self.source = TextureSource(settings.textures)
+
+    def corrupt(self, images: Tensor, names: Sequence[str] = ()) -> PseudoAnomalies:
+        """A pseudo-anomalous copy of every image [B, 3, H, W], normalised as it is."""
+        identities = [_file_identity(name) for name in names] or [_pixel_identity(image) for image in images]
+        seeds = [derive_seed(self.seed, "adaptation", identity) for identity in identities]
+        return pseudo_anomalies(images, seeds, self.source, self.mean, self.std, self.settings)
+
+    def adapt(self, inputs: AdaptationInputs) -> Tensor:
+        """The adapted text map [B, h, w].
+
+        Raises:
+            FloatingPointError: a loss that is not finite.
+        """
+        return adapt_to_pseudo_anomalies(inputs, self.settings)[0]
+
+
+def _file_identity(name: str) -> str:
+    """Folder and file name: the same wherever the data set lies."""
+    return "/".join(PurePath(name).parts[-2:])
+
+
+def _pixel_identity(image: Tensor) -> bytes:
+    return image.detach().float().cpu().contiguous().numpy().tobytes()
+
+
+@contextmanager
+def out_of_memory_advice(batch: int) -> Iterator[None]:
+    """Turn running out of memory into a sentence that says what to lower.
+
+    Raises:
+        RuntimeError: instead of the allocator's own error.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        msg = (
+            f"A batch of {batch} does not fit in memory. Lower eval_batch_size of the data (now {batch}), num_references "
+            "or image_size, or switch tta off."
+        )
+        raise RuntimeError(msg) from error

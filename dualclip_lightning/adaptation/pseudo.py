@@ -1,0 +1,55 @@
+"""Pseudo anomalies: a foreign texture blended into the image itself (DRAEM, arXiv 2108.07610, eq. 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dualclip_lightning.adaptation.masks import perlin_mask
+from dualclip_lightning.adaptation.settings import AdaptationSettings
+from dualclip_lightning.adaptation.textures import TextureSource
+from dualclip_lightning.seeding import derive_seed
+
+
+class PseudoAnomalies(NamedTuple):
+    """Copies of a batch with a synthetic anomaly each."""
+
+    images: Tensor
+    """[B, 3, H, W], normalised as the originals; outside the mask not one value differs"""
+    masks: Tensor
+    """[B, H, W], booleans; never empty, never full"""
+
+
+def pseudo_anomalies(
+    images: Tensor,
+    seeds: Sequence[int],
+    source: TextureSource,
+    mean: Sequence[float],
+    std: Sequence[float],
+    settings: AdaptationSettings,
+) -> PseudoAnomalies:
+    """Blend a texture into every image: inside its mask `(1 - opacity) * image + opacity * texture`.
+
+    Each image depends on its own seed alone. Blending normalised images with a normalised texture is blending
+    pixels, so a valid image stays one.
+
+    Args:
+        images: [B, 3, H, W], normalised.
+        seeds: one an image.
+        source: gives the textures.
+        mean: of the normalisation, three numbers.
+        std: of the normalisation, three numbers.
+        settings: shares of area and opacity.
+    """
+    size = (images.shape[-2], images.shape[-1])
+    masks = torch.stack([perlin_mask(size, derive_seed(seed, "mask"), settings.mask_area) for seed in seeds])
+    textures = torch.stack([source.draw(size, derive_seed(seed, "texture")) for seed in seeds])
+    textures = (textures - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+    opacity = torch.tensor([np.random.default_rng([seed, 1]).uniform(*settings.opacity) for seed in seeds])
+    masks, textures = masks.to(images.device), textures.to(images)
+    blended = torch.lerp(images, textures, opacity.to(images).view(-1, 1, 1, 1))
+    return PseudoAnomalies(torch.where(masks.unsqueeze(1), blended, images), masks)

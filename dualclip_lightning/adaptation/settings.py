@@ -1,0 +1,76 @@
+"""Every number of test-time adaptation, with where it comes from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class AdaptationSettings:
+    """Settings of Dual-Image CLIP's test-time adaptation. None may be tuned on test labels.
+
+    Given by the paper (arXiv 2405.04782): AdamW, steps, that pseudo anomalies are DRAEM's. Given by DRAEM: opacity.
+    Assumed, because the paper's text as we have it does not say: all others.
+
+    Args:
+        steps: T; 0 is exactly the method without adaptation. The paper's best of 1 to 6.
+        learning_rate: of AdamW. Assumed.
+        weight_decay: of AdamW. Assumed, PyTorch's default.
+        residual: rho in [0, 1], how much of the adapter's output replaces the embedding. Assumed.
+        anomaly_weight: weight of the loss on pseudo-anomalous patches (eq. 10). Assumed.
+        consistency_weight: weight of the loss that keeps the original near its joint map (eq. 11). Assumed.
+        map_weight: weight of the adapted text map against the joint map in the final map (eq. 12). Assumed.
+        mask_area: smallest and largest share of an image that a pseudo anomaly covers. Assumed.
+        patch_share: a patch is anomalous if more than this share of it is masked. Assumed.
+        opacity: smallest and largest opacity of the blended texture.
+        textures: folder of texture images, such as DTD; None takes the CC0 photographs of this package.
+
+    Raises:
+        ValueError: a number out of range.
+    """
+
+    steps: int = 2
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    residual: float = 0.5
+    anomaly_weight: float = 1.0
+    consistency_weight: float = 1.0
+    map_weight: float = 0.5
+    mask_area: tuple[float, float] = (0.02, 0.5)
+    patch_share: float = 0.5
+    opacity: tuple[float, float] = (0.2, 1.0)
+    textures: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps != int(self.steps) or self.steps < 0:
+            msg = f"Expected steps to be a whole number of at least 0, but got {self.steps}. The paper uses 2."
+            raise ValueError(msg)
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            msg = f"Expected learning_rate to be above 0, but got {self.learning_rate}. The default is 1e-3."
+            raise ValueError(msg)
+        for name in ("weight_decay", "anomaly_weight", "consistency_weight"):
+            self._expect(name, 0, math.inf)
+        for name in ("residual", "map_weight"):
+            self._expect(name, 0, 1)
+        if not 0 <= self.patch_share < 1:
+            msg = f"Expected patch_share to be in [0, 1), but got {self.patch_share}."
+            raise ValueError(msg)
+        self._expect_range("mask_area", open_ended=True)
+        self._expect_range("opacity", open_ended=False)
+
+    def _expect(self, name: str, low: float, high: float) -> None:
+        value = getattr(self, name)
+        if not (math.isfinite(value) and low <= value <= high):
+            wanted = f"in [{low}, {high}]" if math.isfinite(high) else f"at least {low} and finite"
+            msg = f"Expected {name} to be {wanted}, but got {value}."
+            raise ValueError(msg)
+
+    def _expect_range(self, name: str, *, open_ended: bool) -> None:
+        low, high = getattr(self, name)
+        inside = 0 < low <= high < 1 if open_ended else 0 < low <= high <= 1
+        if not inside:
+            wanted = "two shares above 0 and below 1" if open_ended else "two shares above 0 and up to 1"
+            msg = f"Expected {name} to be {wanted}, the smaller first, but got {(low, high)}."
+            raise ValueError(msg)

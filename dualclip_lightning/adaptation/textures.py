@@ -1,0 +1,104 @@
+"""Where pseudo anomalies take their texture: a folder of photographs, augmented beyond recognition."""
+
+from __future__ import annotations
+
+import logging
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms.v2.functional import resize
+
+from dualclip_lightning.data import texture_paths
+from dualclip_lightning.data.images import read_rgb
+
+if TYPE_CHECKING:
+    from albumentations import Compose
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+AUGMENTATIONS = 3
+"""How many different augmentations a texture gets; given by DRAEM."""
+
+logger = logging.getLogger(__name__)
+
+
+class TextureSource:
+    """Photographs to draw textures from.
+
+    Args:
+        folder: searched with everything below it, for example DTD; None takes the CC0 photographs of this package.
+
+    Raises:
+        ValueError: a folder that is missing or holds no image.
+    """
+
+    def __init__(self, folder: str | Path | None = None) -> None:
+        self.paths = texture_paths() if folder is None else _images_below(Path(folder))
+        self._broken: set[Path] = set()
+
+    def draw(self, size: tuple[int, int], seed: int) -> Tensor:
+        """An augmented texture [3, H, W] in [0, 1]; the same seed gives the same one. A broken file gives the next.
+
+        Raises:
+            ValueError: not one file of the folder can be read.
+        """
+        generator = np.random.default_rng(seed)
+        start = int(generator.integers(len(self.paths)))
+        for path in [*self.paths[start:], *self.paths[:start]]:
+            image = self._read(path)
+            if image is not None:
+                return _augment(resize(image, list(size), antialias=True), seed)
+        msg = f"None of the {len(self.paths)} textures can be read, for example '{self.paths[0]}'. Check tta.textures."
+        raise ValueError(msg)
+
+    def _read(self, path: Path) -> Tensor | None:
+        if path in self._broken:
+            return None
+        try:
+            return read_rgb(path)
+        except (OSError, SyntaxError, ValueError) as error:
+            logger.warning("The texture '%s' cannot be read (%s); the next one is taken in its place.", path, error)
+            self._broken.add(path)
+            return None
+
+
+def _images_below(folder: Path) -> list[Path]:
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not paths:
+        state = "has no image in it" if folder.is_dir() else "is not a folder"
+        msg = f"Expected a folder of texture images, but '{folder}' {state}. Leave it out for the packaged ones."
+        raise ValueError(msg)
+    return paths
+
+
+def _augment(texture: Tensor, seed: int) -> Tensor:
+    pixels = (texture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    augmentations = _augmentations()
+    augmentations.set_random_seed(seed % 2**32)
+    augmented = augmentations(image=np.ascontiguousarray(pixels))["image"]
+    return torch.from_numpy(augmented).permute(2, 0, 1) / 255
+
+
+@lru_cache(maxsize=1)
+def _augmentations() -> Compose:
+    """DRAEM's kinds of augmentation, some of them at random for every texture."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else its import asks the network for a newer version
+    import albumentations as A  # noqa: N812, PLC0415 - takes seconds, and only adaptation needs it
+
+    kinds = [
+        A.RandomGamma((50, 200), p=1),
+        A.RandomBrightnessContrast(0.3, 0.3, p=1),
+        A.Sharpen((0.3, 0.8), p=1),
+        A.HueSaturationValue(60, 60, 40, p=1),
+        A.Solarize((0.3, 0.7), p=1),
+        A.Posterize((2, 5), p=1),
+        A.InvertImg(p=1),
+        A.AutoContrast(p=1),
+        A.Equalize(p=1),
+        A.Affine(rotate=(-45, 45), border_mode=4, p=1),
+    ]
+    return A.Compose([A.SomeOf(kinds, n=AUGMENTATIONS, replace=False, p=1)])
