@@ -27,7 +27,10 @@ from dualclip_lightning.pairing import (
 
 logger = logging.getLogger(__name__)
 
-Base = AnomalibModule if TYPE_CHECKING else object
+if TYPE_CHECKING:
+    Base = AnomalibModule
+else:
+    Base = object
 
 
 class PairingMixin(Base):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from torch.utils.data import Dataset
 from torchvision.transforms.v2 import Transform
 from torchvision.tv_tensors import Mask
 
-from dualclip_lightning.data.images import BROKEN_IMAGE
+from dualclip_lightning.data.images import BROKEN_IMAGE, is_deep, read_rgb
 
 
 class OrderedView(Dataset):
@@ -59,15 +60,21 @@ class OrderedView(Dataset):
 def read_item(dataset: Dataset, position: int) -> Any:  # noqa: ANN401
     """Item at a position of a dataset, or an error that names the file and the remedy.
 
+    An image of more than 8 bits, which anomalib clips to white, is read again without loss (and so as it lies on disk,
+    before the data set's own augmentations).
+
     Raises:
         ValueError: a file that cannot be read as an image.
     """
     try:
-        return dataset[position]
+        item = dataset[position]
+        if Path(item.image_path or "").is_file() and is_deep(item.image_path):
+            item.image = read_rgb(item.image_path)
     except BROKEN_IMAGE as error:
         name = image_names(dataset)[position]
         msg = f"Cannot read image {position} of the data set, '{name}': {error}. Repair or remove the file or its mask."
         raise ValueError(msg) from error
+    return item
 
 
 def image_names(dataset: Any) -> list[str] | None:  # noqa: ANN401 - several kinds of dataset
