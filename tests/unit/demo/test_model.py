@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from open_clip import CLIP
+from safetensors.torch import load_file
+from sklearn.metrics import roc_auc_score
+
+from dualclip_lightning.backbone import DualPathVisionEncoder, load_backbone
+from dualclip_lightning.backbone.loading import CONFIG_FILE, DEMO_FOLDER
+from dualclip_lightning.data.demo import MATERIALS, draw_category
+from dualclip_lightning.prompts import prompt_ensemble, text_anchors
+from dualclip_lightning.scoring import image_score, joint_score, reference_score, text_score, upsample
+
+WEIGHTS = DEMO_FOLDER / "open_clip_model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    return load_backbone(pretrained="demo")
+
+
+def test_the_weights_are_small_and_half_precision():
+    assert WEIGHTS.stat().st_size < 9_000_000
+    assert {tensor.dtype for tensor in load_file(WEIGHTS).values()} == {torch.float16}
+
+
+def test_the_weights_fit_the_configuration_name_by_name(backbone):
+    config = json.loads((DEMO_FOLDER / CONFIG_FILE).read_text())
+    clip = CLIP(**config["model_cfg"])
+    clip.load_state_dict(load_file(WEIGHTS), strict=True)
+    loaded = backbone.clip.state_dict()
+    assert all(torch.equal(tensor, loaded[name].float()) for name, tensor in clip.state_dict().items())
+
+
+def test_it_works_in_single_precision_on_120_pixels_and_15_by_15_patches(backbone):
+    assert backbone.preprocessing.size == (120, 120)
+    assert {parameter.dtype for parameter in backbone.clip.parameters()} == {torch.float32}
+    features = DualPathVisionEncoder(backbone.clip.visual)(torch.zeros(1, 3, 120, 120))
+    assert features.patch_embeddings.shape == (1, 15, 15, 128)
+
+
+def test_the_words_of_state_are_told_apart_for_classes_never_seen(backbone):
+    for name in ("teapot", "violin", "printed circuit board"):
+        normal, anomalous = text_anchors(backbone, prompt_ensemble(name))
+        assert normal @ anomalous < 0.8
+
+
+@pytest.fixture(scope="module")
+def figures(backbone):
+    """Image and pixel AUROC of text only, reference only and joint, by material [6, 3, 2]; one draw of partners."""
+    return np.array([_figures(backbone, material) for material in MATERIALS])
+
+
+def _figures(backbone, material):
+    samples = [sample for sample in draw_category(material) if sample.folder.startswith("test/")]
+    transform = backbone.preprocessing.transform("squash")
+    images = torch.stack([transform(torch.tensor(sample.image).permute(2, 0, 1) / 255) for sample in samples])
+    masks = np.stack([np.zeros((128, 128), bool) if s.mask is None else s.mask for s in samples])
+    with torch.no_grad():
+        features = DualPathVisionEncoder(backbone.clip.visual)(images)
+        anchors = text_anchors(backbone, prompt_ensemble(material))
+    order = np.random.default_rng(0).permutation(len(samples))
+    partner = np.empty_like(order)
+    partner[order] = np.roll(order, 1)
+    text = text_score(features.patch_embeddings, anchors, 0.07)
+    visual = reference_score(features.patch_embeddings, features.patch_embeddings[torch.from_numpy(partner)][:, None])
+    class_score = text_score(features.class_embedding, anchors, 0.07)
+    maps = ((text, 0.5), (visual, 0.0), (joint_score(text, visual, 0.5), 0.5))
+    return [
+        (
+            roc_auc_score(masks.any((1, 2)), image_score(class_score, score_map, weight)),
+            roc_auc_score(masks.ravel(), upsample(score_map, (128, 128)).ravel()),
+        )
+        for score_map, weight in maps
+    ]
+
+
+def test_it_finds_defects_on_materials_it_never_saw(figures):
+    (text_image, text_pixel), _, (joint_image, joint_pixel) = figures.mean(axis=0)
+    assert text_image >= 0.90
+    assert text_pixel >= 0.88
+    assert joint_image >= 0.93
+    assert joint_pixel >= 0.90
+
+
+def test_no_material_is_judged_by_chance(figures):
+    assert figures.min() > 0.6
