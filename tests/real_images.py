@@ -13,7 +13,7 @@ VARIABLES = {"bsdata": "DUALCLIP_BSDATA", "kolektorsdd": "DUALCLIP_KOLEKTORSDD"}
 
 
 def folder_datamodule(name: str, root: Path, limit: int | None = None, batch_size: int = 8) -> Folder:
-    """A Folder datamodule over symbolic links below `root`, with at most `limit` images of each kind; skips if unset."""
+    """A Folder datamodule over links below `root`, with at most `limit` images of each kind; skips if unset."""
     source = os.environ.get(VARIABLES[name])
     if not source:
         pytest.skip(f"{VARIABLES[name]} does not name a folder with {name}")

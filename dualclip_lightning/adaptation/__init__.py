@@ -2,9 +2,9 @@
 
 from dualclip_lightning.adaptation.dual_image import AdaptationInputs, adapt_to_pseudo_anomalies
 from dualclip_lightning.adaptation.masks import patch_targets
+from dualclip_lightning.adaptation.online import TestTimeAdaptation, out_of_memory_advice
 from dualclip_lightning.adaptation.pseudo import PseudoAnomalies, pseudo_anomalies
 from dualclip_lightning.adaptation.settings import AdaptationSettings
-from dualclip_lightning.adaptation.online import TestTimeAdaptation, out_of_memory_advice
 from dualclip_lightning.adaptation.textures import TextureSource
 
 __all__ = [

@@ -75,7 +75,8 @@ def adapt_to_noise(
         corrupted = iter([clean + constant(n) for n in noise])
 
         def logits(x: Tensor, adapter: Sequence[Tensor]) -> Tensor:
-            return state_logits(apply_text_adapter(x, *adapter, texts), anchors, temperature)
+            weight, bias = adapter
+            return state_logits(apply_text_adapter(x, weight, bias, texts), anchors, temperature)
 
         def loss(adapter: Sequence[Tensor]) -> Tensor:
             return noise_loss(logits(clean, adapter), logits(next(corrupted), adapter))

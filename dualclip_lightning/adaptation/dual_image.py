@@ -77,12 +77,14 @@ def adapt_to_pseudo_anomalies(inputs: AdaptationInputs, settings: AdaptationSett
         rho, temperature = settings.residual, inputs.temperature
 
         def loss(adapter: Sequence[Tensor]) -> Tensor:
-            anomalous = state_logits(apply_adapter(copies, *adapter, rho), anchors, temperature)
-            scores = text_score(apply_adapter(original, *adapter, rho), anchors, temperature)
+            weight, bias = adapter
+            anomalous = state_logits(apply_adapter(copies, weight, bias, rho), anchors, temperature)
+            scores = text_score(apply_adapter(original, weight, bias, rho), anchors, temperature)
             return (settings.anomaly_weight * anomaly_loss(anomalous, targets)
                     + settings.consistency_weight * consistency_loss(scores, joint_map))  # fmt: skip
 
         start = identity_adapter(len(original), original.shape[-1], original.device)
         adapted = adapt(start, loss, settings.steps, settings.learning_rate, settings.weight_decay)
         with torch.no_grad():
-            return text_score(apply_adapter(original, *adapted.parameters, rho), anchors, temperature), adapted
+            weight, bias = adapted.parameters
+            return text_score(apply_adapter(original, weight, bias, rho), anchors, temperature), adapted

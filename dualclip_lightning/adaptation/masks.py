@@ -42,9 +42,7 @@ def perlin_mask(size: tuple[int, int], seed: int, area: tuple[float, float]) -> 
 
 def _random_cells(size: tuple[int, int]) -> tuple[int, int]:
     """A power of two for each side, no more than leaves a cell two pixels."""
-    rows, columns = (
-        2 ** int(torch.randint(0, min(MOST_CELLS, max(1, side // 2)).bit_length(), (1,))) for side in size
-    )
+    rows, columns = (2 ** int(torch.randint(0, min(MOST_CELLS, max(1, side // 2)).bit_length(), (1,))) for side in size)
     return rows, columns
 
 

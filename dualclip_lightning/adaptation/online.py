@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import PurePath
 
@@ -41,7 +41,7 @@ class TestTimeAdaptation:
 
     def corrupt(self, images: Tensor, names: Sequence[str] = ()) -> PseudoAnomalies:
         """A pseudo-anomalous copy of every image [B, 3, H, W], normalised as it is."""
-        identities = [_file_identity(name) for name in names] or [_pixel_identity(image) for image in images]
+        identities: Iterable[str | bytes] = map(_file_identity, names) if names else map(_pixel_identity, images)
         seeds = [derive_seed(self.seed, "adaptation", identity) for identity in identities]
         return pseudo_anomalies(images, seeds, self.source, self.mean, self.std, self.settings)
 
@@ -76,7 +76,7 @@ def out_of_memory_advice(batch: int) -> Iterator[None]:
         if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(error):
             raise
         msg = (
-            f"A batch of {batch} does not fit in memory. Lower eval_batch_size of the data (now {batch}), num_references "
-            "or image_size, or switch tta off."
+            f"A batch of {batch} does not fit in memory. Lower eval_batch_size of the data (now {batch}), "
+            "num_references or image_size, or switch tta off."
         )
         raise RuntimeError(msg) from error

@@ -14,6 +14,7 @@ from typing import Any
 
 import open_clip
 import torch
+from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
 from dualclip_lightning.backbone.preprocessing import Preprocessing, PreprocessingChoice, resolve_preprocessing
@@ -44,6 +45,11 @@ class Backbone:
     """Architecture, or the source that names it."""
     weights: str
     """Weights tag, path, or "demo"."""
+
+    @property
+    def visual(self) -> VisionTransformer:
+        """The vision tower."""
+        return check_tower(self.clip.visual)
 
     @cached_property
     def digest(self) -> str:
@@ -88,11 +94,11 @@ def load_backbone(
     stated = _stated_preprocessing(source, tag)
     prepared = resolve_preprocessing(stated, preprocessing, where=tag or source)
     clip, tokenizer = _create(source, tag, seed)
-    check_tower(clip.visual)
+    visual = check_tower(clip.visual)
     return Backbone(
         clip=clip.eval().requires_grad_(requires_grad=False),
         tokenizer=tokenizer,
-        preprocessing=Preprocessing(**prepared, size=tuple(clip.visual.image_size)),
+        preprocessing=Preprocessing(**prepared, size=visual.image_size),
         name=backbone if pretrained != DEMO else DEMO,
         weights=source if tag is None else tag,
     )

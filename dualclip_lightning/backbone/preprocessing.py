@@ -77,9 +77,7 @@ class Preprocessing:
         return Compose([*self.geometry(mode), Normalize(mean=list(self.mean), std=list(self.std))])
 
 
-def resolve_preprocessing(
-    stated: Mapping[str, Any] | None, chosen: PreprocessingChoice, where: str
-) -> dict[str, Any]:
+def resolve_preprocessing(stated: Mapping[str, Any] | None, chosen: PreprocessingChoice, where: str) -> dict[str, Any]:
     """Mean, std and interpolation: join what the weights state with what the user chose; the user wins.
 
     Args:
@@ -114,7 +112,7 @@ def _known(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: values[key] for key in ("mean", "std", "interpolation") if values.get(key)}
 
 
-def _triple(name: str, values: Any) -> Triple:  # noqa: ANN401 - a user's value, checked here
+def _triple(name: str, values: Any) -> Triple:
     numbers = tuple(float(v) for v in values)
     if len(numbers) != 3 or (name == "std" and min(numbers) <= 0):  # noqa: PLR2004
         msg = f"Expected preprocessing {name} to be three {'positive ' * (name == 'std')}numbers, but got {values}."

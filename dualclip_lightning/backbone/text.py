@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import cast
 
 import torch
 from open_clip import CLIP
@@ -29,7 +30,8 @@ def encode_texts(clip: nn.Module, tokenizer: Tokenizer, texts: Sequence[str], ba
         raise ValueError(msg)
     distinct = list(dict.fromkeys(texts))
     tokens = tokenizer(distinct).to(next(clip.parameters()).device)
-    encode, order = clip.encode_text, torch.arange(len(tokens), device=tokens.device)
+    order = torch.arange(len(tokens), device=tokens.device)
+    encode: Callable[[Tensor], Tensor] = cast("CLIP", clip).encode_text
     if _can_cut(clip):
         encode, order = partial(encode_tokens, clip), tokens.argmax(dim=-1).argsort()
     embeddings = torch.cat([encode(part) for part in tokens[order].split(batch_size)])
@@ -43,7 +45,7 @@ def _can_cut(clip: nn.Module) -> bool:
 
 
 def encode_tokens(clip: CLIP, tokens: Tensor) -> Tensor:
-    """Embeddings [P, D] of tokens [P, T] of a causal text tower, cut to the longest of them; with gradients if wanted."""
+    """Embeddings [P, D] of tokens [P, T] of a causal text tower, cut to the longest; with gradients if wanted."""
     length = int(tokens.argmax(dim=-1).max()) + 1
     tokens = tokens[:, :length]
     dtype = clip.transformer.get_cast_dtype()

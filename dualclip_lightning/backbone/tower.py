@@ -13,7 +13,7 @@ from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
 
 
-def check_tower(visual: nn.Module) -> VisionTransformer:
+def check_tower(visual: object) -> VisionTransformer:
     """Return `visual` if its blocks can be walked, else explain what is missing.
 
     Raises:
@@ -32,7 +32,7 @@ def check_tower(visual: nn.Module) -> VisionTransformer:
     for block in visual.transformer.resblocks:
         if not isinstance(block, ResidualAttentionBlock) or not isinstance(block.attn, nn.MultiheadAttention):
             msg = f"The vision tower has {type(block).__name__} blocks with a special attention. {remedy}"
-            raise ValueError(msg)
+            raise ValueError(msg)  # noqa: TRY004
     return visual
 
 

@@ -10,36 +10,41 @@ from __future__ import annotations
 
 import argparse
 import resource
-import sys
 import time
 from collections.abc import Callable
-from statistics import median
 
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from open_clip.transformer import VisionTransformer
+from torch import Tensor
 
+from dualclip_lightning.adaptation import AdaptationSettings, TestTimeAdaptation
 from dualclip_lightning.backbone import DualPathVisionEncoder, load_backbone
+from dualclip_lightning.backbone.preprocessing import PRESETS
 from dualclip_lightning.models import DualImageCLIPModel
-from dualclip_lightning.pairing import neighbour_references
-from dualclip_lightning.scoring import upsample
 
 Step = Callable[[Tensor], object]
 
 
-def steps(visual: nn.Module) -> dict[str, Step]:
+def steps(visual: VisionTransformer) -> dict[str, Step]:
     """The steps to be timed by name; the first is what the others are divided by."""
     encoder = DualPathVisionEncoder(visual)
-    model = DualImageCLIPModel(encoder).to(next(visual.parameters()).device)
-    model.anchors = torch.randn(2, visual.output_dim, device=next(visual.parameters()).device)
-    return {"bare CLIP forward": visual, "dual-path encoder": encoder, "Dual-Image CLIP, the whole step": model}
+    preset = PRESETS["openai"]
+    adaptation = TestTimeAdaptation(AdaptationSettings(), preset["mean"], preset["std"], seed=0)
+    plain, adapted = DualImageCLIPModel(encoder), DualImageCLIPModel(encoder, adaptation=adaptation)
+    for model in (plain, adapted):
+        model.anchors = torch.randn(2, visual.output_dim, device=visual.conv1.weight.device)
+    return {
+        "bare CLIP forward": visual,
+        "dual-path encoder": encoder,
+        "Dual-Image CLIP, the whole step": plain,
+        f"the same with {AdaptationSettings().steps} steps of adaptation": adapted,
+    }
 
 
 def time_steps(variants: dict[str, Step], images: Tensor, rounds: int) -> pd.DataFrame:
     """Seconds of every step in every round, the steps taking turns after one warm-up round: [rounds, steps]."""
-    seconds: list[dict[str, float]] = []
-    for _ in range(rounds + 1):
-        seconds.append({name: _seconds(step, images) for name, step in variants.items()})
+    seconds = [{name: _seconds(step, images) for name, step in variants.items()} for _ in range(rounds + 1)]
     return pd.DataFrame(seconds[1:])
 
 
@@ -65,14 +70,14 @@ def _wait(images: Tensor) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--backbone", default="ViT-B-16-plus-240")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args(arguments)
     backbone = load_backbone(options.backbone, "random")
-    visual = backbone.clip.visual.to(options.device)
+    visual = backbone.visual.to(options.device)
     images = torch.randn(options.batch, 3, *backbone.preprocessing.size, device=options.device)
     table = summarise(time_steps(steps(visual), images, options.rounds), options.batch)
     print(f"{options.backbone}, batch {options.batch}, {options.device}, {torch.get_num_threads()} threads")
@@ -81,4 +86,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, cast
 
 import torch
 from anomalib.metrics import AUPRO, AUROC, AnomalibMetric, Evaluator, F1Max
@@ -18,7 +18,7 @@ FPR_LIMIT = 0.3
 """False-positive rate up to which PRO integrates, the convention of MVTec AD; the area is divided by it."""
 
 
-class AP(AnomalibMetric, BinaryAveragePrecision):  # type: ignore[misc] - both are torchmetrics' Metric
+class AP(AnomalibMetric, BinaryAveragePrecision):  # type: ignore[misc]
     """Average precision for anomalib batches."""
 
 
@@ -52,29 +52,29 @@ class ZeroShotEvaluator(Evaluator):
     torchmetrics would give a number all the same. The rest of the run is reported as ever.
     """
 
-    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - anomalib's own arguments
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        targets = {metric.fields[-1] for metric in self.test_metrics}
+        targets = {cast("AnomalibMetric", metric).fields[-1] for metric in self.test_metrics}
         self.class_counts = torch.nn.ModuleDict({target: ClassCounts() for target in sorted(targets)})
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget an earlier test; Lightning resets a metric only where it was logged."""
         del trainer, pl_module
         for metric in (*self.test_metrics, *self.class_counts.values()):
-            metric.reset()
+            cast("Metric", metric).reset()
 
-    def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any,  # noqa: ANN401
+    def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any,
                           batch_idx: int, dataloader_idx: int = 0) -> None:  # fmt: skip
         """Update the metrics, and count normal and anomalous targets."""
         super().on_test_batch_end(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
         for target, counts in self.class_counts.items():
             if getattr(batch, target, None) is not None:
-                counts.update(getattr(batch, target))
+                cast("ClassCounts", counts).update(getattr(batch, target))
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compute and log the metrics that exist."""
         everything = self.test_metrics
-        self.test_metrics = torch.nn.ModuleList(m for m in everything if self._exists(m))
+        self.test_metrics = torch.nn.ModuleList(m for m in everything if self._exists(cast("AnomalibMetric", m)))
         try:
             super().on_test_epoch_end(trainer, pl_module)
         finally:
@@ -82,7 +82,7 @@ class ZeroShotEvaluator(Evaluator):
 
     def _exists(self, metric: AnomalibMetric) -> bool:
         target = metric.fields[-1]
-        normal, anomalous = self.class_counts[target].compute().tolist()
+        normal, anomalous = cast("ClassCounts", self.class_counts[target]).compute().tolist()
         if normal and anomalous:
             return True
         found = "none" if not normal + anomalous else "only normal ones" if normal else "only anomalous ones"

@@ -27,7 +27,10 @@ Kind = Literal["inductive", "pair", "transductive", "auxiliary"]
 LIBRARIES = ("dualclip_lightning", "anomalib", "lightning", "torch", "torchvision", "open_clip_torch", "torchmetrics")
 
 # A mixin with AnomalibModule as its base would itself be listed as a model.
-Base = AnomalibModule if TYPE_CHECKING else object
+if TYPE_CHECKING:
+    Base = AnomalibModule
+else:
+    Base = object
 
 
 class ZeroShotShell(Base):
@@ -53,7 +56,7 @@ class ZeroShotShell(Base):
         """No batches; anomalib validates before it predicts, and asks for a loader even so."""
         return []
 
-    def validation_step(self, batch: Any, batch_idx: int) -> STEP_OUTPUT:  # noqa: ANN401
+    def validation_step(self, batch: Any, batch_idx: int) -> STEP_OUTPUT:
         """As the test step, for those who ask Lightning to validate; anomalib's own validation is switched off."""
         return self.test_step(batch, batch_idx)
 
@@ -93,7 +96,7 @@ class ZeroShotShell(Base):
         }
 
 
-def drop_frozen_weights(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:  # noqa: ANN401
+def drop_frozen_weights(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
     """State-dict hook: leave out every parameter of `module` without gradient; the constructor loads it again."""
     del metadata
     for name, parameter in module.named_parameters():
@@ -102,7 +105,7 @@ def drop_frozen_weights(module: nn.Module, state: dict[str, Any], prefix: str, m
 
 
 def method_pre_processor(
-    chosen: nn.Module | bool,  # noqa: FBT001 - anomalib's argument
+    chosen: nn.Module | bool,
     preprocessing: Preprocessing,
     mode: ResizeMode,
 ) -> nn.Module | bool:
@@ -110,7 +113,7 @@ def method_pre_processor(
     return PreProcessor(transform=preprocessing.transform(mode)) if chosen is True else chosen
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401
+def _plain(value: Any) -> Any:
     """A value that JSON and YAML can hold."""
     if isinstance(value, Path):
         return str(value)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from anomalib.data import Batch, InferenceBatch
+from anomalib.data import InferenceBatch
 from anomalib.metrics import Evaluator
 from anomalib.models.components.base import AnomalibModule
 from anomalib.visualization import Visualizer
@@ -108,7 +108,7 @@ class DualImageCLIPModel(nn.Module):
             class_score = text_score(features.class_embedding, self.anchors, self.temperature)
             score_map = self._joint_map(features.patch_embeddings, references, names)
         if self.adaptation is not None and self.adaptation.settings.steps:
-            adapted = self._adapted_map(images, names, features.patch_embeddings, score_map)
+            adapted = self._adapted_map(self.adaptation, images, names, features.patch_embeddings, score_map)
             score_map = joint_score(adapted, score_map, self.adaptation.settings.map_weight)
         return PatchPrediction(image_score(class_score, score_map, self.class_weight), score_map)
 
@@ -137,15 +137,22 @@ class DualImageCLIPModel(nn.Module):
         ]
         return joint_score(text_map, torch.cat(visual), self.alpha)
 
-    def _adapted_map(self, images: Tensor, names: Sequence[str], patches: Tensor, joint_map: Tensor) -> Tensor:
+    def _adapted_map(
+        self,
+        adaptation: TestTimeAdaptation,
+        images: Tensor,
+        names: Sequence[str],
+        patches: Tensor,
+        joint_map: Tensor,
+    ) -> Tensor:
         """The adapted text map (eq. 7 to 11)."""
-        assert self.adaptation is not None
-        pseudo = self.adaptation.corrupt(images, names)
-        return self.adaptation.adapt(
+        pseudo = adaptation.corrupt(images, names)
+        grid = patches.shape[1], patches.shape[2]
+        return adaptation.adapt(
             AdaptationInputs(
                 patches=patches,
                 pseudo_patches=self.encoder(pseudo.images).patch_embeddings,
-                targets=patch_targets(pseudo.masks, patches.shape[1:3], self.adaptation.settings.patch_share),
+                targets=patch_targets(pseudo.masks, grid, adaptation.settings.patch_share),
                 joint_map=joint_map,
                 anchors=self.anchors,
                 temperature=self.temperature,
@@ -154,11 +161,11 @@ class DualImageCLIPModel(nn.Module):
 
     def _bank_rows(self, batch: int, names: Sequence[str]) -> list[list[int]]:
         """For each image the rows of the reference bank that are not the image itself."""
-        own = [os.path.realpath(name) for name in names] or [None] * batch
+        own = [os.path.realpath(name) for name in names] or [""] * batch
         return [[i for i, name in enumerate(self.reference_names) if name != mine] for mine in own]
 
 
-class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):
+class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):  # type: ignore[misc]
     """Dual-Image Enhanced CLIP: two unlabelled test images serve as each other's visual reference.
 
     The method of arXiv 2405.04782. The class token
@@ -231,18 +238,16 @@ class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):
         prompt_ensemble(class_name or "object", domain, states, templates)  # complains before weights are loaded
         settings = adaptation_settings(tta)
         clip = load_backbone(backbone, pretrained, preprocessing, seed)
-        prepared = clip.preprocessing.at_size(image_size, patch=clip.clip.visual.patch_size)
-        super().__init__(
-            method_pre_processor(pre_processor, prepared, resize), post_processor, evaluator, visualizer
-        )
+        prepared = clip.preprocessing.at_size(image_size, patch=clip.visual.patch_size)
+        super().__init__(method_pre_processor(pre_processor, prepared, resize), post_processor, evaluator, visualizer)
         self._attach_backbone(clip)
         self.class_name = class_name
         self.seed = seed
         self.num_references = num_references
         self.reference_dir = reference_dir
         self.model: DualImageCLIPModel = DualImageCLIPModel(
-            DualPathVisionEncoder(clip.clip.visual, vv_blocks), num_references, temperature, alpha, class_weight,
-            settings and TestTimeAdaptation(settings, prepared.mean, prepared.std, seed),
+            DualPathVisionEncoder(clip.visual, vv_blocks), num_references, temperature, alpha, class_weight,
+            None if settings is None else TestTimeAdaptation(settings, prepared.mean, prepared.std, seed),
         )  # fmt: skip
 
     def setup(self, stage: str) -> None:
@@ -261,19 +266,19 @@ class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):
         prompts = prompt_ensemble(class_name, self.hparams["domain"], self.hparams["states"], self.hparams["templates"])
         self.model.anchors = text_anchors(self.backbone, prompts).to(self.device)
 
-    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
         """Score a batch; each image with the references that seed and data set give it."""
         del batch_idx
         with out_of_memory_advice(len(batch.image)):
             prediction = self._predict_paired(batch, dataloader_idx)
         return batch.update(**self.model.draw(prediction, batch.image.shape[-2:])._asdict())
 
-    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
         """As `predict_step`."""
         return self.predict_step(batch, batch_idx, dataloader_idx)
 
 
-def adaptation_settings(tta: bool | dict[str, Any]) -> AdaptationSettings | None:  # noqa: FBT001 - a switch
+def adaptation_settings(tta: bool | dict[str, Any]) -> AdaptationSettings | None:
     """Settings from what the user said, or None for no adaptation.
 
     Raises:
@@ -286,7 +291,8 @@ def adaptation_settings(tta: bool | dict[str, Any]) -> AdaptationSettings | None
     if unknown:
         msg = f"Unknown setting(s) of tta: {', '.join(unknown)}. Expected some of {', '.join(known)}."
         raise ValueError(msg)
-    return AdaptationSettings(**{key: tuple(v) if isinstance(v, list) else v for key, v in tta.items()})
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in tta.items()}
+    return AdaptationSettings(**values)
 
 
 def check_ranges(num_references: int, temperature: float, **weights: float) -> None:

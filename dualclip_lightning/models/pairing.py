@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from anomalib.data import Batch
 from anomalib.data.utils.image import is_image_file
 from anomalib.models.components.base import AnomalibModule
 from torch import Tensor
@@ -40,6 +39,7 @@ class PairingMixin(Base):
     shell has `seed`, `num_references` and `reference_dir`.
     """
 
+    model: Any
     seed: int
     num_references: int
     reference_dir: str | Path | None
@@ -48,7 +48,7 @@ class PairingMixin(Base):
     def _pair_images(self, stage: str) -> None:
         """Draw the groups of every data set of this run and let their members share batches."""
         self._scoring = ()
-        datamodule = getattr(self.trainer, "datamodule", None)
+        datamodule: Any = getattr(self.trainer, "datamodule", None)
         if hasattr(datamodule, "test_data"):
             datamodule.test_data, scoring = self._grouped(datamodule.test_data, stage)
             self._scoring = (scoring,)
@@ -65,7 +65,7 @@ class PairingMixin(Base):
     def teardown(self, stage: str) -> None:
         """Give the datamodule its own data set back."""
         super().teardown(stage)
-        datamodule = getattr(self.trainer, "datamodule", None)
+        datamodule: Any = getattr(self.trainer, "datamodule", None)
         data = getattr(datamodule, "test_data", None)
         if isinstance(data, OrderedView):
             datamodule.test_data = data.dataset
@@ -99,14 +99,15 @@ class PairingMixin(Base):
                 "%d image(s) cannot give %d reference(s) each; there will be %d.",
                 len(kept), self.num_references, len(kept) - 1,
             )  # fmt: skip
-        groups = [tuple(kept[i] for i in g) for g in random_groups([names[i] for i in kept], self.num_references, self.seed)]
+        drawn = random_groups([names[i] for i in kept], self.num_references, self.seed)
+        groups = [tuple(kept[i] for i in group) for group in drawn]
         view = OrderedView(dataset, [member for group in groups for member in group], self._geometry())
         scoring = GroupedScoring(
             names, groups, self.num_references, lambda i: self._prepare(view.load(i).image), self.model.predict_patches
         )
         return view, scoring
 
-    def _predict_paired(self, batch: Batch, dataloader_idx: int = 0) -> PatchPrediction:
+    def _predict_paired(self, batch: Any, dataloader_idx: int = 0) -> PatchPrediction:
         """Scores and patch maps of a batch, wherever its images' references are."""
         scoring = self._scoring[dataloader_idx] if self._scoring else None
         names = [] if batch.image_path is None else [str(path) for path in batch.image_path]
@@ -165,7 +166,7 @@ def _readable(names: Sequence[str]) -> list[int]:
     return kept
 
 
-def _data_source(trainer: Any, stage: str) -> Any:  # noqa: ANN401 - private to Lightning, so taken with care
+def _data_source(trainer: Any, stage: str) -> Any:
     """Where Lightning keeps data loaders that were passed to `test` or `predict`; None if it does no longer."""
     loop = getattr(trainer, "test_loop" if stage == "test" else "predict_loop", None)
     return getattr(loop, "_data_source", None)

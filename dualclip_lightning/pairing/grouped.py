@@ -102,6 +102,6 @@ def _reference_rows(groups: Sequence[Group], num_references: int) -> Tensor | No
     if len(groups[0]) == 1:
         return None
     starts = torch.tensor([0, *(len(group) for group in groups)]).cumsum(0).tolist()
-    return torch.cat([
-        references_in_group(len(group), num_references) + start for group, start in zip(groups, starts, strict=False)
-    ])
+    return torch.cat(
+        [references_in_group(len(group), num_references) + start for group, start in zip(groups, starts, strict=False)]
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -60,8 +61,9 @@ def references_in_group(size: int, num_references: int) -> Tensor:
 
 
 def neighbour_references(batch: int, num_references: int) -> Tensor:
-    """Rows of each image's references [B, K] where neighbours of a batch form groups of K + 1, what is left over joining
-    the last. For images in memory; a data set's groups are drawn by `random_groups`.
+    """Rows of each image's references [B, K] where neighbours in a batch form groups of K + 1.
+
+    What is left over joins the last group. For images in memory; a data set's groups are drawn by `random_groups`.
     """
     size = num_references + 1
     whole = max(1, batch // size)
@@ -71,7 +73,7 @@ def neighbour_references(batch: int, num_references: int) -> Tensor:
 
 
 def _relative(names: Sequence[str]) -> list[str]:
-    folders = {os.path.dirname(name) for name in names}
+    folders = {str(Path(name).parent) for name in names}
     try:
         root = os.path.commonpath(folders)
     except ValueError:  # no names, or absolute and relative ones mixed

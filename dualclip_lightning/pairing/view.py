@@ -34,10 +34,10 @@ class OrderedView(Dataset):
     def __len__(self) -> int:
         return len(self.order)
 
-    def __getitem__(self, index: int) -> Any:  # noqa: ANN401 - whatever item the dataset gives
+    def __getitem__(self, index: int) -> Any:
         return self.load(self.order[index])
 
-    def load(self, position: int) -> Any:  # noqa: ANN401
+    def load(self, position: int) -> Any:
         """Item at a position of the dataset itself, resized.
 
         Raises:
@@ -51,13 +51,13 @@ class OrderedView(Dataset):
             item.gt_mask = mask
         return item
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - anomalib asks datasets for many things
+    def __getattr__(self, name: str) -> Any:
         if name == "dataset":  # not there yet while a worker unpickles this object
             raise AttributeError(name)
         return getattr(self.dataset, name)
 
 
-def read_item(dataset: Dataset, position: int) -> Any:  # noqa: ANN401
+def read_item(dataset: Dataset, position: int) -> Any:
     """Item at a position of a dataset, or an error that names the file and the remedy.
 
     An image of more than 8 bits, which anomalib clips to white, is read again without loss (and so as it lies on disk,
@@ -71,13 +71,13 @@ def read_item(dataset: Dataset, position: int) -> Any:  # noqa: ANN401
         if Path(item.image_path or "").is_file() and is_deep(item.image_path):
             item.image = read_rgb(item.image_path)
     except BROKEN_IMAGE as error:
-        name = image_names(dataset)[position]
+        name = (image_names(dataset) or {position: "?"})[position]
         msg = f"Cannot read image {position} of the data set, '{name}': {error}. Repair or remove the file or its mask."
         raise ValueError(msg) from error
     return item
 
 
-def image_names(dataset: Any) -> list[str] | None:  # noqa: ANN401 - several kinds of dataset
+def image_names(dataset: Any) -> list[str] | None:
     """The path of every item of an anomalib dataset, without loading one; None if it does not tell."""
     samples = getattr(dataset, "samples", None)
     paths = getattr(dataset, "image_filenames", None) if samples is None else samples.image_path

@@ -92,7 +92,9 @@ def test_the_result_is_the_same_wherever_lightning_tests(context):
 
 def test_only_adapters_get_gradients():
     inputs = _inputs()
-    leaves = AdaptationInputs(*(v.requires_grad_() if torch.is_tensor(v) and v.is_floating_point() else v for v in inputs))
+    tensors = {name: value for name, value in inputs._asdict().items() if torch.is_tensor(value)}
+    floats = {name: value.requires_grad_() for name, value in tensors.items() if value.is_floating_point()}
+    leaves = inputs._replace(**floats)
     maps, adapted = adapt_to_pseudo_anomalies(leaves, SETTINGS)
     assert all(v.grad is None for v in leaves if torch.is_tensor(v))
     assert not maps.requires_grad

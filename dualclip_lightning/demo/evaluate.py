@@ -1,0 +1,71 @@
+"""One run of the method on one category of the demo data, through anomalib's Engine."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from anomalib.engine import Engine
+from lightning.pytorch import Callback
+
+from dualclip_lightning.data.demo import Demo
+from dualclip_lightning.demo.figure import Example
+from dualclip_lightning.models import DualImageCLIP
+
+
+class DemoRun(NamedTuple):
+    """What one run found."""
+
+    category: str
+    variant: str
+    seed: int
+    metrics: dict[str, float]
+    example: Example | None
+    """The image with the largest defect."""
+
+
+def run_once(category: str, variant: str, seed: int, arguments: Mapping[str, Any], folder: Path) -> DemoRun:
+    """Test `DualImageCLIP` with the demo model and the given arguments; anomalib's own files go below `folder`."""
+    model = DualImageCLIP(pretrained="demo", seed=seed, visualizer=False, **arguments)
+    keep = KeepExample()
+    engine = Engine(
+        default_root_dir=folder,
+        logger=False,
+        callbacks=[keep],
+        accelerator="cpu",
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    metrics = engine.test(model=model, datamodule=Demo(category=category), verbose=False)[0]
+    return DemoRun(category, variant, seed, dict(metrics), keep.example)
+
+
+class KeepExample(Callback):
+    """Keeps the image with the largest defect, and its map."""
+
+    def __init__(self) -> None:
+        self.example: Example | None = None
+
+    def on_test_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *rest: Any) -> None:
+        """Compare the batch with what was kept."""
+        del trainer, pl_module, rest
+        for path, score_map, mask in zip(outputs.image_path, outputs.anomaly_map, outputs.gt_mask, strict=True):
+            area = int(mask.sum())
+            if self.example is None or (area, str(path)) > (self.example.area, self.example.path):
+                self.example = Example(str(path), area, score_map.cpu().numpy(), mask.cpu().numpy())
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Leave the screen to a table: Lightning and anomalib say much about each of many runs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)
