@@ -1,0 +1,217 @@
+"""What every registered method keeps to. A further method is covered by its registration alone."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from inspect import signature
+
+import pytest
+import torch
+from anomalib.data import MVTecAD, PredictDataset
+from anomalib.engine import Engine
+from anomalib.models.components.base import AnomalibModule
+from lightning.pytorch import Callback
+from lightning.pytorch.trainer.states import TrainerFn
+from torch.utils.data import DataLoader
+
+from dualclip_lightning.registry import MODELS
+from tests.towers import SIZE, random_images, write_image
+
+SAME = {"abs": 1e-5}
+pytestmark = pytest.mark.parametrize("name", sorted(MODELS))
+
+
+class Record(Callback):
+    """Scores by path and the maps of a run."""
+
+    def __init__(self) -> None:
+        self.scores: dict[str, float] = {}
+        self.maps: list[torch.Tensor] = []
+
+    def on_test_batch_end(self, _trainer, _module, _outputs, batch, *_):
+        self.scores |= dict(zip(batch.image_path, batch.pred_score.tolist(), strict=True))
+        self.maps.append(batch.anomaly_map)
+
+    on_predict_batch_end = on_test_batch_end
+
+
+@pytest.fixture
+def method_class(name):
+    return getattr(import_module(MODELS[name]), name)
+
+
+@pytest.fixture
+def make(method_class, tiny_folder):
+    """The method with a tiny CLIP and the anchors of one class."""
+
+    def build(**arguments):
+        method = method_class(
+            **{"pretrained": str(tiny_folder), "class_name": "screw", "visualizer": False} | arguments
+        )
+        method.set_class_name(method.class_name)
+        return method.eval()
+
+    return build
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs `test` or `predict`; returns scores by path and maps."""
+
+    def call(method, stage="test", **data):
+        record = Record()
+        engine = Engine(
+            accelerator="cpu", logger=False, default_root_dir=tmp_path / "results", callbacks=[record],
+            enable_progress_bar=False,
+        )  # fmt: skip
+        getattr(engine, stage)(method, **data)
+        return record
+
+    return call
+
+
+def data(root, **arguments) -> MVTecAD:
+    return MVTecAD(**{"root": root, "category": "metal_nut", "eval_batch_size": 4, "num_workers": 0} | arguments)
+
+
+def assert_scores(output, batch: int, height: int, width: int) -> None:
+    assert output.pred_score.shape == (batch,)
+    assert output.anomaly_map.shape == (batch, height, width)
+    for values in (output.pred_score, output.anomaly_map):
+        assert values.dtype == torch.float32
+        assert torch.isfinite(values).all()
+        assert values.min() >= 0
+        assert values.max() <= 1
+
+
+def test_is_a_direct_subclass_that_anomalib_finds_by_name(method_class, name):
+    assert AnomalibModule in method_class.__bases__
+    assert method_class.__name__ == name
+
+
+def test_says_what_a_score_may_depend_on(method_class):
+    assert method_class.kind in {"inductive", "pair", "transductive", "auxiliary"}
+
+
+def test_every_argument_has_a_default_and_a_description(method_class):
+    parameters = [p for p in signature(method_class).parameters.values() if p.name != "self"]
+    assert all(p.default is not p.empty for p in parameters)
+    assert not [p.name for p in parameters if f"{p.name}:" not in method_class.__doc__]
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_a_batch_gives_a_score_and_a_map_for_every_image(make, batch):
+    assert_scores(make().model(random_images(batch)), batch, SIZE, SIZE)
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 80), (80, 32), (16, 16)])
+def test_an_image_need_not_be_square(make, height, width):
+    assert_scores(make().model(random_images(3, height, width)), 3, height, width)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 1e4])
+def test_an_image_of_one_colour_has_a_finite_score(make, value):
+    assert_scores(make().model(torch.full((2, 3, SIZE, SIZE), value)), 2, SIZE, SIZE)
+
+
+def test_images_tell_apart(make):
+    output = make().model(random_images(4))
+    assert len(set(output.pred_score.tolist())) == 4
+    assert output.anomaly_map.flatten(1).std(dim=1).min() > 0
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 4])
+def test_neither_batch_size_nor_an_odd_last_batch_changes_a_score(make, run, mvtec_root, batch_size):
+    expected = run(make(), datamodule=data(mvtec_root, eval_batch_size=9))
+    got = run(make(), datamodule=data(mvtec_root, eval_batch_size=batch_size))
+    assert len(got.scores) == 9
+    assert got.scores == pytest.approx(expected.scores, **SAME)
+
+
+def test_the_order_of_the_images_changes_no_score(make, run, tmp_path):
+    for i in range(5):
+        write_image(tmp_path / "photos" / f"{i}.png", seed=i)
+    dataset = PredictDataset(tmp_path / "photos")
+    expected = run(make(), "predict", data_path=tmp_path / "photos")
+    dataset.image_filenames = [dataset.image_filenames[i] for i in (3, 0, 4, 2, 1)]
+    loader = DataLoader(dataset, batch_size=2, collate_fn=dataset.collate_fn)
+    assert run(make(), "predict", dataloaders=loader).scores == pytest.approx(expected.scores, **SAME)
+
+
+def test_labels_and_masks_change_no_score(make, run, mvtec_root):
+    expected = run(make(), datamodule=data(mvtec_root))
+    garbage = data(mvtec_root)
+    garbage.setup(TrainerFn.TESTING)
+    samples = garbage.test_data.samples
+    samples["mask_path"] = next(path for path in samples.mask_path if path)
+    samples["label_index"] = 1 - samples.label_index
+    assert run(make(), datamodule=garbage).scores == pytest.approx(expected.scores, **SAME)
+
+
+def test_the_same_seed_gives_the_same_result(make, run, mvtec_root):
+    first, second = (run(make(seed=3), datamodule=data(mvtec_root)) for _ in range(2))
+    assert first.scores == second.scores
+    assert all(torch.equal(a, b) for a, b in zip(first.maps, second.maps, strict=True))
+
+
+def test_the_callers_generator_is_left_alone(make):
+    before = torch.get_rng_state()
+    make().model(random_images(2))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_backbone_is_frozen_and_unchanged_by_a_run(make, run, mvtec_root):
+    method = make()
+    clip = method.backbone.clip
+    before = {key: value.clone() for key, value in clip.state_dict().items()}
+    run(method, datamodule=data(mvtec_root))
+    assert all(torch.equal(value, before[key]) for key, value in clip.state_dict().items())
+    assert not any(p.requires_grad for p in clip.parameters())
+    assert all(p.grad is None for p in clip.parameters())
+    assert method.backbone.digest == make().backbone.digest
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_stays_close(make, dtype):
+    model, images = make().model, random_images(4)
+    exact = model(images)
+    with torch.autocast("cpu", dtype=dtype):
+        rough = model(images)
+    assert_scores(rough, 4, SIZE, SIZE)
+    torch.testing.assert_close(rough.pred_score, exact.pred_score, atol=0.05, rtol=0)
+    torch.testing.assert_close(rough.anomaly_map, exact.anomaly_map, atol=0.1, rtol=0)
+
+
+def test_no_training_and_no_validation_on_labels(make):
+    method = make()
+    assert method.trainer_arguments["limit_val_batches"] == 0
+    assert not list(method.val_dataloader())
+    assert not any(p.requires_grad for p in method.parameters())
+
+
+def test_the_state_holds_no_frozen_weights(make):
+    assert not [key for key in make().state_dict() if "visual" in key]
+
+
+def test_provenance_names_weights_parameters_and_versions(make, name):
+    method = make(seed=11)
+    record = method.provenance()
+    assert record["method"] == name
+    assert record["weights_sha256"] == method.backbone.digest
+    assert record["parameters"]["seed"] == 11
+    assert {"anomalib", "torch", "open_clip_torch"} <= record["versions"].keys()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"backbone": "ViT-B-16-plus-24", "pretrained": "laion400m_e32"}, "Did you mean ViT-B-16-plus-240"),
+        ({"backbone": "RN50", "pretrained": "openai"}, "no plain vision transformer"),
+        ({"backbone": "ViT-B-16-plus-240", "pretrained": "nothing"}, "laion400m_e31, laion400m_e32"),
+        ({"class_name": "__"}, "at least one letter"),
+        ({"image_size": 50}, "multiples of the patch"),
+    ],
+)
+def test_a_bad_argument_is_an_error_that_names_the_remedy(make, arguments, match):
+    with pytest.raises(ValueError, match=match):
+        make(**arguments)
