@@ -18,7 +18,10 @@ from dualclip_lightning.registry import MODELS
 from tests.towers import SIZE, random_images, write_image
 
 SAME = {"abs": 1e-5}
-pytestmark = pytest.mark.parametrize("name", sorted(MODELS))
+CASES = {name: (name, {}) for name in sorted(MODELS)}
+# Arguments under which a method computes something else altogether.
+CASES["DualImageCLIP with tta"] = ("DualImageCLIP", {"tta": True})
+pytestmark = pytest.mark.parametrize(("name", "settings"), CASES.values(), ids=CASES)
 
 
 class Record(Callback):
@@ -36,18 +39,17 @@ class Record(Callback):
 
 
 @pytest.fixture
-def method_class(name):
+def method_class(name, settings):
     return getattr(import_module(MODELS[name]), name)
 
 
 @pytest.fixture
-def make(method_class, tiny_folder):
+def make(method_class, settings, tiny_folder):
     """The method with a tiny CLIP and the anchors of one class."""
 
     def build(**arguments):
-        method = method_class(
-            **{"pretrained": str(tiny_folder), "class_name": "screw", "visualizer": False} | arguments
-        )
+        tiny = {"pretrained": str(tiny_folder), "class_name": "screw", "visualizer": False}
+        method = method_class(**tiny | settings | arguments)
         method.set_class_name(method.class_name)
         return method.eval()
 

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from dualclip_lightning.backbone import WeightsError, load_backbone
+from dualclip_lightning.backbone.loading import DEMO_FOLDER
 from dualclip_lightning.backbone.preprocessing import PRESETS
 from tests.towers import CONFIG, PREPROCESS, SIZE, random_images, save_folder, tiny_backbone, tiny_clip
 
@@ -268,3 +269,17 @@ def test_text_is_encoded_by_the_models_own_tower(tiny_folder):
     backbone = load_backbone(pretrained=str(tiny_folder))
     expected = backbone.clip.encode_text(backbone.tokenizer(["a photo of wood"]))
     torch.testing.assert_close(backbone.encode_text(["a photo of wood"]), expected, atol=5e-6, rtol=0)
+
+
+def test_the_demo_model_brings_everything_and_needs_no_network(no_download):
+    backbone = load_backbone("ViT-B-16-plus-240", "demo")
+    visual = backbone.clip.visual
+    assert backbone.name == "demo"
+    assert backbone.preprocessing.size == tuple(visual.image_size)
+    assert min(visual.grid_size) >= 14
+    images = random_images(1, *visual.image_size)
+    assert backbone.clip.encode_image(images).shape[-1] == backbone.encode_text(["wood"]).shape[-1]
+
+
+def test_the_demo_model_takes_at_most_15_megabytes():
+    assert sum(path.stat().st_size for path in DEMO_FOLDER.iterdir()) < 15_000_000

@@ -3,10 +3,12 @@ from __future__ import annotations
 import pickle
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from anomalib.data import Folder, ImageItem, PredictDataset
+from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import Identity, Resize
 
@@ -103,3 +105,11 @@ def test_a_file_that_cannot_be_read_is_an_error_that_names_it(tmp_path, content)
     path.write_bytes(path.read_bytes()[:200] if content == "truncated" else content)
     with pytest.raises(ValueError, match=r"broken\.png.*Repair or remove"):
         read_item(PredictDataset(tmp_path), 0)
+
+
+def test_a_16_bit_image_is_not_clipped(tmp_path):
+    values = np.linspace(0, 65535, 60).astype(np.uint16).reshape(6, 10)
+    Image.fromarray(values).save(tmp_path / "deep.png")
+    dataset = PredictDataset(tmp_path)
+    assert dataset[0].image.mean() > 0.9  # what anomalib reads
+    np.testing.assert_allclose(read_item(dataset, 0).image.numpy(), np.stack([values / 65535] * 3), atol=1e-6)
