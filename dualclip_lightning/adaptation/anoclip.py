@@ -75,10 +75,12 @@ def adapt_to_noise(
         corrupted = iter([clean + constant(n) for n in noise])
 
         def logits(x: Tensor, adapter: Sequence[Tensor]) -> Tensor:
+            """Of both states for adapted tokens."""
             weight, bias = adapter
             return state_logits(apply_text_adapter(x, weight, bias, texts), anchors, temperature)
 
         def loss(adapter: Sequence[Tensor]) -> Tensor:
+            """Of every image; each step takes the next noise."""
             return noise_loss(logits(clean, adapter), logits(next(corrupted), adapter))
 
         adapted = adapt(start, loss, len(noise), learning_rate, weight_decay)

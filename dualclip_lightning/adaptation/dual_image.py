@@ -77,6 +77,7 @@ def adapt_to_pseudo_anomalies(inputs: AdaptationInputs, settings: AdaptationSett
         rho, temperature = settings.residual, inputs.temperature
 
         def loss(adapter: Sequence[Tensor]) -> Tensor:
+            """Weighted sum of eq. 10 and 11 for every image."""
             weight, bias = adapter
             anomalous = state_logits(apply_adapter(copies, weight, bias, rho), anchors, temperature)
             scores = text_score(apply_adapter(original, weight, bias, rho), anchors, temperature)

@@ -6,10 +6,11 @@ mixin placed before it, without a constructor of its own.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from anomalib import LearningType
 from anomalib.metrics import Evaluator
@@ -21,6 +22,7 @@ from torch import nn
 
 from dualclip_lightning.backbone import Backbone
 from dualclip_lightning.backbone.preprocessing import PRESETS, Preprocessing, ResizeMode
+from dualclip_lightning.files import write_bytes_atomically
 from dualclip_lightning.metrics import default_evaluator
 
 Kind = Literal["inductive", "pair", "transductive", "auxiliary"]
@@ -39,8 +41,10 @@ class ZeroShotShell(Base):
     A subclass calls `_attach_backbone` once its own constructor has run.
     """
 
-    kind: ClassVar[Kind]
+    kind: Kind
     """What a score may depend on: the image alone, its references, the whole test set, or auxiliary data."""
+    described_class: str | None = None
+    """The class whose prompts are in use."""
 
     @property
     def trainer_arguments(self) -> dict[str, Any]:
@@ -82,11 +86,29 @@ class ZeroShotShell(Base):
         self.strict_loading = False
         self.register_state_dict_post_hook(drop_frozen_weights)
 
+    def on_test_end(self) -> None:
+        """Leave `provenance.json` beside the results."""
+        super().on_test_end()
+        self._write_provenance()
+
+    def on_predict_end(self) -> None:
+        """As `on_test_end`."""
+        super().on_predict_end()
+        self._write_provenance()
+
+    def _write_provenance(self) -> None:
+        trainer = self.trainer
+        if trainer.is_global_zero:
+            run = {"device": str(self.device), "devices": trainer.world_size, "precision": str(trainer.precision)}
+            content = json.dumps(self.provenance() | run, indent=2)
+            write_bytes_atomically(Path(trainer.default_root_dir) / "provenance.json", content.encode())
+
     def provenance(self) -> dict[str, Any]:
         """What produced this method's scores, as plain data to store beside every result."""
         return {
             "method": type(self).__name__,
             "kind": self.kind,
+            "class_name": self.described_class,
             "backbone": self.backbone.name,
             "weights": self.backbone.weights,
             "weights_sha256": self.backbone.digest,

@@ -25,7 +25,7 @@ from dualclip_lightning.adaptation import (
     patch_targets,
 )
 from dualclip_lightning.backbone import DualPathVisionEncoder, load_backbone
-from dualclip_lightning.models.base import ZeroShotShell, method_pre_processor
+from dualclip_lightning.models.base import Kind, ZeroShotShell, method_pre_processor
 from dualclip_lightning.models.pairing import PairingMixin
 from dualclip_lightning.pairing import PatchPrediction, neighbour_references
 from dualclip_lightning.prompts import prompt_ensemble, text_anchors
@@ -168,10 +168,10 @@ class DualImageCLIPModel(nn.Module):
 class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):  # type: ignore[misc]
     """Dual-Image Enhanced CLIP: two unlabelled test images serve as each other's visual reference.
 
-    The method of arXiv 2405.04782. The class token
-    gives a text score for the image, V-V patch tokens a text map (eq. 1 to 4) and, against the patches of another test
-    image, a visual map (eq. 5); the maps are joined (eq. 6), and the image score joins the class-token score with the
-    maximum of the map (eq. 13).
+    The method of arXiv 2405.04782. The class token gives a text score for the image, V-V patch tokens a text map
+    (eq. 1 to 4) and, against the patches of another test image, a visual map (eq. 5); the maps are joined (eq. 6), and
+    the image score joins the class-token score with the maximum of the map (eq. 13). With `tta`, an adapter fitted on
+    the image and a pseudo-anomalous copy of it gives another text map, which joins them (eq. 7 to 12).
 
     Given by the paper: the backbone, its preprocessing at 240x240, the prompts, random pairs, one reference.
     Assumed, because the paper's text as we have it does not say: temperature, alpha, class_weight. None may be tuned
@@ -208,7 +208,7 @@ class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):  # type: ignor
         dualclip_lightning.backbone.WeightsError: weights that cannot be had.
     """
 
-    kind = "pair"
+    kind: Kind = "pair"
 
     def __init__(
         self,
@@ -241,6 +241,7 @@ class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):  # type: ignor
         prepared = clip.preprocessing.at_size(image_size, patch=clip.visual.patch_size)
         super().__init__(method_pre_processor(pre_processor, prepared, resize), post_processor, evaluator, visualizer)
         self._attach_backbone(clip)
+        self.kind = "inductive" if alpha == 1 else "pair"
         self.class_name = class_name
         self.seed = seed
         self.num_references = num_references
@@ -263,6 +264,7 @@ class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):  # type: ignor
         Raises:
             ValueError: no letter in the name.
         """
+        self.described_class = class_name
         prompts = prompt_ensemble(class_name, self.hparams["domain"], self.hparams["states"], self.hparams["templates"])
         self.model.anchors = text_anchors(self.backbone, prompts).to(self.device)
 
