@@ -68,8 +68,8 @@ class ZeroShotEvaluator(Evaluator):
         """Update the metrics, and count normal and anomalous targets."""
         super().on_test_batch_end(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
         for target, counts in self.class_counts.items():
-            if getattr(batch, target, None) is not None:
-                cast("ClassCounts", counts).update(getattr(batch, target))
+            found = getattr(batch, target, None)
+            cast("ClassCounts", counts).update(torch.empty(0) if found is None else found)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compute and log the metrics that exist."""

@@ -99,6 +99,7 @@ def test_pro_is_the_mean_overlap_of_regions_up_to_the_false_positive_limit():
     assert run(default_evaluator(), data)["pixel_PRO"] == pytest.approx(expected, abs=2e-3)
 
 
+@pytest.mark.filterwarnings("error:The ``compute`` method of metric ClassCounts")
 def test_without_masks_there_are_no_pixel_metrics_and_this_is_said(caplog):
     results = run(default_evaluator(), Scores(MIXED, masks=False))
     assert results.keys() == IMAGE
@@ -132,12 +133,14 @@ def test_a_test_that_left_metrics_out_leaves_nothing_behind():
 
 def test_counts_are_of_any_shape_and_start_at_nothing():
     counts = ClassCounts()
+    counts.update(torch.empty(0))
     assert counts.compute().tolist() == [0, 0]
     counts.update(torch.tensor([0, 1, 1]))
     counts.update(torch.tensor([[True, False], [False, False]]))
     assert counts.compute().tolist() == [4, 3]
     counts.reset()
-    assert counts.compute().tolist() == [0, 0]
+    counts.update(torch.tensor([0]))
+    assert counts.compute().tolist() == [1, 0]
 
 
 def test_labels_are_read_by_the_evaluator_alone_after_the_scores_are_there():
