@@ -175,7 +175,7 @@ def distortion(image: Image, rng: np.random.Generator, other: Image) -> tuple[np
     distance = np.hypot(y - y0, x - x0) / radius
     inside = distance < 1
     angle = np.arctan2(y - y0, x - x0) + np.where(inside, rng.choice([-1, 1]) * rng.uniform(2, 4) * (1 - distance), 0)
-    far = np.where(inside, distance ** rng.uniform(1.5, 3), distance) * radius
+    far = np.where(inside, distance ** rng.uniform(2.5, 4.5), distance) * radius
     map_x, map_y = (x0 + far * np.cos(angle)).astype(np.float32), (y0 + far * np.sin(angle)).astype(np.float32)
     return cv2.remap(image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT), inside
 
