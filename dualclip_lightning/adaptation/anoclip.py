@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from dualclip_lightning.adaptation.loop import Adapted, adapt, constant, training_context
+from dualclip_lightning.adaptation.loop import Adapted, adapt, constant, lower_rate, require_finite, training_context
 from dualclip_lightning.scoring import state_logits
 from dualclip_lightning.scoring.text import ANOMALOUS, NORMAL
 
@@ -85,4 +85,7 @@ def adapt_to_noise(
 
         adapted = adapt(start, loss, len(noise), learning_rate, weight_decay)
         with torch.no_grad():
-            return logits(clean, adapted.parameters).softmax(dim=-1)[..., ANOMALOUS], adapted
+            maps = logits(clean, adapted.parameters).softmax(dim=-1)[..., ANOMALOUS]
+        if noise:
+            require_finite(maps, lower_rate(learning_rate))
+        return maps, adapted

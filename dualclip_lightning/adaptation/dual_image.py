@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from dualclip_lightning.adaptation.loop import Adapted, adapt, constant, training_context
+from dualclip_lightning.adaptation.loop import Adapted, adapt, constant, lower_rate, require_finite, training_context
 from dualclip_lightning.adaptation.settings import AdaptationSettings
 from dualclip_lightning.scoring import state_logits, text_score
 from dualclip_lightning.scoring.text import ANOMALOUS
@@ -68,7 +68,7 @@ def adapt_to_pseudo_anomalies(inputs: AdaptationInputs, settings: AdaptationSett
     gradient.
 
     Raises:
-        FloatingPointError: a loss that is not finite.
+        FloatingPointError: a loss that is not finite, or a map after the last step.
     """
     with training_context(inputs.patches.device):
         original = F.normalize(constant(inputs.patches), dim=-1)
@@ -88,4 +88,7 @@ def adapt_to_pseudo_anomalies(inputs: AdaptationInputs, settings: AdaptationSett
         adapted = adapt(start, loss, settings.steps, settings.learning_rate, settings.weight_decay)
         with torch.no_grad():
             weight, bias = adapted.parameters
-            return text_score(apply_adapter(original, weight, bias, rho), anchors, temperature), adapted
+            maps = text_score(apply_adapter(original, weight, bias, rho), anchors, temperature)
+        if settings.steps:
+            require_finite(maps, lower_rate(settings.learning_rate))
+        return maps, adapted

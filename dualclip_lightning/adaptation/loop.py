@@ -12,6 +12,10 @@ from torch import Tensor
 Loss = Callable[[Sequence[Tensor]], Tensor]
 """Parameters [B, ...] -> loss of each image [B]."""
 
+BAD_EMBEDDINGS = (
+    "It was so before the first step already: check images and weights for NaN, or use precision bf16-mixed or 32."
+)
+
 
 class Adapted(NamedTuple):
     """What adaptation left."""
@@ -48,21 +52,37 @@ def adapt(start: Sequence[Tensor], loss: Loss, steps: int, learning_rate: float,
         weight_decay: of AdamW.
 
     Raises:
-        FloatingPointError: a loss that is not finite; the message names the remedy.
+        FloatingPointError: a loss that is not finite; the message names the remedy. No loss is taken after the last
+            step, so use `require_finite` on what the adapters give.
     """
     with training_context(start[0].device):
         parameters = [constant(value).requires_grad_() for value in start]
         optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, fused=True)
-        history = [_step(parameters, loss, optimizer, learning_rate) for _ in range(steps)]
-        losses = torch.stack(history) if history else start[0].new_empty(0, len(start[0]))
+        history = [_step(parameters, loss, optimizer) for _ in range(steps)]
+        losses = torch.stack(history) if history else parameters[0].new_empty(0, len(parameters[0]))
+        require_finite(losses[:1], BAD_EMBEDDINGS)
+        require_finite(losses, lower_rate(learning_rate))
         return Adapted([parameter.detach() for parameter in parameters], losses)
 
 
-def _step(parameters: Sequence[Tensor], loss: Loss, optimizer: torch.optim.Optimizer, learning_rate: float) -> Tensor:
-    losses = loss(parameters)
-    if not torch.isfinite(losses).all():
-        msg = f"The loss of test-time adaptation is not finite. Lower its learning rate, which is {learning_rate}."
+def lower_rate(learning_rate: float) -> str:
+    """The remedy for adaptation that diverges."""
+    return f"Lower its learning rate, which is {learning_rate}."
+
+
+def require_finite(values: Tensor, remedy: str) -> None:
+    """Refuse losses, or the scores they lead to, that are not finite.
+
+    Raises:
+        FloatingPointError: with the remedy in its message.
+    """
+    if not torch.isfinite(values).all():
+        msg = f"The loss of test-time adaptation is not finite. {remedy}"
         raise FloatingPointError(msg)
+
+
+def _step(parameters: Sequence[Tensor], loss: Loss, optimizer: torch.optim.Optimizer) -> Tensor:
+    losses = loss(parameters)
     optimizer.zero_grad(set_to_none=True)
     losses.sum().backward()
     optimizer.step()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.nn.functional as F  # noqa: N812
 from anomalib.data.utils.generators.perlin import generate_perlin_noise
@@ -27,8 +30,7 @@ def perlin_mask(size: tuple[int, int], seed: int, area: tuple[float, float]) -> 
         seed: decides everything.
         area: smallest and largest share of the image, above 0 and below 1.
     """
-    with torch.random.fork_rng(devices=[]):  # anomalib's noise draws from the global generator
-        torch.manual_seed(seed)
+    with _own_generator(seed), _single_precision():
         for _ in range(ATTEMPTS):
             noise = generate_perlin_noise(*size, scale=_random_cells(size), device=torch.device("cpu"))
             angle = float(torch.empty(1).uniform_(-90, 90))
@@ -38,6 +40,26 @@ def perlin_mask(size: tuple[int, int], seed: int, area: tuple[float, float]) -> 
                 return mask
         share = float(torch.empty(1).uniform_(*area))
     return _highest(noise, min(max(1, round(share * noise.numel())), noise.numel() - 1))
+
+
+@contextmanager
+def _own_generator(seed: int) -> Iterator[None]:
+    """A seed for anomalib's noise, which draws from the CPU's global generator; that gets its state back."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed GPUs too
+        yield
+
+
+@contextmanager
+def _single_precision() -> Iterator[None]:
+    """Lightning's half precision changes the default type or casts on its own, and a mask must not depend on it."""
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.autocast("cpu", enabled=False):
+            yield
+    finally:
+        torch.set_default_dtype(default)
 
 
 def _random_cells(size: tuple[int, int]) -> tuple[int, int]:

@@ -44,7 +44,13 @@ def pseudo_anomalies(
         mean: of the normalisation, three numbers.
         std: of the normalisation, three numbers.
         settings: shares of area and opacity.
+
+    Raises:
+        ValueError: more or fewer seeds than images.
     """
+    if len(seeds) != len(images):
+        msg = f"Expected one seed for each of the {len(images)} images, but got {len(seeds)}."
+        raise ValueError(msg)
     size = (images.shape[-2], images.shape[-1])
     masks = torch.stack([perlin_mask(size, derive_seed(seed, "mask"), settings.mask_area) for seed in seeds])
     textures = torch.stack([source.draw(size, derive_seed(seed, "texture")) for seed in seeds])

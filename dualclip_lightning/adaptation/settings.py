@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 
 
@@ -44,33 +45,43 @@ class AdaptationSettings:
     textures: str | Path | None = None
 
     def __post_init__(self) -> None:
-        if self.steps != int(self.steps) or self.steps < 0:
-            msg = f"Expected steps to be a whole number of at least 0, but got {self.steps}. The paper uses 2."
+        if isinstance(self.steps, bool) or not isinstance(self.steps, Integral) or self.steps < 0:
+            msg = f"Expected steps to be a whole number of at least 0, but got {self.steps!r}. The paper uses 2."
             raise ValueError(msg)
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            msg = f"Expected learning_rate to be above 0, but got {self.learning_rate}. The default is 1e-3."
+        if not (_is_finite(self.learning_rate) and self.learning_rate > 0):
+            msg = f"Expected learning_rate to be a number above 0, but got {self.learning_rate!r}. The default is 1e-3."
             raise ValueError(msg)
         for name in ("weight_decay", "anomaly_weight", "consistency_weight"):
             self._expect(name, 0, math.inf)
         for name in ("residual", "map_weight"):
             self._expect(name, 0, 1)
-        if not 0 <= self.patch_share < 1:
-            msg = f"Expected patch_share to be in [0, 1), but got {self.patch_share}."
+        if not (_is_finite(self.patch_share) and 0 <= self.patch_share < 1):
+            msg = f"Expected patch_share to be in [0, 1), but got {self.patch_share!r}."
             raise ValueError(msg)
         self._expect_range("mask_area", open_ended=True)
         self._expect_range("opacity", open_ended=False)
 
     def _expect(self, name: str, low: float, high: float) -> None:
         value = getattr(self, name)
-        if not (math.isfinite(value) and low <= value <= high):
+        if not (_is_finite(value) and low <= value <= high):
             wanted = f"in [{low}, {high}]" if math.isfinite(high) else f"at least {low} and finite"
-            msg = f"Expected {name} to be {wanted}, but got {value}."
+            msg = f"Expected {name} to be {wanted}, but got {value!r}."
             raise ValueError(msg)
 
     def _expect_range(self, name: str, *, open_ended: bool) -> None:
-        low, high = getattr(self, name)
-        inside = 0 < low <= high < 1 if open_ended else 0 < low <= high <= 1
-        if not inside:
+        value = getattr(self, name)
+        if not _is_range(value, open_ended=open_ended):
             wanted = "two shares above 0 and below 1" if open_ended else "two shares above 0 and up to 1"
-            msg = f"Expected {name} to be {wanted}, the smaller first, but got {(low, high)}."
+            msg = f"Expected {name} to be {wanted}, the smaller first, but got {value!r}."
             raise ValueError(msg)
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_range(value: object, *, open_ended: bool) -> bool:
+    if not (isinstance(value, tuple | list) and len(value) == 2 and all(map(_is_finite, value))):  # noqa: PLR2004
+        return False
+    low, high = value
+    return 0 < low <= high < 1 if open_ended else 0 < low <= high <= 1

@@ -14,7 +14,7 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
 from dualclip_lightning.data import texture_paths
-from dualclip_lightning.data.images import read_rgb
+from dualclip_lightning.data.images import BROKEN_IMAGE, read_rgb
 
 if TYPE_CHECKING:
     from albumentations import Compose
@@ -60,7 +60,7 @@ class TextureSource:
             return None
         try:
             return read_rgb(path)
-        except (OSError, SyntaxError, ValueError) as error:
+        except BROKEN_IMAGE as error:
             logger.warning("The texture '%s' cannot be read (%s); the next one is taken in its place.", path, error)
             self._broken.add(path)
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -18,14 +19,20 @@ def golden():
     return load_file(GOLDEN)
 
 
-def _run(golden, copies=1):
-    start = golden["in.weight"].repeat(copies, 1, 1), golden["in.bias"].repeat(copies, 1)
-    tokens, noise = (golden[f"in.{name}"].repeat(copies, 1, 1, 1) for name in ("tokens", "noise"))
-    return adapt_to_noise(tokens, [noise] * 5, golden["in.text_embeddings"], start)
+def _inputs(golden):
+    """Tokens, noise, weight and bias of a batch of one."""
+    return golden["in.tokens"], golden["in.noise"], golden["in.weight"][None], golden["in.bias"][None]
 
 
-def test_losses_adapter_and_scores_are_the_published_ones(golden):
-    probability, adapted = _run(golden)
+def _run(golden, tokens, noise, weight, bias, **settings):
+    return adapt_to_noise(tokens, [noise] * 5, golden["in.text_embeddings"], (weight, bias), **settings)
+
+
+@pytest.mark.parametrize("context", [nullcontext, torch.no_grad, torch.inference_mode])
+def test_losses_adapter_and_scores_are_the_published_ones(golden, context):
+    tokens, noise, weight, bias = _inputs(golden)
+    with context():
+        probability, adapted = _run(golden, tokens.clone(), noise.clone(), weight, bias)
     found = {
         "losses": adapted.losses[:, 0],
         "weight": adapted.parameters[0][0],
@@ -36,7 +43,17 @@ def test_losses_adapter_and_scores_are_the_published_ones(golden):
         assert torch.allclose(value, golden[f"out.{name}"], rtol=0, atol=1e-5), name
 
 
-def test_images_of_a_batch_adapt_apart_from_each_other(golden):
-    alone, _ = _run(golden)
-    together, _ = _run(golden, copies=3)
-    assert torch.allclose(together, alone.expand(3, -1, -1), atol=1e-6)
+def test_among_unlike_neighbours_an_image_still_has_the_published_numbers(golden):
+    values = _inputs(golden)
+    generator = torch.Generator().manual_seed(2)
+    neighbours = [torch.randn(3, *value.shape[1:], generator=generator) for value in values]
+    batch = [torch.cat([other[:2], value, other[2:]]) for value, other in zip(values, neighbours, strict=True)]
+    probability, adapted = _run(golden, *batch)
+    assert torch.allclose(probability[2], golden["out.anomaly_probability"][0], rtol=0, atol=1e-5)
+    assert torch.allclose(adapted.losses[:, 2], golden["out.losses"], rtol=0, atol=1e-5)
+    assert not torch.allclose(probability[0], probability[2], atol=1e-2)
+
+
+def test_a_rate_that_diverges_is_named(golden):
+    with pytest.raises(FloatingPointError, match=r"Lower its learning rate, which is 1e\+38"):
+        _run(golden, *_inputs(golden), learning_rate=1e38)

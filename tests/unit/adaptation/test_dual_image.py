@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import nullcontext
 
 import pytest
@@ -64,6 +65,16 @@ def test_an_image_does_not_know_its_neighbours():
     assert torch.allclose(alone[0], together[1], atol=1e-6)
 
 
+@torch.inference_mode()
+def test_at_the_size_of_the_paper_an_image_has_the_same_map_alone_and_in_a_batch():
+    inputs = _inputs(batch=3, grid=(15, 15), width=640)
+    together, _ = adapt_to_pseudo_anomalies(inputs, AdaptationSettings())
+    for i in range(3):
+        parts = [value[i : i + 1] for value in inputs[:4]]
+        alone, _ = adapt_to_pseudo_anomalies(AdaptationInputs(*parts, *inputs[4:]), AdaptationSettings())
+        assert torch.allclose(alone[0], together[i], rtol=0, atol=1e-5)
+
+
 def test_the_start_changes_nothing():
     inputs = _inputs()
     patches = F.normalize(inputs.patches, dim=-1)
@@ -111,6 +122,14 @@ def test_half_precision_inputs_are_adapted_in_single_precision():
     assert torch.allclose(maps, exact, atol=5e-3)
 
 
-def test_a_loss_that_is_not_finite_names_the_learning_rate():
-    with pytest.raises(FloatingPointError, match="Lower its learning rate, which is 1e\\+38"):
-        adapt_to_pseudo_anomalies(_inputs(), AdaptationSettings(steps=5, learning_rate=1e38))
+@pytest.mark.parametrize(("steps", "rate"), [(1, 1e38), (2, 1e30), (5, 1e38)])
+def test_a_rate_that_diverges_is_named_even_where_only_the_last_step_shows_it(steps, rate):
+    with pytest.raises(FloatingPointError, match=re.escape(f"Lower its learning rate, which is {rate}.")):
+        adapt_to_pseudo_anomalies(_inputs(), AdaptationSettings(steps=steps, learning_rate=rate))
+
+
+def test_embeddings_that_are_not_finite_are_not_blamed_on_the_learning_rate():
+    inputs = _inputs()
+    inputs.patches[1, 0, 0] = float("nan")
+    with pytest.raises(FloatingPointError, match="check images and weights for NaN, or use precision bf16-mixed"):
+        adapt_to_pseudo_anomalies(inputs, SETTINGS)

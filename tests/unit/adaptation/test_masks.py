@@ -42,6 +42,40 @@ def test_a_mask_depends_on_its_seed_alone_and_leaves_the_global_generator_as_it_
     assert torch.equal(before, torch.random.get_rng_state())
 
 
+def test_a_mask_reseeds_no_gpu(monkeypatch):
+    seeds = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeds.append)
+    perlin_mask((32, 32), 5, AREA)
+    assert seeds == []
+
+
+@pytest.mark.parametrize("dtype", [torch.half, torch.bfloat16, torch.float64])
+def test_a_mask_is_the_same_under_the_default_type_of_any_precision(dtype):
+    expected = [perlin_mask((48, 64), seed, AREA) for seed in range(8)]
+    torch.set_default_dtype(dtype)
+    try:
+        found = [perlin_mask((48, 64), seed, AREA) for seed in range(8)]
+        assert torch.get_default_dtype() == dtype
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert all(torch.equal(*pair) for pair in zip(expected, found, strict=True))
+
+
+def test_a_mask_is_the_same_under_autocast():
+    expected = [perlin_mask((48, 64), seed, AREA) for seed in range(8)]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = [perlin_mask((48, 64), seed, AREA) for seed in range(8)]
+    assert all(torch.equal(*pair) for pair in zip(expected, found, strict=True))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.95])
+def test_every_mask_has_anomalous_and_normal_patches_on_the_grid_of_the_paper(share):
+    drawn = torch.stack([perlin_mask((240, 240), seed, AREA) for seed in range(50)])
+    counts = patch_targets(drawn, (15, 15), share).flatten(1).sum(1)
+    assert counts.min() >= 1
+    assert counts.max() <= 15 * 15 - 1
+
+
 def test_patches_with_more_than_the_share_are_anomalous():
     mask = torch.zeros(1, 8, 8, dtype=torch.bool)
     mask[0, :4, :4] = True  # all of the first patch

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import random
+
+import numpy as np
+import pytest
 import torch
 
 from dualclip_lightning.adaptation import AdaptationSettings, TextureSource, pseudo_anomalies
@@ -59,3 +63,18 @@ def test_full_opacity_shows_the_texture_itself_and_little_opacity_little_of_it()
 def test_half_precision_images_stay_in_half_precision():
     pseudo = _corrupt(_images().half(), range(4))
     assert pseudo.images.dtype == torch.half
+
+
+def test_global_generators_are_left_as_they_were():
+    def states():
+        kind, keys, *rest = np.random.get_state()  # noqa: NPY002 - the global generator is the point
+        return random.getstate(), kind, keys.tolist(), rest, torch.get_rng_state().tolist()
+
+    before = states()
+    _corrupt(_images(), range(4))
+    assert states() == before
+
+
+def test_another_number_of_seeds_than_images_is_refused():
+    with pytest.raises(ValueError, match="one seed for each of the 4 images, but got 1"):
+        _corrupt(_images(), [0])

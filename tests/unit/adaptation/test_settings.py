@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 
 from dualclip_lightning.adaptation import AdaptationSettings, out_of_memory_advice
 
@@ -14,18 +15,30 @@ from dualclip_lightning.adaptation import AdaptationSettings, out_of_memory_advi
     [
         ("steps", -1),
         ("steps", 1.5),
+        ("steps", 2.0),
+        ("steps", True),
+        ("steps", math.nan),
+        ("steps", math.inf),
+        ("steps", None),
         ("learning_rate", 0),
         ("learning_rate", math.inf),
         ("learning_rate", math.nan),
+        ("learning_rate", "1e-3"),
         ("weight_decay", -0.1),
         ("residual", 1.1),
+        ("residual", None),
         ("map_weight", -0.1),
         ("anomaly_weight", math.inf),
         ("consistency_weight", -1),
         ("patch_share", 1.0),
+        ("patch_share", "half"),
         ("mask_area", (0, 0.5)),
         ("mask_area", (0.5, 0.1)),
         ("mask_area", (0.1, 1.0)),
+        ("mask_area", 0.3),
+        ("mask_area", (0.1, 0.2, 0.3)),
+        ("opacity", (math.nan, 1.0)),
+        ("opacity", "ab"),
         ("opacity", (0.0, 1.0)),
         ("opacity", (0.5, 1.1)),
     ],
@@ -35,10 +48,26 @@ def test_a_value_out_of_range_is_refused_by_name(name, value):
         AdaptationSettings(**{name: value})
 
 
-def test_running_out_of_memory_says_what_to_lower():
-    with pytest.raises(RuntimeError, match="A batch of 8 does not fit in memory"), \
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        MemoryError(),
+    ],
+)
+def test_running_out_of_memory_says_what_to_lower(error):
+    with pytest.raises(RuntimeError, match=r"A batch of 8 does not fit in memory\. Lower eval") as raised, \
             out_of_memory_advice(8):  # fmt: skip
-        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+        raise error
+    assert raised.value.__cause__ is error
+
+
+def test_an_allocation_that_really_fails_says_what_to_lower():
+    with pytest.raises(RuntimeError, match="does not fit in memory"), out_of_memory_advice(8):
+        torch.empty(2**60, dtype=torch.uint8)
 
 
 def test_other_errors_pass_through():

@@ -66,3 +66,13 @@ def test_a_folder_of_broken_textures_is_refused(tmp_path):
     (tmp_path / "a.png").write_bytes(b"no image")
     with pytest.raises(ValueError, match="None of the 1 textures can be read"):
         TextureSource(tmp_path).draw((8, 8), 0)
+
+
+def test_an_image_that_announces_an_absurd_size_counts_as_broken(tmp_path, monkeypatch, caplog):
+    source = TextureSource(_fill(tmp_path))
+    Image.new("RGB", (100, 100)).save(source.paths[0])
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 24 * 20)
+    with caplog.at_level(logging.WARNING):
+        for seed in range(12):
+            source.draw((16, 16), seed)
+    assert [record.args[0] for record in caplog.records] == source.paths[:1]
