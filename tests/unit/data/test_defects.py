@@ -85,6 +85,12 @@ def test_an_unknown_kind_is_an_error_that_lists_the_known_ones(photograph):
         add_defect(photograph, "rot", np.random.default_rng(0))
 
 
+def test_a_distortion_of_a_plain_colour_is_an_error_that_says_why():
+    plain = np.full((64, 64, 3), 128, np.uint8)
+    with pytest.raises(ValueError, match=r"distortion cannot be seen.*Choose another kind"):
+        add_defect(plain, "distortion", np.random.default_rng(0))
+
+
 def test_a_drawing_that_cannot_be_seen_is_drawn_again(photograph, monkeypatch):
     calls = []
 
