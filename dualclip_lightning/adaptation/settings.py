@@ -40,7 +40,7 @@ class AdaptationSettings:
     consistency_weight: float = 1.0
     map_weight: float = 0.5
     mask_area: tuple[float, float] = (0.02, 0.5)
-    patch_share: float = 0.5
+    patch_share: float = 0.25
     opacity: tuple[float, float] = (0.2, 1.0)
     textures: str | Path | None = None
 

@@ -95,12 +95,13 @@ def load_backbone(
     prepared = resolve_preprocessing(stated, preprocessing, where=tag or source)
     clip, tokenizer = _create(source, tag, seed)
     visual = check_tower(clip.visual)
+    name, weights = (DEMO, DEMO) if pretrained == DEMO else (source, tag or source)
     return Backbone(
         clip=clip.eval().requires_grad_(requires_grad=False),
         tokenizer=tokenizer,
         preprocessing=Preprocessing(**prepared, size=visual.image_size),
-        name=backbone if pretrained != DEMO else DEMO,
-        weights=source if tag is None else tag,
+        name=name,
+        weights=weights,
     )
 
 
@@ -119,6 +120,7 @@ def _resolve_source(backbone: str, pretrained: str) -> tuple[str, str | None]:
     _check_architecture(backbone)
     if not named and not path.is_file():
         raise _unknown_weights(backbone, pretrained)
+    _check_activation(backbone, pretrained)
     return backbone, pretrained if named else str(path)
 
 
@@ -128,12 +130,29 @@ def _check_architecture(backbone: str) -> None:
         near = [known[name] for name in get_close_matches(backbone.lower(), known, n=3, cutoff=0.0)]
         msg = f"Unknown backbone '{backbone}'. Did you mean {' or '.join(near)}? open_clip.list_models() names all."
         raise ValueError(msg)
-    vision = (open_clip.get_model_config(backbone) or {})["vision_cfg"]
+    _check_vision(backbone, open_clip.get_model_config(backbone) or {})
+
+
+def _check_vision(backbone: str, config: dict[str, Any]) -> None:
+    """Refuse a tower without patches and class token before its weights are downloaded."""
+    vision = config.get("vision_cfg")
+    if not vision:  # an incomplete configuration, of which open_clip says more
+        return
     if "timm_model_name" in vision or not isinstance(vision.get("layers"), int):
         msg = (
             f"Backbone '{backbone}' has no plain vision transformer, whose patch tokens this method needs. "
             "Choose one such as ViT-B-16-plus-240, ViT-B-16 or ViT-L-14-336."
         )
+        raise ValueError(msg)
+
+
+def _check_activation(backbone: str, pretrained: str) -> None:
+    """Weights trained with QuickGELU give wrong embeddings under GELU, and the other way round; open_clip only warns."""
+    weights = open_clip.get_pretrained_cfg(backbone, pretrained)
+    architecture = open_clip.get_model_config(backbone) or {}
+    if weights and weights.get("quick_gelu", False) != architecture.get("quick_gelu", False):
+        other = backbone.removesuffix("-quickgelu") if backbone.endswith("-quickgelu") else f"{backbone}-quickgelu"
+        msg = f"The weights '{pretrained}' were trained with the other activation. Set backbone='{other}' for them."
         raise ValueError(msg)
 
 
@@ -152,10 +171,12 @@ def _unknown_weights(backbone: str, pretrained: str) -> Exception:
 def _stated_preprocessing(source: str, tag: str | None) -> dict[str, Any] | None:
     """What the weights say of their preprocessing, or None. A raw weights file says nothing."""
     if source.startswith((HUB, LOCAL)):
-        return _read_config(source).get("preprocess_cfg")
-    config = open_clip.get_pretrained_cfg(source, tag) if tag else None
-    if config:
-        return config
+        config = _read_config(source)
+        _check_vision(source, config.get("model_cfg", {}))
+        return config.get("preprocess_cfg")
+    stated = open_clip.get_pretrained_cfg(source, tag) if tag else None
+    if stated:
+        return stated
     return {} if tag == RANDOM else None
 
 

@@ -34,22 +34,11 @@ class Preprocessing:
     size: tuple[int, int]
     """Height and width in pixels."""
 
-    def at_size(self, size: int | tuple[int, int] | None, patch: tuple[int, int]) -> Preprocessing:
-        """This preprocessing at another size in pixels; None leaves it as it is.
-
-        Raises:
-            ValueError: a side that is not a multiple of the patch.
-        """
+    def at_size(self, size: int | tuple[int, int] | None) -> Preprocessing:
+        """This preprocessing at another size in pixels, a side or height and width; None leaves it as it is."""
         if size is None:
             return self
         height, width = (size, size) if isinstance(size, int) else size
-        if height <= 0 or width <= 0 or height % patch[0] or width % patch[1]:
-            near = max(1, round(height / patch[0])) * patch[0], max(1, round(width / patch[1])) * patch[1]
-            msg = (
-                f"Expected image_size in multiples of the patch, {patch[0]}x{patch[1]}, but got {height}x{width}. "
-                f"Set, for example, {near[0]}x{near[1]}."
-            )
-            raise ValueError(msg)
         return replace(self, size=(height, width))
 
     def geometry(self, mode: ResizeMode) -> list[Transform]:

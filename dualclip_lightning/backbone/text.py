@@ -29,7 +29,7 @@ def encode_texts(clip: nn.Module, tokenizer: Tokenizer, texts: Sequence[str], ba
         msg = "Expected at least one text to encode, but got none."
         raise ValueError(msg)
     distinct = list(dict.fromkeys(texts))
-    tokens = tokenizer(distinct).to(next(clip.parameters()).device)
+    tokens = tokenizer(distinct).to(cast("CLIP", clip).logit_scale.device)  # the towers may be apart
     order = torch.arange(len(tokens), device=tokens.device)
     encode: Callable[[Tensor], Tensor] = cast("CLIP", clip).encode_text
     if _can_cut(clip):

@@ -175,9 +175,20 @@ def distortion(image: Image, rng: np.random.Generator, other: Image) -> tuple[np
     distance = np.hypot(y - y0, x - x0) / radius
     inside = distance < 1
     angle = np.arctan2(y - y0, x - x0) + np.where(inside, rng.choice([-1, 1]) * rng.uniform(2, 4) * (1 - distance), 0)
-    far = np.where(inside, distance ** rng.uniform(2.5, 4.5), distance) * radius
+    far = np.where(inside, distance ** rng.uniform(1.5, 3), distance) * radius
     map_x, map_y = (x0 + far * np.cos(angle)).astype(np.float32), (y0 + far * np.sin(angle)).astype(np.float32)
     return cv2.remap(image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT), inside
+
+
+def dent(image: Image, rng: np.random.Generator, other: Image) -> tuple[npt.NDArray, Mask]:
+    """A distortion that the light shows: bright on one side, in shadow on the other."""
+    twisted, inside = distortion(image, rng, other)
+    y, x = np.mgrid[: image.shape[0], : image.shape[1]]
+    radius = np.sqrt(inside.sum() / np.pi)
+    light = rng.uniform(0, 2 * np.pi)
+    towards = (x - x[inside].mean()) * np.cos(light) + (y - y[inside].mean()) * np.sin(light)
+    shade = 1 + rng.uniform(0.25, 0.5) * towards / radius
+    return np.where(inside[..., None], np.clip(twisted * shade[..., None], 0, 255), image), inside
 
 
 def speck(image: Image, rng: np.random.Generator, other: Image) -> tuple[npt.NDArray, Mask]:
@@ -194,6 +205,6 @@ def speck(image: Image, rng: np.random.Generator, other: Image) -> tuple[npt.NDA
 
 DEFECTS: Mapping[str, Callable[[Image, np.random.Generator, Image], tuple[npt.NDArray, Mask]]] = {
     function.__name__: function
-    for function in (scratch, crack, stain, hole, missing, foreign, colour, distortion, speck)
+    for function in (scratch, crack, stain, hole, missing, foreign, colour, distortion, dent, speck)
 }
 """The kinds of defect by name."""

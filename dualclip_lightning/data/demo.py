@@ -25,7 +25,7 @@ from dualclip_lightning.data.assets import ASSETS, photographs
 from dualclip_lightning.data.defects import DEFECTS, add_defect
 from dualclip_lightning.seeding import derive_seed
 
-VERSION = 4
+VERSION = 5
 """To be raised whenever the same seed gives other files; older folders are then left alone and a new one is made."""
 MARKER = "demo.json"
 """Lies beside the categories and says which version and seed they are."""

@@ -35,7 +35,7 @@ from dualclip_lightning.scoring import reference_score, state_logits
 TEMPERATURE = 0.07
 UNSEEN_MATERIALS = frozenset({"bamboo", "carpet", "chipboard", "cork", "granite", "terrazzo"})
 """Materials of the demo data: never trained on."""
-UNSEEN_DEFECTS = frozenset({"scratch"})
+UNSEEN_DEFECTS = frozenset({"dent", "scratch"})
 OTHER_WORDS = (
     "object", "surface", "texture", "material", "product", "part", "bottle", "cable", "capsule", "hazelnut",
     "metal nut", "pill", "screw", "toothbrush", "transistor", "zipper", "leather", "grid", "candle", "steel plate",

@@ -25,6 +25,7 @@ from dualclip_lightning.adaptation import (
     patch_targets,
 )
 from dualclip_lightning.backbone import DualPathVisionEncoder, load_backbone
+from dualclip_lightning.backbone.tower import patch_grid
 from dualclip_lightning.models.base import Kind, ZeroShotShell, method_pre_processor
 from dualclip_lightning.models.pairing import PairingMixin
 from dualclip_lightning.pairing import PatchPrediction, neighbour_references
@@ -127,15 +128,20 @@ class DualImageCLIPModel(nn.Module):
         text_map = text_score(patches, self.anchors, self.temperature)
         if references is not None:
             return joint_score(text_map, reference_score(patches, patches[references]), self.alpha)
-        rows = self._bank_rows(len(patches), names)
-        if not all(rows) and not self._said_text_only:
+        maps = []
+        for rows, patch, text in zip(self._bank_rows(len(patches), names), patches, text_map, strict=True):
+            if rows:
+                visual = reference_score(patch[None], self.reference_bank[None, rows])[0]
+                maps.append(joint_score(text, visual, self.alpha))
+            else:
+                maps.append(text)
+                self._say_text_only()
+        return torch.stack(maps)
+
+    def _say_text_only(self) -> None:
+        if not self._said_text_only:
             logger.warning("An image without any other to compare with gets its text score alone.")
             self._said_text_only = True
-        visual = [
-            reference_score(patch[None], self.reference_bank[None, row]) if row else text[None]
-            for row, patch, text in zip(rows, patches, text_map, strict=True)
-        ]
-        return joint_score(text_map, torch.cat(visual), self.alpha)
 
     def _adapted_map(
         self,
@@ -238,7 +244,8 @@ class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):  # type: ignor
         prompt_ensemble(class_name or "object", domain, states, templates)  # complains before weights are loaded
         settings = adaptation_settings(tta)
         clip = load_backbone(backbone, pretrained, preprocessing, seed)
-        prepared = clip.preprocessing.at_size(image_size, patch=clip.visual.patch_size)
+        prepared = clip.preprocessing.at_size(image_size)
+        patch_grid(clip.visual, *prepared.size)  # complains now, not at the first image
         super().__init__(method_pre_processor(pre_processor, prepared, resize), post_processor, evaluator, visualizer)
         self._attach_backbone(clip)
         self.kind = "inductive" if alpha == 1 else "pair"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ class OrderedView(Dataset):
         order: positions in the dataset.
         geometry: resizing of one image with or without its mask.
     """
+
+    dataset: Any
 
     def __init__(self, dataset: Dataset, order: Sequence[int], geometry: Transform) -> None:
         self.dataset = dataset
@@ -50,6 +52,15 @@ class OrderedView(Dataset):
             item.image, mask = self.geometry(item.image, Mask(item.gt_mask))
             item.gt_mask = mask
         return item
+
+    @property
+    def augmentations(self) -> Any:
+        """Those of the dataset itself, which its datamodule may replace before every run."""
+        return self.dataset.augmentations
+
+    @augmentations.setter
+    def augmentations(self, augmentations: Any) -> None:
+        self.dataset.augmentations = augmentations
 
     def __getattr__(self, name: str) -> Any:
         if name == "dataset":  # not there yet while a worker unpickles this object
@@ -83,5 +94,3 @@ def image_names(dataset: Any) -> list[str] | None:
     paths = getattr(dataset, "image_filenames", None) if samples is None else samples.image_path
     return None if paths is None else [str(path) for path in paths]
 
-
-Loader = Callable[[int], Any]

@@ -189,3 +189,12 @@ def test_a_tower_in_double_precision_gives_double_precision():
     visual = tower().double()
     features = DualPathVisionEncoder(visual)(random_images(1, 32, 64).double())
     assert features.patch_embeddings.dtype == features.class_embedding.dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("size", "near"),
+    [((50, 50), "48x48"), ((48, 90), "48x96"), ((0, 0), "16x16"), ((-16, -16), "16x16"), ((16, 0), "16x16")],
+)
+def test_a_size_that_is_no_multiple_of_the_patch_is_refused_with_one_that_is(size, near):
+    with pytest.raises(ValueError, match=rf"does not divide into 16x16 patches.*{near}"):
+        patch_grid(tower(), *size)

@@ -214,6 +214,22 @@ def no_network(*args, **kwargs):
     raise OSError("name or service not known\nand a second line")
 
 
+def test_a_folder_without_a_plain_transformer_is_refused_before_its_weights_are_read(tmp_path):
+    config = CONFIG | {"vision_cfg": {"timm_model_name": "resnet18", "image_size": SIZE}}
+    save_folder(tiny_clip(), tmp_path, config=config)
+    (tmp_path / "open_clip_model.safetensors").write_bytes(b"never read")
+    with pytest.raises(ValueError, match="has no plain vision transformer"):
+        load_backbone(pretrained=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "other"), [("ViT-B-16", "ViT-B-16-quickgelu"), ("ViT-L-14", "ViT-L-14-quickgelu")]
+)
+def test_weights_of_the_other_activation_are_refused_with_the_right_architecture(no_download, backbone, other):
+    with pytest.raises(ValueError, match=f"Set backbone='{other}'"):
+        load_backbone(backbone, "openai")
+
+
 def test_weights_that_cannot_be_downloaded_are_an_error_with_a_remedy(monkeypatch):
     monkeypatch.setattr(open_clip.factory, "download_pretrained", no_network)
     with pytest.raises(WeightsError, match=r"laion400m_e32.*not known.*no network.*`pretrained`.*'demo'") as caught:

@@ -20,7 +20,6 @@ from dualclip_lightning.backbone import Preprocessing
 from dualclip_lightning.backbone.preprocessing import PRESETS, resolve_preprocessing
 
 GREY = (0.5, 0.5, 0.5)
-PATCH = (16, 16)
 
 
 def photo(height: int, width: int) -> Image.Image:
@@ -97,15 +96,7 @@ def test_an_image_that_has_the_size_is_only_normalised():
 @pytest.mark.parametrize(("size", "expected"), [(None, (240, 240)), (32, (32, 32)), ((48, 96), (48, 96))])
 def test_at_size_changes_the_size_alone(size, expected):
     before = Preprocessing(GREY, GREY, "bicubic", (240, 240))
-    assert before.at_size(size, PATCH) == Preprocessing(GREY, GREY, "bicubic", expected)
-
-
-@pytest.mark.parametrize(
-    ("size", "near"), [(50, "48x48"), ((48, 90), "48x96"), (0, "16x16"), (-16, "16x16"), ((16, 0), "16x16")]
-)
-def test_a_size_that_is_no_multiple_of_the_patch_is_refused_with_one_that_is(size, near):
-    with pytest.raises(ValueError, match=rf"multiples of the patch, 16x16.*{near}"):
-        Preprocessing(GREY, GREY, "bicubic", (240, 240)).at_size(size, PATCH)
+    assert before.at_size(size) == Preprocessing(GREY, GREY, "bicubic", expected)
 
 
 def test_crop_to_a_size_that_is_not_square_is_refused():

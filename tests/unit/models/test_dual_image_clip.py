@@ -187,8 +187,8 @@ def test_words_that_make_no_prompt_are_refused_before_any_weights_are_loaded(arg
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ({"image_size": 50}, "multiples of the patch, 16x16, but got 50x50.*48x48"),
-        ({"image_size": (48, 50)}, "got 48x50"),
+        ({"image_size": 50}, "50x50 pixels does not divide into 16x16 patches.*48x48"),
+        ({"image_size": (48, 50)}, "48x50 pixels"),
         ({"image_size": (48, 96), "resize": "crop"}, "square"),
         ({"resize": "pad"}, "'squash' or 'crop'"),
         ({"vv_blocks": [4]}, "from 1 to 3"),
