@@ -61,6 +61,18 @@ def consistency_loss(scores: Tensor, joint_map: Tensor) -> Tensor:
     return (scores - joint_map).square().flatten(1).mean(1)
 
 
+def anomalous_patches(patches: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """The patches that the loss of eq. 10 reads, and which of them count: [B, 1, M, D] and [B, 1, M].
+
+    M is the most that any image of the batch has; images with fewer are filled up with patches that do not count.
+    Leaving the others out halves what a step costs and changes no number.
+    """
+    flat = targets.flatten(1).float()
+    counted, rows = flat.topk(int(flat.sum(1).max()), dim=1)
+    chosen = patches.flatten(1, 2).gather(1, rows.unsqueeze(-1).expand(-1, -1, patches.shape[-1]))
+    return chosen.unsqueeze(1), counted.unsqueeze(1)
+
+
 def adapt_to_pseudo_anomalies(inputs: AdaptationInputs, settings: AdaptationSettings) -> tuple[Tensor, Adapted]:
     """The adapted text map of the originals [B, h, w], in [0, 1], and the adapters that gave it.
 
@@ -72,8 +84,8 @@ def adapt_to_pseudo_anomalies(inputs: AdaptationInputs, settings: AdaptationSett
     """
     with training_context(inputs.patches.device):
         original = F.normalize(constant(inputs.patches), dim=-1)
-        copies = F.normalize(constant(inputs.pseudo_patches), dim=-1)
-        targets, joint_map, anchors = (constant(t) for t in (inputs.targets, inputs.joint_map, inputs.anchors))
+        copies, targets = anomalous_patches(constant(inputs.pseudo_patches), inputs.targets)
+        copies, joint_map, anchors = F.normalize(copies, dim=-1), constant(inputs.joint_map), constant(inputs.anchors)
         rho, temperature = settings.residual, inputs.temperature
 
         def loss(adapter: Sequence[Tensor]) -> Tensor:

@@ -93,4 +93,3 @@ def image_names(dataset: Any) -> list[str] | None:
     samples = getattr(dataset, "samples", None)
     paths = getattr(dataset, "image_filenames", None) if samples is None else samples.image_path
     return None if paths is None else [str(path) for path in paths]
-
