@@ -147,7 +147,7 @@ def _check_vision(backbone: str, config: dict[str, Any]) -> None:
 
 
 def _check_activation(backbone: str, pretrained: str) -> None:
-    """Weights trained with QuickGELU give wrong embeddings under GELU, and the other way round; open_clip only warns."""
+    """Weights give wrong embeddings under another activation than their own, of which open_clip only warns."""
     weights = open_clip.get_pretrained_cfg(backbone, pretrained)
     architecture = open_clip.get_model_config(backbone) or {}
     if weights and weights.get("quick_gelu", False) != architecture.get("quick_gelu", False):
