@@ -13,6 +13,7 @@ import argparse
 import json
 import time
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,7 +30,8 @@ from dualclip_lightning.backbone.text import encode_tokens
 from dualclip_lightning.data.defects import DEFECTS, add_defect
 from dualclip_lightning.data.images import read_rgb
 from dualclip_lightning.files import write_bytes_atomically
-from dualclip_lightning.prompts import prompt_ensemble
+from dualclip_lightning.prompts import WORDINGS, prompt_ensemble
+from dualclip_lightning.prompts.ensemble import ARTICLES, VIEWS
 from dualclip_lightning.scoring import reference_score, state_logits
 
 TEMPERATURE = 0.07
@@ -42,19 +44,29 @@ OTHER_WORDS = (
     "circuit board",
 )  # fmt: skip
 """Said in place of the class now and then, so that the words of state carry the decision for classes never seen."""
-CLASSES, VIEWS, PROMPTS = 6, 4, 4
-"""A step takes some classes, for each some views of one photograph (half of them with a defect), and some prompts."""
+CAPTION_VIEWS = (*VIEWS[:7], "{noun} of {article} plain {state}", *VIEWS[7:])
+"""The model was trained on one view more, and on "a industrial photo", than it is asked with."""
+CLASSES, SHOTS, PROMPTS = 6, 4, 4
+"""A step takes some classes, for each some shots of one photograph (half of them with a defect), and some prompts."""
 
 Textures = Mapping[str, Sequence[np.ndarray]]
+
+
+def captions(domain: str) -> list[str]:
+    """Templates of the training captions for objects or textures."""
+    words = WORDINGS["anoclip"]
+    nouns = words.object_nouns if domain == "object" else words.texture_nouns
+    parts = product(CAPTION_VIEWS, nouns, ARTICLES)
+    return ["a " + view.format(noun=noun, article=article, state="{}") for view, noun, article in parts]
 
 
 class TrainingBatch(NamedTuple):
     """Images of a step; the views of one photograph follow each other, sound ones first."""
 
     images: Tensor
-    """[C*V, 3, H, W], normalised"""
+    """[C*S, 3, H, W], normalised"""
     masks: Tensor
-    """[C*V, H, W], 1 inside a defect"""
+    """[C*S, H, W], 1 inside a defect"""
     classes: list[str]
     """C class names"""
 
@@ -83,9 +95,9 @@ def draw_batch(textures: Textures, rng: np.random.Generator, mean: Tensor, std: 
     images, masks = [], []
     for name in names:
         photograph = textures[name][int(rng.integers(len(textures[name])))]
-        for view in range(VIEWS):
+        for view in range(SHOTS):
             image, mask = _view(photograph, rng), np.zeros(photograph.shape[:2], bool)
-            for _ in range(0 if view < VIEWS // 2 else rng.integers(1, 3)):
+            for _ in range(0 if view < SHOTS // 2 else rng.integers(1, 3)):
                 image, mask = _damage(image, mask, textures, rng)
             images.append(torch.from_numpy(image.copy()).permute(2, 0, 1) / 255)
             masks.append(torch.from_numpy(mask))
@@ -139,7 +151,7 @@ class Trainer:
         """Anchors [C, 2, D] from a few random prompts a state."""
         texts = []
         for name in classes:
-            for prompts in prompt_ensemble(name, str(self.rng.choice(["object", "texture"]))):  # type: ignore[arg-type]
+            for prompts in prompt_ensemble(name, templates=captions(str(self.rng.choice(["object", "texture"])))):
                 texts += [prompts[i] for i in self.rng.integers(0, len(prompts), PROMPTS)]
         embeddings = F.normalize(encode_tokens(self.clip, self.tokenizer(texts)), dim=-1)
         return F.normalize(embeddings.unflatten(0, (len(classes), 2, PROMPTS)).mean(2), dim=-1)
@@ -152,8 +164,8 @@ def compute_losses(features: DualPathFeatures, masks: Tensor, named: Tensor, spo
     """Losses of a step by name.
 
     Args:
-        features: of all images [C*V, ...].
-        masks: [C*V, H, W].
+        features: of all images [C*S, ...].
+        masks: [C*S, H, W].
         named: anchors [C, 2, D] under each class's own name: they tell classes and states apart.
         spoken: anchors [C, 2, D] under that name or another: they tell states apart.
     """

@@ -10,41 +10,96 @@ import json
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
+import torch
 from anomalib import LearningType
 from anomalib.metrics import Evaluator
-from anomalib.models.components.base import AnomalibModule
 from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
 from lightning.pytorch.utilities.types import STEP_OUTPUT
-from torch import nn
+from torch import Tensor, nn
 
-from dualclip_lightning.backbone import Backbone
-from dualclip_lightning.backbone.preprocessing import PRESETS, Preprocessing, ResizeMode
+from dualclip_lightning.adaptation import out_of_memory_advice
+from dualclip_lightning.backbone import Backbone, load_backbone
+from dualclip_lightning.backbone.preprocessing import PRESETS, Preprocessing, PreprocessingChoice, ResizeMode
+from dualclip_lightning.backbone.tower import patch_grid
 from dualclip_lightning.files import write_bytes_atomically
 from dualclip_lightning.metrics import default_evaluator
+from dualclip_lightning.models.views import ViewsMixin
+from dualclip_lightning.prompts import PromptPair, prompt_ensemble, text_anchors
 
+T = TypeVar("T")
+Size = tuple[int, int]
 Kind = Literal["inductive", "pair", "transductive", "auxiliary"]
 LIBRARIES = ("dualclip_lightning", "anomalib", "lightning", "torch", "torchvision", "open_clip_torch", "torchmetrics")
 
-# A mixin with AnomalibModule as its base would itself be listed as a model.
-if TYPE_CHECKING:
-    Base = AnomalibModule
-else:
-    Base = object
+COMMON_ARGUMENTS = """
+        backbone: open_clip architecture, or "hf-hub:owner/name".
+        pretrained: weights tag, file or folder; "demo" is the small model of this package with its own architecture;
+            "random" is for measuring time (see `dualclip_lightning.backbone.load_backbone`).
+        class_name: what the images show, in words; None takes the datamodule's category, else "object".
+        seed: draws whatever the method leaves to chance.
+        image_size: side, or height and width, in pixels, multiples of the patch; None takes that of the weights.
+        resize: "squash" the whole image to the size, or "crop" its centre square as open_clip does.
+        preprocessing: "openai", "imagenet", "inception", or mean and std; needed for a raw weights file alone.
+        domain: "object" or "texture", which words prompts use; None looks the class up.
+        states: phrases with one `{}` for the class under the keys "normal" and "anomalous"; None for the method's own.
+        templates: sentences with one `{}` for the state phrase; None for the method's own.
+        pre_processor: True for the preprocessing of the weights.
+        post_processor: True for none: scores as they are, no threshold from labels.
+        evaluator: True for image AUROC, F1max, AP and pixel AUROC, F1max, PRO, AP.
+        visualizer: True for anomalib's pictures; False saves their time."""
+COMMON_ERRORS = """
+        ValueError: an argument out of range or unknown.
+        dualclip_lightning.backbone.WeightsError: weights that cannot be had."""
 
 
-class ZeroShotShell(Base):
+def describe_common(method: type[T]) -> type[T]:
+    """Class decorator: put what all methods share in the place of {common} and {errors} in the docstring."""
+    lines = {"{common}": COMMON_ARGUMENTS, "{errors}": COMMON_ERRORS}
+    for place, text in lines.items():
+        method.__doc__ = (method.__doc__ or "").replace(f"        {place}", text.strip("\n"))
+    return method
+
+
+class AnchoredModel(nn.Module):
+    """A method as a plain module, told what its images show by text anchors [2, D] (normal, anomalous)."""
+
+    anchors: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("anchors", torch.empty(0), persistent=False)
+
+    def require_anchors(self) -> Tensor:
+        """The text anchors.
+
+        Raises:
+            RuntimeError: there are none yet.
+        """
+        if not self.anchors.numel():
+            msg = "The text anchors are not set. Run through anomalib's Engine, or call set_class_name(...) first."
+            raise RuntimeError(msg)
+        return self.anchors
+
+
+class ZeroShotShell(ViewsMixin):
     """Mixin: no training, no validation, no labels, no frozen weights in checkpoints.
 
-    A subclass calls `_attach_backbone` once its own constructor has run.
+    A subclass checks its arguments with `check_prompts` and its own, calls `prepare_backbone`, then the constructor of
+    AnomalibModule, then `_attach`; it sets `model`, which gives an InferenceBatch for images [B, 3, H, W].
     """
 
     kind: Kind
     """What a score may depend on: the image alone, its references, the whole test set, or auxiliary data."""
+    wording: ClassVar[str] = "anoclip"
+    """Whose words the prompts use (`dualclip_lightning.prompts.WORDINGS`)."""
     described_class: str | None = None
     """The class whose prompts are in use."""
+    class_name: str | None
+    seed: int
+    model: Any
 
     @property
     def trainer_arguments(self) -> dict[str, Any]:
@@ -80,11 +135,45 @@ class ZeroShotShell(Base):
         """The metrics of the field's tables (`dualclip_lightning.metrics.default_evaluator`)."""
         return default_evaluator()
 
-    def _attach_backbone(self, backbone: Backbone) -> None:
+    def _attach(self, backbone: Backbone, class_name: str | None, seed: int) -> None:
         """Keep the backbone beside the module: its text tower stays out of the way, its weights out of checkpoints."""
         self.backbone = backbone
+        self.class_name = class_name
+        self.seed = seed
         self.strict_loading = False
         self.register_state_dict_post_hook(drop_frozen_weights)
+
+    def setup(self, stage: str) -> None:
+        """Text anchors of the class, and the views of the data."""
+        super().setup(stage)
+        category = getattr(getattr(self.trainer, "datamodule", None), "category", None)
+        self.set_class_name(self.class_name or category or "object")
+        if stage in {"test", "predict"}:
+            self._view_data(stage)
+
+    def set_class_name(self, class_name: str) -> None:
+        """Compute what the method takes from the words of a class, or read it from the cache.
+
+        Raises:
+            ValueError: no letter in the name.
+        """
+        self.described_class = class_name
+        chosen = {name: self.hparams[name] for name in ("domain", "states", "templates")}
+        self._encode_prompts(prompt_ensemble(class_name, **chosen, wording=self.wording))
+
+    def _encode_prompts(self, prompts: PromptPair) -> None:
+        """Turn prompts into the model's text anchors."""
+        self.model.anchors = text_anchors(self.backbone, prompts).to(self.device)
+
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
+        """Score a batch."""
+        del batch_idx, dataloader_idx
+        with out_of_memory_advice(len(batch.image)):
+            return batch.update(**self.model(batch.image)._asdict())
+
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
+        """As `predict_step`."""
+        return self.predict_step(batch, batch_idx, dataloader_idx)
 
     def on_test_end(self) -> None:
         """Leave `provenance.json` beside the results."""
@@ -116,6 +205,21 @@ class ZeroShotShell(Base):
             "parameters": {key: _plain(value) for key, value in self.hparams.items()},
             "versions": {name: version(name) for name in LIBRARIES},
         }
+
+
+def prepare_backbone(
+    backbone: str, pretrained: str, preprocessing: PreprocessingChoice, seed: int, image_size: int | Size | None
+) -> tuple[Backbone, Preprocessing]:
+    """The frozen CLIP model and its preprocessing at the size asked for, checked now rather than at the first image.
+
+    Raises:
+        ValueError: as `load_backbone`, or a size that is not a multiple of the patch.
+        WeightsError: weights that cannot be had.
+    """
+    clip = load_backbone(backbone, pretrained, preprocessing, seed)
+    prepared = clip.preprocessing.at_size(image_size)
+    patch_grid(clip.visual, *prepared.size)
+    return clip, prepared
 
 
 def drop_frozen_weights(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:

@@ -24,12 +24,18 @@ from dualclip_lightning.adaptation import (
     out_of_memory_advice,
     patch_targets,
 )
-from dualclip_lightning.backbone import DualPathVisionEncoder, load_backbone
-from dualclip_lightning.backbone.tower import patch_grid
-from dualclip_lightning.models.base import Kind, ZeroShotShell, method_pre_processor
+from dualclip_lightning.backbone import DualPathVisionEncoder
+from dualclip_lightning.models.base import (
+    AnchoredModel,
+    Kind,
+    ZeroShotShell,
+    describe_common,
+    method_pre_processor,
+    prepare_backbone,
+)
 from dualclip_lightning.models.pairing import PairingMixin
 from dualclip_lightning.pairing import PatchPrediction, neighbour_references
-from dualclip_lightning.prompts import prompt_ensemble, text_anchors
+from dualclip_lightning.prompts import prompt_ensemble
 from dualclip_lightning.scoring import image_score, joint_score, reference_score, text_score, upsample
 
 BANK_BATCH = 8
@@ -38,7 +44,7 @@ BANK_BATCH = 8
 logger = logging.getLogger(__name__)
 
 
-class DualImageCLIPModel(nn.Module):
+class DualImageCLIPModel(AnchoredModel):
     """The method as a plain module: preprocessed images in, scores and maps in [0, 1] out.
 
     Args:
@@ -53,7 +59,6 @@ class DualImageCLIPModel(nn.Module):
         ValueError: a number out of its range.
     """
 
-    anchors: Tensor
     reference_bank: Tensor
 
     def __init__(
@@ -73,7 +78,6 @@ class DualImageCLIPModel(nn.Module):
         self.alpha = alpha
         self.class_weight = class_weight
         self.adaptation = adaptation
-        self.register_buffer("anchors", torch.empty(0), persistent=False)
         self.register_buffer("reference_bank", torch.empty(0), persistent=False)
         self.reference_names: list[str] = []
         self._said_text_only = False
@@ -101,9 +105,7 @@ class DualImageCLIPModel(nn.Module):
             names: the path of each image, so that none is its own reference where the bank holds it too; adaptation
                 takes its seeds from them, or from the pixels where there are none.
         """
-        if not self.anchors.numel():
-            msg = "The text anchors are not set. Run through anomalib's Engine, or call set_class_name(...) first."
-            raise RuntimeError(msg)
+        self.require_anchors()
         features = self.encoder(images)
         with torch.autocast(images.device.type, enabled=False):
             class_score = text_score(features.class_embedding, self.anchors, self.temperature)
@@ -171,6 +173,7 @@ class DualImageCLIPModel(nn.Module):
         return [[i for i, name in enumerate(self.reference_names) if name != mine] for mine in own]
 
 
+@describe_common
 class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):  # type: ignore[misc]
     """Dual-Image Enhanced CLIP: two unlabelled test images serve as each other's visual reference.
 
@@ -184,34 +187,19 @@ class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):  # type: ignor
     on test labels.
 
     Args:
-        backbone: open_clip architecture, or "hf-hub:owner/name".
-        pretrained: weights tag, file or folder; "demo" is the small model of this package with its own architecture;
-            "random" is for measuring time (see `dualclip_lightning.backbone.load_backbone`).
-        class_name: what the images show, in words; None takes the datamodule's category, else "object".
+        {common}
         num_references: K references an image; the paper uses 1 and finds diminishing returns.
         temperature: of the softmax over the two states. Assumed.
         alpha: weight of the text map against the visual map, in [0, 1]; 1 is text only. Assumed.
-        seed: draws the pairs, together with the set of images.
         class_weight: weight of the class-token score against the maximum of the map, in [0, 1]. Assumed.
         vv_blocks: numbers of the blocks, from 1, in the V-V path; None means all, as published.
-        image_size: side, or height and width, in pixels, multiples of the patch; None takes that of the weights.
-        resize: "squash" the whole image to the size, or "crop" its centre square as open_clip does.
-        preprocessing: "openai", "imagenet", "inception", or mean and std; needed for a raw weights file alone.
         reference_dir: folder of images that serve as references of every image, instead of pairs. Each image has
             the mean over all of them; num_references does not count then.
-        domain: "object" or "texture", which words prompts use; None looks the class up.
         tta: test-time adaptation on pseudo anomalies; True for the paper's, or a mapping with some of the arguments of
             `dualclip_lightning.adaptation.AdaptationSettings`, for example {"steps": 4, "textures": "path/to/dtd"}.
-        states: phrases with one `{}` for the class under the keys "normal" and "anomalous".
-        templates: sentences with one `{}` for the state phrase.
-        pre_processor: True for the preprocessing of the weights.
-        post_processor: True for none: scores as they are, no threshold from labels.
-        evaluator: True for image AUROC, F1max, AP and pixel AUROC, F1max, PRO, AP.
-        visualizer: True for anomalib's pictures; False saves their time.
 
     Raises:
-        ValueError: an argument out of range or unknown.
-        dualclip_lightning.backbone.WeightsError: weights that cannot be had.
+        {errors}
     """
 
     kind: Kind = "pair"
@@ -243,14 +231,10 @@ class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):  # type: ignor
         check_ranges(num_references, temperature, alpha=alpha, class_weight=class_weight)
         prompt_ensemble(class_name or "object", domain, states, templates)  # complains before weights are loaded
         settings = adaptation_settings(tta)
-        clip = load_backbone(backbone, pretrained, preprocessing, seed)
-        prepared = clip.preprocessing.at_size(image_size)
-        patch_grid(clip.visual, *prepared.size)  # complains now, not at the first image
+        clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
         super().__init__(method_pre_processor(pre_processor, prepared, resize), post_processor, evaluator, visualizer)
-        self._attach_backbone(clip)
+        self._attach(clip, class_name, seed)
         self.kind = "inductive" if alpha == 1 else "pair"
-        self.class_name = class_name
-        self.seed = seed
         self.num_references = num_references
         self.reference_dir = reference_dir
         self.model: DualImageCLIPModel = DualImageCLIPModel(
@@ -258,33 +242,12 @@ class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):  # type: ignor
             None if settings is None else TestTimeAdaptation(settings, prepared.mean, prepared.std, seed),
         )  # fmt: skip
 
-    def setup(self, stage: str) -> None:
-        """Text anchors of the class, and the pairs of the data set."""
-        super().setup(stage)
-        self.set_class_name(self.class_name or self._category() or "object")
-        if stage in {"test", "predict"}:
-            self._pair_images(stage)
-
-    def set_class_name(self, class_name: str) -> None:
-        """Compute the text anchors of a class, or read them from the cache.
-
-        Raises:
-            ValueError: no letter in the name.
-        """
-        self.described_class = class_name
-        prompts = prompt_ensemble(class_name, self.hparams["domain"], self.hparams["states"], self.hparams["templates"])
-        self.model.anchors = text_anchors(self.backbone, prompts).to(self.device)
-
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
         """Score a batch; each image with the references that seed and data set give it."""
         del batch_idx
         with out_of_memory_advice(len(batch.image)):
             prediction = self._predict_paired(batch, dataloader_idx)
         return batch.update(**self.model.draw(prediction, batch.image.shape[-2:])._asdict())
-
-    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
-        """As `predict_step`."""
-        return self.predict_step(batch, batch_idx, dataloader_idx)
 
 
 def adaptation_settings(tta: bool | dict[str, Any]) -> AdaptationSettings | None:

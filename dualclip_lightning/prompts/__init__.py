@@ -2,6 +2,6 @@
 
 from dualclip_lightning.prompts.anchors import text_anchors
 from dualclip_lightning.prompts.categories import class_words, is_texture
-from dualclip_lightning.prompts.ensemble import PromptPair, prompt_ensemble
+from dualclip_lightning.prompts.ensemble import WORDINGS, PromptPair, Wording, prompt_ensemble
 
-__all__ = ["PromptPair", "class_words", "is_texture", "prompt_ensemble", "text_anchors"]
+__all__ = ["WORDINGS", "PromptPair", "Wording", "class_words", "is_texture", "prompt_ensemble", "text_anchors"]

@@ -1,42 +1,66 @@
 """The prompt ensemble: state words x templates x class name.
 
-The words are those given for AnoCLIP (arXiv 2308.15939), which Dual-Image CLIP (arXiv 2405.04782) takes over; the
-sentences are built from their parts here, so that a part can be replaced without listing hundreds of sentences.
+The sentences of every method are built from their parts, so that a part can be replaced without listing hundreds of
+sentences: all of them share the views of WinCLIP and differ in states and in what they call a picture.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from dualclip_lightning.prompts.categories import class_words, is_texture
 
 Domain = Literal["object", "texture"]
 
 FAULTS = ("flaw", "defect", "damage")
-NORMAL_STATES = ("normal {}", "flawless {}", "perfect {}", "unblemished {}", *(f"{{}} without {f}" for f in FAULTS))
-ANOMALOUS_STATES = ("damaged {}", "abnormal {}", "imperfect {}", "blemished {}", *(f"{{}} with {f}" for f in FAULTS))
-
-DOMAIN_NOUNS: Mapping[Domain, tuple[str, ...]] = {
-    "object": ("industrial photo", "industrial image", "manufacturing image"),
-    "texture": ("industrial photo", "textural photo", "surface picture"),
-}
+WITH, WITHOUT = (tuple(f"{{}} {word} {fault}" for fault in FAULTS) for word in ("with", "without"))
+ADJECTIVES = ("", "cropped ", "close-up ", "bright ", "dark ", "jpeg corrupted ", "blurry ")
 VIEWS = (
-    "a {noun} of {article} {state}",
-    "a cropped {noun} of {article} {state}",
-    "a close-up {noun} of {article} {state}",
-    "a bright {noun} of {article} {state}",
-    "a dark {noun} of {article} {state}",
-    "a jpeg corrupted {noun} of {article} {state}",
-    "a blurry {noun} of {article} {state}",
-    "a {noun} of {article} plain {state}",
-    "a {noun} of {article} small {state}",
-    "a {noun} of {article} large {state}",
-    "a {noun} of {article} {state} for visual inspection",
-    "a {noun} of {article} {state} for anomaly detection",
+    *(f"{adjective}{{noun}} of {{article}} {{state}}" for adjective in ADJECTIVES),
+    "{noun} of {article} small {state}",
+    "{noun} of {article} large {state}",
+    "{noun} of {article} {state} for visual inspection",
+    "{noun} of {article} {state} for anomaly detection",
 )
 ARTICLES = ("a", "the")
+
+
+class Wording(NamedTuple):
+    """The words of one method's prompts."""
+
+    normal: tuple[str, ...]
+    """States with one `{}` for the class."""
+    anomalous: tuple[str, ...]
+    object_nouns: tuple[str, ...] = ("photo",)
+    """What a picture of an object is called."""
+    texture_nouns: tuple[str, ...] = ("photo",)
+    stop: str = ""
+    """Ends every sentence."""
+
+    def templates(self, domain: Domain) -> tuple[str, ...]:
+        """Every view x noun x article as a template with one `{}` for the state."""
+        nouns = {"object": self.object_nouns, "texture": self.texture_nouns}[domain]
+        phrases = (view.format(noun=n, article=a, state="{}") for view, n, a in product(VIEWS, nouns, ARTICLES))
+        return tuple(f"{'an' if phrase[0] in 'aeiou' else 'a'} {phrase}{self.stop}" for phrase in phrases)
+
+
+WORDINGS: Mapping[str, Wording] = {
+    "anoclip": Wording(
+        normal=("normal {}", "flawless {}", "perfect {}", "unblemished {}", *WITHOUT),
+        anomalous=("damaged {}", "abnormal {}", "imperfect {}", "blemished {}", *WITH),
+        object_nouns=("industrial photo", "industrial image", "manufacturing image"),
+        texture_nouns=("industrial photo", "textural photo", "surface picture"),
+    ),
+    "winclip": Wording(
+        normal=("{}", "flawless {}", "perfect {}", "unblemished {}", *WITHOUT),
+        anomalous=("damaged {}", *WITH),
+        stop=".",
+    ),
+}
+"""Those of AnoCLIP (arXiv 2308.15939), which Dual-Image CLIP (arXiv 2405.04782) takes over, and of WinCLIP (arXiv
+2303.14814)."""
 
 
 class PromptPair(NamedTuple):
@@ -46,17 +70,12 @@ class PromptPair(NamedTuple):
     anomalous: tuple[str, ...]
 
 
-def default_templates(domain: Domain) -> tuple[str, ...]:
-    """Every view x article x domain noun as a template with one `{}` for the state."""
-    parts = product(VIEWS, DOMAIN_NOUNS[domain], ARTICLES)
-    return tuple(view.format(noun=noun, article=article, state="{}") for view, noun, article in parts)
-
-
 def prompt_ensemble(
     class_name: str,
     domain: Domain | None = None,
     states: Mapping[str, Sequence[str]] | None = None,
     templates: Sequence[str] | None = None,
+    wording: str = "anoclip",
 ) -> PromptPair:
     """All sentences for one class.
 
@@ -66,17 +85,19 @@ def prompt_ensemble(
             takes "object" for one it does not know.
         states: phrases with one `{}` for the class, under the keys "normal" and "anomalous"; replaces the default.
         templates: sentences with one `{}` for the state phrase; replaces the default.
+        wording: whose words are the default, a key of `WORDINGS`.
 
     Raises:
         ValueError: an empty class name, an unknown domain or state, or a phrase without exactly one `{}`.
     """
     words = class_words(class_name)
     domain = domain or ("texture" if is_texture(class_name) else "object")
-    if domain not in DOMAIN_NOUNS:
-        msg = f"Expected domain to be one of {sorted(DOMAIN_NOUNS)}, but got '{domain}'."
+    if domain not in get_args(Domain):
+        msg = f"Expected domain to be one of {list(get_args(Domain))}, but got '{domain}'."
         raise ValueError(msg)
-    states = _check_states({"normal": NORMAL_STATES, "anomalous": ANOMALOUS_STATES} if states is None else states)
-    templates = _check_slots("templates", default_templates(domain) if templates is None else templates)
+    words_of = WORDINGS[wording]
+    states = _check_states({"normal": words_of.normal, "anomalous": words_of.anomalous} if states is None else states)
+    templates = _check_slots("templates", words_of.templates(domain) if templates is None else templates)
     return PromptPair(
         *(
             tuple(dict.fromkeys(t.format(s.format(words)) for s, t in product(states[name], templates)))

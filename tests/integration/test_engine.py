@@ -99,7 +99,7 @@ def test_scores_are_those_of_the_module_called_by_hand(make, engine, mvtec_root)
     method, record, data = make(class_name="metal nut"), Record(), mvtec(mvtec_root, eval_batch_size=2)
     engine(record).test(method, datamodule=data)
     method.set_class_name("metal nut")
-    view, scoring = method._grouped(data.test_data, "test")
+    view, scoring = method._view_of(data.test_data, "test"), method._scoring[-1]
     for group in scoring.groups:
         images = torch.stack([method.pre_processor.transform(view.load(member).image) for member in group])
         by_hand = method.model(images)
@@ -163,14 +163,14 @@ def test_without_masks_there_are_image_metrics_alone(make, test_scores, mvtec_ro
 def test_the_category_is_the_class_name_unless_one_is_given(make, test_scores, mvtec_root, monkeypatch):
     told = []
 
-    def spy(class_name, *args):
+    def spy(class_name, **chosen):
         told.append(class_name)
-        return prompt_ensemble(class_name, *args)
+        return prompt_ensemble(class_name, **chosen)
 
-    from dualclip_lightning.models import dual_image_clip
+    from dualclip_lightning.models import base
     from dualclip_lightning.prompts import prompt_ensemble
 
-    monkeypatch.setattr(dual_image_clip, "prompt_ensemble", spy)
+    monkeypatch.setattr(base, "prompt_ensemble", spy)
     by_category, _ = test_scores(make(), mvtec(mvtec_root))
     assert told[-1] == "metal_nut"
     assert "metal nut" in prompt_ensemble(told[-1]).normal[0]
@@ -389,7 +389,7 @@ def test_maps_come_at_the_size_the_model_sees_whatever_the_size_of_the_images(ma
 def test_drawing_pairs_and_making_anchors_leave_the_global_generators_alone(make, mvtec_root):
     states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
     method = make()
-    method._grouped(PredictDataset(mvtec_root), "predict")
+    method._view_of(PredictDataset(mvtec_root), "predict")
     method.set_class_name("screw")
     assert torch.equal(torch.get_rng_state(), states[0])
     assert (random.getstate(), np.random.get_state()[1].tolist()) == states[1:]  # noqa: NPY002

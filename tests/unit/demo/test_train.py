@@ -16,9 +16,9 @@ from dualclip_lightning.data.demo import MATERIALS
 from dualclip_lightning.demo import train as training
 from dualclip_lightning.demo.train import (
     CLASSES,
+    SHOTS,
     UNSEEN_DEFECTS,
     UNSEEN_MATERIALS,
-    VIEWS,
     compute_losses,
     draw_batch,
     load_textures,
@@ -76,12 +76,12 @@ def test_too_few_materials_are_an_error_that_counts_them(tmp_path):
 
 def test_half_of_the_views_of_each_photograph_are_sound_and_the_others_damaged(textures):
     images, masks, classes = draw(textures)
-    assert images.shape == (CLASSES * VIEWS, 3, 48, 48)
+    assert images.shape == (CLASSES * SHOTS, 3, 48, 48)
     assert len(set(classes)) == CLASSES
     assert 0 <= images.min() < images.max() <= 1
-    damaged = masks.flatten(1).any(1).view(CLASSES, VIEWS)
-    assert not damaged[:, : VIEWS // 2].any()
-    assert damaged[:, VIEWS // 2 :].all()
+    damaged = masks.flatten(1).any(1).view(CLASSES, SHOTS)
+    assert not damaged[:, : SHOTS // 2].any()
+    assert damaged[:, SHOTS // 2 :].all()
 
 
 def test_a_batch_depends_on_the_generator_alone(textures):

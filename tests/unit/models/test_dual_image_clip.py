@@ -162,7 +162,7 @@ BAD_NUMBERS = [
 
 @pytest.mark.parametrize(("arguments", "match"), BAD_NUMBERS)
 def test_numbers_out_of_range_are_refused_before_any_weights_are_loaded(arguments, match, monkeypatch):
-    monkeypatch.setattr("dualclip_lightning.models.dual_image_clip.load_backbone", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr("dualclip_lightning.models.base.load_backbone", lambda *_: pytest.fail("loaded"))
     with pytest.raises(ValueError, match=match):
         DualImageCLIP(**arguments)
     with pytest.raises(ValueError, match=match):
@@ -179,7 +179,7 @@ def test_numbers_out_of_range_are_refused_before_any_weights_are_loaded(argument
     ],
 )
 def test_words_that_make_no_prompt_are_refused_before_any_weights_are_loaded(arguments, match, monkeypatch):
-    monkeypatch.setattr("dualclip_lightning.models.dual_image_clip.load_backbone", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr("dualclip_lightning.models.base.load_backbone", lambda *_: pytest.fail("loaded"))
     with pytest.raises(ValueError, match=match):
         DualImageCLIP(**arguments)
 
