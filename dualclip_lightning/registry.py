@@ -9,7 +9,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 # class name -> the module that defines it
-MODELS = {"DualImageCLIP": "dualclip_lightning.models.dual_image_clip"}
+MODELS = {
+    "AnoCLIP": "dualclip_lightning.models.anoclip",
+    "ClipZeroShot": "dualclip_lightning.models.clip_zero_shot",
+    "DualImageCLIP": "dualclip_lightning.models.dual_image_clip",
+    "WinCLIP": "dualclip_lightning.models.winclip",
+}
 DATAMODULES = {"MVTec": "dualclip_lightning.data.mvtec", "Demo": "dualclip_lightning.data.demo"}
 
 

@@ -8,7 +8,15 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from dualclip_lightning.adaptation.loop import Adapted, adapt, constant, lower_rate, require_finite, training_context
+from dualclip_lightning.adaptation.loop import (
+    Adapted,
+    OptimizerMemory,
+    adapt,
+    constant,
+    lower_rate,
+    require_finite,
+    training_context,
+)
 from dualclip_lightning.scoring import state_logits
 from dualclip_lightning.scoring.text import ANOMALOUS, NORMAL
 
@@ -25,9 +33,9 @@ def apply_text_adapter(tokens: Tensor, weight: Tensor, bias: Tensor, texts: Tens
 
     Args:
         tokens: [B, h, w, D], as they are.
-        weight: [B, 2P, D].
-        bias: [B, 2P].
-        texts: [2P, D], embeddings of all normal, then all anomalous prompts.
+        weight: [B, P, D].
+        bias: [B, P].
+        texts: [P, D], embeddings of all normal, then all anomalous prompts.
     """
     flat = tokens.flatten(1, 2)
     mixture = torch.baddbmm(bias.unsqueeze(1), F.normalize(flat, dim=-1), weight.transpose(1, 2)).tanh()
@@ -49,29 +57,32 @@ def noise_loss(clean: Tensor, noisy: Tensor) -> Tensor:
 def adapt_to_noise(
     tokens: Tensor,
     noise: Sequence[Tensor],
-    text_embeddings: Tensor,
+    text_embeddings: Sequence[Tensor],
     start: tuple[Tensor, Tensor],
     temperature: float = 1.0,
     learning_rate: float = 1e-3,
     weight_decay: float = 0.01,
+    memory: OptimizerMemory | None = None,
 ) -> tuple[Tensor, Adapted]:
     """Probability of the anomalous state for the clean tokens after adaptation [B, h, w], and the adapters.
 
     Args:
         tokens: [B, h, w, D].
         noise: what is added to the tokens, [B, h, w, D] for every step.
-        text_embeddings: [2, P, D].
-        start: the adapters' first weights [B, 2P, D] and biases [B, 2P].
+        text_embeddings: of the normal and of the anomalous prompts, each [., D], together P.
+        start: the adapters' first weights [B, P, D] and biases [B, P].
         temperature: of the softmax over states; the released code uses 1.
         learning_rate: of AdamW.
         weight_decay: of AdamW.
+        memory: AdamW's state of the image before, as in the released code; None starts afresh.
 
     Raises:
         FloatingPointError: a loss that is not finite.
     """
     with training_context(tokens.device):
-        clean, embeddings = constant(tokens), constant(text_embeddings)
-        texts, anchors = embeddings.flatten(0, 1), F.normalize(embeddings.mean(dim=1), dim=-1)
+        clean, states = constant(tokens), [constant(embeddings) for embeddings in text_embeddings]
+        texts = torch.cat(states)
+        anchors = F.normalize(torch.stack([state.mean(dim=0) for state in states]), dim=-1)
         corrupted = iter([clean + constant(n) for n in noise])
 
         def logits(x: Tensor, adapter: Sequence[Tensor]) -> Tensor:
@@ -83,9 +94,29 @@ def adapt_to_noise(
             """Of every image; each step takes the next noise."""
             return noise_loss(logits(clean, adapter), logits(next(corrupted), adapter))
 
-        adapted = adapt(start, loss, len(noise), learning_rate, weight_decay)
+        adapted = adapt(start, loss, len(noise), learning_rate, weight_decay, memory)
         with torch.no_grad():
             maps = logits(clean, adapted.parameters).softmax(dim=-1)[..., ANOMALOUS]
         if noise:
             require_finite(maps, lower_rate(learning_rate))
         return maps, adapted
+
+
+def draw_adapter(seed: int, prompts: int, width: int) -> tuple[Tensor, Tensor]:
+    """First weight [P, D] and bias [P] of one image's adapter, as `torch.nn.Linear` starts its own.
+
+    Args:
+        seed: of the image.
+        prompts: P.
+        width: D.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    bound = width**-0.5
+    values = torch.rand(prompts, width + 1, generator=generator).mul(2 * bound).sub(bound)
+    return values[:, :width], values[:, width]
+
+
+def draw_noise(seed: int, steps: int, shape: Sequence[int], scale: float) -> list[Tensor]:
+    """Normal noise of one image for every step, each [*shape]."""
+    generator = torch.Generator().manual_seed(seed)
+    return [scale * torch.randn(*shape, generator=generator) for _ in range(steps)]

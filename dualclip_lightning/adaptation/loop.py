@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from copy import deepcopy
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 Loss = Callable[[Sequence[Tensor]], Tensor]
 """Parameters [B, ...] -> loss of each image [B]."""
+OptimizerMemory = dict[str, Any]
+"""AdamW's state as its `state_dict` gives it; empty before the first call."""
 
 BAD_EMBEDDINGS = (
     "It was so before the first step already: check images and weights for NaN, or use precision bf16-mixed or 32."
@@ -38,7 +41,14 @@ def constant(tensor: Tensor) -> Tensor:
     return tensor.detach().clone().float()
 
 
-def adapt(start: Sequence[Tensor], loss: Loss, steps: int, learning_rate: float, weight_decay: float) -> Adapted:
+def adapt(
+    start: Sequence[Tensor],
+    loss: Loss,
+    steps: int,
+    learning_rate: float,
+    weight_decay: float,
+    memory: OptimizerMemory | None = None,
+) -> Adapted:
     """Minimise the loss of every image with AdamW, parameters and optimiser state fresh.
 
     The parameters of all images are stacked in one tensor. AdamW works element by element and an image's loss depends
@@ -50,6 +60,7 @@ def adapt(start: Sequence[Tensor], loss: Loss, steps: int, learning_rate: float,
         steps: T, at least 0.
         learning_rate: of AdamW.
         weight_decay: of AdamW.
+        memory: where AdamW's state is carried from call to call; None starts afresh, as independent images must.
 
     Raises:
         FloatingPointError: a loss that is not finite; the message names the remedy. No loss is taken after the last
@@ -58,10 +69,14 @@ def adapt(start: Sequence[Tensor], loss: Loss, steps: int, learning_rate: float,
     with training_context(start[0].device):
         parameters = [constant(value).requires_grad_() for value in start]
         optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, fused=True)
+        if memory:
+            optimizer.load_state_dict(deepcopy(memory))
         history = [_step(parameters, loss, optimizer) for _ in range(steps)]
         losses = torch.stack(history) if history else parameters[0].new_empty(0, len(parameters[0]))
         require_finite(losses[:1], BAD_EMBEDDINGS)
         require_finite(losses, lower_rate(learning_rate))
+        if memory is not None:
+            memory.update(optimizer.state_dict())
         return Adapted([parameter.detach() for parameter in parameters], losses)
 
 

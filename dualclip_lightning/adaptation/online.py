@@ -44,8 +44,7 @@ class TestTimeAdaptation:
 
     def corrupt(self, images: Tensor, names: Sequence[str] = ()) -> PseudoAnomalies:
         """A pseudo-anomalous copy of every image [B, 3, H, W], normalised as it is."""
-        identities: Iterable[str | bytes] = map(_file_identity, names) if names else map(_pixel_identity, images)
-        seeds = [derive_seed(self.seed, "adaptation", identity) for identity in identities]
+        seeds = image_seeds(self.seed, "adaptation", images, names)
         return pseudo_anomalies(images, seeds, self.source, self.mean, self.std, self.settings)
 
     def adapt(self, inputs: AdaptationInputs) -> Tensor:
@@ -55,6 +54,12 @@ class TestTimeAdaptation:
             FloatingPointError: a loss that is not finite.
         """
         return adapt_to_pseudo_anomalies(inputs, self.settings)[0]
+
+
+def image_seeds(seed: int, use: str, images: Tensor, names: Sequence[str] = ()) -> list[int]:
+    """A seed for every image [B, ...] from its folder and file name, or from its pixels if it has no name."""
+    identities: Iterable[str | bytes] = map(_file_identity, names) if names else map(_pixel_identity, images)
+    return [derive_seed(seed, use, identity) for identity in identities]
 
 
 def _file_identity(name: str) -> str:

@@ -2,15 +2,21 @@
 
 from dualclip_lightning.backbone.dual_path import DualPathFeatures, DualPathVisionEncoder
 from dualclip_lightning.backbone.loading import Backbone, WeightsError, load_backbone
+from dualclip_lightning.backbone.plain import ClassEncoder, PlainVisionEncoder
 from dualclip_lightning.backbone.preprocessing import Preprocessing
 from dualclip_lightning.backbone.text import encode_texts
+from dualclip_lightning.backbone.windows import WindowEncoder, WindowFeatures
 
 __all__ = [
     "Backbone",
+    "ClassEncoder",
     "DualPathFeatures",
     "DualPathVisionEncoder",
+    "PlainVisionEncoder",
     "Preprocessing",
     "WeightsError",
+    "WindowEncoder",
+    "WindowFeatures",
     "encode_texts",
     "load_backbone",
 ]

@@ -106,6 +106,13 @@ def finish_block(block: ResidualAttentionBlock, x: Tensor, attended: Tensor) -> 
     return x + block.ls_2(block.mlp(block.ln_2(x)))
 
 
+def run_block(block: ResidualAttentionBlock, x: Tensor, class_only: bool = False) -> Tensor:
+    """An ordinary block: [B, T, C] -> [B, T, C], or the class token alone [B, 1, C], which is cheaper."""
+    project = project_class_query if class_only else project_qkv
+    q, k, v = project(block.attn, block.ln_1(x))
+    return finish_block(block, x[:, : q.shape[2]], attend(block.attn, q, k, v))
+
+
 def project_out(visual: VisionTransformer, tokens: Tensor) -> Tensor:
     """`ln_post` and the projection into the shared space: [..., C] -> [..., D]."""
     tokens = visual.ln_post(tokens)

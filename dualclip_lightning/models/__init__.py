@@ -1,5 +1,17 @@
 """The methods: each a plain torch module and a thin LightningModule around it."""
 
+from dualclip_lightning.models.anoclip import AnoCLIP, AnoCLIPModel
+from dualclip_lightning.models.clip_zero_shot import ClipZeroShot, ClipZeroShotModel
 from dualclip_lightning.models.dual_image_clip import DualImageCLIP, DualImageCLIPModel
+from dualclip_lightning.models.winclip import WinCLIP, WinCLIPModel
 
-__all__ = ["DualImageCLIP", "DualImageCLIPModel"]
+__all__ = [
+    "AnoCLIP",
+    "AnoCLIPModel",
+    "ClipZeroShot",
+    "ClipZeroShotModel",
+    "DualImageCLIP",
+    "DualImageCLIPModel",
+    "WinCLIP",
+    "WinCLIPModel",
+]

@@ -31,7 +31,7 @@ from dualclip_lightning.prompts import PromptPair, prompt_ensemble, text_anchors
 
 T = TypeVar("T")
 Size = tuple[int, int]
-Kind = Literal["inductive", "pair", "transductive", "auxiliary"]
+Kind = Literal["inductive", "pair", "transductive", "few-shot", "auxiliary"]
 LIBRARIES = ("dualclip_lightning", "anomalib", "lightning", "torch", "torchvision", "open_clip_torch", "torchmetrics")
 
 COMMON_ARGUMENTS = """
@@ -92,7 +92,8 @@ class ZeroShotShell(ViewsMixin):
     """
 
     kind: Kind
-    """What a score may depend on: the image alone, its references, the whole test set, or auxiliary data."""
+    """What a score may depend on: the image alone, its references among the test images, the whole test set, a few
+    images known to be normal, or labelled auxiliary data."""
     wording: ClassVar[str] = "anoclip"
     """Whose words the prompts use (`dualclip_lightning.prompts.WORDINGS`)."""
     described_class: str | None = None
@@ -207,6 +208,17 @@ class ZeroShotShell(ViewsMixin):
         }
 
 
+def check_temperature(temperature: float) -> None:
+    """Refuse a temperature that no softmax can have.
+
+    Raises:
+        ValueError: not above 0, or not finite.
+    """
+    if not 0 < temperature < float("inf"):
+        msg = f"Expected temperature to be above 0, but got {temperature}. Published values lie between 0.01 and 1."
+        raise ValueError(msg)
+
+
 def prepare_backbone(
     backbone: str, pretrained: str, preprocessing: PreprocessingChoice, seed: int, image_size: int | Size | None
 ) -> tuple[Backbone, Preprocessing]:
@@ -225,7 +237,7 @@ def prepare_backbone(
 def drop_frozen_weights(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
     """State-dict hook: leave out every parameter of `module` without gradient; the constructor loads it again."""
     del metadata
-    for name, parameter in module.named_parameters():
+    for name, parameter in module.named_parameters(remove_duplicate=False):  # two encoders may share a tower
         if not parameter.requires_grad:
             state.pop(prefix + name, None)
 

@@ -29,6 +29,7 @@ from dualclip_lightning.models.base import (
     AnchoredModel,
     Kind,
     ZeroShotShell,
+    check_temperature,
     describe_common,
     method_pre_processor,
     prepare_backbone,
@@ -276,9 +277,7 @@ def check_ranges(num_references: int, temperature: float, **weights: float) -> N
     if num_references < 1:
         msg = f"Expected num_references to be at least 1, but got {num_references}. Set alpha=1 for text alone."
         raise ValueError(msg)
-    if not 0 < temperature < float("inf"):
-        msg = f"Expected temperature to be above 0, but got {temperature}. The default is 0.07."
-        raise ValueError(msg)
+    check_temperature(temperature)
     for name, weight in weights.items():
         if not 0 <= weight <= 1:
             msg = f"Expected {name} to be in [0, 1], but got {weight}."

@@ -91,4 +91,5 @@ class PairingMixin(Base):
 
     def _read_references(self) -> None:
         if self.reference_dir is not None:
-            self.model.set_references(*self._read_folder(self.reference_dir))
+            names = self._image_files(self.reference_dir)
+            self.model.set_references(self._read_images(names).to(self.device), names)

@@ -66,20 +66,23 @@ class ViewsMixin(Base):
         """The view of a data set with these names, None if unknown, of which the images at `kept` can be read."""
         return dataset if names is None else OrderedView(dataset, kept, self._geometry())
 
-    def _read_folder(self, reference_dir: str | Path) -> tuple[Tensor, list[str]]:
-        """Every readable image of a folder, prepared [R, 3, H, W], with its path; others are named and left out.
+    def _read_images(self, names: Sequence[str]) -> Tensor:
+        """Images [R, 3, H, W] by path, prepared as those of the run are."""
+        return torch.stack([self._prepare(self._geometry()(read_rgb(name))) for name in names])
+
+    @staticmethod
+    def _image_files(folder: str | Path) -> list[str]:
+        """Paths of all readable images of a folder; the others are named in a warning.
 
         Raises:
             ValueError: no folder, or no readable image in it.
         """
-        folder = Path(reference_dir)
-        names = [str(path) for path in sorted(folder.rglob("*")) if is_image_file(path)]
+        names = [str(path) for path in sorted(Path(folder).rglob("*")) if is_image_file(path)]
         names = [names[i] for i in readable(names)] if names else []
         if not names:
             msg = f"Expected reference_dir to be a folder with at least one readable image, but '{folder}' has none."
             raise ValueError(msg)
-        images = [self._prepare(self._geometry()(read_rgb(name))) for name in names]
-        return torch.stack(images).to(self.device), names
+        return names
 
     def _geometry(self) -> Transform:
         """The resizing part of the pre-processor."""

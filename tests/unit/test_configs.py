@@ -18,7 +18,8 @@ def read(path: Path) -> dict:
 
 def parameters(name: str) -> dict:
     signature = inspect.signature(getattr(dualclip_lightning, name))
-    return {parameter.name: parameter.default for parameter in signature.parameters.values()}
+    defaults = {parameter.name: parameter.default for parameter in signature.parameters.values()}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in defaults.items()}
 
 
 @pytest.mark.parametrize(("name", "home"), MODELS.items())

@@ -1,0 +1,207 @@
+"""AnoCLIP, also known as AnoVL (arXiv 2308.15939)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from anomalib.data import InferenceBatch
+from anomalib.metrics import Evaluator
+from anomalib.models.components.base import AnomalibModule
+from anomalib.visualization import Visualizer
+from lightning.pytorch.utilities.types import STEP_OUTPUT
+from torch import Tensor, nn
+
+from dualclip_lightning.adaptation import augmented_views, image_seeds, out_of_memory_advice
+from dualclip_lightning.adaptation.anoclip import adapt_to_noise, draw_adapter, draw_noise
+from dualclip_lightning.adaptation.loop import OptimizerMemory
+from dualclip_lightning.backbone import ClassEncoder, DualPathVisionEncoder
+from dualclip_lightning.models.base import (
+    AnchoredModel,
+    Kind,
+    ZeroShotShell,
+    check_temperature,
+    describe_common,
+    method_pre_processor,
+    prepare_backbone,
+)
+from dualclip_lightning.prompts import PromptPair, prompt_ensemble, text_embeddings
+from dualclip_lightning.scoring import average_neighbours, text_score, upsample
+
+VIEW_BATCH = 32
+"""About how many views are encoded at once."""
+
+
+@dataclass(frozen=True)
+class NoiseSettings:
+    """Numbers of AnoCLIP's adaptation, those of the released code."""
+
+    steps: int = 5
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    noise: float = 0.055
+    """Standard deviation of what is added to the tokens."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not 0 <= value < float("inf"):
+                msg = f"Expected {name} to be at least 0 and finite, but got {value}."
+                raise ValueError(msg)
+
+
+class AnoCLIPModel(AnchoredModel):
+    """Preprocessed images in, scores and maps out.
+
+    Args:
+        encoder: gives class and V-V patch embeddings of a batch.
+        settings: of the adaptation; 0 steps for none.
+        temperature: of the softmax over the two states; above 0.
+        views: whether the image score is the mean over 22 views.
+        carry_optimizer: whether AdamW's state goes from image to image.
+        seed: draws noise and adapters.
+    """
+
+    def __init__(
+        self,
+        encoder: DualPathVisionEncoder,
+        settings: NoiseSettings | None = None,
+        temperature: float = 1.0,
+        views: bool = True,
+        carry_optimizer: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.class_encoder = ClassEncoder(encoder.visual)
+        self.settings = settings or NoiseSettings()
+        self.temperature = temperature
+        self.views = views
+        self.seed = seed
+        self.memory: OptimizerMemory | None = {} if carry_optimizer else None
+        self.texts: tuple[Tensor, Tensor] | None = None
+
+    def forward(self, images: Tensor, names: Sequence[str] = ()) -> InferenceBatch:
+        """Scores [B] and maps [B, H, W] of images [B, 3, H, W]; seeds come from their names, or else their pixels."""
+        anchors, features = self.require_anchors(), self.encoder(images)
+        classes = [features.class_embedding[None], *([self._encode_views(images)] if self.views else [])]
+        with torch.autocast(images.device.type, enabled=False):
+            scores = text_score(torch.cat(classes), anchors, self.temperature).mean(dim=0)
+            maps = text_score(features.patch_embeddings, anchors, self.temperature)
+            if self.settings.steps:
+                maps = self._adapted_map(features.patch_embeddings, image_seeds(self.seed, "noise", images, names))
+        size = images.shape[-2], images.shape[-1]
+        drawn = upsample(average_neighbours(maps), size, align_corners=True)
+        return InferenceBatch(pred_score=scores, anomaly_map=drawn)
+
+    def _encode_views(self, images: Tensor) -> Tensor:
+        """Class embeddings of all views but the image itself [21, B, D]."""
+        views = augmented_views(images)[1:]
+        parts = views.flatten(0, 1).split(VIEW_BATCH)
+        return torch.cat([self.class_encoder(part) for part in parts]).unflatten(0, views.shape[:2])
+
+    def _adapted_map(self, tokens: Tensor, seeds: Sequence[int]) -> Tensor:
+        """Text map of the adapted tokens [B, h, w]: all images at once, or one by one where they share a state."""
+        size = len(tokens) if self.memory is None else 1
+        groups = zip(tokens.split(size), [seeds[i : i + size] for i in range(0, len(seeds), size)], strict=True)
+        return torch.cat([self._adapt(part, own) for part, own in groups])
+
+    def _adapt(self, tokens: Tensor, seeds: Sequence[int]) -> Tensor:
+        if self.texts is None:
+            msg = "The text embeddings are not set. Call set_class_name(...) first."
+            raise RuntimeError(msg)
+        chosen, prompts = self.settings, sum(map(len, self.texts))
+        adapters = [draw_adapter(seed, prompts, tokens.shape[-1]) for seed in seeds]
+        noises = [draw_noise(seed + 1, chosen.steps, tokens.shape[1:], chosen.noise) for seed in seeds]
+        weight, bias = (torch.stack(part).to(tokens.device) for part in zip(*adapters, strict=True))
+        noise = [torch.stack(step).to(tokens.device) for step in zip(*noises, strict=True)]
+        texts = [text.to(tokens.device) for text in self.texts]
+        return adapt_to_noise(
+            tokens,
+            noise,
+            texts,
+            (weight, bias),
+            self.temperature,
+            chosen.learning_rate,
+            chosen.weight_decay,
+            self.memory,
+        )[0]
+
+
+@describe_common
+class AnoCLIP(ZeroShotShell, AnomalibModule):  # type: ignore[misc]
+    """AnoCLIP: V-V attention, domain-aware prompts, and adaptation to noise at test time.
+
+    The class token gives the image score, averaged over 22 views of the image; V-V patch tokens give a text map, for
+    which a text-shaped adapter is first fitted on the image's own tokens with and without noise (section 3.4). The map
+    is averaged over 3x3 patches and drawn with aligned corners.
+
+    Given by the released code: everything in its defaults, temperature 1 included. Two things differ by default:
+    AdamW starts afresh for every image, where the code carries its state from image to image (`carry_optimizer`), so
+    that scores would depend on their order; and the noise of an image depends on the seed and that image alone.
+
+    Args:
+        {common}
+        temperature: of the softmax over the two states.
+        vv_blocks: numbers of the blocks, from 1, in the V-V path; None means all, as published.
+        views: average the image score over the 22 views of the released code; False takes the image alone, at a
+            twentieth of the cost.
+        steps: of adaptation; 0 for none.
+        learning_rate: of AdamW.
+        weight_decay: of AdamW.
+        noise: standard deviation of the noise added to tokens.
+        carry_optimizer: True for AdamW as in the released code; scores then depend on the order of the images.
+
+    Raises:
+        {errors}
+    """
+
+    kind: Kind = "inductive"
+
+    def __init__(
+        self,
+        backbone: str = "ViT-B-16-plus-240",
+        pretrained: str = "laion400m_e32",
+        class_name: str | None = None,
+        temperature: float = 1.0,
+        vv_blocks: list[int] | None = None,
+        views: bool = True,
+        steps: int = 5,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 0.01,
+        noise: float = 0.055,
+        carry_optimizer: bool = False,
+        seed: int = 0,
+        image_size: int | tuple[int, int] | None = None,
+        resize: Literal["squash", "crop"] = "squash",
+        preprocessing: str | dict[str, Any] | None = None,
+        domain: Literal["object", "texture"] | None = None,
+        states: dict[str, list[str]] | None = None,
+        templates: list[str] | None = None,
+        pre_processor: nn.Module | bool = True,
+        post_processor: nn.Module | bool = True,
+        evaluator: Evaluator | bool = True,
+        visualizer: Visualizer | bool = True,
+    ) -> None:
+        check_temperature(temperature)
+        settings = NoiseSettings(steps, learning_rate, weight_decay, noise)
+        prompt_ensemble(class_name or "object", domain, states, templates)  # complains before weights are loaded
+        clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
+        super().__init__(method_pre_processor(pre_processor, prepared, resize), post_processor, evaluator, visualizer)
+        self._attach(clip, class_name, seed)
+        encoder = DualPathVisionEncoder(clip.visual, vv_blocks)
+        self.model = AnoCLIPModel(encoder, settings, temperature, views, carry_optimizer, seed)
+        self.kind = "transductive" if carry_optimizer else "inductive"
+
+    def _encode_prompts(self, prompts: PromptPair) -> None:
+        super()._encode_prompts(prompts)
+        if self.model.settings.steps:
+            self.model.texts = text_embeddings(self.backbone, prompts)
+
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
+        """Score a batch; each image with the noise that seed and name give it."""
+        del batch_idx, dataloader_idx
+        names = [] if batch.image_path is None else [str(path) for path in batch.image_path]
+        with out_of_memory_advice(len(batch.image)):
+            return batch.update(**self.model(batch.image, names)._asdict())

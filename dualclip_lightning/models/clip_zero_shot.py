@@ -1,0 +1,94 @@
+"""Plain CLIP as the baseline of the field's tables."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from anomalib.data import InferenceBatch
+from anomalib.metrics import Evaluator
+from anomalib.models.components.base import AnomalibModule
+from anomalib.visualization import Visualizer
+from torch import Tensor, nn
+
+from dualclip_lightning.backbone import PlainVisionEncoder
+from dualclip_lightning.models.base import (
+    AnchoredModel,
+    Kind,
+    ZeroShotShell,
+    check_temperature,
+    describe_common,
+    method_pre_processor,
+    prepare_backbone,
+)
+from dualclip_lightning.prompts import prompt_ensemble
+from dualclip_lightning.scoring import text_score, upsample
+
+
+class ClipZeroShotModel(AnchoredModel):
+    """Preprocessed images in, CLIP's probability of the anomalous state out.
+
+    Args:
+        encoder: gives the class embedding and the ordinary patch embeddings.
+        temperature: of the softmax over the two states; above 0.
+    """
+
+    def __init__(self, encoder: PlainVisionEncoder, temperature: float = 0.01) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.temperature = temperature
+
+    def forward(self, images: Tensor) -> InferenceBatch:
+        """Scores [B] and maps [B, H, W] of images [B, 3, H, W]."""
+        anchors, features = self.require_anchors(), self.encoder(images)
+        with torch.autocast(images.device.type, enabled=False):
+            scores = text_score(features.class_embedding, anchors, self.temperature)
+            maps = text_score(features.patch_embeddings, anchors, self.temperature)
+        return InferenceBatch(pred_score=scores, anomaly_map=upsample(maps, (images.shape[-2], images.shape[-1])))
+
+
+@describe_common
+class ClipZeroShot(ZeroShotShell, AnomalibModule):  # type: ignore[misc]
+    """Plain CLIP (arXiv 2103.00020): the class token gives the image score, the ordinary patch tokens the map.
+
+    The row "CLIP" of the tables of WinCLIP, AnoCLIP and Dual-Image CLIP. Patch tokens of the ordinary Q-K-V path were
+    never trained to agree with texts: the map is often upside down, and that is the point of the row.
+
+    Given: the backbone, and the temperature of 1/100 at which CLIP was trained; as a softmax over two states ranks
+    alike at any temperature, it changes no AUROC, F1max, AP or PRO. Assumed: the prompts, AnoCLIP's, because those
+    tables do not say which words their CLIP had; the same words make the rows comparable.
+
+    Args:
+        {common}
+        temperature: of the softmax over the two states.
+
+    Raises:
+        {errors}
+    """
+
+    kind: Kind = "inductive"
+
+    def __init__(
+        self,
+        backbone: str = "ViT-B-16-plus-240",
+        pretrained: str = "laion400m_e32",
+        class_name: str | None = None,
+        temperature: float = 0.01,
+        seed: int = 0,
+        image_size: int | tuple[int, int] | None = None,
+        resize: Literal["squash", "crop"] = "squash",
+        preprocessing: str | dict[str, Any] | None = None,
+        domain: Literal["object", "texture"] | None = None,
+        states: dict[str, list[str]] | None = None,
+        templates: list[str] | None = None,
+        pre_processor: nn.Module | bool = True,
+        post_processor: nn.Module | bool = True,
+        evaluator: Evaluator | bool = True,
+        visualizer: Visualizer | bool = True,
+    ) -> None:
+        check_temperature(temperature)
+        prompt_ensemble(class_name or "object", domain, states, templates)  # complains before weights are loaded
+        clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
+        super().__init__(method_pre_processor(pre_processor, prepared, resize), post_processor, evaluator, visualizer)
+        self._attach(clip, class_name, seed)
+        self.model = ClipZeroShotModel(PlainVisionEncoder(clip.visual), temperature)

@@ -1,0 +1,197 @@
+"""WinCLIP and WinCLIP+ (arXiv 2303.14814)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from anomalib.data import InferenceBatch
+from anomalib.metrics import Evaluator
+from anomalib.models.components.base import AnomalibModule
+from anomalib.visualization import Visualizer
+from torch import Tensor, nn
+
+from dualclip_lightning.backbone import WindowEncoder, WindowFeatures
+from dualclip_lightning.models.base import (
+    AnchoredModel,
+    Kind,
+    ZeroShotShell,
+    check_temperature,
+    describe_common,
+    method_pre_processor,
+    prepare_backbone,
+)
+from dualclip_lightning.pairing import image_names
+from dualclip_lightning.prompts import prompt_ensemble
+from dualclip_lightning.scoring import association_score, harmonic_map, harmonic_mean, joint_score, text_score, upsample
+from dualclip_lightning.seeding import derive_seed
+
+BANK_BATCH = 4
+"""How many reference images are encoded at once."""
+
+
+class WinCLIPModel(AnchoredModel):
+    """Preprocessed images in, scores and maps out; with references (`set_references`) it is WinCLIP+.
+
+    Args:
+        encoder: gives the embeddings of the image and of all its windows.
+        temperature: of the softmax over the two states; above 0.
+    """
+
+    def __init__(self, encoder: WindowEncoder, temperature: float = 0.07) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.temperature = temperature
+        self.references: list[Tensor] = []
+
+    def set_references(self, images: Tensor) -> None:
+        """Keep the patches and windows of normal images [K, 3, H, W]; none of them [0, ...] means zero-shot."""
+        parts = [visual_features(self.encoder(part)) for part in images.split(BANK_BATCH)] if len(images) else []
+        self.references = [torch.cat([f.flatten(0, -2) for f in scale]) for scale in zip(*parts, strict=True)]
+
+    def forward(self, images: Tensor) -> InferenceBatch:
+        """Scores [B] and maps [B, H, W] of images [B, 3, H, W]."""
+        anchors, features = self.require_anchors(), self.encoder(images)
+        with torch.autocast(images.device.type, enabled=False):
+            scores = text_score(features.class_embedding, anchors, self.temperature)
+            maps = self._text_map(features, anchors, scores)
+            if self.references:
+                visual = self._visual_map(features)
+                maps = joint_score(maps, visual, 0.5)
+                scores = joint_score(scores, visual.flatten(1).amax(dim=1), 0.5)
+        return InferenceBatch(pred_score=scores, anomaly_map=upsample(maps, (images.shape[-2], images.shape[-1])))
+
+    def _text_map(self, features: WindowFeatures, anchors: Tensor, scores: Tensor) -> Tensor:
+        """Harmonic mean over the whole image and the scales of windows [B, h, w]."""
+        grid = features.patch_tokens.shape[1], features.patch_tokens.shape[2]
+        windows = [text_score(embedding, anchors, self.temperature) for embedding in features.window_embeddings]
+        return harmonic_mean([scores[:, None, None], *(harmonic_map(score, grid) for score in windows)])
+
+    def _visual_map(self, features: WindowFeatures) -> Tensor:
+        """Mean over patches and scales of windows of the distance to the references [B, h, w]."""
+        grid = features.patch_tokens.shape[1], features.patch_tokens.shape[2]
+        pairs = zip(visual_features(features), self.references, strict=True)
+        return torch.stack([harmonic_map(association_score(f, r.to(f)), grid) for f, r in pairs]).mean(dim=0)
+
+
+def visual_features(features: WindowFeatures) -> tuple[Tensor, ...]:
+    """What WinCLIP+ compares with its references: patches (windows of one), then windows, each [B, h', w', .]."""
+    return features.patch_tokens, *features.window_embeddings
+
+
+@describe_common
+class WinCLIP(ZeroShotShell, AnomalibModule):  # type: ignore[misc]
+    """WinCLIP: text scores of small windows of patches, joined over places and scales by harmonic means.
+
+    The class embedding gives the image score. For the map the tower runs on every window of 2x2 and of 3x3 patches;
+    a patch has the harmonic mean over the windows on it, then over both scales and the whole image (section 4.2). With
+    `k_shot` normal images it is WinCLIP+ (section 4.3): patches and windows are also compared with theirs, the two
+    maps are averaged, and the image score is averaged with the largest value of the visual map.
+
+    anomalib has this method too; its window embeddings are silently wrong with the open_clip this package uses, which
+    `tests/unit/models/test_winclip.py` shows. Where anomalib is right the numbers are the same.
+
+    Given by the paper: backbone, prompts, scales, temperature, harmonic means. Assumed, as in anomalib: the patches of
+    WinCLIP+ are those after the last block and `ln_post`. The few normal images make WinCLIP+ few-shot: somebody
+    must know that they are normal.
+
+    Args:
+        {common}
+        temperature: of the softmax over the two states.
+        scales: sides of the windows in patches.
+        k_shot: how many normal images WinCLIP+ compares with; 0 is the zero-shot method. They are drawn by the seed
+            from `reference_dir`, or else from the normal images that the datamodule has for training.
+        reference_dir: folder of normal images for `k_shot`.
+
+    Raises:
+        {errors}
+    """
+
+    kind: Kind = "inductive"
+    wording: ClassVar[str] = "winclip"
+
+    def __init__(
+        self,
+        backbone: str = "ViT-B-16-plus-240",
+        pretrained: str = "laion400m_e32",
+        class_name: str | None = None,
+        temperature: float = 0.07,
+        scales: list[int] | tuple[int, ...] = (2, 3),
+        k_shot: int = 0,
+        reference_dir: str | Path | None = None,
+        seed: int = 0,
+        image_size: int | tuple[int, int] | None = None,
+        resize: Literal["squash", "crop"] = "squash",
+        preprocessing: str | dict[str, Any] | None = None,
+        domain: Literal["object", "texture"] | None = None,
+        states: dict[str, list[str]] | None = None,
+        templates: list[str] | None = None,
+        pre_processor: nn.Module | bool = True,
+        post_processor: nn.Module | bool = True,
+        evaluator: Evaluator | bool = True,
+        visualizer: Visualizer | bool = True,
+    ) -> None:
+        check_temperature(temperature)
+        check_shots(k_shot, reference_dir)
+        prompt_ensemble(class_name or "object", domain, states, templates, self.wording)  # complains before loading
+        clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
+        super().__init__(method_pre_processor(pre_processor, prepared, resize), post_processor, evaluator, visualizer)
+        self._attach(clip, class_name, seed)
+        self.kind = "few-shot" if k_shot else "inductive"
+        self.k_shot = k_shot
+        self.reference_dir = reference_dir
+        self.model = WinCLIPModel(WindowEncoder(clip.visual, scales), temperature)
+
+    def on_test_start(self) -> None:
+        """Encode the normal images, if there are any."""
+        super().on_test_start()
+        self._read_references()
+
+    def on_predict_start(self) -> None:
+        """As `on_test_start`."""
+        super().on_predict_start()
+        self._read_references()
+
+    def _read_references(self) -> None:
+        """Draw the normal images by the seed and keep their embeddings.
+
+        Raises:
+            ValueError: fewer normal images than `k_shot`.
+        """
+        if not self.k_shot:
+            return
+        names = self._normal_images()
+        if len(names) < self.k_shot:
+            source = self.reference_dir or "the training images of the data"
+            msg = f"Expected {self.k_shot} normal images for k_shot, but {source} has {len(names)}. Lower k_shot."
+            raise ValueError(msg)
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "normal images"))
+        drawn = torch.randperm(len(names), generator=generator)[: self.k_shot].tolist()
+        self.model.set_references(self._read_images([names[i] for i in drawn]).to(self.device))
+
+    def _normal_images(self) -> Sequence[str]:
+        """Paths of the images to draw from.
+
+        Raises:
+            ValueError: there is neither a folder nor a datamodule with training images.
+        """
+        if self.reference_dir is not None:
+            return self._image_files(self.reference_dir)
+        names = image_names(getattr(getattr(self.trainer, "datamodule", None), "train_data", None))
+        if names is None:
+            msg = f"k_shot={self.k_shot} needs normal images. Set reference_dir to a folder of them."
+            raise ValueError(msg)
+        return sorted(names)
+
+
+def check_shots(k_shot: int, reference_dir: str | Path | None) -> None:
+    """Refuse a number of normal images that cannot be meant.
+
+    Raises:
+        ValueError: below 0, or 0 with a folder of normal images.
+    """
+    if k_shot < 0 or (k_shot == 0 and reference_dir is not None):
+        msg = f"Expected k_shot to be at least {0 if reference_dir is None else 1}, but got {k_shot}."
+        raise ValueError(msg)

@@ -1,0 +1,38 @@
+"""Scores of windows of patches and how they come together in one map (WinCLIP, arXiv 2303.14814)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+
+def harmonic_map(scores: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Score of every patch, the harmonic mean of the windows over it: [B, h', w'] -> [B, h, w] (section 4.2).
+
+    Args:
+        scores: of a window at each of its places, in [0, 1]; a score of 0 makes its patches 0.
+        grid: h and w; the window has sides h - h' + 1 and w - w' + 1.
+    """
+    ones = scores.new_ones(1, 1, grid[0] - scores.shape[1] + 1, grid[1] - scores.shape[2] + 1)
+    inverse = F.conv_transpose2d(scores.reciprocal().unsqueeze(1), ones)
+    count = F.conv_transpose2d(torch.ones_like(scores[:1]).unsqueeze(1), ones)
+    return (count / inverse).squeeze(1)
+
+
+def harmonic_mean(maps: Sequence[Tensor]) -> Tensor:
+    """Harmonic mean of maps of one shape, or that broadcast to it: how scales are joined without references."""
+    return len(maps) / torch.stack(torch.broadcast_tensors(*(m.reciprocal() for m in maps))).sum(dim=0)
+
+
+def association_score(queries: Tensor, references: Tensor) -> Tensor:
+    """Half of one minus the largest cosine to any reference: [...] in [0, 1] (WinCLIP+, section 4.3).
+
+    Args:
+        queries: [..., D], of any length.
+        references: [R, D], of all reference images together.
+    """
+    nearest = F.normalize(queries.float(), dim=-1) @ F.normalize(references.float(), dim=-1).T
+    return ((1 - nearest.amax(dim=-1)) / 2).clamp(0, 1)
