@@ -1,0 +1,133 @@
+"""WinCLIP, against anomalib's model where that is right, and what is wrong with it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from anomalib.data import MVTecAD
+from anomalib.engine import Engine
+from anomalib.models.image.winclip.torch_model import WinClipModel
+from anomalib.models.image.winclip.utils import make_masks
+
+from dualclip_lightning import WinCLIP
+from tests.towers import SIZE, random_images, tiny_backbone, write_image, write_mvtec
+
+
+@pytest.fixture
+def make(tiny_folder):
+    def build(**arguments):
+        tiny = {"pretrained": str(tiny_folder), "class_name": "screw", "visualizer": False}
+        method = WinCLIP(**tiny | arguments)
+        method.set_class_name(method.class_name)
+        return method.eval()
+
+    return build
+
+
+def anomalib_model(clip, scales, temperature=0.07):
+    """anomalib's module around a given CLIP; its constructor would download weights."""
+    model = WinClipModel.__new__(WinClipModel)
+    torch.nn.Module.__init__(model)
+    model.clip, model.scales, model.temperature = clip, scales, temperature
+    model.clip.visual.output_tokens = True
+    model.grid_size = clip.visual.grid_size
+    model.masks = [make_masks(model.grid_size, scale, 1) for scale in scales]
+    model.k_shot, model.apply_transform = 0, False
+    return model
+
+
+@torch.no_grad()
+def test_from_the_same_embeddings_scores_and_maps_are_anomalibs(make):
+    method, images, normal = make(), random_images(3), random_images(2, seed=9)
+    features, references = method.model.encoder(images), method.model.encoder(normal)
+    other = anomalib_model(tiny_backbone().clip, (2, 3))
+    other._text_embeddings = method.model.anchors
+    windows = [window.flatten(1, 2) for window in features.window_embeddings]
+    other.encode_image = lambda _: (features.class_embedding, windows, features.patch_tokens.flatten(1, 2))
+    for shots in (0, 2):
+        if shots:
+            method.model.set_references(normal)
+            other.k_shot = shots
+            other._patch_embeddings = references.patch_tokens.flatten(1, 2)
+            other._visual_embeddings = [window.flatten(1, 2) for window in references.window_embeddings]
+        ours, theirs = method.model(images), other(images)
+        torch.testing.assert_close(ours.pred_score, theirs.pred_score, atol=1e-5, rtol=0)
+        torch.testing.assert_close(ours.anomaly_map, theirs.anomaly_map, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_a_window_over_all_patches_is_the_image_and_in_anomalib_it_is_not(make):
+    """Why this package has a WinCLIP of its own.
+
+    anomalib hands the tower windows with the tokens first, as open_clip wanted them before version 3. With open_clip 3
+    each token then attends to the same token of the other windows: no error, other numbers.
+    """
+    clip = make().backbone.clip
+    images = random_images(4)
+    whole = make(scales=(SIZE,)).model.encoder(images).window_embeddings[0][:, 0, 0]
+    expected = clip.encode_image(images)
+    assert torch.cosine_similarity(whole, expected).min() > 0.99999
+    other = anomalib_model(tiny_backbone().clip, (3,))
+    image, (window,), _ = other.encode_image(images)
+    torch.testing.assert_close(image, expected, atol=1e-5, rtol=0)
+    assert torch.cosine_similarity(window[:, 0], expected).min() < 0.99
+
+
+def test_the_normal_images_come_from_the_training_split_by_seed(make, tmp_path):
+    write_mvtec(tmp_path, "bottle")
+    for i in range(5):
+        write_image(tmp_path / "bottle" / "train" / "good" / f"{i}.png", seed=50 + i)
+    read = []
+
+    def run(**arguments):
+        method = make(k_shot=2, **arguments)
+        tell = method._read_images
+        method._read_images = lambda names: read.append([*names]) or tell(names)
+        data = MVTecAD(root=tmp_path, category="bottle", num_workers=0)
+        Engine(accelerator="cpu", logger=False, default_root_dir=tmp_path / "out").test(method, datamodule=data)
+
+    run(seed=1)
+    run(seed=1)
+    run(seed=4)
+    run(seed=1, reference_dir=tmp_path / "bottle" / "test" / "scratch")
+    assert read[0] == read[1] != read[2]
+    assert all("train/good" in name for name in read[0] + read[2])
+    assert all("test/scratch" in name for name in read[3])
+    assert [len(names) for names in read] == [2, 2, 2, 2]
+
+
+def test_with_normal_images_it_says_few_shot(make):
+    assert make().kind == "inductive"
+    assert make(k_shot=1).kind == "few-shot"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"k_shot": -1}, "k_shot to be at least 0, but got -1"),
+        ({"reference_dir": "somewhere"}, "k_shot to be at least 1, but got 0"),
+        ({"scales": [0]}, "at least 1 patch"),
+        ({"temperature": -1.0}, "above 0"),
+    ],
+)
+def test_numbers_that_cannot_be_meant_are_refused(make, arguments, match):
+    with pytest.raises(ValueError, match=match):
+        make(**arguments)
+
+
+def test_too_few_normal_images_are_counted(make, tmp_path):
+    write_image(tmp_path / "normal" / "0.png", seed=1)
+    write_image(tmp_path / "photos" / "0.png", seed=2)
+    method = make(k_shot=2, reference_dir=tmp_path / "normal")
+    with pytest.raises(ValueError, match=r"has 1\. Lower k_shot"):
+        Engine(accelerator="cpu", logger=False, default_root_dir=tmp_path / "out").predict(
+            method, data_path=tmp_path / "photos"
+        )
+
+
+def test_predicting_a_folder_needs_a_folder_of_normal_images(make, tmp_path):
+    write_image(tmp_path / "photos" / "0.png", seed=2)
+    with pytest.raises(ValueError, match="Set reference_dir"):
+        Engine(accelerator="cpu", logger=False, default_root_dir=tmp_path / "out").predict(
+            make(k_shot=1), data_path=tmp_path / "photos"
+        )
