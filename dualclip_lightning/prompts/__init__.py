@@ -1,7 +1,16 @@
 """From a class name to CLIP's two text anchors: normal and anomalous."""
 
-from dualclip_lightning.prompts.anchors import text_anchors
+from dualclip_lightning.prompts.anchors import text_anchors, text_embeddings
 from dualclip_lightning.prompts.categories import class_words, is_texture
 from dualclip_lightning.prompts.ensemble import WORDINGS, PromptPair, Wording, prompt_ensemble
 
-__all__ = ["WORDINGS", "PromptPair", "Wording", "class_words", "is_texture", "prompt_ensemble", "text_anchors"]
+__all__ = [
+    "WORDINGS",
+    "PromptPair",
+    "Wording",
+    "class_words",
+    "is_texture",
+    "prompt_ensemble",
+    "text_anchors",
+    "text_embeddings",
+]

@@ -1,10 +1,11 @@
-"""Text anchors: one embedding a state, kept on disk because they depend on weights and words alone."""
+"""Embeddings of prompts and their mean a state, kept on disk because they depend on weights and words alone."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -35,46 +36,67 @@ def text_anchors(backbone: Backbone, prompts: PromptPair, cache: Path | None = N
         prompts: sentences of both states.
         cache: folder of the cache; None for the user's cache folder.
     """
-    folder = cache_dir("anchors") if cache is None else cache
-    path = folder / f"{_key(backbone, prompts)}.safetensors"
-    anchors = _read(path)
-    if anchors is None:
-        anchors = compute_anchors(backbone, prompts)
-        _write(path, anchors)
-    return anchors
+    path = _path("anchors", backbone, prompts, cache)
+    return _remembered(path, {"anchors": 2}, lambda: {"anchors": compute_anchors(backbone, prompts)})["anchors"]
+
+
+def text_embeddings(backbone: Backbone, prompts: PromptPair, cache: Path | None = None) -> tuple[Tensor, Tensor]:
+    """Normalised embeddings of every sentence of the normal [P_n, D] and of the anomalous state [P_a, D], in order.
+
+    On the CPU in single precision; cached as `text_anchors` are, with the same arguments.
+    """
+    path = _path("embeddings", backbone, prompts, cache)
+    rows = {state: len(texts) for state, texts in prompts._asdict().items()}
+    states = _remembered(path, rows, lambda: dict(zip(rows, compute_embeddings(backbone, prompts), strict=True)))
+    return states["normal"], states["anomalous"]
 
 
 def compute_anchors(backbone: Backbone, prompts: PromptPair) -> Tensor:
     """Anchors [2, D] on the CPU in single precision, computed now."""
+    return F.normalize(torch.stack([state.mean(dim=0) for state in compute_embeddings(backbone, prompts)]), dim=-1)
+
+
+def compute_embeddings(backbone: Backbone, prompts: PromptPair) -> tuple[Tensor, ...]:
+    """What `text_embeddings` gives, computed now."""
     embeddings = backbone.encode_text([*prompts.normal, *prompts.anomalous]).float().cpu()
-    states = F.normalize(embeddings, dim=-1).split([len(prompts.normal), len(prompts.anomalous)])
-    return F.normalize(torch.stack([state.mean(dim=0) for state in states]), dim=-1)
+    return F.normalize(embeddings, dim=-1).split([len(prompts.normal), len(prompts.anomalous)])
 
 
-def _key(backbone: Backbone, prompts: PromptPair) -> str:
-    content = json.dumps([CACHE_VERSION, backbone.digest, prompts.normal, prompts.anomalous])
-    return hashlib.sha256(content.encode()).hexdigest()
+def _path(kind: str, backbone: Backbone, prompts: PromptPair, cache: Path | None) -> Path:
+    content = json.dumps([CACHE_VERSION, kind, backbone.digest, prompts.normal, prompts.anomalous])
+    folder = cache_dir(kind) if cache is None else cache
+    return folder / f"{hashlib.sha256(content.encode()).hexdigest()}.safetensors"
 
 
-def _read(path: Path) -> Tensor | None:
+def _remembered(path: Path, rows: Mapping[str, int], compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Unit vectors by name, so many each: from the file if it holds them, else computed and written there."""
+    vectors = _read(path, rows)
+    if vectors is None:
+        vectors = compute()
+        _write(path, vectors)
+    return vectors
+
+
+def _read(path: Path, rows: Mapping[str, int]) -> dict[str, Tensor] | None:
     try:
-        return _check_anchors(load_file(path)["anchors"])
+        content = load_file(path)
+        return {name: _check_vectors(content[name], count) for name, count in rows.items()}
     except FileNotFoundError:
         return None
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        logger.warning("The cached anchors %s are damaged (%s) and are computed again.", path, error)
+        logger.warning("The cached text embeddings %s are damaged (%s) and are computed again.", path, error)
         return None
 
 
-def _check_anchors(anchors: Tensor) -> Tensor:
-    if anchors.shape[:-1] != (2,) or not torch.allclose(anchors.norm(dim=-1), torch.ones(2)):
-        msg = "they are not two vectors of length 1"
+def _check_vectors(vectors: Tensor, count: int) -> Tensor:
+    if vectors.shape[:-1] != (count,) or not torch.allclose(vectors.norm(dim=-1), torch.ones(count)):
+        msg = f"they are not {count} vectors of length 1"
         raise ValueError(msg)
-    return anchors
+    return vectors
 
 
-def _write(path: Path, anchors: Tensor) -> None:
+def _write(path: Path, vectors: dict[str, Tensor]) -> None:
     try:
-        write_bytes_atomically(path, save({"anchors": anchors.contiguous()}))
+        write_bytes_atomically(path, save({name: value.contiguous() for name, value in vectors.items()}))
     except OSError as error:
-        logger.warning("Cannot keep text anchors in %s (%s); they are computed again next time.", path.parent, error)
+        logger.warning("Cannot keep text embeddings in %s (%s); they are computed again next time.", path.parent, error)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from dualclip_lightning.prompts import PromptPair, text_anchors
-from dualclip_lightning.prompts.anchors import compute_anchors
+from dualclip_lightning.prompts import PromptPair, text_anchors, text_embeddings
+from dualclip_lightning.prompts.anchors import compute_anchors, compute_embeddings
 from tests.towers import tiny_backbone
 
 PROMPTS = PromptPair(("a good screw", "a fine screw", "screw"), ("a bad screw", "a screw with a hole"))
@@ -116,7 +116,7 @@ def test_a_folder_that_cannot_be_written_costs_a_warning_alone(backbone, tmp_pat
     (tmp_path / "file").write_text("in the way")
     expected = compute_anchors(backbone, PROMPTS)
     assert torch.equal(text_anchors(backbone, PROMPTS, tmp_path / "file" / "anchors"), expected)
-    assert "Cannot keep text anchors" in caplog.text
+    assert "Cannot keep text embeddings" in caplog.text
 
 
 def test_a_folder_where_the_entry_should_be_costs_a_warning_alone(backbone, tmp_path, caplog):
@@ -125,5 +125,35 @@ def test_a_folder_where_the_entry_should_be_costs_a_warning_alone(backbone, tmp_
     path.unlink()
     path.mkdir()
     assert torch.equal(text_anchors(backbone, PROMPTS, tmp_path), expected)
-    assert "Cannot keep text anchors" in caplog.text
+    assert "Cannot keep text embeddings" in caplog.text
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_every_sentence_has_its_own_embedding_of_length_1_in_order(backbone, tmp_path):
+    states = text_embeddings(backbone, PROMPTS, tmp_path)
+    assert [tuple(state.shape) for state in states] == [(3, 32), (2, 32)]
+    for state, texts in zip(states, PROMPTS, strict=True):
+        for embedding, text in zip(state, texts, strict=True):
+            expected = backbone.clip.encode_text(backbone.tokenizer([text]))[0]
+            torch.testing.assert_close(embedding, expected / expected.square().sum().sqrt(), atol=1e-6, rtol=0)
+
+
+def test_embeddings_are_read_back_and_share_a_folder_with_anchors(backbone, encodings, tmp_path):
+    anchors, states = text_anchors(backbone, PROMPTS, tmp_path), text_embeddings(backbone, PROMPTS, tmp_path)
+    encodings.clear()
+    again = text_embeddings(backbone, PROMPTS, tmp_path)
+    assert all(torch.equal(a, b) for a, b in zip(again, states, strict=True))
+    assert torch.equal(text_anchors(backbone, PROMPTS, tmp_path), anchors)
+    assert not encodings
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("damage", [half_of, nothing, another_name, flipped_byte])
+def test_damaged_embeddings_are_said_ignored_and_rewritten(backbone, tmp_path, damage, caplog):
+    text_embeddings(backbone, PROMPTS, tmp_path)
+    (path,) = tmp_path.iterdir()
+    damage(path)
+    expected = compute_embeddings(backbone, PROMPTS)
+    assert all(torch.equal(a, b) for a, b in zip(text_embeddings(backbone, PROMPTS, tmp_path), expected, strict=True))
+    assert torch.equal(load_file(path)["anomalous"], expected[1])
+    assert "damaged" in caplog.text
