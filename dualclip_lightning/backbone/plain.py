@@ -32,7 +32,7 @@ class ClassEncoder(nn.Module):
         *blocks, last = self.visual.transformer.resblocks
         for block in blocks:
             x = tower.run_block(block, x)
-        return tower.project_out(self.visual, tower.run_block(last, x, class_only=True)[:, 0])
+        return tower.project_out(self.visual, tower.run_class_block(last, x)[:, 0])
 
 
 class PlainVisionEncoder(ClassEncoder):

@@ -106,11 +106,28 @@ def finish_block(block: ResidualAttentionBlock, x: Tensor, attended: Tensor) -> 
     return x + block.ls_2(block.mlp(block.ln_2(x)))
 
 
-def run_block(block: ResidualAttentionBlock, x: Tensor, class_only: bool = False) -> Tensor:
-    """An ordinary block: [B, T, C] -> [B, T, C], or the class token alone [B, 1, C], which is cheaper."""
-    project = project_class_query if class_only else project_qkv
-    q, k, v = project(block.attn, block.ln_1(x))
-    return finish_block(block, x[:, : q.shape[2]], attend(block.attn, q, k, v))
+def run_block(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
+    """An ordinary block: [B, T, C] -> [B, T, C]."""
+    return finish_block(block, x, attend(block.attn, *project_qkv(block.attn, block.ln_1(x))))
+
+
+def run_class_block(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
+    """An ordinary block for the class token alone: [B, T, C] -> [B, 1, C].
+
+    One query needs no keys and values of its own kind: q . (W_k x) is (W_k^T q) . x, where the bias of the keys adds
+    the same to all tokens and so nothing to their softmax, and a mean of W_v x + b is W_v of the mean of x, plus b. So
+    no other token is projected; the numbers are those of the whole block.
+    """
+    attention, tokens = block.attn, block.ln_1(x)
+    heads = attention.num_heads
+    w_q, w_k, w_v = attention.in_proj_weight.chunk(3)
+    b_q, _, b_v = (None,) * 3 if attention.in_proj_bias is None else attention.in_proj_bias.chunk(3)
+    q = split_heads(F.linear(tokens[:, :1], w_q, b_q), heads)
+    back = (q @ w_k.unflatten(0, (heads, -1))).squeeze(2)
+    weights = (back @ tokens.transpose(1, 2) * q.shape[-1] ** -0.5).softmax(dim=-1)
+    mean = (weights @ tokens).unsqueeze(2) @ w_v.unflatten(0, (heads, -1)).transpose(1, 2)
+    mixed = mean.flatten(1) if b_v is None else mean.flatten(1) + b_v
+    return finish_block(block, x[:, :1], attention.out_proj(mixed).unsqueeze(1))
 
 
 def project_out(visual: VisionTransformer, tokens: Tensor) -> Tensor:

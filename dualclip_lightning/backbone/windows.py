@@ -81,8 +81,10 @@ class WindowEncoder(nn.Module):
         x = tokens[:, index].flatten(0, 1)
         q, k, v = (part[:, :, index].transpose(1, 2).flatten(0, 1) for part in qkv)
         x = tower.finish_block(first, x, tower.attend(first.attn, q, k, v))
-        for number, block in enumerate(others, start=1):
-            x = tower.run_block(block, x, class_only=number == len(others))
+        for block in others[:-1]:
+            x = tower.run_block(block, x)
+        for last in others[-1:]:  # a tower of one block has none
+            x = tower.run_class_block(last, x)
         return tower.project_out(self.visual, x[:, 0]).unflatten(0, (len(tokens), len(index)))
 
 
