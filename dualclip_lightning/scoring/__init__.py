@@ -1,19 +1,27 @@
-"""Pure functions from embeddings to scores and maps, all in [0, 1], higher is more anomalous."""
+"""Pure functions from embeddings to scores and maps, higher is more anomalous, in [0, 1] unless they say otherwise."""
 
 from dualclip_lightning.scoring.fusion import image_score, joint_score
-from dualclip_lightning.scoring.maps import average_neighbours, upsample
+from dualclip_lightning.scoring.maps import average_neighbours, gaussian_blur, upsample
+from dualclip_lightning.scoring.mutual import mutual_scores, paired_scores
 from dualclip_lightning.scoring.reference import reference_score
+from dualclip_lightning.scoring.rscin import rscin
+from dualclip_lightning.scoring.surgery import feature_surgery
 from dualclip_lightning.scoring.text import state_logits, text_score
 from dualclip_lightning.scoring.windows import association_score, harmonic_map, harmonic_mean
 
 __all__ = [
     "association_score",
     "average_neighbours",
+    "feature_surgery",
+    "gaussian_blur",
     "harmonic_map",
     "harmonic_mean",
     "image_score",
     "joint_score",
+    "mutual_scores",
+    "paired_scores",
     "reference_score",
+    "rscin",
     "state_logits",
     "text_score",
     "upsample",

@@ -1,0 +1,54 @@
+"""Image scores smoothed over images that look alike (MuSc, arXiv 2401.16753, section 3.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def rscin(scores: Tensor, class_embeddings: Tensor, k: Sequence[int] = (1, 2, 3), rescale: bool = True) -> Tensor:
+    """Re-scoring with Constrained Image-level Neighbourhood: [N] -> [N], in the range of the scores given.
+
+    Each image gets the mean of the scores of its k nearest images, itself included, weighted by their inner products;
+    then the mean over all k. Where fewer than k images exist, all count. Negative inner products weigh nothing.
+
+    Args:
+        scores: [N].
+        class_embeddings: [N, D], of unit length for cosines as in the paper.
+        k: numbers of images in a neighbourhood, each at least 1.
+        rescale: first bring the scores to [0, 1] over the set, as published (all 0 if they are equal). Weights sum to
+            1, so this never changes the order of the results.
+
+    Raises:
+        ValueError: shapes that do not fit, no k, or a k below 1.
+    """
+    check_neighbours(k)
+    if scores.ndim != 1 or class_embeddings.ndim != 2 or len(class_embeddings) != len(scores) or not len(scores):  # noqa: PLR2004
+        shapes = tuple(scores.shape), tuple(class_embeddings.shape)
+        msg = f"Expected scores [N] and class embeddings [N, D] with N >= 1, but got {shapes[0]} and {shapes[1]}."
+        raise ValueError(msg)
+    scores = scores.float()
+    if rescale:
+        scores = (scores - scores.min()) / (scores.max() - scores.min()).clamp_min(torch.finfo(torch.float32).tiny)
+    similarity = class_embeddings.float() @ class_embeddings.float().T
+    return torch.stack([_neighbourhood_mean(scores, similarity, min(size, len(scores))) for size in k]).mean(dim=0)
+
+
+def check_neighbours(k: Sequence[int]) -> None:
+    """Refuse numbers of images that no neighbourhood can have.
+
+    Raises:
+        ValueError: none, or one below 1.
+    """
+    if not k or min(k) < 1:
+        msg = f"Expected k to be numbers of images of at least 1, but got {list(k)}. The paper has 1, 2 and 3."
+        raise ValueError(msg)
+
+
+def _neighbourhood_mean(scores: Tensor, similarity: Tensor, size: int) -> Tensor:
+    nearest = similarity.topk(size, dim=1)
+    weights = nearest.values.clamp_min(0)
+    weights = weights / weights.sum(dim=1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+    return (weights * scores[nearest.indices]).sum(dim=1)
