@@ -1,9 +1,11 @@
 """CLIP towers: loaded, frozen, and read in ways that CLIP itself does not offer."""
 
 from dualclip_lightning.backbone.dual_path import DualPathFeatures, DualPathVisionEncoder
+from dualclip_lightning.backbone.intermediate import IntermediateEncoder, IntermediateFeatures
 from dualclip_lightning.backbone.loading import Backbone, WeightsError, load_backbone
 from dualclip_lightning.backbone.plain import ClassEncoder, PlainVisionEncoder
 from dualclip_lightning.backbone.preprocessing import Preprocessing
+from dualclip_lightning.backbone.staged_dual_path import StagedDualPathEncoder, StagedFeatures
 from dualclip_lightning.backbone.text import encode_texts
 from dualclip_lightning.backbone.windows import WindowEncoder, WindowFeatures
 
@@ -12,8 +14,12 @@ __all__ = [
     "ClassEncoder",
     "DualPathFeatures",
     "DualPathVisionEncoder",
+    "IntermediateEncoder",
+    "IntermediateFeatures",
     "PlainVisionEncoder",
     "Preprocessing",
+    "StagedDualPathEncoder",
+    "StagedFeatures",
     "WeightsError",
     "WindowEncoder",
     "WindowFeatures",
