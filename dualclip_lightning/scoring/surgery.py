@@ -1,0 +1,36 @@
+"""Scores from feature surgery: what the two states have in common is taken away (CLIP-AD, arXiv 2311.00453)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+
+def feature_surgery(stages: Sequence[Tensor], anchors: Tensor) -> Tensor:
+    """Similarity of every token to both states, without what the states share, summed over stages: [B, 1+N, 2].
+
+    Per stage (section 3.2): cosines to the anchors are weighted by the softmax of the class token's own cosines over
+    its mean, then their mean over the states is subtracted. The two entries of a token are so each other's negative,
+    at most the number of stages in size.
+
+    Args:
+        stages: at least one [B, 1+N, D], class token first, of any length.
+        anchors: [B, 2, D] or [2, D] (normal, anomalous), of any length.
+
+    Raises:
+        ValueError: no stage.
+    """
+    if not stages:
+        msg = "Expected the tokens of at least one stage, but got none."
+        raise ValueError(msg)
+    return torch.stack([_surgery(tokens.float(), anchors.float()) for tokens in stages]).sum(dim=0)
+
+
+def _surgery(tokens: Tensor, anchors: Tensor) -> Tensor:
+    cosines = F.normalize(tokens, dim=-1) @ F.normalize(anchors, dim=-1).transpose(-1, -2)
+    weights = cosines[:, :1].softmax(dim=-1)
+    weighted = cosines * weights / weights.mean(dim=-1, keepdim=True)
+    return weighted - weighted.mean(dim=-1, keepdim=True)
