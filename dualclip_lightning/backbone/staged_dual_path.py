@@ -66,7 +66,8 @@ class StagedDualPathEncoder(nn.Module):
         """
         ordinary, grid = tower.embed(self.visual, images)
         patches: Tensor | None = None
-        vv, plain = [], []
+        vv: list[Tensor] = []
+        plain: list[Tensor] = []
         # For its released tokens the last stage needs one block more, if there is one.
         blocks = self.visual.transformer.resblocks[: self.stages[-1] + self.released_tokens]
         for number, block in enumerate(blocks, start=1):

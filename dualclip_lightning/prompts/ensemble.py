@@ -15,6 +15,7 @@ from dualclip_lightning.prompts.categories import class_words, is_texture
 Domain = Literal["object", "texture"]
 
 FAULTS = ("flaw", "defect", "damage")
+MORE_FAULTS = ("scratch", "crack", "contamination")
 WITH, WITHOUT = (tuple(f"{{}} {word} {fault}" for fault in FAULTS) for word in ("with", "without"))
 ADJECTIVES = ("", "cropped ", "close-up ", "bright ", "dark ", "jpeg corrupted ", "blurry ")
 VIEWS = (
@@ -58,9 +59,24 @@ WORDINGS: Mapping[str, Wording] = {
         anomalous=("damaged {}", *WITH),
         stop=".",
     ),
+    "clip_ad": Wording(
+        normal=(
+            "flawless {}",
+            "perfect {}",
+            "unblemished {}",
+            *WITHOUT,
+            *(f"{{}} without {fault}" for fault in MORE_FAULTS),
+        ),
+        anomalous=(
+            *("damaged {}", "imperfect {}", "blemished {}", "broken {}"),
+            *WITH,
+            *(f"{{}} with {fault}" for fault in MORE_FAULTS),
+        ),
+        stop=".",
+    ),
 }
-"""Those of AnoCLIP (arXiv 2308.15939), which Dual-Image CLIP (arXiv 2405.04782) takes over, and of WinCLIP (arXiv
-2303.14814)."""
+"""Those of AnoCLIP (arXiv 2308.15939), which Dual-Image CLIP (arXiv 2405.04782) takes over, of WinCLIP (arXiv
+2303.14814) and of CLIP-AD (arXiv 2311.00453)."""
 
 
 class PromptPair(NamedTuple):

@@ -1,0 +1,100 @@
+"""One vector for the many prompts of a state (CLIP-AD, arXiv 2311.00453, section 3.1)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from scipy.special import softmax
+from sklearn.cluster import DBSCAN, MeanShift
+from sklearn.decomposition import PCA
+from sklearn.neighbors import KernelDensity
+from torch import Tensor
+
+Representative = Literal["mean", "pca", "kde", "dbscan", "mean_shift"]
+
+KDE_BANDWIDTH = 0.3
+"""As published."""
+SHIFT_BANDWIDTH = 2.0
+"""As published. Vectors of length 1 are at most 2 apart, so this finds one cluster: the mean."""
+
+logger = logging.getLogger(__name__)
+
+
+def representative_vector(
+    embeddings: Tensor, kind: Representative = "dbscan", eps: float = 0.5, min_samples: int = 15
+) -> Tensor:
+    """The vector [D] of length 1 that stands for text embeddings [P, D], on the CPU in single precision.
+
+    Args:
+        embeddings: of length 1 each.
+        kind: "mean"; "pca", the embeddings' projection onto their first principal component over prompts, on the side
+            of the mean; "kde", the mean weighted by a Gaussian kernel density; "dbscan" or "mean_shift", the mean of
+            the largest cluster. Where dbscan finds no cluster, a warning says so and the mean serves.
+        eps: distance within which dbscan counts neighbours. CLIP-AD uses 0.5 for MVTec AD and 1.5 for VisA, where
+            nearly everything is a neighbour and the result is in effect the mean.
+        min_samples: neighbours, oneself included, that make a core of a cluster; CLIP-AD uses 15 and 25.
+
+    Raises:
+        ValueError: an unknown kind, a number out of range, or embeddings that are not [P, D] with P > 0.
+    """
+    check_representative(kind, eps, min_samples)
+    if embeddings.ndim != 2 or not len(embeddings):  # noqa: PLR2004
+        msg = f"Expected embeddings of at least one prompt as [P, D], but got {tuple(embeddings.shape)}."
+        raise ValueError(msg)
+    select: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "mean": lambda x: x.mean(axis=0),
+        "pca": _principal,
+        "kde": _densest,
+        "dbscan": lambda x: _largest_cluster(x, DBSCAN(eps=eps, min_samples=min_samples)),
+        "mean_shift": lambda x: _largest_cluster(x, MeanShift(bandwidth=SHIFT_BANDWIDTH)),
+    }
+    chosen = select[kind](embeddings.detach().cpu().double().numpy())
+    return F.normalize(torch.from_numpy(chosen), dim=0).float()
+
+
+def check_representative(kind: str, eps: float, min_samples: int) -> None:
+    """Refuse what `representative_vector` cannot do.
+
+    Raises:
+        ValueError: an unknown kind, or a number out of range.
+    """
+    if kind not in get_args(Representative):
+        msg = f"Expected representative to be one of {', '.join(get_args(Representative))}, but got '{kind}'."
+        raise ValueError(msg)
+    if not 0 < eps < float("inf"):
+        msg = f"Expected eps to be above 0, but got {eps}. Vectors of length 1 are between 0 and 2 apart."
+        raise ValueError(msg)
+    if min_samples < 1:
+        msg = f"Expected min_samples to be at least 1, but got {min_samples}."
+        raise ValueError(msg)
+
+
+def _principal(embeddings: np.ndarray) -> np.ndarray:
+    """With dimensions as samples and prompts as features, as published: one coordinate a dimension."""
+    if len(embeddings) == 1:
+        return embeddings[0]
+    coordinates = PCA(n_components=1, svd_solver="full").fit_transform(embeddings.T)[:, 0]
+    return coordinates if coordinates @ embeddings.mean(axis=0) >= 0 else -coordinates
+
+
+def _densest(embeddings: np.ndarray) -> np.ndarray:
+    """Weights are densities up to a factor, which in hundreds of dimensions would overflow."""
+    density = KernelDensity(kernel="gaussian", bandwidth=KDE_BANDWIDTH).fit(embeddings)
+    return softmax(density.score_samples(embeddings)) @ embeddings
+
+
+def _largest_cluster(embeddings: np.ndarray, clustering: DBSCAN | MeanShift) -> np.ndarray:
+    labels = clustering.fit(embeddings).labels_
+    counts = np.bincount(labels[labels >= 0])
+    if not len(counts):
+        logger.warning(
+            "No cluster among %d prompts, so their mean stands for them. Set a larger eps or a smaller min_samples.",
+            len(embeddings),
+        )
+        return embeddings.mean(axis=0)
+    return embeddings[labels == counts.argmax()].mean(axis=0)
