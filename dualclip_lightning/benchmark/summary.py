@@ -1,0 +1,120 @@
+"""Means and spreads of a run: from a row a cell to a row a method.
+
+A cell is one method on one category with one seed. Nothing is averaged away: a mean that rests on fewer cells than were
+planned says how many, and takes no part in the ranking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pandas as pd
+
+METRICS = {
+    "image_AUROC": "image AUROC",
+    "image_F1Max": "image F1max",
+    "image_AP": "image AP",
+    "pixel_AUROC": "pixel AUROC",
+    "pixel_F1Max": "pixel F1max",
+    "pixel_PRO": "PRO",
+    "pixel_AP": "pixel AP",
+}
+"""Columns of the results, shares in [0, 1], and how tables call them."""
+DIGITS = 1
+"""Decimals of a percentage; what looks the same in a table ranks the same."""
+RANKED = 2
+"""Best and second best are marked."""
+
+
+class Summary(NamedTuple):
+    """Some cells of one data set. All frames have a row a method, in the order of the results."""
+
+    dataset: str
+    category: str | None
+    """None for the mean over categories."""
+    methods: pd.DataFrame
+    """kind, seeds, seconds_per_image, peak_memory_mb."""
+    mean: pd.DataFrame
+    """By metric: mean over categories of the mean over seeds, in %; NaN where the metric does not exist."""
+    spread: pd.DataFrame
+    """By metric: standard deviation (ddof 1) over seeds of the mean over categories, in percentage points; NaN for
+    fewer than two seeds without a gap."""
+    found: pd.DataFrame
+    """By metric: cells that have a figure."""
+    planned: pd.DataFrame
+    """By metric: cells that should have one."""
+    rank: pd.DataFrame
+    """By metric: 1 the best, 2 the second best, 0 for others, for gaps, and where there is nothing to compare."""
+
+
+def summaries(results: pd.DataFrame) -> Iterator[Summary]:
+    """For every data set the mean over its categories, then, if it has several, each of them."""
+    for dataset, cells in results.groupby("dataset", sort=False):
+        yield summarise(cells, str(dataset))
+        if len(cells["category"].unique()) > 1:
+            for category, part in cells.groupby("category", sort=False):
+                yield summarise(part, str(dataset), str(category))
+
+
+def summarise(cells: pd.DataFrame, dataset: str, category: str | None = None) -> Summary:
+    """Summarise the cells of one data set, or of one of its categories."""
+    order = cells["method"].unique()
+    done = cells[cells["status"] == "done"]
+    figures = done.set_index("method")[list(METRICS)] * 100
+    mean = done.groupby(["method", "category"])[list(METRICS)].mean().groupby("method").mean() * 100
+    found = figures.notna().groupby("method").sum()
+    planned = planned_cells(cells)
+    mean, found = mean.reindex(order), found.reindex(order, fill_value=0)
+    spread = pd.DataFrame({metric: seed_spread(done, metric) for metric in METRICS}).reindex(order)
+    return Summary(dataset, category, describe_methods(cells), mean, spread, found, planned,
+                   ranks(mean.where(found == planned)))  # fmt: skip
+
+
+def planned_cells(cells: pd.DataFrame) -> pd.DataFrame:
+    """How many cells should have a figure, by method and metric: seeds of the method x categories with the metric.
+
+    A category lacks a metric when it has finished cells and none of them has a figure, for example without masks.
+    """
+    done = cells[cells["status"] == "done"]
+    best = done.groupby("category")[list(METRICS)].max()
+    categories = best.reindex(cells["category"].unique())
+    untried = pd.Series(~categories.index.isin(done["category"]), index=categories.index)
+    exists = categories.notna() | pd.DataFrame(dict.fromkeys(METRICS, untried))
+    seeds = cells.groupby("method", sort=False)["seed"].nunique()
+    return pd.DataFrame({metric: seeds * int(exists[metric].sum()) for metric in METRICS})
+
+
+def seed_spread(done: pd.DataFrame, metric: str) -> pd.Series:
+    """Standard deviation over seeds of the category mean by method, in points; seeds with a gap do not count."""
+
+    def spread(cells: pd.DataFrame) -> float:
+        by_seed = cells.pivot_table(index="seed", columns="category", values=metric)
+        return float(by_seed.dropna().mean(axis=1).std(ddof=1)) * 100
+
+    return pd.Series({method: spread(cells) for method, cells in done.groupby("method")}, dtype=float)
+
+
+def describe_methods(cells: pd.DataFrame) -> pd.DataFrame:
+    """What tables say of a method beside its figures: kind, seeds, mean seconds an image, peak memory in MB."""
+    groups = cells.groupby("method", sort=False)
+    return pd.DataFrame(
+        {
+            "kind": groups["kind"].first(),
+            "seeds": groups["seed"].nunique(),
+            "seconds_per_image": groups["seconds_per_image"].mean(),
+            "peak_memory_mb": groups["peak_memory_mb"].max(),
+        }
+    )
+
+
+def ranks(mean: pd.DataFrame) -> pd.DataFrame:
+    """1 for the best and 2 for the second best of every column, as rounded for the tables; 0 for the others."""
+    rank = mean.round(DIGITS).rank(ascending=False, method="dense")
+    return rank.where((rank <= RANKED) & (mean.notna().sum() > 1), 0).astype(int)
+
+
+def failures(results: pd.DataFrame) -> pd.DataFrame:
+    """The cells that did not finish: method, dataset, category, seed, error."""
+    failed = results[results["status"] != "done"]
+    return failed[["method", "dataset", "category", "seed", "error"]].reset_index(drop=True)

@@ -1,0 +1,131 @@
+"""The tables of a run: methods down, metrics across, mean and spread over seeds, best and second best marked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from rich.console import Console
+
+from dualclip_lightning.benchmark.published import comparisons
+from dualclip_lightning.benchmark.render import Cell, Table, latex, markdown, terminal
+from dualclip_lightning.benchmark.summary import DIGITS, METRICS, Summary, failures, summaries
+from dualclip_lightning.files import write_bytes_atomically
+
+if TYPE_CHECKING:
+    from dualclip_lightning.benchmark.results import Run
+
+MISSING = "n/a"
+
+
+def write_tables(run: Run) -> list[Path]:
+    """Write the tables of every data set into `tables/` of the run folder, and return the files.
+
+    `<data set>.md`, `.tex` and `.csv` hold the mean over categories and every category; `<data set>_published.*` the
+    figures beside published ones, where there are any; `failed.*` the cells that did not finish, where there are any.
+    """
+    documents = [(dataset, list(group), numbers(part)) for dataset, part, group in _by_dataset(run)]
+    documents += [(f"{dataset}_published", [table], figures) for dataset, table, figures in comparisons(run.frame)]
+    failed = failures(run.frame)
+    if len(failed):
+        documents.append(("failed", [failed_table(failed)], failed))
+    return [path for name, tables, frame in documents for path in _write(run.folder / "tables", name, tables, frame)]
+
+
+def show_tables(run: Run, console: Console) -> None:
+    """Print the mean over categories of every data set, the published figures beside it, and what failed."""
+    tables = [summary_table(part) for part in summaries(run.frame) if part.category is None]
+    tables += [table for _, table, _ in comparisons(run.frame)]
+    failed = failures(run.frame)
+    if len(failed):
+        tables.append(failed_table(failed))
+    for table in tables:
+        console.print(terminal(table))
+
+
+def summary_table(summary: Summary) -> Table:
+    """The table of one summary; a metric that no method has is left out."""
+    metrics = [metric for metric in METRICS if summary.planned[metric].any()]
+    rows = [
+        [Cell(method), Cell(str(about["kind"])), Cell(str(about["seeds"])),
+         *(_figure(summary, method, metric) for metric in metrics), Cell(_seconds(about["seconds_per_image"]))]
+        for method, about in summary.methods.iterrows()
+    ]  # fmt: skip
+    where = summary.category or "mean over categories"
+    columns = ["method", "kind", "seeds", *(METRICS[metric] for metric in metrics), "s/image"]
+    return Table(f"{summary.dataset}, {where} (in %)", columns, rows, list(_notes(summary)), text_columns=2)
+
+
+def numbers(parts: Sequence[Summary]) -> pd.DataFrame:
+    """The same as plain numbers, a row a category and method: for every metric its mean, spread, rank and cells."""
+    return pd.concat([_numbers(part) for part in parts], ignore_index=True)
+
+
+def failed_table(failed: pd.DataFrame) -> Table:
+    """The cells that did not finish, with the last line of each error."""
+    last = failed["error"].fillna("no reason recorded").astype(str).str.strip().str.split("\n").str[-1]
+    rows = [[Cell(str(value)) for value in row] for row in failed.assign(error=last).itertuples(index=False)]
+    return Table(f"{len(rows)} cells without a result", list(failed.columns), rows, text_columns=len(failed.columns))
+
+
+def slug(name: str) -> str:
+    """A name as part of a file name."""
+    return re.sub(r"\W+", "_", name.strip().lower()).strip("_") or "data"
+
+
+def _by_dataset(run: Run) -> Iterator[tuple[str, list[Summary], Iterator[Table]]]:
+    parts = list(summaries(run.frame))
+    for dataset in dict.fromkeys(part.dataset for part in parts):
+        own = [part for part in parts if part.dataset == dataset]
+        yield dataset, own, map(summary_table, own)
+
+
+def _write(folder: Path, name: str, tables: Sequence[Table], frame: pd.DataFrame) -> Iterator[Path]:
+    base = slug(name)
+    labels = (f"tab:{base}" + (f"_{number}" if number else "") for number in range(len(tables)))
+    contents = {
+        "md": "\n".join(map(markdown, tables)),
+        "tex": "\n".join(latex(table, label) for table, label in zip(tables, labels, strict=False)),
+        "csv": frame.to_csv(index=False),
+    }
+    for ending, content in contents.items():
+        path = folder / f"{base}.{ending}"
+        write_bytes_atomically(path, content.encode())
+        yield path
+
+
+def _figure(summary: Summary, method: str, metric: str) -> Cell:
+    mean, spread = summary.mean.loc[method, metric], summary.spread.loc[method, metric]
+    if pd.isna(mean):
+        return Cell(MISSING)
+    gap = "†" if summary.found.loc[method, metric] < summary.planned.loc[method, metric] else ""
+    shown = f"{mean:.{DIGITS}f}{gap}" + ("" if pd.isna(spread) else f" ± {spread:.{DIGITS}f}")
+    return Cell(shown, summary.rank.loc[method, metric])
+
+
+def _seconds(value: float) -> str:
+    return MISSING if pd.isna(value) else f"{value:.3g}"
+
+
+def _notes(summary: Summary) -> Iterator[str]:
+    if (summary.rank > 0).any(axis=None):
+        yield "The best figure and the second best are marked; methods of every kind are ranked together."
+    if summary.spread.notna().any(axis=None):
+        yield "± is the standard deviation over seeds of the mean over categories."
+    gaps = (summary.planned - summary.found).max(axis=1)
+    for method, gap in gaps[gaps > 0].items():
+        planned = summary.planned.loc[method].max()
+        yield f"† {method}: {gap} of {planned} cells are missing; its mean rests on the others and is not ranked."
+
+
+def _numbers(part: Summary) -> pd.DataFrame:
+    identity = {"dataset": part.dataset, "category": part.category or "mean", "method": part.methods.index}
+    columns = {
+        f"{metric}{ending}": table[metric]
+        for metric in METRICS
+        for ending, table in (("", part.mean), ("_std", part.spread), ("_rank", part.rank), ("_cells", part.found))
+    }
+    return part.methods.assign(**identity, **columns).reset_index(drop=True)[[*identity, *part.methods, *columns]]

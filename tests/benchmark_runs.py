@@ -1,0 +1,61 @@
+"""Synthetic run folders with the layout that the benchmark leaves."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from dualclip_lightning.benchmark.summary import METRICS
+
+PROVENANCE = {
+    "model": "DualImageCLIP",
+    "kind": "pair",
+    "num_images": 8,
+    "seconds": 2.0,
+    "seconds_per_image": 0.25,
+    "peak_memory_mb": 512.0,
+    "device": "cpu",
+    "precision": "32-true",
+    "backbone": "ViT-B-16-plus-240",
+    "weights": "laion400m_e32",
+    "weights_sha256": "ab" * 32,
+    "transform": "Resize(size=[240, 240])",
+    "parameters": json.dumps({"alpha": 0.5, "tta": False, "seed": 0}),
+    "versions": json.dumps({"torch": "2.5.0"}),
+    "git_revision": "c0ffee",
+    "started": "2026-01-01T00:00:00+00:00",
+}
+
+
+def cell(method="joint", category="cork", seed=0, metrics=0.5, dataset="Demo", **others):
+    """One row of the results; `metrics` is one number for all of them or some of them by name."""
+    figures = dict.fromkeys(METRICS, metrics) if isinstance(metrics, float) else dict.fromkeys(METRICS) | metrics
+    key = f"{method}-{dataset}-{category}-{seed}".replace(" ", "_")
+    identity = {"key": key, "status": "done", "error": None, "method": method, "dataset": dataset}
+    return identity | {"category": category, "seed": seed} | figures | PROVENANCE | others
+
+
+def failed(**identity):
+    """A cell that did not finish: no figures, and why."""
+    nothing = dict.fromkeys(("seconds", "seconds_per_image", "peak_memory_mb", "num_images"))
+    return cell(**identity, metrics={}, status="failed", error="RuntimeError: out of memory", **nothing)
+
+
+def frame(*cells):
+    """Results as a data frame."""
+    table = pd.DataFrame(cells)
+    table[list(METRICS)] = table[list(METRICS)].astype(float)
+    return table
+
+
+def random_cells(methods, categories, seeds, rng_seed=0, **others):
+    """Cells with random figures."""
+    rng = np.random.default_rng(rng_seed)
+    return [
+        cell(method, category, seed, dict(zip(METRICS, rng.uniform(0.2, 1, len(METRICS)), strict=True)), **others)
+        for method in methods
+        for category in categories
+        for seed in seeds
+    ]

@@ -1,0 +1,133 @@
+"""Published figures find the methods they belong to and stand beside them with the right difference."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+from anomalib.data.datasets.image.mvtecad import CATEGORIES as MVTEC
+from anomalib.data.datasets.image.visa import CATEGORIES as VISA
+
+from dualclip_lightning.benchmark.published import canonical, comparisons, find_published, load_published
+from dualclip_lightning.benchmark.render import markdown
+from dualclip_lightning.benchmark.summary import METRICS
+from tests.benchmark_runs import cell, frame
+
+TTA = json.dumps({"tta": {"steps": 2}})
+
+
+def compared(*cells):
+    (found,) = comparisons(frame(*cells))
+    return found
+
+
+def test_every_entry_is_a_percentage_with_a_source_and_known_metrics():
+    entries = load_published()
+    assert len({(e.method, e.dataset, e.backbone) for e in entries}) == len(entries)
+    for entry in entries:
+        assert entry.source.startswith("arXiv ")
+        assert set(entry.figures) <= set(METRICS)
+        assert set(entry.spread) <= set(entry.figures)
+        assert all(0 < value <= 100 for value in entry.figures.values())
+        assert entry.over or entry.kind in {"inductive", "pair", "transductive", "auxiliary"}
+
+
+def test_the_numbers_of_categories_are_those_of_anomalib():
+    sizes = {entry.dataset: entry.categories for entry in load_published() if entry.categories}
+    assert sizes == {"MVTec AD": len(MVTEC), "VisA": len(VISA)}
+
+
+@pytest.mark.parametrize("name", ["MVTec", "MVTecAD", "mvtec ad", "Mvtecad"])
+def test_a_data_set_is_found_under_the_names_of_its_datamodules(name):
+    assert canonical(name) == "MVTec AD"
+
+
+def test_a_data_set_without_published_figures_has_no_table():
+    assert canonical("Demo") is None
+    assert list(comparisons(frame(cell()))) == []
+
+
+@pytest.mark.parametrize(
+    ("row", "names"),
+    [
+        ({}, ["Dual-Image CLIP"]),
+        ({"parameters": TTA}, ["Dual-Image CLIP with TTA"]),
+        ({"parameters": json.dumps({"tta": True})}, ["Dual-Image CLIP with TTA"]),
+        ({"kind": "inductive"}, []),
+        ({"model": "AnoCLIP", "kind": "inductive", "parameters": json.dumps({"steps": 5})}, ["AnoCLIP with TTA"]),
+        ({"model": "AnoCLIP", "kind": "inductive", "parameters": json.dumps({"steps": 0})}, []),
+        ({"model": "MuSc", "kind": "pair"}, ["MuSc-2"]),
+        ({"model": "Patchcore"}, []),
+    ],
+)
+def test_a_method_finds_the_entry_of_its_model_kind_and_settings(row, names):
+    assert [entry.method for entry in find_published(cell(dataset="MVTecAD", **row))] == names
+
+
+def test_the_backbone_chooses_between_two_entries_and_another_backbone_is_said():
+    def found(backbone):
+        return find_published(cell(dataset="MVTec", model="MuSc", kind="transductive", backbone=backbone))
+
+    assert [entry.backbone for entry in found("ViT-L-14-336")] == ["ViT-L-14-336"]
+    assert len(found("ViT-B-32")) == 2
+    _, table, _ = compared(cell(dataset="MVTec", backbone="ViT-B-32"))
+    assert "joint: backbone ViT-B-32 here, ViT-B-16-plus-240 published." in table.notes
+
+
+def test_the_difference_is_ours_minus_theirs():
+    seeds = [cell(dataset="MVTec", seed=seed, metrics=value) for seed, value in enumerate((0.90, 0.92, 0.94))]
+    dataset, table, figures = compared(*seeds)
+    row = figures.set_index("metric").loc["pixel_PRO"]
+    assert dataset == "MVTec"
+    assert row["here"] == pytest.approx(92)
+    assert row["here_std"] == pytest.approx(2)
+    assert row["published"] == 82.6
+    assert row["difference"] == pytest.approx(92 - 82.6)
+    assert "pixel_AP" not in set(figures["metric"])
+    text = markdown(table)
+    assert "| joint | here | 92.0 ± 2.0 |" in text
+    assert "| Dual-Image CLIP | arXiv 2405.04782 | 93.1 |" in text
+    assert "| +9.4 |" in text
+
+
+def test_the_published_spread_stands_with_its_figure():
+    _, table, figures = compared(cell(dataset="MVTec", parameters=TTA))
+    assert figures.set_index("metric")["published_std"]["image_AUROC"] == 0.8
+    assert "| 93.2 ± 0.8 |" in markdown(table)
+
+
+def test_a_part_of_the_categories_and_changed_parameters_are_said():
+    changed = json.dumps({"tta": False, "alpha": 0.3, "temperature": 0.07, "seed": 4})
+    _, table, _ = compared(*(cell(dataset="Visa", category=c, parameters=changed) for c in ("pcb1", "pcb2")))
+    assert "joint: mean over 2 of the data set's 12 categories here." in table.notes
+    assert "joint: not the defaults here: alpha=0.3." in table.notes
+    assert any("VisA is not square" in note for note in table.notes)
+    assert any("laion400m_e32" in note and "Resize" in note for note in table.notes)
+
+
+def test_a_published_gain_stands_beside_the_gain_over_the_same_method_of_the_run():
+    cells = [
+        cell("win", dataset="MVTec", model="WinCLIP", kind="inductive", metrics=0.30),
+        cell("sdp", dataset="MVTec", model="ClipAD", kind="inductive", metrics=0.36),
+    ]
+    _, _, figures = compared(*cells)
+    gain = figures[figures["method"] == "sdp"].set_index("metric")
+    assert gain.loc["pixel_F1Max", "here"] == pytest.approx(6)
+    assert gain.loc["pixel_F1Max", "difference"] == pytest.approx(6 - 4.2)
+    assert gain.loc["pixel_PRO", "published"] == 10.7
+
+
+def test_a_gain_over_a_method_that_did_not_run_is_left_out():
+    assert list(comparisons(frame(cell("sdp", dataset="MVTec", model="ClipAD", kind="inductive")))) == []
+
+
+def test_our_own_protocol_is_the_published_one_where_it_says_so():
+    notes = [entry.protocol for entry in load_published() if entry.method.startswith("AnoCLIP")]
+    assert notes
+    assert all(any("200 linear thresholds" in note for note in each) for each in notes)
+
+
+def test_figures_are_kept_as_numbers():
+    _, _, figures = compared(cell(dataset="MVTec"))
+    assert all(pd.api.types.is_float_dtype(figures[name]) for name in ("here", "published", "difference"))
