@@ -122,11 +122,11 @@ def run_class_block(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
     heads = attention.num_heads
     w_q, w_k, w_v = attention.in_proj_weight.chunk(3)
     b_q, _, b_v = (None,) * 3 if attention.in_proj_bias is None else attention.in_proj_bias.chunk(3)
-    q = split_heads(F.linear(tokens[:, :1], w_q, b_q), heads)
-    back = (q @ w_k.unflatten(0, (heads, -1))).squeeze(2)
+    q = F.linear(tokens[:, 0], w_q, b_q).unflatten(-1, (heads, -1))
+    back = torch.einsum("bhd,hdc->bhc", q, w_k.unflatten(0, (heads, -1)))  # one product a head, whatever the batch
     weights = (back @ tokens.transpose(1, 2) * q.shape[-1] ** -0.5).softmax(dim=-1)
-    mean = (weights @ tokens).unsqueeze(2) @ w_v.unflatten(0, (heads, -1)).transpose(1, 2)
-    mixed = mean.flatten(1) if b_v is None else mean.flatten(1) + b_v
+    mixed = torch.einsum("bhc,hdc->bhd", weights @ tokens, w_v.unflatten(0, (heads, -1))).flatten(1)
+    mixed = mixed if b_v is None else mixed + b_v
     return finish_block(block, x[:, :1], attention.out_proj(mixed).unsqueeze(1))
 
 
