@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any, cast
 
 import torch
-from anomalib.metrics import AUPRO, AUROC, AnomalibMetric, Evaluator, F1Max
+from anomalib.metrics import AnomalibMetric, Evaluator
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
+from torch.utils.data import DistributedSampler
 from torchmetrics import Metric
-from torchmetrics.classification import BinaryAveragePrecision
+
+from dualclip_lightning.metrics.wrappers import BatchImageMetrics, BatchPixelMetrics, Grouped
 
 logger = logging.getLogger(__name__)
-
-FPR_LIMIT = 0.3
-"""False-positive rate up to which PRO integrates, the convention of MVTec AD; the area is divided by it."""
-
-
-class AP(AnomalibMetric, BinaryAveragePrecision):  # type: ignore[misc]
-    """Average precision for anomalib batches."""
-
-
-class PRO(AUPRO):
-    """Area under the per-region-overlap curve, under the name the field's tables use."""
 
 
 class ClassCounts(Metric):
@@ -49,57 +43,126 @@ class ZeroShotEvaluator(Evaluator):
     """An evaluator that leaves out, and says so, what the test set cannot answer.
 
     Without masks there are no pixel metrics; with images of one kind alone AUROC, F1max, AP and PRO do not exist, and
-    torchmetrics would give a number all the same. The rest of the run is reported as ever.
+    torchmetrics would give a number all the same. The rest of the run is reported as ever. A map that has NaN in it or
+    another size than its mask stops the run at its batch. Images that a DistributedSampler repeats, so that all
+    processes have as many, count once.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        targets = {cast("AnomalibMetric", metric).fields[-1] for metric in self.test_metrics}
+        targets = {metric.fields[-1] for metric in self._metrics()}
         self.class_counts = torch.nn.ModuleDict({target: ClassCounts() for target in sorted(targets)})
+        self._forget()
+
+    def _forget(self) -> None:
+        self._seen: Counter[int] = Counter()
+        self._noted: dict[str, list[str]] = defaultdict(list)
+
+    def _metrics(self) -> Iterator[AnomalibMetric]:
+        return (cast("AnomalibMetric", metric) for metric in self.test_metrics)
+
+    def _fields(self) -> set[str]:
+        """What the metrics read of a batch."""
+        return {"pred_score", "gt_label", *(field for metric in self._metrics() for field in metric.fields)}
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget an earlier test; Lightning resets a metric only where it was logged."""
         del trainer, pl_module
+        self._forget()
         for metric in (*self.test_metrics, *self.class_counts.values()):
             cast("Metric", metric).reset()
 
     def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any,
                           batch_idx: int, dataloader_idx: int = 0) -> None:  # fmt: skip
         """Update the metrics, and count normal and anomalous targets."""
+        images = _size(batch, self._fields())
+        fresh = _fresh(trainer, dataloader_idx, self._seen[dataloader_idx], images)
+        self._seen[dataloader_idx] += images
+        if fresh < images:
+            batch = _first(batch, fresh, self._fields())
+        if not fresh:
+            return
         super().on_test_batch_end(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
         for target, counts in self.class_counts.items():
             found = getattr(batch, target, None)
             cast("ClassCounts", counts).update(torch.empty(0) if found is None else found)
+        self._note(batch)
+
+    def _note(self, batch: Any) -> None:
+        """Remember the images whose targets are missing or contradict each other."""
+        paths = getattr(batch, "image_path", None) or ["of unknown path"] * _size(batch, self._fields())
+        names = [str(path) for path in paths]
+        for target in self.class_counts:
+            if getattr(batch, target, None) is None:
+                self._noted[target] += names
+        labels, masks = getattr(batch, "gt_label", None), getattr(batch, "gt_mask", None)
+        if labels is not None and masks is not None and "gt_mask" in self.class_counts:
+            empty = (labels.flatten() > 0) & ~(masks > 0).flatten(1).any(1)
+            self._noted["empty"] += [name for name, is_empty in zip(names, empty.tolist(), strict=True) if is_empty]
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compute and log the metrics that exist."""
-        everything = self.test_metrics
-        self.test_metrics = torch.nn.ModuleList(m for m in everything if self._exists(cast("AnomalibMetric", m)))
-        try:
-            super().on_test_epoch_end(trainer, pl_module)
-        finally:
-            self.test_metrics = everything
+        for metric in self._metrics():
+            if self._exists(metric):
+                self._log(trainer, pl_module, metric)
+        if self._noted["empty"]:
+            logger.warning("%d image(s) labelled anomalous have an empty mask, the first %s: all their pixels count as "
+                           "normal.", len(self._noted["empty"]), self._noted["empty"][0])  # fmt: skip
+
+    def _log(self, trainer: Trainer, pl_module: LightningModule, metric: Any) -> None:
+        """Log what a metric found over all processes; the mean over them that Lightning takes is of equal figures."""
+        found = metric.compute()
+        results = metric.labelled(found) if isinstance(metric, Grouped) else {metric.name: found}
+        for name, value in results.items():
+            plain = torch.as_tensor(value, dtype=torch.float32, device=pl_module.device)
+            cast("Any", self).log(name, plain, sync_dist=True)
+            if trainer.barebones:
+                trainer.callback_metrics[name] = trainer.logged_metrics[name] = plain
 
     def _exists(self, metric: AnomalibMetric) -> bool:
         target = metric.fields[-1]
         normal, anomalous = cast("ClassCounts", self.class_counts[target]).compute().tolist()
+        names = metric.labels if isinstance(metric, Grouped) else [metric.name]
         if normal and anomalous:
+            if self._noted[target]:
+                logger.warning("%d image(s), the first %s, have no %s and are not in %s.", len(self._noted[target]),
+                               self._noted[target][0], target, ", ".join(names))  # fmt: skip
             return True
         found = "none" if not normal + anomalous else "only normal ones" if normal else "only anomalous ones"
-        logger.warning("%s is left out: it needs normal and anomalous entries of %s, and the test set has %s.",
-                       metric.name, target, found)  # fmt: skip
+        for name in names:
+            logger.warning("%s is left out: it needs normal and anomalous entries of %s, and the test set has %s.",
+                           name, target, found)  # fmt: skip
         return False
 
 
-def default_evaluator() -> ZeroShotEvaluator:
-    """Image AUROC, F1max, AP and pixel AUROC, F1max, PRO, AP.
+def _fresh(trainer: Trainer | None, loader: int, seen: int, images: int) -> int:
+    """How many of a batch's images this process was not given to fill up: those repeated come last."""
+    loaders = getattr(trainer, "test_dataloaders", None)
+    sampler = getattr(loaders[loader] if isinstance(loaders, list) else loaders, "sampler", None)
+    if not isinstance(sampler, DistributedSampler):
+        return images
+    own = len(range(sampler.rank, len(cast("Any", sampler.dataset)), sampler.num_replicas))
+    return max(0, min(images, own - seen))
+
+
+def _size(batch: Any, fields: set[str]) -> int:
+    """Number of images in a batch."""
+    return next((len(getattr(batch, field)) for field in sorted(fields) if getattr(batch, field, None) is not None), 0)
+
+
+def _first(batch: Any, count: int, fields: set[str]) -> SimpleNamespace:
+    """The first images of a batch."""
+    values = {field: getattr(batch, field, None) for field in fields | {"image_path"}}
+    return SimpleNamespace(**{field: value if value is None else value[:count] for field, value in values.items()})
+
+
+def default_evaluator(bootstrap: int = 0, seed: int = 0) -> ZeroShotEvaluator:
+    """Image AUROC, F1max, AP and pixel AUROC, F1max, PRO, AP; with `bootstrap` resamplings their intervals too.
 
     F1max takes the best threshold of the labelled test set, as the field's tables do: it is a metric of the ranking,
     not a threshold anyone could use.
     """
-    image, pixel = ["pred_score", "gt_label"], ["anomaly_map", "gt_mask"]
-    metrics: list[AnomalibMetric] = [kind(fields=image, prefix="image_", strict=False) for kind in (AUROC, F1Max, AP)]
-    metrics += [kind(fields=pixel, prefix="pixel_", strict=False) for kind in (AUROC, F1Max)]
-    metrics += [PRO(fields=pixel, prefix="pixel_", strict=False, fpr_limit=FPR_LIMIT)]
-    metrics += [AP(fields=pixel, prefix="pixel_", strict=False)]
-    return ZeroShotEvaluator(test_metrics=metrics)
+    options = {"strict": False, "bootstrap": bootstrap, "seed": seed}
+    return ZeroShotEvaluator(
+        test_metrics=[BatchImageMetrics(prefix="image_", **options), BatchPixelMetrics(prefix="pixel_", **options)]
+    )

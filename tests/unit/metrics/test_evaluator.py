@@ -12,7 +12,8 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 from torch.utils.data import DataLoader
 
 from dualclip_lightning.metrics import default_evaluator
-from dualclip_lightning.metrics.evaluator import FPR_LIMIT, ClassCounts
+from dualclip_lightning.metrics.evaluator import ClassCounts
+from dualclip_lightning.metrics.functional import FPR_LIMIT
 
 IMAGE = {"image_AUROC", "image_F1Max", "image_AP"}
 PIXEL = {"pixel_AUROC", "pixel_F1Max", "pixel_PRO", "pixel_AP"}
@@ -146,7 +147,7 @@ def test_counts_are_of_any_shape_and_start_at_nothing():
 def test_labels_are_read_by_the_evaluator_alone_after_the_scores_are_there():
     evaluator = default_evaluator()
     assert not evaluator.val_metrics
-    assert {metric.name for metric in evaluator.test_metrics} == IMAGE | PIXEL
+    assert {label for metric in evaluator.test_metrics for label in metric.labels} == IMAGE | PIXEL
     assert {metric.fields[0] for metric in evaluator.test_metrics} == {"pred_score", "anomaly_map"}
 
 

@@ -1,0 +1,196 @@
+"""What image and pixel metrics share: states of scores, their summary, and the results."""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from functools import reduce
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities.distributed import gather_all_tensors
+
+from dualclip_lightning.metrics.bootstrap import Intervals
+from dualclip_lightning.metrics.functional import FPR_LIMIT, Curve, exact_curve, metrics
+from dualclip_lightning.metrics.plots import draw_curves
+from dualclip_lightning.metrics.ranking import Ranking, Scores, rank
+from dualclip_lightning.metrics.summary import Summary, bounds, curve, merge, observe, pack, unpack
+
+logger = logging.getLogger(__name__)
+
+Mode = Literal["auto", "exact", "streaming"]
+
+EXACT_LIMIT = 2**25
+"""Scores up to which `auto` keeps every one: at most 300 MB in the end, and a sort of a fraction of a second."""
+BUFFER = 2**20
+"""Scores that `streaming` sorts together: 4 MB."""
+TOLERANCE = 2e-4
+"""An error bound above this is worth a warning."""
+DTYPES = {"scores": torch.float32, "anomalous": torch.float32, "areas": torch.int32,
+          "summary": torch.float64, "kept": torch.float64}  # fmt: skip
+"""The states: scores, those of anomalous entries and the areas of their regions; the summary that scores go to in
+streaming mode; what is kept of each image for the bootstrap. All are lists of flat tensors that are strung together
+across processes, so no process needs as many images as another, and none needs any."""
+
+
+class CurveMetrics(Metric):
+    """Metrics that depend on one ranking of scores. Subclasses feed `_add`.
+
+    After `compute`, `mode_taken` is "exact" or "streaming", `error_bound` holds by how much each figure can at most
+    differ from the exact one, and `unavailable` says why there are no figures, if there are none.
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+
+    scores: list[Tensor]
+    anomalous: list[Tensor]
+    areas: list[Tensor]
+    summary: list[Tensor]
+    kept: list[Tensor]
+
+    def __init__(self, mode: Mode = "auto", fpr_limit: float | None = FPR_LIMIT, bootstrap: int = 0, seed: int = 0,
+                 exact_limit: int = EXACT_LIMIT, buffer: int = BUFFER, **kwargs: Any) -> None:  # fmt: skip
+        super().__init__(**kwargs)
+        if mode not in {"auto", "exact", "streaming"}:
+            raise ValueError(f'Expected `mode` to be "auto", "exact" or "streaming", but got {mode!r}.')
+        if fpr_limit is not None and not 0 < fpr_limit <= 1:
+            raise ValueError(f"Expected `fpr_limit` above 0 and at most 1, but got {fpr_limit}.")
+        self.mode, self.fpr_limit, self.bootstrap, self.seed = mode, fpr_limit, bootstrap, seed
+        self.exact_limit, self.buffer = exact_limit, buffer
+        for state in DTYPES:
+            self.add_state(state, default=[], dist_reduce_fx="cat")
+        self.mode_taken: Literal["exact", "streaming"] = "exact"
+        self.error_bound: dict[str, float] = {}
+        self.unavailable: str | None = None
+
+    def compute(self) -> dict[str, Tensor]:
+        """Each metric by name, NaN where it does not exist; with `bootstrap` also `<name>_interval` [2], of 95 %."""
+        found = self._summary_or_ranking()
+        self.mode_taken = "exact" if isinstance(found, Ranking) else "streaming"
+        self.unavailable = _missing(*_totals(found))
+        if self.unavailable:
+            logger.warning("%s are n/a: %s.", type(self).__name__, self.unavailable)
+            self.error_bound = {}
+            return {name: torch.tensor(torch.nan, dtype=torch.float64) for name in self._names()}
+        values = self._exact(found) if isinstance(found, Ranking) else self._estimated(found)
+        intervals = self._intervals(values) if self.bootstrap else {}
+        results = values | {f"{name}_interval": interval for name, interval in intervals.items()}
+        return {name: torch.tensor(value, dtype=torch.float64) for name, value in results.items()}
+
+    def plot(self, curve: Literal["roc", "pr", "pro"] | None = None, ax: Any = None) -> Any:
+        """Draw the ROC, precision-recall and PRO curves, or one of them: a figure and its axes."""
+        with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self._to_sync):
+            points = self.curve()
+        return draw_curves(points, self.fpr_limit, curve, ax)
+
+    def curve(self) -> Curve:
+        """The curve of what this process has seen, or the middle of its bounds in streaming mode."""
+        found = self._summary_or_ranking()
+        missing = _missing(*_totals(found))
+        if missing:
+            raise ValueError(f"There is no curve: {missing}.")
+        return exact_curve(found) if isinstance(found, Ranking) else curve(found)
+
+    def _names(self) -> list[str]:
+        return list(metrics(self.fpr_limit))
+
+    def _exact(self, ranking: Ranking) -> dict[str, float]:
+        points = exact_curve(ranking)
+        values = {name: float(metric(points)) for name, metric in metrics(self.fpr_limit).items()}
+        self.error_bound = dict.fromkeys(values, 0.0)
+        logger.info("%s: exact, %d scores.", type(self).__name__, ranking.size)
+        return values
+
+    def _estimated(self, summary: Summary) -> dict[str, float]:
+        found = bounds(summary, self.fpr_limit)
+        self.error_bound = {name: max(value - low, high - value) for name, (value, low, high) in found.items()}
+        worst = max(self.error_bound.values())
+        level = logging.WARNING if worst > TOLERANCE else logging.INFO
+        logger.log(level, "%s: streaming, within %.1e of the exact figures.", type(self).__name__, worst)
+        return {name: value for name, (value, _, _) in found.items()}
+
+    @abstractmethod
+    def _intervals(self, values: dict[str, float]) -> Intervals:
+        """Interval of each metric from what was kept of each image."""
+
+    def _add_images(self, scores: Scores, labels: NDArray[np.bool_]) -> None:
+        """Take scores and labels of images: each anomalous one is a region of its own."""
+        self._add(scores, scores[labels], np.ones(labels.sum(), np.int32))
+
+    def _add(self, scores: Scores, anomalous: Scores, areas: NDArray[np.int32]) -> None:
+        """Take a copy of scores [N], of those of them that are anomalous [P], and of their regions' areas [P]."""
+        limit = self.exact_limit if self.mode == "auto" and not self.summary else self.buffer
+        if self.mode != "exact" and self.scores and sum(map(len, self.scores)) + scores.size > limit:
+            self._summarise()
+        for state, values in ((self.scores, scores), (self.anomalous, anomalous), (self.areas, areas)):
+            state.append(torch.from_numpy(np.array(values)))
+
+    def _summarise(self) -> None:
+        """Move the scores kept so far into the summary, a buffer at a time."""
+        if self.mode == "auto" and not self.summary:
+            logger.info("%s: streaming, for there are more than %d scores.", type(self).__name__, self.exact_limit)
+        summary = reduce(observe, self._rankings(), self._merged() or Summary.empty())
+        self.summary = [torch.from_numpy(pack(summary))]
+        self.scores, self.anomalous, self.areas = [], [], []
+
+    def _rankings(self) -> Iterator[Ranking]:
+        """The scores kept so far, about a buffer at a time."""
+        start, size = 0, 0
+        for end, scores in enumerate(self.scores, 1):
+            size += len(scores)
+            if size >= self.buffer or end == len(self.scores):
+                yield self._ranking(slice(start, end))
+                start, size = end, 0
+
+    def _summary_or_ranking(self) -> Summary | Ranking:
+        summary = self._merged()
+        if summary is None:
+            return self._ranking(slice(None), threads=torch.get_num_threads())
+        return observe(summary, self._ranking(slice(None)))
+
+    def _merged(self) -> Summary | None:
+        summaries = unpack(np.concatenate(self._arrays("summary")))
+        return reduce(merge, summaries) if summaries else None
+
+    def _ranking(self, part: slice, threads: int = 1) -> Ranking:
+        anomalous, areas = (np.concatenate(self._arrays(state, part)) for state in ("anomalous", "areas"))
+        return rank(self._arrays("scores", part), anomalous, areas, threads)
+
+    def _arrays(self, state: str, part: slice = slice(None)) -> list[NDArray[Any]]:
+        """Some entries of a state, one tensor after the processes were synchronised, as a list that is never empty."""
+        value = getattr(self, state)
+        tensors = [value] if isinstance(value, Tensor) else value[part]
+        return [tensor.cpu().numpy() for tensor in tensors] or [torch.empty(0, dtype=DTYPES[state]).numpy()]
+
+    def _sync_dist(self, dist_sync_fn: Callable = gather_all_tensors, process_group: Any = None) -> None:
+        """Agree on the precision of scores with the other processes, of which some may have none, before gathering."""
+        double = any(scores.dtype == torch.float64 for scores in self.scores)
+        group = process_group or self.process_group
+        double = any(map(bool, dist_sync_fn(torch.tensor([double], device=self.device), group=group)))
+        for state, dtype in DTYPES.items():
+            wide = torch.float64 if double and state in {"scores", "anomalous"} else dtype
+            strung = np.concatenate(self._arrays(state))
+            setattr(self, state, [torch.from_numpy(strung).to(self.device, wide)])
+        super()._sync_dist(dist_sync_fn, process_group)
+
+
+def _totals(found: Summary | Ranking) -> tuple[int, int]:
+    """Number of normal and of anomalous entries."""
+    if isinstance(found, Ranking):
+        return found.size - found.anomalous.size, found.anomalous.size
+    return int(found.upper[-1, 0]), int(found.upper[-1, 1])
+
+
+def _missing(normal: int, anomalous: int) -> str | None:
+    """Why no metric exists, if none does."""
+    if normal and anomalous:
+        return None
+    found = "nothing was given" if not normal + anomalous else "all are normal" if normal else "all are anomalous"
+    return f"they need normal and anomalous entries, and {found}"

@@ -1,0 +1,102 @@
+"""Confidence intervals by resampling images, from what was kept of each image and without scoring anything again.
+
+Images are drawn with replacement, as many as there are, and the metrics of each draw are those of the sum of the drawn
+images' counts; the interval is between percentiles of the draws (Efron & Tibshirani, 1993, ch. 13). It says how the
+figures would vary with other images of the same kind, nothing about other seeds. Draws without a normal or without an
+anomalous entry have no metrics and are passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from dualclip_lightning.metrics.functional import Curve, Floats, metrics
+from dualclip_lightning.metrics.ranking import Ranking
+
+POINTS = 256
+"""Points kept of each image's own curve: 8 kB an image."""
+COMMON = 1024
+"""Thresholds at which the curves of all images are added."""
+CONFIDENCE = 0.95
+BLOCK = 32
+"""Draws that are in memory together."""
+
+Intervals = dict[str, tuple[float, float]]
+Wanted = Mapping[str, Callable[[Curve], Floats]]
+
+
+def sketch(ranking: Ranking) -> Floats:
+    """Thresholds of one image, descending, with what lies at or above each: [POINTS, 4].
+
+    Half of them are spaced by the anomalous entries, where the curves bend, the rest by all, densest at the top.
+    """
+    last = ranking.anomalous.size - 1
+    anomalous = ranking.anomalous[np.linspace(0, last, POINTS // 2 if last >= 0 else 0).astype(np.int64)]
+    ranks = np.geomspace(1, ranking.size, POINTS - anomalous.size).astype(np.int64) - 1
+    thresholds = np.sort(np.concatenate([anomalous, ranking.at_ranks(ranks)]).astype(np.float64))[::-1]
+    return np.column_stack([thresholds, ranking.counts(thresholds)])
+
+
+def pixel_intervals(
+    sketches: Floats, estimate: Mapping[str, float], fpr_limit: float, draws: int, seed: int
+) -> Intervals:
+    """Interval of each metric from the sketches of images [I, POINTS, 4].
+
+    The sketches' own figure differs a little from `estimate`, and as much in every draw; so it is taken off.
+    """
+    sketches = sketches[np.lexsort(sketches[:, :: POINTS // 8].reshape(len(sketches), -1).T)]
+    pooled = np.sort(sketches[:, :, 0], axis=None)[::-1]
+    common = pooled[np.linspace(0, pooled.size - 1, COMMON).astype(int)]
+    counts = np.stack([_counts_at(image, common) for image in sketches])
+
+    def curves(weights: Floats) -> Curve:
+        summed = np.tensordot(weights, counts, axes=1)
+        return Curve(*np.moveaxis(np.pad(summed, ((0, 0), (1, 0), (0, 0))), -1, 0))
+
+    return _intervals(curves, estimate, metrics(fpr_limit), _draws(len(sketches), draws, seed))
+
+
+def image_intervals(images: Floats, estimate: Mapping[str, float], draws: int, seed: int) -> Intervals:
+    """Interval of each metric from the scores and labels of images [I, 2], without loss."""
+    score, label = images[np.lexsort(images.T[::-1])][::-1].T
+    last = np.flatnonzero(np.append(np.diff(score) != 0, [True]))
+
+    def curves(weights: Floats) -> Curve:
+        found = [np.cumsum(weights * kind, axis=1)[:, last] for kind in (1 - label, label, label)]
+        return Curve(*(np.pad(part, ((0, 0), (1, 0))) for part in found))
+
+    return _intervals(curves, estimate, metrics(None), _draws(len(images), draws, seed))
+
+
+def _counts_at(image: Floats, thresholds: Floats) -> Floats:
+    """Counts of one image [K, 3] at or above other thresholds, linear between its own."""
+    return np.column_stack([np.interp(-thresholds, -image[:, 0], column, left=0) for column in image[:, 1:].T])
+
+
+def _draws(images: int, draws: int, seed: int) -> Iterator[Floats]:
+    """How often each image is taken, a block at a time [<= BLOCK, I]: each once, then by the draws."""
+    random = np.random.default_rng(seed)
+    yield np.ones((1, images))
+    for start in range(0, draws, BLOCK):
+        size = min(BLOCK, draws - start)
+        yield random.multinomial(images, np.full(images, 1 / images), size=size).astype(np.float64)
+
+
+def _intervals(
+    curves: Callable[[Floats], Curve], estimate: Mapping[str, float], wanted: Wanted, draws: Iterator[Floats]
+) -> Intervals:
+    """Percentiles over the draws of each metric; the first draw is every image once."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        blocks = [{name: metric(curve) for name, metric in wanted.items()} for curve in map(curves, draws)]
+    values = {name: np.concatenate([block[name] for block in blocks]) for name in wanted}
+    return {name: _percentiles(estimate[name] + found[1:] - found[0]) for name, found in values.items()}
+
+
+def _percentiles(values: Floats) -> tuple[float, float]:
+    if np.isnan(values).all():
+        return float("nan"), float("nan")
+    tail = 50 * (1 - CONFIDENCE)
+    low, high = np.clip(np.nanpercentile(values, [tail, 100 - tail]), 0, 1)
+    return float(low), float(high)

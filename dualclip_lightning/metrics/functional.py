@@ -1,0 +1,127 @@
+"""AUROC, average precision, F1max and PRO as pure functions of one curve of cumulative counts.
+
+Every metric here depends on the ranking of the scores alone, so no strictly increasing transform changes it. Only the
+scores of anomalous entries matter as thresholds: between two of them the curve runs level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dualclip_lightning.metrics.ranking import Ranking, rank
+from dualclip_lightning.metrics.regions import Connectivity, region_areas
+
+Floats = NDArray[np.float64]
+
+FPR_LIMIT = 0.3
+"""False-positive rate up to which PRO integrates, the convention of MVTec AD; the area is divided by it."""
+
+
+class Curve(NamedTuple):
+    """Cumulative counts [..., K] from the highest threshold, where they are 0, to the lowest, where they are totals.
+
+    Two neighbouring points are joined by a straight line: entries between them are tied.
+    """
+
+    normal: Floats
+    """False positives."""
+    anomalous: Floats
+    """True positives."""
+    overlap: Floats
+    """Sum over the regions of the share of each that is found; its last entry is the number of regions."""
+
+
+def exact_curve(ranking: Ranking) -> Curve:
+    """The curve of a ranking, without loss: two points for every distinct score of an anomalous entry."""
+    values, first = ranking.distinct_anomalous()
+    above, at_least = ranking.entries_above(values)
+    places = np.append(first, ranking.anomalous.size)[::-1]
+    found = ranking.anomalous.size - places
+    normal, anomalous, overlap = points = np.zeros((3, 2 * found.size))
+    normal[1:-1:2], normal[2::2] = above[::-1] - found[:-1], at_least[::-1] - found[1:]
+    normal[-1] = ranking.size - ranking.anomalous.size
+    anomalous[::2] = anomalous[1::2] = found
+    overlap[::2] = overlap[1::2] = ranking.overlap[places]
+    return Curve(*points)
+
+
+def auroc(curve: Curve) -> Floats:
+    """Area under the ROC curve [...]: the chance that an anomalous entry outranks a normal one, ties counting half."""
+    return _area(curve.normal, curve.anomalous) / (curve.normal[..., -1] * curve.anomalous[..., -1])
+
+
+def average_precision(curve: Curve) -> Floats:
+    """Mean over the anomalous entries of the precision at their score [...], as in scikit-learn."""
+    found = curve.anomalous[..., 1:]
+    precision = found / np.maximum(found + curve.normal[..., 1:], np.finfo(np.float64).tiny)
+    return (np.diff(curve.anomalous) * precision).sum(-1) / curve.anomalous[..., -1]
+
+
+def f1_max(curve: Curve) -> Floats:
+    """The largest F1 that any threshold reaches [...]."""
+    return (2 * curve.anomalous / (curve.anomalous + curve.normal + curve.anomalous[..., -1:])).max(-1)
+
+
+def pro(curve: Curve, fpr_limit: float = FPR_LIMIT) -> Floats:
+    """Area under the mean overlap of regions against the false-positive rate up to a limit, divided by the limit [...].
+
+    Every region weighs the same (Bergmann et al., MVTec AD, 2021); at the limit the curve is interpolated linearly.
+    """
+    rate, overlap = curve.normal / curve.normal[..., -1:], curve.overlap / curve.overlap[..., -1:]
+    step = np.diff(rate)
+    width = np.clip(fpr_limit - rate[..., :-1], 0, step)
+    share = np.divide(width, step, out=np.zeros_like(step), where=step > 0)
+    height = overlap[..., :-1] + share * np.diff(overlap) / 2
+    return (width * height).sum(-1) / fpr_limit
+
+
+def metrics(fpr_limit: float | None = FPR_LIMIT) -> Mapping[str, Callable[[Curve], Floats]]:
+    """The metrics by name; without a limit those that need no regions."""
+    ranked = {"auroc": auroc, "ap": average_precision, "f1max": f1_max}
+    return ranked if fpr_limit is None else ranked | {"pro": partial(pro, fpr_limit=fpr_limit)}
+
+
+def pro_200(ranking: Ranking, steps: int = 200, expected_fpr: float = FPR_LIMIT) -> float:
+    """PRO as the tables of AnoCLIP and CLIP-AD read it: not the integral that `pro` is, and not comparable with it.
+
+    A pixel is found above each of 200 thresholds that rise in equal steps from the lowest score. Points with a
+    false-positive rate below 0.3 are kept, the rate is divided by its largest kept value, and the area between the
+    kept points is taken. NaN if fewer than two points or no false positive remain.
+    """
+    low, high = ranking.low, ranking.high
+    thresholds = low + (high - low) / steps * np.arange(steps)
+    found = ranking.counts(np.nextafter(thresholds, np.inf))
+    rate, overlap = found[:, 0] / (ranking.size - ranking.anomalous.size), found[:, 2] / ranking.overlap[0]
+    kept = rate < expected_fpr
+    if kept.sum() < 2 or not rate[kept].max():  # noqa: PLR2004 (an area needs two points)
+        return float("nan")
+    return float(_area((rate[kept] / rate[kept].max())[::-1], overlap[kept][::-1]))
+
+
+def image_metrics(scores: ArrayLike, labels: ArrayLike) -> dict[str, float]:
+    """AUROC, AP and F1max of scores [N] against labels [N] of 0 and 1, with both kinds among them."""
+    scores, labels = np.asarray(scores).ravel(), np.asarray(labels).ravel().astype(bool)
+    return _all_of(rank([scores], scores[labels], np.ones(labels.sum(), np.int32)), metrics(None))
+
+
+def pixel_metrics(
+    maps: ArrayLike, masks: ArrayLike, fpr_limit: float = FPR_LIMIT, connectivity: Connectivity = 8
+) -> dict[str, float]:
+    """AUROC, AP, F1max and PRO of maps [B, H, W] against masks [B, H, W] with normal and anomalous pixels."""
+    maps, masks = np.asarray(maps), np.asarray(masks).astype(bool)
+    areas = np.concatenate([region_areas(mask, connectivity) for mask in masks])
+    return _all_of(rank([maps.ravel()], maps[masks], areas), metrics(fpr_limit))
+
+
+def _all_of(ranking: Ranking, wanted: Mapping[str, Callable[[Curve], Any]]) -> dict[str, float]:
+    curve = exact_curve(ranking)
+    return {name: float(metric(curve)) for name, metric in wanted.items()}
+
+
+def _area(x: Floats, y: Floats) -> Floats:
+    return (np.diff(x) * (y[..., 1:] + y[..., :-1])).sum(-1) / 2

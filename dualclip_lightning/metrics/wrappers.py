@@ -1,0 +1,114 @@
+"""The metrics as anomalib takes them: fed with its batches, by the names of their fields.
+
+`AUROC`, `AP`, `F1Max` and `PRO` are single metrics for anomalib's own `Evaluator`, of images or of pixels as their
+fields say:
+
+    Evaluator(test_metrics=[AUROC(fields=["pred_score", "gt_label"], prefix="image_"),
+                            PRO(fields=["anomaly_map", "gt_mask"], prefix="pixel_")])
+
+`BatchImageMetrics` and `BatchPixelMetrics` give all of them from one pass, to `ZeroShotEvaluator`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from anomalib.metrics import AnomalibMetric
+from torch import Tensor
+
+from dualclip_lightning.metrics.image import ImageMetrics
+from dualclip_lightning.metrics.inputs import Names, read_images
+from dualclip_lightning.metrics.pixel import PixelMetrics
+
+LABELS = {"auroc": "AUROC", "f1max": "F1Max", "pro": "PRO", "pro_200": "PRO200", "ap": "AP"}
+"""What anomalib's users and the field's tables call the metrics."""
+
+
+class NamesImages:
+    """Mixin before AnomalibMetric: errors call images by their paths."""
+
+    def update(self, batch: Any) -> None:
+        """Take the fields of a batch."""
+        super().update(batch, names=getattr(batch, "image_path", None))  # type: ignore[misc]
+
+
+class Grouped(NamesImages):
+    """Mixin before AnomalibMetric: the names under which several metrics are logged."""
+
+    def __init__(self, prefix: str = "", **kwargs: Any) -> None:
+        super().__init__(prefix=prefix, **kwargs)  # type: ignore[call-arg]
+        self.prefix = prefix
+
+    @property
+    def labels(self) -> list[str]:
+        """The names of the metrics."""
+        return [self.prefix + LABELS[name] for name in self._names()]  # type: ignore[attr-defined]
+
+    def labelled(self, results: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What `compute` gave by the names of the metrics, intervals as `<name>_low` and `<name>_high`."""
+        named = {}
+        for name, label in LABELS.items():
+            if name in results:
+                named[self.prefix + label] = results[name]
+            ends = results.get(f"{name}_interval", ())
+            named |= {f"{self.prefix}{label}_{end}": value for end, value in zip(("low", "high"), ends, strict=False)}
+        return named
+
+
+class BatchImageMetrics(Grouped, AnomalibMetric, ImageMetrics):  # type: ignore[misc]
+    """`ImageMetrics` for anomalib's batches."""
+
+    default_fields = ("pred_score", "gt_label")
+
+
+class BatchPixelMetrics(Grouped, AnomalibMetric, PixelMetrics):  # type: ignore[misc]
+    """`PixelMetrics` for anomalib's batches."""
+
+    default_fields = ("anomaly_map", "gt_mask")
+
+
+class SingleMetric(PixelMetrics):
+    """One metric, of images or of pixels as the shape of its targets says; NaN where it does not exist."""
+
+    key: str
+
+    def update(self, scores: Tensor, targets: Tensor, names: Names = None) -> None:
+        """Take scores and labels [B], or maps and masks [B, H, W]."""
+        if targets.squeeze(-1).ndim > 1:
+            super().update(scores, targets, names)
+        elif self.key == "pro":
+            raise ValueError(
+                f"Expected maps and masks for PRO, but got targets {list(targets.shape)}. "
+                'Set `fields=["anomaly_map", "gt_mask"]`.'
+            )
+        else:
+            self._add_images(*read_images(scores, targets, names))
+
+    def compute(self) -> Tensor:  # type: ignore[override]
+        """The metric [], of double precision."""
+        return super().compute()[self.key]
+
+
+class AUROC(NamesImages, AnomalibMetric, SingleMetric):  # type: ignore[misc]
+    """Area under the ROC curve."""
+
+    key = "auroc"
+
+
+class AP(NamesImages, AnomalibMetric, SingleMetric):  # type: ignore[misc]
+    """Average precision."""
+
+    key = "ap"
+
+
+class F1Max(NamesImages, AnomalibMetric, SingleMetric):  # type: ignore[misc]
+    """The largest F1 that any threshold reaches."""
+
+    key = "f1max"
+
+
+class PRO(NamesImages, AnomalibMetric, SingleMetric):  # type: ignore[misc]
+    """Area under the per-region-overlap curve up to `fpr_limit`, divided by it."""
+
+    key = "pro"
