@@ -40,15 +40,29 @@ def random_groups(names: Sequence[str], num_references: int, seed: int) -> list[
     if num_references < 1:
         msg = f"Expected num_references to be at least 1, but got {num_references}."
         raise ValueError(msg)
-    by_name = sorted(range(len(names)), key=_relative(names).__getitem__)
-    generator = torch.Generator().manual_seed(derive_seed(seed, "pairs"))
-    shuffled = [by_name[i] for i in torch.randperm(len(names), generator=generator).tolist()]
+    shuffled = _shuffled(names, derive_seed(seed, "pairs"))
     size = num_references + 1
     groups = [tuple(shuffled[start : start + size]) for start in range(0, len(shuffled), size)]
     if len(groups) > 1 and len(groups[-1]) < size:
         rest = groups.pop()
         groups[-1] += rest
     return groups
+
+
+def random_subsets(names: Sequence[str], count: int, seed: int) -> list[Group]:
+    """Partition images at random into `count` subsets, equal but for one image; names as in `random_groups`.
+
+    No subset has a single image unless there is but one: there are fewer subsets then.
+
+    Raises:
+        ValueError: `count` below 1.
+    """
+    if count < 1:
+        msg = f"Expected at least 1 subset, but got {count}."
+        raise ValueError(msg)
+    shuffled = _shuffled(names, derive_seed(seed, "subsets"))
+    count = max(1, min(count, len(names) // 2))
+    return [tuple(shuffled[start::count]) for start in range(count)]
 
 
 def references_in_group(size: int, num_references: int) -> Tensor:
@@ -70,6 +84,13 @@ def neighbour_references(batch: int, num_references: int) -> Tensor:
     sizes = [size] * (whole - 1) + [batch - size * (whole - 1)]
     starts = range(0, size * whole, size)
     return torch.cat([references_in_group(n, num_references) + start for n, start in zip(sizes, starts, strict=True)])
+
+
+def _shuffled(names: Sequence[str], seed: int) -> list[int]:
+    """Positions of the names in a random order, which depends on the names below their common folder alone."""
+    by_name = sorted(range(len(names)), key=_relative(names).__getitem__)
+    generator = torch.Generator().manual_seed(seed)
+    return [by_name[i] for i in torch.randperm(len(names), generator=generator).tolist()]
 
 
 def _relative(names: Sequence[str]) -> list[str]:

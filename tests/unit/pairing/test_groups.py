@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualclip_lightning.pairing import neighbour_references, random_groups, references_in_group
+from dualclip_lightning.pairing import neighbour_references, random_groups, random_subsets, references_in_group
 
 COUNTS, REFERENCES, SEEDS = st.integers(0, 40), st.integers(1, 6), st.integers(-(2**40), 2**40)
 
@@ -119,3 +119,27 @@ def test_neighbours_of_a_batch_reference_each_other_within_their_group(batch, nu
 def test_fewer_than_one_reference_is_refused(num_references):
     with pytest.raises(ValueError, match="num_references to be at least 1"):
         random_groups(names_of(4), num_references, 0)
+
+
+@given(st.integers(1, 40), st.integers(1, 50), SEEDS)
+def test_subsets_are_a_partition_into_equal_parts_of_two_images_or_more(count, wanted, seed):
+    subsets = random_subsets(names_of(count), wanted, seed)
+    assert sorted(chain.from_iterable(subsets)) == list(range(count))
+    sizes = [len(subset) for subset in subsets]
+    assert max(sizes) - min(sizes) <= 1
+    assert len(subsets) == max(1, min(wanted, count // 2))
+    assert min(sizes) >= min(2, count)
+
+
+def test_subsets_depend_on_the_seed_and_the_names_alone():
+    names = names_of(20)
+    drawn = {frozenset(names[i] for i in random_subsets(names, 2, seed=1)[0])}
+    listed_otherwise = names[7:] + names[:7]
+    drawn.add(frozenset(listed_otherwise[i] for i in random_subsets(listed_otherwise, 2, seed=1)[0]))
+    assert len(drawn) == 1
+    assert random_subsets(names, 2, seed=1) != random_subsets(names, 2, seed=2)
+
+
+def test_no_subset_is_refused():
+    with pytest.raises(ValueError, match="at least 1 subset"):
+        random_subsets(names_of(4), 0, 0)

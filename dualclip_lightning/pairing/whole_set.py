@@ -1,0 +1,60 @@
+"""Scores that depend on every image of a data set, whatever batches the images arrive in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+from torch import Tensor
+
+from dualclip_lightning.pairing.grouped import PatchPrediction
+from dualclip_lightning.pairing.groups import Group
+
+
+class ImageSet(NamedTuple):
+    """Images that score each other."""
+
+    size: int
+    batches: Iterable[Tensor]
+    """Each [B, 3, H, W], `size` images together; they can be read once."""
+
+
+ReadImages = Callable[[Group, int], Iterable[Tensor]]
+"""Positions in the data set and a batch size -> preprocessed images [B, 3, H, W]."""
+ScoreSets = Callable[[Sequence[ImageSet]], PatchPrediction]
+"""Sets of images -> their scores and maps, one set after the other."""
+
+
+class WholeSetScoring:
+    """Scores all images at the first batch, each encoded once, and looks them up at every batch.
+
+    What is kept is a map on the patch grid for every image, a few kilobytes.
+
+    Args:
+        names: the name of every image of the data set.
+        subsets: disjoint groups of their positions; images of one subset score each other.
+        read: how images are read.
+        score: the method.
+    """
+
+    def __init__(self, names: Sequence[str], subsets: Sequence[Group], read: ReadImages, score: ScoreSets) -> None:
+        self.subsets = list(subsets)
+        self.read = read
+        self.score = score
+        self._row = {names[position]: row for row, position in enumerate(chain.from_iterable(subsets))}
+        self._prediction: PatchPrediction | None = None
+
+    def __call__(self, names: Sequence[str], images: Tensor) -> PatchPrediction:
+        """Scores and maps of a batch, in its order; the first batch [B, 3, H, W] says the device and batch size.
+
+        Raises:
+            KeyError: a name that is not in the data set.
+        """
+        rows = [self._row[name] for name in names]
+        if self._prediction is None:
+            self._prediction = self.score([self._set(subset, images) for subset in self.subsets])
+        return PatchPrediction(self._prediction.scores[rows], self._prediction.maps[rows])
+
+    def _set(self, subset: Group, like: Tensor) -> ImageSet:
+        return ImageSet(len(subset), (batch.to(like) for batch in self.read(subset, len(like))))
