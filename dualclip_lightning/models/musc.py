@@ -1,0 +1,234 @@
+"""MuSc and its form for pairs, MuSc-2 (arXiv 2401.16753)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from anomalib.data import InferenceBatch
+from anomalib.metrics import Evaluator
+from anomalib.models.components.base import AnomalibModule
+from anomalib.visualization import Visualizer
+from lightning.pytorch.utilities.types import STEP_OUTPUT
+from torch import Tensor, nn
+
+from dualclip_lightning.adaptation import out_of_memory_advice
+from dualclip_lightning.backbone import IntermediateEncoder
+from dualclip_lightning.models.base import (
+    Kind,
+    ZeroShotShell,
+    describe_common,
+    method_pre_processor,
+    prepare_backbone,
+)
+from dualclip_lightning.models.pairing import PairingMixin
+from dualclip_lightning.models.whole_set import WholeSetMixin
+from dualclip_lightning.pairing import FeatureStore, ImageSet, PatchPrediction, neighbour_references
+from dualclip_lightning.prompts import PromptPair, prompt_ensemble
+from dualclip_lightning.scoring import mutual_scores, paired_scores, rscin, upsample
+from dualclip_lightning.scoring.mutual import check_degrees
+from dualclip_lightning.scoring.rscin import check_neighbours
+
+logger = logging.getLogger(__name__)
+
+LARGEST_DISTANCE = 2
+"""Of two vectors of length 1: distances divided by it are scores in [0, 1]."""
+
+
+class MuScModel(nn.Module):
+    """Preprocessed images in, scores and maps in [0, 1] out; the images given are the set.
+
+    Args:
+        encoder: gives the class embedding and patch tokens of several layers.
+        r: odd sides of the neighbourhoods whose tokens are averaged.
+        lowest: share of the other images that score a patch, at least one.
+        neighbours: numbers of images over which image scores are smoothed.
+        num_references: K images that score an image instead of all; None for all.
+    """
+
+    def __init__(
+        self,
+        encoder: IntermediateEncoder,
+        r: Sequence[int] = (1, 3, 5),
+        lowest: float = 0.3,
+        neighbours: Sequence[int] = (1, 2, 3),
+        num_references: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.r = tuple(r)
+        self.lowest = lowest
+        self.neighbours = tuple(neighbours)
+        self.num_references = num_references
+
+    def forward(self, images: Tensor) -> InferenceBatch:
+        """Scores [B] and maps [B, H, W] of images [B, 3, H, W] that score each other, all of them or in their groups.
+
+        Groups of K + 1 are neighbours in the batch. Through Lightning the set is the data set.
+        """
+        if self.num_references is None:
+            prediction = self.predict_sets([ImageSet(len(images), [images])])
+        else:
+            references = neighbour_references(len(images), self.num_references) if len(images) > 1 else None
+            prediction = self.predict_patches(images, references)
+        return self.draw(prediction, images.shape[-2:])
+
+    def predict_sets(self, sets: Sequence[ImageSet]) -> PatchPrediction:
+        """Scores and patch maps of images scored within their set; image scores are smoothed over all sets."""
+        maps, classes = zip(*(self._map_set(images) for images in sets), strict=True)
+        joined = torch.cat(maps)
+        scores = rscin(joined.flatten(1).amax(dim=1), torch.cat(classes), self.neighbours, rescale=False)
+        return PatchPrediction(scores, joined)
+
+    def predict_patches(
+        self, images: Tensor, references: Tensor | None = None, names: Sequence[str] = ()
+    ) -> PatchPrediction:
+        """Largest patch score [B] and patch maps [B, h, w] of images [B, 3, H, W], each scored by its references.
+
+        Args:
+            images: preprocessed.
+            references: [B, K] rows of `images`; None where there is no other image.
+            names: not used.
+        """
+        del names
+        layers = self.encoder(images).layers
+        if references is None:
+            _say_alone()
+            maps = layers[0].new_zeros(layers[0].shape[:-1], dtype=torch.float32)
+        else:
+            with torch.autocast(images.device.type, enabled=False):
+                maps = paired_scores(layers, references.to(images.device), self.r, self.lowest) / LARGEST_DISTANCE
+        return PatchPrediction(maps.flatten(1).amax(dim=1), maps)
+
+    @staticmethod
+    def draw(prediction: PatchPrediction, size: Sequence[int]) -> InferenceBatch:
+        """A prediction with its maps at full size (H, W)."""
+        maps = upsample(prediction.maps, (size[0], size[1]), align_corners=True)
+        return InferenceBatch(pred_score=prediction.scores, anomaly_map=maps)
+
+    def _map_set(self, images: ImageSet) -> tuple[Tensor, Tensor]:
+        """Patch maps [N, h, w] and class embeddings [N, D], normalised, of images that score each other."""
+        if images.size == 1:
+            _say_alone()
+        classes: list[Tensor] = []
+        with closing(FeatureStore(images.size)) as store:
+            for batch in images.batches:
+                features = self.encoder(batch)
+                store.append(features.layers)
+                classes.append(F.normalize(features.class_embedding.float(), dim=-1))
+            device = classes[0].device
+            with torch.autocast(device.type, enabled=False):
+                maps = mutual_scores(store.tensors, self.r, self.lowest, device) / LARGEST_DISTANCE
+        return maps, torch.cat(classes)
+
+
+def _say_alone() -> None:
+    logger.warning("An image without any other to compare with gets a score and a map of 0.")
+
+
+@describe_common
+class MuSc(WholeSetMixin, PairingMixin, ZeroShotShell, AnomalibModule):  # type: ignore[misc]
+    """MuSc: the unlabelled test images score each other, without a word.
+
+    Patch tokens of several layers, averaged over neighbourhoods, are compared with those of every other image; a patch
+    that few images know is anomalous (sections 3.2 and 3.3). The largest patch score of an image, smoothed over the
+    images that look like it, is its score (section 3.4). Distances are divided by 2, which no distance between unit
+    vectors exceeds, so that scores lie in [0, 1].
+
+    By default every score depends on all images of the run, which are read and encoded at its first batch. With
+    `num_references` it is the form for pairs and groups, at 1 MuSc-2: random test images score an image, as in
+    DualImageCLIP, and its own largest patch score is the image score, because smoothing over a pair would mix the
+    scores of the two.
+
+    Given by the released code: everything in the defaults but the weights tag, for which its scripts have
+    laion400m_e31, and maps drawn with aligned corners. Three things differ:
+    the lowest share of 3 images or fewer is one image, where it was none; image scores are not scaled to [0, 1] over
+    the set, which changes no order and so no AUROC, F1max or AP, but would give every set a score of 1; and
+    `subsets` are random, where the released code divides each kind of defect evenly, which takes labels.
+
+    Takes no text: class_name is checked and recorded; domain, states and templates, which all methods have, change
+    nothing. The table's other row is backbone "ViT-L-14-336", pretrained "openai", image_size 518.
+
+    Args:
+        {common}
+        layers: numbers of the blocks, from 1, whose patch tokens are compared; None means the last of every quarter of
+            the tower, as published.
+        r: odd sides, in patches, of the neighbourhoods over which tokens are averaged.
+        lowest: share of the other images whose scores count for a patch, the lowest of them, at least one.
+        neighbours: numbers of images, itself included, over which the score of an image is smoothed; [1] for none.
+            The released code has 1, 8, 9 for VisA.
+        num_references: how many random test images score an image; None for all others.
+        subsets: parts into which the data set is divided at random by the seed, for less time, which grows with the
+            square of a part, and less memory; images score each other within their part.
+
+    Raises:
+        {errors}
+    """
+
+    kind: Kind = "transductive"
+    reference_dir = None
+
+    def __init__(
+        self,
+        backbone: str = "ViT-B-16-plus-240",
+        pretrained: str = "laion400m_e32",
+        class_name: str | None = None,
+        layers: list[int] | None = None,
+        r: list[int] | tuple[int, ...] = (1, 3, 5),
+        lowest: float = 0.3,
+        neighbours: list[int] | tuple[int, ...] = (1, 2, 3),
+        num_references: int | None = None,
+        subsets: int = 1,
+        seed: int = 0,
+        image_size: int | tuple[int, int] | None = None,
+        resize: Literal["squash", "crop"] = "squash",
+        preprocessing: str | dict[str, Any] | None = None,
+        domain: Literal["object", "texture"] | None = None,
+        states: dict[str, list[str]] | None = None,
+        templates: list[str] | None = None,
+        pre_processor: nn.Module | bool = True,
+        post_processor: nn.Module | bool = True,
+        evaluator: Evaluator | bool = True,
+        visualizer: Visualizer | bool = True,
+    ) -> None:
+        check_degrees(r, lowest)
+        check_neighbours(neighbours)
+        check_set(num_references, subsets)
+        prompt_ensemble(class_name or "object", domain, states, templates)  # complains before weights are loaded
+        clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
+        super().__init__(method_pre_processor(pre_processor, prepared, resize), post_processor, evaluator, visualizer)
+        self._attach(clip, class_name, seed)
+        self.kind = "transductive" if num_references is None else "pair"
+        self.num_references = num_references
+        self.subsets = subsets
+        self.model = MuScModel(IntermediateEncoder(clip.visual, layers), r, lowest, neighbours, num_references)
+
+    def _encode_prompts(self, prompts: PromptPair) -> None:
+        """Nothing: the method takes no text, and its text tower never runs."""
+
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
+        """Score a batch; the first one scores the whole data set."""
+        del batch_idx
+        predict = self._predict_whole if self.num_references is None else self._predict_paired
+        with out_of_memory_advice(len(batch.image)):
+            prediction = predict(batch, dataloader_idx)
+        return batch.update(**self.model.draw(prediction, batch.image.shape[-2:])._asdict())
+
+
+def check_set(num_references: int | None, subsets: int) -> None:
+    """Refuse numbers of images and subsets that cannot be meant.
+
+    Raises:
+        ValueError: either below 1, or both a number of references and more than one subset.
+    """
+    if num_references is not None and num_references < 1:
+        msg = f"Expected num_references to be at least 1, or None for all images, but got {num_references}."
+        raise ValueError(msg)
+    if subsets < 1 or (subsets > 1 and num_references is not None):
+        wanted = "at least 1" if num_references is None else "1 where num_references is set"
+        msg = f"Expected subsets to be {wanted}, but got {subsets}."
+        raise ValueError(msg)

@@ -1,0 +1,330 @@
+"""MuSc against the recorded vectors of the released code and against its parts called by hand on a whole data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from anomalib.data import ImageBatch, MVTecAD, PredictDataset
+from anomalib.engine import Engine
+from lightning.pytorch import Callback
+from torch.utils.data import DataLoader
+
+from dualclip_lightning import MuSc
+from dualclip_lightning.backbone import IntermediateEncoder
+from dualclip_lightning.backbone.intermediate import IntermediateFeatures
+from dualclip_lightning.models import MuScModel, musc
+from dualclip_lightning.pairing import FeatureStore, ImageSet, random_subsets
+from dualclip_lightning.scoring import mutual_scores, paired_scores, rscin, upsample
+from tests.towers import PATCH, SIZE, random_images, write_image, write_mvtec
+
+SAME = {"abs": 1e-5}
+EXACT = {"atol": 1e-5, "rtol": 0}
+
+
+class Record(Callback):
+    """Scores and maps by path below the test folder."""
+
+    def __init__(self) -> None:
+        self.scores: dict[str, float] = {}
+        self.maps: dict[str, torch.Tensor] = {}
+
+    def on_test_batch_end(self, _trainer, _module, _outputs, batch, *_):
+        for path, score, score_map in zip(batch.image_path, batch.pred_score, batch.anomaly_map, strict=True):
+            name = "/".join(Path(path).parts[-2:])
+            self.scores[name], self.maps[name] = float(score), score_map
+
+    on_predict_batch_end = on_test_batch_end
+
+
+@pytest.fixture
+def make(tiny_folder):
+    return lambda **arguments: MuSc(**{"pretrained": str(tiny_folder), "visualizer": False} | arguments)
+
+
+@pytest.fixture
+def run(tmp_path):
+    def call(method, stage="test", **data) -> Record:
+        record = Record()
+        engine = Engine(
+            accelerator="cpu", logger=False, default_root_dir=tmp_path / "results", callbacks=[record],
+            enable_progress_bar=False,
+        )  # fmt: skip
+        getattr(engine, stage)(method, **data)
+        return record
+
+    return call
+
+
+def mvtec(root: Path, **arguments) -> MVTecAD:
+    return MVTecAD(**{"root": root, "category": "metal_nut", "eval_batch_size": 4, "num_workers": 0} | arguments)
+
+
+class Recorded(torch.nn.Module):
+    """An encoder that knows the features of every image: an image is its own row number."""
+
+    def __init__(self, vectors: dict[str, torch.Tensor]) -> None:
+        super().__init__()
+        layers = [name for name in vectors if name.startswith("in.layer")]
+        self.layers = [vectors[name][:, 1:].unflatten(1, (6, 6)) for name in sorted(layers)]
+        self.classes = vectors["in.class_tokens"]
+
+    def forward(self, images: torch.Tensor) -> IntermediateFeatures:
+        rows = images[:, 0, 0, 0].long()
+        return IntermediateFeatures(self.classes[rows], tuple(layer[rows] for layer in self.layers))
+
+
+def numbered(count: int) -> torch.Tensor:
+    return torch.arange(count).view(-1, 1, 1, 1).expand(-1, 3, 6, 6)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 8])
+def test_reproduces_the_recorded_vectors_of_the_released_code(golden, batch):
+    vectors = golden("musc")
+    found = MuScModel(Recorded(vectors)).predict_sets([ImageSet(8, numbered(8).split(batch))])
+    expected, largest = vectors["out.anomaly_map"] / 2, vectors["out.image_score_max"] / 2
+    torch.testing.assert_close(found.maps.flatten(1).double(), expected, **EXACT)
+    # the released code scales the largest scores to [0, 1] before it smooths them, which is the same afterwards
+    scaled = (found.scores.double() - largest.min()) / (largest.max() - largest.min())
+    torch.testing.assert_close(scaled, vectors["out.image_score_rscin"].double(), **EXACT)
+
+
+def test_reproduces_the_recorded_vectors_of_the_form_for_pairs(golden):
+    vectors = golden("musc_pair")
+    model = MuScModel(Recorded(vectors), num_references=1)
+    found = model.predict_patches(numbered(2), torch.tensor([[1], [0]]))
+    torch.testing.assert_close(found.maps.flatten(1).double(), vectors["out.anomaly_map"] / 2, **EXACT)
+    assert torch.equal(found.scores, found.maps.flatten(1).amax(dim=1))
+    by_batch = model(numbered(2))
+    torch.testing.assert_close(by_batch.pred_score, found.scores)
+
+
+def read_all(method: MuSc, root: Path) -> tuple[list[str], torch.Tensor]:
+    """Names and prepared images of the whole test set."""
+    dataset = PredictDataset(root / "metal_nut" / "test")
+    images = [method.pre_processor.transform(dataset[i].image) for i in range(len(dataset))]
+    return ["/".join(path.parts[-2:]) for path in dataset.image_filenames], torch.stack(images)
+
+
+def by_hand(method: MuSc, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scores and patch maps of images that score each other."""
+    encoder = IntermediateEncoder(method.backbone.visual)
+    features = encoder(images)
+    maps = mutual_scores(features.layers) / 2
+    classes = F.normalize(features.class_embedding, dim=-1)
+    return rscin(maps.flatten(1).amax(dim=1), classes, rescale=False), maps
+
+
+@torch.no_grad()
+def test_a_run_gives_the_mutual_scores_of_the_whole_data_set(make, run, mvtec_root):
+    method = make()
+    record = run(method, datamodule=mvtec(mvtec_root, eval_batch_size=2))
+    names, images = read_all(method, mvtec_root)
+    scores, maps = by_hand(method, images)
+    assert record.scores == pytest.approx(dict(zip(names, scores.tolist(), strict=True)), **SAME)
+    drawn = upsample(maps, (SIZE, SIZE), align_corners=True)
+    for name, expected in zip(names, drawn, strict=True):
+        torch.testing.assert_close(record.maps[name], expected, **EXACT)
+
+
+@torch.no_grad()
+def test_the_plain_module_takes_the_batch_as_the_set(make):
+    method, images = make(), random_images(5)
+    scores, maps = by_hand(method, images)
+    output = method.model(images)
+    torch.testing.assert_close(output.pred_score, scores, **EXACT)
+    torch.testing.assert_close(output.anomaly_map, upsample(maps, (SIZE, SIZE), align_corners=True), **EXACT)
+
+
+@pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (3, 0), (4, 2)])
+def test_scores_do_not_depend_on_batch_size_or_workers(make, run, mvtec_root, batch_size, workers):
+    expected = run(make(), datamodule=mvtec(mvtec_root, eval_batch_size=9))
+    got = run(make(), datamodule=mvtec(mvtec_root, eval_batch_size=batch_size, num_workers=workers))
+    assert len(got.scores) == 9
+    assert got.scores == pytest.approx(expected.scores, **SAME)
+
+
+@pytest.mark.parametrize("settings", [{}, {"subsets": 3}, {"num_references": 1}, {"num_references": 3}])
+@pytest.mark.parametrize("batch_size", [2, 9])
+def test_every_image_is_encoded_once(make, run, mvtec_root, settings, batch_size):
+    method, encoded = make(**settings), []
+    method.model.encoder.register_forward_hook(lambda _, args, __: encoded.append(len(args[0])))
+    run(method, datamodule=mvtec(mvtec_root, eval_batch_size=batch_size))
+    assert sum(encoded) == 9
+    if not settings:
+        assert max(encoded) == batch_size
+
+
+def test_every_run_is_scored_afresh(make, run, mvtec_root, tmp_path):
+    write_mvtec(tmp_path, "screw", normal=2, anomalous=3)
+    method = make()
+    first = run(method, datamodule=mvtec(mvtec_root)).scores
+    other = run(method, datamodule=mvtec(tmp_path, category="screw")).scores
+    assert other == pytest.approx(run(make(), datamodule=mvtec(tmp_path, category="screw")).scores, **SAME)
+    assert run(method, datamodule=mvtec(mvtec_root)).scores == pytest.approx(first, **SAME)
+
+
+@torch.no_grad()
+def test_images_of_a_subset_score_each_other_and_all_smooth_the_image_scores(make, run, mvtec_root):
+    method = make(subsets=2, seed=3)
+    record = run(method, datamodule=mvtec(mvtec_root, eval_batch_size=4))
+    names, images = read_all(method, mvtec_root)
+    maps, features = torch.zeros(9, 3, 3), method.model.encoder(images)
+    for subset in random_subsets(names, 2, seed=3):
+        maps[list(subset)] = mutual_scores([layer[list(subset)] for layer in features.layers]) / 2
+    classes = F.normalize(features.class_embedding, dim=-1)
+    scores = rscin(maps.flatten(1).amax(dim=1), classes, rescale=False)
+    assert record.scores == pytest.approx(dict(zip(names, scores.tolist(), strict=True)), **SAME)
+    assert record.scores != pytest.approx(run(make(), datamodule=mvtec(mvtec_root)).scores, **SAME)
+    other = run(make(subsets=2, seed=4), datamodule=mvtec(mvtec_root))
+    assert record.scores != pytest.approx(other.scores, **SAME)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("num_references", [1, 3])
+def test_in_groups_each_image_is_scored_by_its_references_alone(make, run, mvtec_root, num_references):
+    method = make(num_references=num_references, seed=5)
+    assert method.kind == "pair"
+    record = run(method, datamodule=mvtec(mvtec_root))
+    names, images = read_all(method, mvtec_root)
+    layers = method.model.encoder(images).layers
+    scoring = method._scoring[0]
+    assert min(map(len, scoring.groups)) == num_references + 1
+    rows = [names.index("/".join(Path(name).parts[-2:])) for name in scoring.names]
+    for group in scoring.groups:
+        for place, member in enumerate(group):
+            others = [group[(place + step) % len(group)] for step in range(1, num_references + 1)]
+            chosen = [rows[i] for i in (member, *others)]
+            references = torch.arange(1, len(chosen)).expand(len(chosen), -1)
+            score_map = paired_scores([layer[chosen] for layer in layers], references)[0] / 2
+            assert record.scores[names[rows[member]]] == pytest.approx(float(score_map.max()), **SAME)
+
+
+def test_who_scores_an_image_is_drawn_by_the_seed(make, run, mvtec_root):
+    first, same, other = (
+        run(make(num_references=1, seed=seed), datamodule=mvtec(mvtec_root)).scores for seed in (0, 0, 1)
+    )
+    assert first == same
+    assert first != pytest.approx(other, **SAME)
+    whole = [run(make(seed=seed), datamodule=mvtec(mvtec_root)).scores for seed in (0, 1)]
+    assert whole[0] == pytest.approx(whole[1], **SAME)
+
+
+@pytest.mark.parametrize("settings", [{}, {"subsets": 3}, {"num_references": 1}])
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_data_sets_of_few_images_have_scores(make, run, tmp_path, caplog, settings, count):
+    write_mvtec(tmp_path, "metal_nut", normal=count // 2, anomalous=count - count // 2)
+    record = run(make(**settings), datamodule=mvtec(tmp_path, eval_batch_size=2))
+    assert len(record.scores) == count
+    values = torch.stack([*record.maps.values()])
+    assert values.isfinite().all()
+    assert all(0 <= score <= 1 for score in record.scores.values())
+    assert (values.max() > 0) == (count > 1)
+    assert caplog.text.count("gets a score and a map of 0") == (count == 1)
+    assert ("do not fill 3 subsets" in caplog.text) == (settings == {"subsets": 3})
+
+
+def test_text_is_neither_encoded_nor_waited_for(make, run, mvtec_root, monkeypatch):
+    method = make(class_name="metal nut")
+    encoded = []
+    monkeypatch.setattr(method.backbone.clip, "encode_text", encoded.append)
+    monkeypatch.setattr(method.backbone.clip.transformer, "forward", encoded.append)
+    record = run(method, datamodule=mvtec(mvtec_root))
+    assert not encoded
+    assert method.provenance()["class_name"] == "metal nut"
+    other = run(make(class_name="carpet", domain="texture"), datamodule=mvtec(mvtec_root))
+    assert other.scores == record.scores
+
+
+def test_features_on_disk_give_the_same_scores(make, run, mvtec_root, monkeypatch):
+    expected = run(make(), datamodule=mvtec(mvtec_root)).scores
+    stores = []
+
+    def store(size):
+        stores.append(FeatureStore(size, limit=1000))
+        return stores[-1]
+
+    monkeypatch.setattr(musc, "FeatureStore", store)
+    assert run(make(), datamodule=mvtec(mvtec_root)).scores == expected
+    assert len(stores) == 1
+    assert stores[0].folder is not None
+    assert not Path(stores[0].folder.name).exists()
+
+
+def test_a_broken_file_of_a_folder_is_left_out_of_the_set(make, run, tmp_path, caplog):
+    for i in range(4):
+        write_image(tmp_path / "photos" / f"{i}.png", seed=i, size=(40 + i, 50))
+    expected = run(make(), "predict", data_path=tmp_path / "photos").scores
+    (tmp_path / "photos" / "2broken.png").write_text("plain text")
+    assert run(make(), "predict", data_path=tmp_path / "photos").scores == pytest.approx(expected, **SAME)
+    assert "2broken.png" in caplog.text
+
+
+def test_two_loaders_are_two_sets(make, run, tmp_path):
+    expected, loaders = {}, []
+    for name, count in (("first", 3), ("second", 4)):
+        for i in range(count):
+            write_image(tmp_path / name / f"{i}.png", seed=10 * count + i)
+        expected |= run(make(), "predict", data_path=tmp_path / name).scores
+        dataset = PredictDataset(tmp_path / name)
+        loaders.append(DataLoader(dataset, batch_size=2, collate_fn=dataset.collate_fn))
+    assert run(make(), "predict", dataloaders=loaders).scores == pytest.approx(expected, **SAME)
+
+
+def test_where_images_have_no_paths_the_batch_is_the_set_and_that_is_said(make, caplog):
+    method, images = make(), random_images(3)
+    assert method._view(["nothing"], None, []) == ["nothing"]
+    assert "each batch is a set of its own" in caplog.text
+    scored = method.predict_step(ImageBatch(image=images), 0)
+    assert scored.pred_score.tolist() == pytest.approx(method.model(images).pred_score.tolist(), **SAME)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_images_of_several_sizes_need_the_pre_processor(make, run, tmp_path, batch_size):
+    for i, size in enumerate([(48, 48), (48, 64)]):
+        write_image(tmp_path / "photos" / f"{i}.png", seed=i, size=size)
+    dataset = PredictDataset(tmp_path / "photos")
+    loader = DataLoader(dataset, batch_size=batch_size, collate_fn=dataset.collate_fn)
+    with pytest.raises(ValueError, match=r"48x48 and 48x64.*Set pre_processor=True"):
+        run(make(pre_processor=False), "predict", dataloaders=loader)
+
+
+def test_layers_neighbourhoods_and_the_rest_reach_the_model(make):
+    model = make(layers=[3, 1], r=[1], lowest=0.5, neighbours=[2], num_references=4).model
+    assert model.encoder.layers == (1, 3)
+    assert (model.r, model.lowest, model.neighbours, model.num_references) == ((1,), 0.5, (2,), 4)
+
+
+@pytest.mark.parametrize("changes", [{"layers": [1]}, {"r": [1]}, {"lowest": 1.0}, {"neighbours": [1]}])
+def test_every_setting_counts(make, changes):
+    images = random_images(6)
+    assert not torch.allclose(make(**changes).model(images).pred_score, make().model(images).pred_score, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"num_references": 0}, "num_references to be at least 1"),
+        ({"subsets": 0}, "subsets to be at least 1"),
+        ({"subsets": 2, "num_references": 1}, "1 where num_references is set"),
+        ({"r": [2]}, "odd sides"),
+        ({"lowest": -0.1}, "share"),
+        ({"neighbours": [0]}, "at least 1"),
+        ({"layers": [4]}, "blocks from 1 to 3"),
+    ],
+)
+def test_a_bad_argument_is_an_error_that_says_what_was_expected(make, arguments, match):
+    with pytest.raises(ValueError, match=match):
+        make(**arguments)
+
+
+def test_the_kind_says_what_a_score_depends_on(make):
+    assert make().kind == "transductive"
+    assert make(num_references=2).kind == "pair"
+
+
+def test_an_image_need_not_be_square(make, run, mvtec_root):
+    record = run(make(image_size=(2 * PATCH, 4 * PATCH)), datamodule=mvtec(mvtec_root))
+    assert {tuple(score_map.shape) for score_map in record.maps.values()} == {(2 * PATCH, 4 * PATCH)}
