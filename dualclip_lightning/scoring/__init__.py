@@ -3,7 +3,7 @@
 from dualclip_lightning.scoring.fusion import image_score, joint_score
 from dualclip_lightning.scoring.maps import average_neighbours, gaussian_blur, upsample
 from dualclip_lightning.scoring.mutual import mutual_scores, paired_scores
-from dualclip_lightning.scoring.reference import reference_score
+from dualclip_lightning.scoring.reference import reference_score, within_window
 from dualclip_lightning.scoring.rscin import rscin
 from dualclip_lightning.scoring.surgery import feature_surgery
 from dualclip_lightning.scoring.text import state_logits, text_score
@@ -25,4 +25,5 @@ __all__ = [
     "state_logits",
     "text_score",
     "upsample",
+    "within_window",
 ]

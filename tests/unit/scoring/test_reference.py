@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from dualclip_lightning.scoring import reference_score
+from dualclip_lightning.scoring import reference_score, within_window
 
 
 def brute_force(queries: np.ndarray, references: np.ndarray) -> np.ndarray:
@@ -79,3 +79,40 @@ def test_half_precision_is_computed_in_single_precision(dtype, generator):
 def test_no_reference_or_references_of_other_queries_are_refused(shape):
     with pytest.raises(ValueError, match=r"\[B, K, \.\.\., D\].*2 queries.*got \("):
         reference_score(torch.ones(2, 3, 3, 8), torch.ones(shape))
+
+
+def centres(rows: int, columns: int) -> list[tuple[float, float]]:
+    return [((i + 0.5) / rows, (j + 0.5) / columns) for i in range(rows) for j in range(columns)]
+
+
+@pytest.mark.parametrize("window", [0.0, 0.2, 0.34, 1.0])
+@pytest.mark.parametrize("grids", [((3, 3), (3, 3)), ((2, 5), (4, 3))])
+def test_a_window_compares_with_patches_of_the_same_place_alone(window, grids, generator):
+    ours, theirs = centres(*grids[0]), centres(*grids[1])
+    q = torch.randn(2, *grids[0], 6, generator=generator)
+    r = torch.randn(2, 2, *grids[1], 6, generator=generator)
+    near = within_window(torch.tensor(ours), torch.tensor(theirs), window)
+    scores = reference_score(q, r, near).flatten(1)
+    for place, (y, x) in enumerate(ours):
+        apart = [max(abs(y - v), abs(x - u)) for v, u in theirs]
+        allowed = [n for n, d in enumerate(apart) if d <= max(window, min(apart)) + 1e-6]
+        alone = q.flatten(1, 2)[:, place].view(2, 1, 1, 6)
+        expected = brute_force(alone.numpy(), r.flatten(2, 3)[:, :, allowed].numpy())[:, 0, 0]
+        np.testing.assert_allclose(scores[:, place], expected, atol=1e-6)
+
+
+def test_a_window_over_the_whole_image_changes_no_number(generator):
+    q, r = torch.randn(1, 3, 4, 6, generator=generator), torch.randn(1, 2, 3, 4, 6, generator=generator)
+    places = torch.tensor(centres(3, 4))
+    assert torch.equal(reference_score(q, r, within_window(places, places, 1.0)), reference_score(q, r))
+
+
+@pytest.mark.parametrize("near", [torch.ones(9, 8).bool(), torch.zeros(9, 9).bool()])
+def test_a_patch_with_nothing_to_compare_and_a_wrong_shape_are_refused(near):
+    with pytest.raises(ValueError, match=r"\[9, 9\].*within_window"):
+        reference_score(torch.ones(1, 3, 3, 4), torch.ones(1, 1, 3, 3, 4), near)
+
+
+def test_a_negative_window_is_refused():
+    with pytest.raises(ValueError, match="at least 0, but got -1"):
+        within_window(torch.zeros(1, 2), torch.zeros(1, 2), -1)
