@@ -13,6 +13,7 @@ MODELS = {
     "AnoCLIP": "dualclip_lightning.models.anoclip",
     "ClipZeroShot": "dualclip_lightning.models.clip_zero_shot",
     "DualImageCLIP": "dualclip_lightning.models.dual_image_clip",
+    "MuSc": "dualclip_lightning.models.musc",
     "WinCLIP": "dualclip_lightning.models.winclip",
 }
 DATAMODULES = {"MVTec": "dualclip_lightning.data.mvtec", "Demo": "dualclip_lightning.data.demo"}

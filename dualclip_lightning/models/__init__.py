@@ -3,6 +3,7 @@
 from dualclip_lightning.models.anoclip import AnoCLIP, AnoCLIPModel
 from dualclip_lightning.models.clip_zero_shot import ClipZeroShot, ClipZeroShotModel
 from dualclip_lightning.models.dual_image_clip import DualImageCLIP, DualImageCLIPModel
+from dualclip_lightning.models.musc import MuSc, MuScModel
 from dualclip_lightning.models.winclip import WinCLIP, WinCLIPModel
 
 __all__ = [
@@ -12,6 +13,8 @@ __all__ = [
     "ClipZeroShotModel",
     "DualImageCLIP",
     "DualImageCLIPModel",
+    "MuSc",
+    "MuScModel",
     "WinCLIP",
     "WinCLIPModel",
 ]

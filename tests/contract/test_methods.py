@@ -21,6 +21,7 @@ SAME = {"abs": 1e-5}
 CASES = {name: (name, {}) for name in sorted(MODELS)}
 # Arguments under which a method computes something else altogether.
 CASES["DualImageCLIP with tta"] = ("DualImageCLIP", {"tta": True})
+CASES["MuSc with pairs"] = ("MuSc", {"num_references": 1})
 pytestmark = pytest.mark.parametrize(("name", "settings"), CASES.values(), ids=CASES)
 
 
