@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch.distributed as dist
 from torch.utils.data import Dataset
 
 from dualclip_lightning.models.views import ViewsMixin
@@ -15,6 +16,7 @@ from dualclip_lightning.pairing import (
     OrderedView,
     PatchPrediction,
     neighbour_references,
+    order_for_ranks,
     random_groups,
 )
 
@@ -59,7 +61,7 @@ class PairingMixin(Base):
             )  # fmt: skip
         drawn = random_groups([names[i] for i in kept], self.num_references, self.seed)
         groups = [tuple(kept[i] for i in group) for group in drawn]
-        view = OrderedView(dataset, [member for group in groups for member in group], self._geometry())
+        view = OrderedView(dataset, order_for_ranks(groups, _ranks()), self._geometry())
         self._scoring += (
             GroupedScoring(
                 names, groups, self.num_references, lambda i: self._prepare(view.load(i).image),
@@ -93,3 +95,8 @@ class PairingMixin(Base):
         if self.reference_dir is not None:
             names = self._image_files(self.reference_dir)
             self.model.set_references(self._read_images(names).to(self.device), names)
+
+
+def _ranks() -> int:
+    """How many processes share the run."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1

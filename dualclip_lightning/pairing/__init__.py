@@ -1,7 +1,13 @@
 """Who references whom, and how the references of a batch come to be at hand."""
 
 from dualclip_lightning.pairing.grouped import GroupedScoring, PatchPrediction
-from dualclip_lightning.pairing.groups import neighbour_references, random_groups, random_subsets, references_in_group
+from dualclip_lightning.pairing.groups import (
+    neighbour_references,
+    order_for_ranks,
+    random_groups,
+    random_subsets,
+    references_in_group,
+)
 from dualclip_lightning.pairing.store import FeatureStore
 from dualclip_lightning.pairing.view import OrderedView, image_names, read_item
 from dualclip_lightning.pairing.whole_set import ImageSet, WholeSetScoring
@@ -15,6 +21,7 @@ __all__ = [
     "WholeSetScoring",
     "image_names",
     "neighbour_references",
+    "order_for_ranks",
     "random_groups",
     "random_subsets",
     "read_item",

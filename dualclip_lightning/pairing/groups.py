@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from itertools import chain, islice
 from pathlib import Path
 
 import torch
@@ -63,6 +64,30 @@ def random_subsets(names: Sequence[str], count: int, seed: int) -> list[Group]:
     shuffled = _shuffled(names, derive_seed(seed, "subsets"))
     count = max(1, min(count, len(names) // 2))
     return [tuple(shuffled[start::count]) for start in range(count)]
+
+
+def order_for_ranks(groups: Sequence[Group], ranks: int) -> list[int]:
+    """The members of all groups in an order in which every rank meets whole groups, as far as the numbers allow.
+
+    PyTorch's distributed samplers give rank r the positions r, r + ranks, r + 2 * ranks, ... of a data set. In the
+    order of the groups a pair would lie on two ranks, and both would encode both of its images.
+    """
+    count = sum(map(len, groups))
+    room = [len(range(rank, count, ranks)) for rank in range(ranks)]
+    parts: list[list[tuple[int, Group]]] = [[] for _ in range(ranks)]
+    left: list[int] = []
+    for place, group in sorted(enumerate(groups), key=lambda item: -len(item[1])):  # large ones are hardest to place
+        rank = max(range(ranks), key=room.__getitem__)
+        fits = room[rank]
+        parts[rank].append((place, group[:fits]))
+        left += group[fits:]
+        room[rank] -= min(fits, len(group))
+    rest = iter(left)
+    lists = [
+        [*chain.from_iterable(members for _, members in sorted(own)), *islice(rest, room[rank])]
+        for rank, own in enumerate(parts)
+    ]
+    return [lists[position % ranks][position // ranks] for position in range(count)]
 
 
 def references_in_group(size: int, num_references: int) -> Tensor:

@@ -6,8 +6,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.data import DistributedSampler
 
-from dualclip_lightning.pairing import neighbour_references, random_groups, random_subsets, references_in_group
+from dualclip_lightning.pairing import (
+    neighbour_references,
+    order_for_ranks,
+    random_groups,
+    random_subsets,
+    references_in_group,
+)
 
 COUNTS, REFERENCES, SEEDS = st.integers(0, 40), st.integers(1, 6), st.integers(-(2**40), 2**40)
 
@@ -143,3 +150,30 @@ def test_subsets_depend_on_the_seed_and_the_names_alone():
 def test_no_subset_is_refused():
     with pytest.raises(ValueError, match="at least 1 subset"):
         random_subsets(names_of(4), 0, 0)
+
+
+@given(count=st.integers(1, 40), references=st.integers(1, 5), ranks=st.integers(1, 5))
+def test_ranks_meet_whole_groups_and_every_image_once(count, references, ranks):
+    groups = random_groups([f"{i}.png" for i in range(count)], references, seed=0)
+    order = order_for_ranks(groups, ranks)
+    assert sorted(order) == list(range(count))
+    rank_of = {}
+    for rank in range(ranks):
+        sampler = DistributedSampler(range(count), num_replicas=ranks, rank=rank, shuffle=False)
+        own = [position for n, position in enumerate(sampler) if n < len(range(rank, count, ranks))]
+        rank_of |= {order[position]: rank for position in own}
+    split = [group for group in groups if len({rank_of[member] for member in group}) > 1]
+    assert len(split) <= ranks
+
+
+def test_one_process_meets_the_groups_in_their_order():
+    groups = [(3, 1), (0, 4), (2, 5, 6)]
+    assert order_for_ranks(groups, 1) == [3, 1, 0, 4, 2, 5, 6]
+
+
+def test_two_processes_meet_no_half_of_a_pair():
+    groups = [(3, 1), (0, 4), (2, 5), (6, 7)]
+    order = order_for_ranks(groups, 2)
+    assert {tuple(order[0::2][i : i + 2]) for i in (0, 2)} | {tuple(order[1::2][i : i + 2]) for i in (0, 2)} == set(
+        groups
+    )

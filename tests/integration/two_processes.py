@@ -1,0 +1,62 @@
+"""Runs a method through anomalib's Engine on some processes; each leaves its scores and the metrics as JSON.
+
+python two_processes.py OUT PROCESSES STAGE METHOD ARGUMENTS ROOT
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from anomalib.data import MVTecAD
+from anomalib.engine import Engine
+from lightning.pytorch import Callback
+
+import dualclip_lightning
+
+
+class Record(Callback):
+    """Scores by path in the order in which they came, and how many images met the tower."""
+
+    def __init__(self) -> None:
+        self.scores: list[tuple[str, float]] = []
+        self.encoded = 0
+
+    def setup(self, trainer, pl_module, stage) -> None:
+        """Count what goes through the tower."""
+        del trainer
+        if stage in {"test", "predict"}:  # anomalib validates before it predicts
+            pl_module.backbone.visual.ln_pre.register_forward_hook(self._count)
+
+    def _count(self, _layer, inputs, _output) -> None:
+        self.encoded += len(inputs[0])
+
+    def on_test_batch_end(self, _trainer, _method, _outputs, batch, *_) -> None:
+        """Note the scores of a batch."""
+        names = ["/".join(Path(path).parts[-2:]) for path in batch.image_path]
+        self.scores += zip(names, batch.pred_score.tolist(), strict=True)
+
+    on_predict_batch_end = on_test_batch_end
+
+
+def main(out: str, processes: str, stage: str, method: str, arguments: str, root: str) -> None:
+    """One run; under DDP every process executes this file."""
+    torch.set_num_threads(1)
+    model, record = getattr(dualclip_lightning, method)(**json.loads(arguments)), Record()
+    engine = Engine(
+        accelerator="cpu", devices=int(processes), strategy="ddp" if int(processes) > 1 else "auto", logger=False,
+        default_root_dir=out, callbacks=[record], enable_progress_bar=False,
+    )  # fmt: skip
+    data = {"datamodule": MVTecAD(root=root, category="metal_nut", eval_batch_size=2, num_workers=0)}
+    if stage == "predict":
+        data = {"data_path": Path(root) / "metal_nut" / "test" / "scratch"}
+    found = getattr(engine, stage)(model, **data)
+    metrics = dict(found[0]) if stage == "test" else {}
+    content = {"scores": record.scores, "metrics": metrics, "encoded": record.encoded}
+    Path(out, f"rank{engine.trainer.global_rank}.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
