@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from dualclip_lightning.benchmark.summary import METRICS
 
@@ -59,3 +61,45 @@ def random_cells(methods, categories, seeds, rng_seed=0, **others):
         for category in categories
         for seed in seeds
     ]
+
+
+class FolderRun:
+    """A run folder as the benchmark leaves it, with images, scores and maps that fit each other.
+
+    Args:
+        folder: where to write.
+        cells: rows of the results.
+        with_maps: the methods that keep their maps.
+    """
+
+    def __init__(self, folder, cells, with_maps=()):
+        self.folder, self.frame, self.config = folder, frame(*cells), {"name": "synthetic", "seeds": [0]}
+        (folder / "cells").mkdir(parents=True)
+        done = [each for each in cells if each["status"] == "done"]
+        self.images = pd.concat([_write_cell(folder, each, each["method"] in with_maps) for each in done])
+        self.frame.to_csv(folder / "results.csv", index=False)
+        self.images.to_csv(folder / "images.csv", index=False)
+        (folder / "config.yaml").write_text("name: synthetic\nseeds: [0]\n")
+
+    def maps(self, key):
+        """As the benchmark's own run: arrays by name, or None."""
+        path = self.folder / "cells" / f"{key}.npz"
+        return dict(np.load(path)) if path.is_file() else None
+
+
+def _write_cell(folder, row, keep_maps, count=6, size=24):
+    rng = np.random.default_rng([*row["key"].encode()])
+    masks = np.zeros((count, size, size), bool)
+    masks[count // 2 :, 6:12, 8:16] = True
+    maps = np.clip(rng.uniform(0, 0.6, masks.shape) + 0.3 * masks, 0, 1).astype(np.float16)
+    paths = [str(folder / "data" / row["category"] / f"{number}.png") for number in range(count)]
+    for path, mask in zip(paths, masks, strict=True):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((60 + 120 * mask).astype(np.uint8)).save(path)
+    if keep_maps:
+        np.savez(folder / "cells" / f"{row['key']}.npz", image_path=np.array(paths), maps=maps, masks=masks)
+    identity = {name: row[name] for name in ("key", "method", "dataset", "category", "seed")}
+    labels = masks.any((1, 2)).astype(int)
+    return pd.DataFrame({"image_path": paths, "label": labels, "score": maps.max((1, 2)).astype(float)}).assign(
+        **identity
+    )

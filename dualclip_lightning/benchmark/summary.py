@@ -87,12 +87,10 @@ def planned_cells(cells: pd.DataFrame) -> pd.DataFrame:
 
 def seed_spread(done: pd.DataFrame, metric: str) -> pd.Series:
     """Standard deviation over seeds of the category mean by method, in points; seeds with a gap do not count."""
-
-    def spread(cells: pd.DataFrame) -> float:
-        by_seed = cells.pivot_table(index="seed", columns="category", values=metric)
-        return float(by_seed.dropna().mean(axis=1).std(ddof=1)) * 100
-
-    return pd.Series({method: spread(cells) for method, cells in done.groupby("method")}, dtype=float)
+    table = done.set_index(["method", "seed", "category"])[metric].unstack("category")  # noqa: PD010 (a pivot table drops gaps)
+    of_method = table.notna().groupby("method").transform("any")
+    whole = table.notna().eq(of_method).all(axis=1)
+    return table.mean(axis=1).where(whole).groupby("method").std(ddof=1) * 100
 
 
 def describe_methods(cells: pd.DataFrame) -> pd.DataFrame:

@@ -68,7 +68,7 @@ def failed_table(failed: pd.DataFrame) -> Table:
     """The cells that did not finish, with the last line of each error."""
     last = failed["error"].fillna("no reason recorded").astype(str).str.strip().str.split("\n").str[-1]
     rows = [[Cell(str(value)) for value in row] for row in failed.assign(error=last).itertuples(index=False)]
-    return Table(f"{len(rows)} cells without a result", list(failed.columns), rows, text_columns=len(failed.columns))
+    return Table(f"Cells without a result: {len(rows)}", list(failed.columns), rows, text_columns=len(failed.columns))
 
 
 def slug(name: str) -> str:

@@ -1,0 +1,198 @@
+"""The report of a run: one HTML file that needs nothing else, neither a network nor scripts, and prints well."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jinja2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from omegaconf import OmegaConf
+
+from dualclip_lightning.benchmark import figures
+from dualclip_lightning.benchmark.ablations import find_ablations
+from dualclip_lightning.benchmark.curves import Lines, category_lines, mean_lines
+from dualclip_lightning.benchmark.gallery import examples
+from dualclip_lightning.benchmark.published import comparisons
+from dualclip_lightning.benchmark.render import Cell, Table
+from dualclip_lightning.benchmark.summary import Summary, failures, summaries
+from dualclip_lightning.benchmark.tables import failed_table, slug, summary_table
+from dualclip_lightning.files import write_bytes_atomically
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dualclip_lightning.benchmark.results import Run
+
+MAPS_SHOWN = 8
+"""A gallery with more methods could not be read in print."""
+PROVENANCE = {"kind": "kind", "backbone": "backbone", "weights": "weights", "weights_sha256": "SHA-256 of the weights",
+              "device": "device", "precision": "precision", "git_revision": "revision",
+              "num_images": "images a category"}  # fmt: skip
+LONG = {"weights_sha256", "git_revision"}
+"""Digests, of which the first characters do."""
+
+
+class Picture(NamedTuple):
+    """A figure of the report."""
+
+    address: str
+    alt: str
+    """What it shows, for those who cannot see it."""
+    caption: str
+
+
+class Category(NamedTuple):
+    """One category of a data set."""
+
+    name: str
+    table: Table
+    curves: Picture | None
+    gallery: Picture | None
+
+
+class Section(NamedTuple):
+    """One data set."""
+
+    name: str
+    anchor: str
+    table: Table
+    published: Table | None
+    ablations: list[Picture]
+    curves: Picture | None
+    categories: list[Category]
+
+
+def write_report(run: Run) -> Path:
+    """Write `report.html` into the run folder and return its path."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("dualclip_lightning.benchmark"), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    failed = failures(run.frame)
+    html = environment.get_template("report.html.j2").render(
+        title=run.folder.resolve().name,
+        started=run.frame["started"].dropna().min(),
+        cells=len(run.frame),
+        failed=failed_table(failed) if len(failed) else None,
+        sections=list(sections(run)),
+        provenance=provenance_table(run.frame),
+        settings=method_settings(run.frame),
+        configuration=OmegaConf.to_yaml(OmegaConf.create(run.config)),
+    )
+    path = run.folder / "report.html"
+    write_bytes_atomically(path, html.encode())
+    return path
+
+
+def sections(run: Run) -> Iterator[Section]:
+    """A section a data set."""
+    published = {dataset: table for dataset, table, _ in comparisons(run.frame)}
+    parts = list(summaries(run.frame))
+    for overall in (part for part in parts if part.category is None):
+        cells = run.frame[run.frame["dataset"] == overall.dataset]
+        tables = {part.category: part for part in parts if part.dataset == overall.dataset and part.category}
+        evidence = {str(name): _evidence(run, own) for name, own in cells.groupby("category", sort=False)}
+        yield Section(
+            overall.dataset,
+            slug(overall.dataset),
+            summary_table(overall),
+            published.get(overall.dataset),
+            list(_ablations(cells, overall)),
+            _curves(mean_lines(lines for lines, _ in evidence.values()), f"{overall.dataset}, mean over categories"),
+            [_category(overall, name, tables.get(name, overall), *found) for name, found in evidence.items()],
+        )
+
+
+def provenance_table(results: pd.DataFrame) -> Table:
+    """What produced each method's figures; several values where cells differ."""
+    done = results[results["status"] == "done"]
+    rows = [
+        [Cell(str(method)), *(Cell(_values(own[column])) for column in PROVENANCE)]
+        for method, own in done.groupby("method", sort=False)
+    ]
+    notes = [*_transforms(done), _versions(done)]
+    return Table("What produced the figures", ["method", *PROVENANCE.values()], rows, notes, 1 + len(PROVENANCE))
+
+
+def method_settings(results: pd.DataFrame) -> dict[str, str]:
+    """The arguments of each method that are not null, as text."""
+    done = results[results["status"] == "done"].drop_duplicates("method")
+    return {
+        row.method: ", ".join(
+            f"{key}={value}" for key, value in json.loads(row.parameters).items() if value is not None
+        )
+        for row in done.itertuples()
+    }
+
+
+def _values(column: pd.Series) -> str:
+    texts = (f"{value:.0f}" if isinstance(value, float) else str(value) for value in column.dropna().unique())
+    return ", ".join(text[:12] if column.name in LONG else text for text in texts) or "n/a"
+
+
+def _transforms(done: pd.DataFrame) -> Iterator[str]:
+    for transform, own in done.groupby("transform", sort=False):
+        yield f"Images of {', '.join(own['method'].unique())}: {' '.join(str(transform).split())}."
+
+
+def _versions(done: pd.DataFrame) -> str:
+    found: dict[str, set[str]] = {}
+    for text in done["versions"].dropna().unique():
+        for name, version in json.loads(text).items():
+            found.setdefault(name, set()).add(version)
+    return "Versions: " + ", ".join(f"{name} {' and '.join(sorted(each))}" for name, each in found.items()) + "."
+
+
+def _evidence(run: Run, cells: pd.DataFrame) -> tuple[Lines, Picture | None]:
+    """Curves and gallery of one category: of each method's first finished seed."""
+    first = cells[cells["status"] == "done"].sort_values("seed", kind="stable").drop_duplicates("method")
+    first = first.set_index("key").loc[[key for key in cells["key"] if key in set(first["key"])]]
+    images = run.images[run.images["key"].isin(first.index)]
+    kept = {str(method): run.maps(key) for key, method in first["method"].items()}
+    maps: dict[str, Mapping[str, NDArray[Any]]] = {method: each for method, each in kept.items() if each is not None}
+    lines = category_lines(images, maps)
+    return lines, _gallery(images, dict(list(maps.items())[:MAPS_SHOWN]), str(cells["category"].iloc[0]))
+
+
+def _gallery(images: pd.DataFrame, maps: Mapping[str, Mapping[str, NDArray[Any]]], category: str) -> Picture | None:
+    shown = examples(images[images["method"].isin(maps)], maps)
+    if not shown:
+        return None
+    said = "; ".join(
+        f"{example.what}, {np.mean(example.mask):.1%} of the image defective, highest value of the map "
+        + ", ".join(f"{example.maps[method].max():.2f} ({method})" for method in maps)
+        for example in shown
+    )
+    caption = (
+        f"{category}: worst misses, worst false alarm and best hits by the mean rank of the methods shown; every map "
+        "on one scale from 0 to 1, images squeezed to the shape of the maps."
+    )
+    return Picture(figures.draw_gallery(shown, list(maps)), f"Images, masks and maps of {category}. {said}.", caption)
+
+
+def _curves(lines: Lines, where: str) -> Picture | None:
+    if not lines:
+        return None
+    methods = ", ".join(dict.fromkeys(method for method, _ in lines))
+    kinds = ", ".join(dict.fromkeys(panel.title for _, panel in lines))
+    caption = f"{where}: curves of each method's first seed; PRO up to the false-positive rate where it ends."
+    return Picture(figures.draw_curves(lines), f"Curves ({kinds}) of {methods}; the tables give their areas.", caption)
+
+
+def _ablations(cells: pd.DataFrame, summary: Summary) -> Iterator[Picture]:
+    for ablation in find_ablations(cells):
+        values = ", ".join(f"{value:g}" for value in ablation.points.values())
+        caption = (
+            f"{ablation.model}: mean over categories against {ablation.parameter}; the band is one standard deviation "
+            "over seeds, a hollow point misses cells. Every panel has a range of its own."
+        )
+        alt = f"Metrics of {ablation.model} at {ablation.parameter} = {values}; the table gives the figures."
+        yield Picture(figures.draw_ablation(ablation, summary), alt, caption)
+
+
+def _category(overall: Summary, name: str, part: Summary, lines: Lines, gallery: Picture | None) -> Category:
+    return Category(name, summary_table(part), _curves(lines, f"{overall.dataset}, {name}"), gallery)
