@@ -42,7 +42,7 @@ def mutual_scores(
 
     Averaging and inner products commute: the inner products of all patches are computed once a layer, each pair of
     images once, and averaged over the neighbourhoods of both patches. Distances come from cosines in single precision:
-    below 0.01 they are good to about 0.0005.
+    near 0.1 they are good to 0.00001, near 0 to about 0.001.
 
     Memory: one layer in single precision (twice while it is prepared), a table of at most TABLE_NUMBERS nearest
     cosines (or that of one chunk), and a few times the inner products of one pair of chunks of CHUNK_PATCHES patches
