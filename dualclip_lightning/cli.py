@@ -18,7 +18,11 @@ from dualclip_lightning.registry import MODELS, register
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-OUR_COMMANDS = {"demo": "Score the packaged images with the packaged model; needs no network and no data."}
+OUR_COMMANDS = {
+    "demo": "Score the packaged images with the packaged model; needs no network and no data.",
+    "compare": "Put two runs of the benchmark side by side, cell by cell.",
+}
+_HOMES = {"demo": "dualclip_lightning.demo.run", "compare": "dualclip_lightning.benchmark.compare"}
 ANOMALIB_COMMANDS = {
     "test": "Score a test set and report the metrics.",
     "predict": "Score the images of a folder.",
@@ -46,8 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(_help())
     elif command == "--version":
         print(_versions())
-    elif command == "demo":
-        return import_module("dualclip_lightning.demo.run").main(arguments[1:]) or 0
+    elif command in OUR_COMMANDS:
+        return import_module(_HOMES[command]).main(arguments[1:]) or 0
     elif command in ANOMALIB_COMMANDS or command.startswith("-"):
         return _run_anomalib(arguments)
     else:

@@ -1,0 +1,114 @@
+"""Paired differences of two runs against figures worked out by hand and scipy's own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import bootstrap, wilcoxon
+
+from dualclip_lightning.benchmark.compare import compare, differences, pair, paired_difference, provenance_differences
+from dualclip_lightning.benchmark.render import markdown
+from tests.benchmark_runs import cell, failed, frame, random_cells
+
+CATEGORIES = list("abcdefgh")
+
+
+def run(*cells, name="run"):
+    return SimpleNamespace(frame=frame(*cells), folder=Path(name))
+
+
+def test_the_difference_is_b_minus_a_over_seeds_then_categories():
+    a = frame(cell("m", "x", 0, 0.5), cell("m", "x", 1, 0.5), cell("m", "y", 0, 0.4))
+    b = frame(cell("m", "x", 0, 0.6), cell("m", "x", 1, 0.8), cell("m", "y", 0, 0.3))
+    row = differences(pair(a, b)).set_index("metric").loc["pixel_PRO"]
+    assert row["mean"] == pytest.approx((20 - 10) / 2)
+    assert (row["a"], row["b"]) == (pytest.approx(45), pytest.approx(50))
+    assert (row["better"], row["worse"], row["categories"], row["cells"]) == (1, 1, 2, 3)
+
+
+def test_a_run_against_itself_differs_in_nothing():
+    cells = random_cells(["m", "n"], CATEGORIES, [0, 1])
+    tables, found = compare(run(*cells), run(*cells))
+    assert (found["mean"] == 0).all()
+    assert (found[["low", "high"]] == 0).all(axis=None)
+    assert found["p_value"].isna().all()
+    assert "Nothing recorded differs" in markdown(tables[-1])
+
+
+def test_swapping_the_runs_turns_the_differences_round():
+    a, b = (frame(*random_cells(["m"], CATEGORIES, [0], seed)) for seed in (1, 2))
+    there, back = differences(pair(a, b)), differences(pair(b, a))
+    pd.testing.assert_series_equal(there["mean"], -back["mean"])
+    pd.testing.assert_series_equal(there["p_value"], back["p_value"])
+
+
+def test_the_interval_is_that_of_the_percentile_bootstrap_and_the_test_is_wilcoxons():
+    change = np.random.default_rng(0).normal(0.5, 1, 12)
+    found = paired_difference(change)
+    assert found.p_value == wilcoxon(change).pvalue
+    reference = bootstrap((change,), np.mean, method="percentile", n_resamples=9999).confidence_interval
+    assert (found.low, found.high) == (pytest.approx(reference.low, abs=0.05), pytest.approx(reference.high, abs=0.05))
+    assert paired_difference(change) == found
+
+
+@pytest.mark.parametrize(
+    ("count", "interval", "test"), [(1, False, False), (4, False, False), (5, True, False), (6, True, True)]
+)
+def test_few_categories_get_no_statistic_and_are_told_why(count, interval, test):
+    found = paired_difference(np.arange(1.0, count + 1))
+    assert (not np.isnan(found.low), not np.isnan(found.p_value)) == (interval, test)
+    a, b = (run(*random_cells(["m"], CATEGORIES[:count], [0], seed)) for seed in (1, 2))
+    text = markdown(compare(a, b)[0][0])
+    assert ("No interval for fewer than 5" in text) != interval
+    assert ("No test for fewer than 6" in text) != test
+
+
+def test_only_cells_that_finished_in_both_are_paired_and_the_others_are_named():
+    a = run(cell("m", "x", 0, 0.5), cell("m", "y", 0, 0.1), cell("only", "x"), cell("m", "z", 0, 0.2))
+    b = run(cell("m", "x", 0, 0.7), failed(method="m", category="y"), cell("m", "x", 1, 0.9))
+    (table, _), found = compare(a, b)
+    assert (found["cells"] == 1).all()
+    assert found["mean"].to_numpy() == pytest.approx(20)
+    assert "m: 2 cells finished in A alone; they are left out." in table.notes
+    assert "only: 1 cells finished in A alone; they are left out." in table.notes
+    assert "m: 1 cells finished in B alone; they are left out." in table.notes
+
+
+def test_runs_without_a_common_cell_are_refused_with_a_remedy():
+    with pytest.raises(ValueError, match="same labels"):
+        compare(run(cell("m")), run(cell("n")))
+
+
+def test_a_metric_that_one_run_lacks_is_left_out():
+    found = differences(pair(frame(cell("m")), frame(cell("m", metrics={"image_AUROC": 0.5}))))
+    assert found["metric"].tolist() == ["image_AUROC"]
+
+
+def test_what_differs_in_provenance_is_listed_leaf_by_leaf_and_once():
+    versions = json.dumps({"torch": "2.6.0"})
+    a = frame(cell("m"), cell("n"))
+    b = frame(
+        cell("m", versions=versions, parameters=json.dumps({"alpha": 0.7, "tta": False, "seed": 1})),
+        cell("n", versions=versions, weights="openai", num_images=9),
+    )
+    assert provenance_differences(pair(a, b)) == {
+        ("parameters: alpha", "0.5", "0.7"): ["m"],
+        ("versions: torch", "2.5.0", "2.6.0"): ["m", "n"],
+        ("weights", "laion400m_e32", "openai"): ["n"],
+        ("images of cork", "8", "9"): ["n"],
+    }
+    table = compare(run(cell("m"), cell("n")), SimpleNamespace(frame=b, folder=Path("b")))[0][-1]
+    assert ["versions: torch", "2.5.0", "2.6.0", "all"] in [[entry.text for entry in row] for row in table.rows]
+
+
+def test_data_sets_have_tables_of_their_own():
+    cells = [cell("m"), cell("m", dataset="VisA")]
+    tables, _ = compare(run(*cells), run(*cells))
+    assert [table.caption for table in tables] == [
+        "Demo: B against A (in %)", "VisA: B against A (in %)", "What was not the same",
+    ]  # fmt: skip
