@@ -59,7 +59,9 @@ class FeatureStore:
             )
             raise OSError(msg)
         files = [str(Path(self.folder.name) / str(number)) for number in range(len(shapes))]
-        mapped = (torch.from_file(f, shared=True, size=n, dtype=torch.float32) for f, n in zip(files, sizes, strict=True))
+        mapped = (
+            torch.from_file(f, shared=True, size=n, dtype=torch.float32) for f, n in zip(files, sizes, strict=True)
+        )
         return [tensor.view(shape) for tensor, shape in zip(mapped, shapes, strict=True)]
 
     def close(self) -> None:
