@@ -13,9 +13,9 @@ from dualclip_lightning.registry import DATAMODULES, MODELS
 
 if TYPE_CHECKING:
     from dualclip_lightning.data import Demo, MVTec
-    from dualclip_lightning.models import AnoCLIP, ClipZeroShot, DualImageCLIP, MuSc, WinCLIP
+    from dualclip_lightning.models import AnoCLIP, ClipAD, ClipZeroShot, DualImageCLIP, MuSc, WinCLIP
 
-__all__ = ["AnoCLIP", "ClipZeroShot", "Demo", "DualImageCLIP", "MVTec", "MuSc", "WinCLIP", "__version__"]
+__all__ = ["AnoCLIP", "ClipAD", "ClipZeroShot", "Demo", "DualImageCLIP", "MVTec", "MuSc", "WinCLIP", "__version__"]
 
 _HOMES = MODELS | DATAMODULES
 

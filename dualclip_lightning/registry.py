@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 # class name -> the module that defines it
 MODELS = {
     "AnoCLIP": "dualclip_lightning.models.anoclip",
+    "ClipAD": "dualclip_lightning.models.clip_ad",
     "ClipZeroShot": "dualclip_lightning.models.clip_zero_shot",
     "DualImageCLIP": "dualclip_lightning.models.dual_image_clip",
     "MuSc": "dualclip_lightning.models.musc",

@@ -1,6 +1,7 @@
 """The methods: each a plain torch module and a thin LightningModule around it."""
 
 from dualclip_lightning.models.anoclip import AnoCLIP, AnoCLIPModel
+from dualclip_lightning.models.clip_ad import ClipAD, ClipADModel
 from dualclip_lightning.models.clip_zero_shot import ClipZeroShot, ClipZeroShotModel
 from dualclip_lightning.models.dual_image_clip import DualImageCLIP, DualImageCLIPModel
 from dualclip_lightning.models.musc import MuSc, MuScModel
@@ -9,6 +10,8 @@ from dualclip_lightning.models.winclip import WinCLIP, WinCLIPModel
 __all__ = [
     "AnoCLIP",
     "AnoCLIPModel",
+    "ClipAD",
+    "ClipADModel",
     "ClipZeroShot",
     "ClipZeroShotModel",
     "DualImageCLIP",

@@ -22,6 +22,8 @@ CASES = {name: (name, {}) for name in sorted(MODELS)}
 # Arguments under which a method computes something else altogether.
 CASES["DualImageCLIP with tta"] = ("DualImageCLIP", {"tta": True})
 CASES["MuSc with pairs"] = ("MuSc", {"num_references": 1})
+CASES["ClipAD sdp+"] = ("ClipAD", {"variant": "sdp+"})
+CASES["ClipAD as released"] = ("ClipAD", {"normalize_scores": True, "released_tokens": True})
 pytestmark = pytest.mark.parametrize(("name", "settings"), CASES.values(), ids=CASES)
 
 
@@ -52,6 +54,8 @@ def make(method_class, settings, tiny_folder):
         tiny = {"pretrained": str(tiny_folder), "class_name": "screw", "visualizer": False}
         method = method_class(**tiny | settings | arguments)
         method.set_class_name(method.class_name)
+        if settings.get("variant") == "sdp+":  # as a checkpoint would say
+            method.trained_on = ({"dataset": "another", "categories": ["another"], "images": 1},)
         return method.eval()
 
     return build
@@ -189,7 +193,7 @@ def test_no_training_and_no_validation_on_labels(make):
     method = make()
     assert method.trainer_arguments["limit_val_batches"] == 0
     assert not list(method.val_dataloader())
-    assert not any(p.requires_grad for p in method.parameters())
+    assert not [name for name, p in method.named_parameters() if p.requires_grad and "trained_layers" not in name]
 
 
 def test_the_state_holds_no_frozen_weights(make):

@@ -1,0 +1,309 @@
+"""The Lightning side of methods that learn a few layers from labelled images of another data set."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from typing import TYPE_CHECKING, Any
+
+import torch
+from anomalib import LearningType, TaskType
+from anomalib.data.utils import Split
+from lightning.pytorch.utilities.types import STEP_OUTPUT
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from dualclip_lightning.models.base import ZeroShotShell
+from dualclip_lightning.pairing import OrderedView, image_names
+from dualclip_lightning.seeding import derive_seed
+
+logger = logging.getLogger(__name__)
+
+RECORD = "auxiliary_training"
+"""Where a checkpoint says what its layers were trained on and what they fit."""
+
+if TYPE_CHECKING:
+    Base = ZeroShotShell
+else:
+    Base = object
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How layers are trained on auxiliary data.
+
+    Args:
+        epochs: at least 1.
+        batch_size: at least 1.
+        learning_rate: of Adam, above 0.
+        shuffle: whether each epoch has an order of its own.
+        categories: of the auxiliary data set; None for the datamodule's own.
+
+    Raises:
+        ValueError: a number out of range, or an empty list of categories.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    shuffle: bool
+    categories: tuple[str, ...] | None
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                msg = f"Expected {name} to be at least 1, but got {getattr(self, name)}."
+                raise ValueError(msg)
+        if not 0 < self.learning_rate < float("inf"):
+            msg = f"Expected learning_rate to be above 0, but got {self.learning_rate}. The published one is 0.0001."
+            raise ValueError(msg)
+        if self.categories is not None and not self.categories:
+            msg = "Expected auxiliary_categories to name at least one category. Leave it out for the data's own."
+            raise ValueError(msg)
+
+
+class AuxiliaryMixin(Base):
+    """Mixin: where `training` is set, `fit` trains `model.trained_layers` on the test images of the data it is given.
+
+    anomalib's training images are all normal, so the labelled ones are those of the test split. A checkpoint holds the
+    trained layers, without the optimiser, and says what they were trained on; testing on that data is refused, and the
+    test that `anomalib train` appends is left out.
+
+    It stands before the shell. The method's `model` offers `loss(images, masks, anchors)` and `trained_layers`.
+    """
+
+    model: Any
+    training_settings: TrainingSettings | None = None
+    trained_on: tuple[dict[str, Any], ...] = ()
+    """A record for each time the layers were fitted; empty if they never were."""
+    _class_anchors: Tensor | None = None
+    _class_of: dict[str, int]
+    _fitted = False
+    _test_limit: Any = None
+
+    @property
+    def learning_type(self) -> LearningType:
+        """Zero-shot unless it trains, for which anomalib's word is one-class."""
+        return super().learning_type if self.training_settings is None else LearningType.ONE_CLASS
+
+    @property
+    def trainer_arguments(self) -> dict[str, Any]:
+        """Without validation; with the number of epochs."""
+        chosen = self.training_settings
+        return super().trainer_arguments | ({} if chosen is None else {"max_epochs": chosen.epochs})
+
+    def setup(self, stage: str) -> None:
+        """As the shell, and before training the labelled images with the anchors of their classes."""
+        super().setup(stage)
+        if stage == "fit":
+            self._prepare_training()
+        elif stage == "test" and self._fitted and self._seen():
+            self._skip_test()
+
+    def teardown(self, stage: str) -> None:
+        """Give datamodule and trainer back as they were."""
+        super().teardown(stage)
+        datamodule = getattr(self.trainer, "datamodule", None)
+        if datamodule is not None:
+            vars(datamodule).pop("train_dataloader", None)
+        if self._test_limit is not None:
+            self.trainer.limit_test_batches, self._test_limit = self._test_limit, None
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam on the trained layers alone.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if self.training_settings is None:
+            msg = f"This {type(self).__name__} has nothing to train. Set variant='sdp+', or test it as it is."
+            raise ValueError(msg)
+        return torch.optim.Adam(self.model.trained_layers.parameters(), lr=self.training_settings.learning_rate)
+
+    def training_step(self, batch: Any, batch_idx: int) -> STEP_OUTPUT:
+        """Loss of a batch against its masks.
+
+        Raises:
+            ValueError: the images have no masks.
+        """
+        del batch_idx
+        if batch.gt_mask is None:
+            raise ValueError(_no_masks("The training data"))
+        rows = [self._class_of.get(str(path), 0) for path in batch.image_path or [""] * len(batch.image)]
+        anchors = self.model.anchors[None] if self._class_anchors is None else self._class_anchors
+        loss = self.model.loss(batch.image, batch.gt_mask, anchors.to(batch.image.device)[rows])
+        self.log("train_loss", loss, prog_bar=True, batch_size=len(batch.image))
+        return loss
+
+    def on_train_start(self) -> None:
+        """Note what the layers are trained on."""
+        super().on_train_start()
+        dataset = getattr(self.trainer.train_dataloader, "dataset", None)
+        name, category = self._data_identity(dataset)
+        chosen = self.training_settings.categories if self.training_settings else None
+        images = len(dataset) if dataset is not None else 0
+        record = {"dataset": name, "categories": list(chosen or [category]), "images": images}
+        if record not in self.trained_on:
+            self.trained_on += (record,)
+
+    def on_fit_end(self) -> None:
+        """Leave `provenance.json` beside the checkpoint."""
+        super().on_fit_end()
+        self._fitted = True
+        self._write_provenance()
+
+    def on_test_start(self) -> None:
+        """Refuse layers that were never trained, and the images they were trained on; warn of their data set.
+
+        Raises:
+            ValueError: untrained layers, or the images they were trained on.
+        """
+        super().on_test_start()
+        self._require_training()
+        name, category = self._data_identity()
+        if self._seen():
+            msg = (
+                f"The layers were trained on these images ('{category or name}' of {name}), so their scores mean "
+                "nothing here. Test on another data set, or train on another."
+            )
+            raise ValueError(msg)
+        if name and name in {record["dataset"] for record in self.trained_on}:
+            logger.warning("The layers were trained on other categories of %s; the paper trains on another set.", name)
+
+    def on_predict_start(self) -> None:
+        """Refuse layers that were never trained.
+
+        Raises:
+            ValueError: untrained layers.
+        """
+        super().on_predict_start()
+        self._require_training()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what the layers were trained on and what they fit; leave out the optimiser, twice their size."""
+        super().on_save_checkpoint(checkpoint)
+        if self.training_settings is not None:
+            checkpoint["optimizer_states"] = []
+            checkpoint[RECORD] = {"trained_on": list(self.trained_on), "fits": self._fits()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take what the layers were trained on.
+
+        Raises:
+            ValueError: a checkpoint without trained layers, or with layers for another tower or other stages.
+        """
+        super().on_load_checkpoint(checkpoint)
+        record = checkpoint.get(RECORD)
+        if self.training_settings is None:
+            if record is not None:
+                logger.warning("The checkpoint holds trained layers, which variant='sdp' leaves out. Set 'sdp+'.")
+            return
+        if record is None:
+            msg = "The checkpoint holds no trained layers. Give one that training with variant='sdp+' wrote."
+            raise ValueError(msg)
+        if record["fits"] != self._fits():
+            msg = (
+                f"The trained layers of the checkpoint fit {record['fits']}, but this method has {self._fits()}. "
+                "Set backbone, pretrained and stages as they were in training."
+            )
+            raise ValueError(msg)
+        self.trained_on = tuple(record["trained_on"])
+
+    def provenance(self) -> dict[str, Any]:
+        """As every method's, with what the layers were trained on."""
+        known = super().provenance()
+        return known if self.training_settings is None else known | {"trained_on": list(self.trained_on)}
+
+    def _fits(self) -> dict[str, Any]:
+        """The tower and stages that trained layers belong to."""
+        return {"weights_sha256": self.backbone.digest, "stages": list(self.model.encoder.stages)}
+
+    def _prepare_training(self) -> None:
+        """Let the datamodule, if there is one, serve its labelled images; keep the anchors of their classes."""
+        self._class_of, self._class_anchors = {}, None
+        datamodule: Any = getattr(self.trainer, "datamodule", None)
+        chosen = self.training_settings
+        if datamodule is None or chosen is None:
+            return
+        parts = labelled_parts(datamodule, chosen.categories)
+        self._class_of = {name: row for row, part in enumerate(parts) for name in image_names(part) or ()}
+        self._class_anchors = self._anchors_of(chosen.categories)
+        whole = copy.copy(reduce(add, parts))
+        whole.augmentations = datamodule.train_augmentations
+        view = OrderedView(whole, range(len(whole)), self._geometry())
+        order = torch.Generator().manual_seed(derive_seed(self.seed, "auxiliary data"))
+        datamodule.train_dataloader = lambda: DataLoader(
+            view, chosen.batch_size, shuffle=chosen.shuffle, generator=order,
+            num_workers=datamodule.num_workers, collate_fn=view.collate_fn,
+        )  # fmt: skip
+
+    def _anchors_of(self, class_names: Sequence[str] | None) -> Tensor | None:
+        """Anchors [K, 2, D] of some classes; the method then describes again what it did before."""
+        if class_names is None:
+            return None
+        own, anchors = self.described_class, []
+        for name in class_names:
+            self.set_class_name(name)
+            anchors.append(self.model.anchors)
+        self.set_class_name(own or "object")
+        return torch.stack(anchors)
+
+    def _require_training(self) -> None:
+        if self.training_settings is not None and not self.trained_on:
+            msg = (
+                "The layers of variant='sdp+' are not trained. Train them on another, labelled data set with "
+                "'anomalib train --model ClipAD --model.variant sdp+ --data ...', then test with --ckpt_path."
+            )
+            raise ValueError(msg)
+
+    def _data_identity(self, dataset: Any = None) -> tuple[str, str]:
+        """Name and category of the data of this run."""
+        source = getattr(self.trainer, "datamodule", None)
+        if source is None and dataset is None:
+            loaders = self.trainer.test_dataloaders
+            dataset = getattr(loaders[0] if isinstance(loaders, list) and loaders else loaders, "dataset", None)
+        source = dataset if source is None else source
+        return str(getattr(source, "name", "") or ""), str(getattr(source, "category", "") or "")
+
+    def _seen(self) -> bool:
+        """Whether the layers were trained on the images of this test, by name of data set and category."""
+        name, category = self._data_identity()
+        records = [record for record in self.trained_on if name and record["dataset"] == name]
+        return any(category in record["categories"] for record in records)
+
+    def _skip_test(self) -> None:
+        """Leave out the test that follows training on the same data."""
+        path = getattr(self.trainer.checkpoint_callback, "best_model_path", "") or "the checkpoint"
+        logger.warning(
+            "The test on the data just trained on is left out, as its scores mean nothing. Test on another data set: "
+            "anomalib test --model %s --model.variant sdp+ --ckpt_path %s --data ...", type(self).__name__, path,
+        )  # fmt: skip
+        self._test_limit, self.trainer.limit_test_batches = self.trainer.limit_test_batches, 0
+
+
+def labelled_parts(datamodule: Any, categories: Sequence[str] | None) -> list[Any]:
+    """The test images of each category, or those of the datamodule's own.
+
+    Raises:
+        ValueError: a data set without categories, without masks or without defects.
+    """
+    data = datamodule.test_data
+    parts = [data.dataset if isinstance(data, OrderedView) else data]
+    if categories is not None:
+        folder = getattr(parts[0], "root_category", None)
+        if folder is None:
+            msg = f"{datamodule.name} has no categories. Leave out auxiliary_categories to train on all of it."
+            raise ValueError(msg)
+        parts = [type(parts[0])(root=folder.parent, category=category, split=Split.TEST) for category in categories]
+    for part in parts:
+        if part.task != TaskType.SEGMENTATION or not part.has_anomalous:
+            raise ValueError(_no_masks(f"{datamodule.name} '{part.category or datamodule.category}'"))
+    return parts
+
+
+def _no_masks(where: str) -> str:
+    return f"{where} has no masks of defects to learn from. Train on a data set that has them, such as MVTecAD or Visa."

@@ -1,0 +1,269 @@
+"""CLIP-AD: SDP, and SDP+ with layers learnt from another data set (arXiv 2311.00453)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from anomalib.data import InferenceBatch
+from anomalib.metrics import Evaluator
+from anomalib.models.components.base import AnomalibModule
+from anomalib.visualization import Visualizer
+from lightning.pytorch.utilities.types import STEP_OUTPUT
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from dualclip_lightning.adaptation import out_of_memory_advice
+from dualclip_lightning.adaptation.stage_layers import StageLayers, segmentation_loss
+from dualclip_lightning.backbone import StagedDualPathEncoder, StagedFeatures
+from dualclip_lightning.models.auxiliary import AuxiliaryMixin, TrainingSettings
+from dualclip_lightning.models.base import (
+    AnchoredModel,
+    Kind,
+    ZeroShotShell,
+    check_temperature,
+    describe_common,
+    method_pre_processor,
+    prepare_backbone,
+)
+from dualclip_lightning.pairing import OrderedView
+from dualclip_lightning.prompts import PromptPair, prompt_ensemble, representative_vector, text_embeddings
+from dualclip_lightning.prompts.representative import Representative, check_representative
+from dualclip_lightning.scoring import feature_surgery, gaussian_blur, text_score, upsample
+from dualclip_lightning.scoring.text import ANOMALOUS
+
+RANGE_BATCH = 8
+"""How many images are scored at once to find the range of a test set's scores."""
+
+
+class ClipADModel(AnchoredModel):
+    """Preprocessed images in, scores and maps out.
+
+    The published map M sums, over S stages, a similarity in [-1, 1] (`feature_surgery`) and, in SDP+, a probability in
+    [0, 1]. It is moved and scaled by constants, (M + S) / 2S and for SDP+ (M + S) / 3S, so that it lies in [0, 1] in
+    the published order. Gaussian smoothing is the last step before that.
+
+    Args:
+        encoder: gives the tokens of every stage.
+        temperature: of the softmax that scores the class token and, in SDP+, the patches; above 0.
+        sigma: of the Gaussian, in pixels.
+        normalize_scores: whether both parts of an image score are min-max scaled over the test set before they are
+            joined; without a range in `score_ranges` the batch is the test set.
+        trained_layers: of SDP+; None for SDP.
+    """
+
+    def __init__(
+        self,
+        encoder: StagedDualPathEncoder,
+        temperature: float = 0.01,
+        sigma: float = 8.0,
+        normalize_scores: bool = False,
+        trained_layers: StageLayers | None = None,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.temperature = temperature
+        self.sigma = sigma
+        self.normalize_scores = normalize_scores
+        self.trained_layers = trained_layers
+
+    def forward(self, images: Tensor, score_ranges: Tensor | None = None) -> InferenceBatch:
+        """Scores [B] and maps [B, H, W] of images [B, 3, H, W].
+
+        The score is the mean of the class token's probability and the map's maximum. `score_ranges` are the smallest
+        and largest value [2, 2] of both over the test set.
+        """
+        parts, maps = self.score_parts(images)
+        if self.normalize_scores:
+            low, high = torch.stack(parts.aminmax(dim=1)) if score_ranges is None else score_ranges
+            width = (high - low).clamp_min(torch.finfo(parts.dtype).tiny)
+            parts = ((parts - low[:, None]) / width[:, None]).clamp(0, 1)
+        return InferenceBatch(pred_score=parts.mean(dim=0), anomaly_map=maps)
+
+    def score_parts(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Class-token probability and maximum of the map [2, B], and the map [B, H, W], all in [0, 1]."""
+        anchors, features = self.require_anchors(), self.encoder(images)
+        size = images.shape[-2], images.shape[-1]
+        with torch.autocast(images.device.type, enabled=False):
+            class_score = text_score(features.stages[-1][:, 0], anchors, self.temperature)
+            maps = self._surgery_map(features, size)
+        low, high = -len(features.stages), len(features.stages)
+        if self.trained_layers is not None:
+            logits = self._trained_logits(features, anchors, size)
+            maps, high = maps + logits.sigmoid().sum(dim=0), 2 * high
+        maps = ((gaussian_blur(maps, self.sigma) - low) / (high - low)).clamp(0, 1)
+        return torch.stack([class_score, maps.flatten(1).amax(dim=1)]), maps
+
+    def loss(self, images: Tensor, masks: Tensor, anchors: Tensor) -> Tensor:
+        """Focal and dice loss of the trained layers for images [B, 3, H, W], masks [B, H, W], anchors [B, 2, D]."""
+        with torch.no_grad():
+            features = self.encoder(images)
+        size = images.shape[-2], images.shape[-1]
+        return segmentation_loss(self._trained_logits(features, anchors, size), masks)
+
+    def _surgery_map(self, features: StagedFeatures, size: tuple[int, int]) -> Tensor:
+        """Similarity to the anomalous state at every pixel, summed over stages [B, H, W]."""
+        similarity = feature_surgery(features.stages, self.anchors)
+        return upsample(similarity[:, 1:, ANOMALOUS].unflatten(1, features.grid), size)
+
+    def _trained_logits(self, features: StagedFeatures, anchors: Tensor, size: tuple[int, int]) -> Tensor:
+        """Logits of the anomalous state by the trained layers, at every stage and pixel [S, B, H, W]."""
+        assert self.trained_layers is not None  # noqa: S101 - asked for by methods that have them alone
+        logits = self.trained_layers(features.ordinary, features.grid, anchors, self.temperature)
+        return upsample(logits.flatten(0, 1), size, align_corners=True).unflatten(0, logits.shape[:2])
+
+
+@describe_common
+class ClipAD(AuxiliaryMixin, ZeroShotShell, AnomalibModule):
+    """CLIP-AD: representative text vectors, a staged dual path, feature surgery; in SDP+ also trained linear layers.
+
+    SDP needs no training. SDP+ adds a linear layer a stage, trained on the labelled test images of an auxiliary data
+    set: `anomalib train --model ClipAD --model.variant sdp+ --data Visa` leaves a checkpoint of these layers alone,
+    for `anomalib test --model ClipAD --model.variant sdp+ --ckpt_path ... --data MVTecAD`. Without a checkpoint a test
+    is refused, and so is a test on the data trained on.
+
+    Defaults are those of the released scripts for MVTec AD. Three things differ: tokens are not overwritten by the
+    next block's (`released_tokens`); training shuffles its images (`shuffle`); and the image score does not depend on
+    other images (`normalize_scores`). As released, the class-token score and the map's maximum are each min-max scaled
+    over the test set, which gives them equal spread, before they are added. Without it their mean is taken as they
+    are: the maximum of SDP's map varies little, so the class-token score decides more, and rankings differ.
+
+    Args:
+        {common}
+        variant: "sdp", or "sdp+" with trained layers.
+        stages: numbers of the blocks, from 1, after which tokens are taken; None means the quarters of the tower,
+            3, 6, 9 and 12 of 12 as published.
+        representative: what stands for the prompts of a state: "mean", "pca", "kde", "dbscan" or "mean_shift" (see
+            `dualclip_lightning.prompts.representative_vector`).
+        eps: of dbscan; the released code has 0.5 for MVTec AD and 1.5 for VisA.
+        min_samples: of dbscan; the released code has 15 for MVTec AD and 25 for VisA.
+        temperature: of the softmax over the two states.
+        sigma: of the Gaussian over the map, in pixels; the released scripts of SDP+ have 2 on VisA.
+        normalize_scores: True scales image scores over the test set as released, in a pass of its own before; `kind`
+            then is transductive.
+        released_tokens: True for the tokens of the released code, whose in-place sums let them hold part of the next
+            block.
+        auxiliary_categories: categories of the data set that SDP+ trains on; None for the datamodule's own. The paper
+            trains on all of a data set.
+        epochs: of training.
+        batch_size: of training, whatever the datamodule says.
+        learning_rate: of Adam.
+        shuffle: whether training mixes the images; False takes them in their order, as released.
+
+    Raises:
+        {errors}
+    """
+
+    kind: Kind = "inductive"
+    wording: ClassVar[str] = "clip_ad"
+    _views: tuple[Dataset, ...] = ()
+    _ranges: dict[int, Tensor | None]
+
+    def __init__(
+        self,
+        backbone: str = "ViT-B-16-plus-240",
+        pretrained: str = "laion400m_e31",
+        class_name: str | None = None,
+        variant: Literal["sdp", "sdp+"] = "sdp",
+        stages: list[int] | None = None,
+        representative: Representative = "dbscan",
+        eps: float = 0.5,
+        min_samples: int = 15,
+        temperature: float = 0.01,
+        sigma: float = 8.0,
+        normalize_scores: bool = False,
+        released_tokens: bool = False,
+        auxiliary_categories: list[str] | None = None,
+        epochs: int = 5,
+        batch_size: int = 8,
+        learning_rate: float = 1e-4,
+        shuffle: bool = True,
+        seed: int = 0,
+        image_size: int | tuple[int, int] | None = None,
+        resize: Literal["squash", "crop"] = "squash",
+        preprocessing: str | dict[str, Any] | None = None,
+        domain: Literal["object", "texture"] | None = None,
+        states: dict[str, list[str]] | None = None,
+        templates: list[str] | None = None,
+        pre_processor: nn.Module | bool = True,
+        post_processor: nn.Module | bool = True,
+        evaluator: Evaluator | bool = True,
+        visualizer: Visualizer | bool = True,
+    ) -> None:
+        check_settings(variant, sigma)
+        check_temperature(temperature)
+        check_representative(representative, eps, min_samples)
+        categories = None if auxiliary_categories is None else tuple(dict.fromkeys(auxiliary_categories))
+        settings = TrainingSettings(epochs, batch_size, learning_rate, shuffle, categories)
+        prompt_ensemble(class_name or "object", domain, states, templates)  # complains before weights are loaded
+        clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
+        super().__init__(method_pre_processor(pre_processor, prepared, resize), post_processor, evaluator, visualizer)
+        self._attach(clip, class_name, seed)
+        trains = variant == "sdp+"
+        self.kind = "transductive" if normalize_scores else "auxiliary" if trains else "inductive"
+        self.training_settings = settings if trains else None
+        encoder = StagedDualPathEncoder(clip.visual, stages, trains, released_tokens)
+        layers = draw_layers(encoder, seed) if trains else None
+        self.model: ClipADModel = ClipADModel(encoder, temperature, sigma, normalize_scores, layers)
+
+    def _encode_prompts(self, prompts: PromptPair) -> None:
+        """A representative vector a state."""
+        kind, eps, min_samples = (self.hparams[name] for name in ("representative", "eps", "min_samples"))
+        states = text_embeddings(self.backbone, prompts)
+        vectors = [representative_vector(embeddings, kind, eps, min_samples) for embeddings in states]
+        self.model.anchors = torch.stack(vectors).to(self.device)
+
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
+        """Score a batch, by the range of its data set's scores where they are normalised."""
+        del batch_idx
+        with out_of_memory_advice(len(batch.image)):
+            prediction = self.model(batch.image, self._score_ranges(dataloader_idx))
+        return batch.update(**prediction._asdict())
+
+    def _view_data(self, stage: str) -> None:
+        """Forget the score ranges of the run before."""
+        self._views, self._ranges = (), {}
+        super()._view_data(stage)
+
+    def _view(self, dataset: Dataset, names: Sequence[str] | None, kept: Sequence[int]) -> Dataset:
+        view = super()._view(dataset, names, kept)
+        self._views += (view,)
+        return view
+
+    def _score_ranges(self, dataloader_idx: int) -> Tensor | None:
+        """Smallest and largest value [2, 2] of both parts of the image score over a data set; None if not needed."""
+        if not self.model.normalize_scores or not self._views:
+            return None
+        if dataloader_idx not in self._ranges:
+            view = self._views[dataloader_idx]
+            self._ranges[dataloader_idx] = self._measure(view) if isinstance(view, OrderedView) else None
+        return self._ranges[dataloader_idx]
+
+    def _measure(self, view: OrderedView) -> Tensor:
+        workers = getattr(getattr(self.trainer, "datamodule", None), "num_workers", 0)
+        batches = DataLoader(view, RANGE_BATCH, num_workers=workers, collate_fn=view.collate_fn)
+        images = (self._prepare(batch.image.to(self.device, self.dtype)) for batch in batches)
+        parts = torch.cat([self.model.score_parts(batch)[0] for batch in images], dim=1)
+        return torch.stack(parts.aminmax(dim=1))
+
+
+def draw_layers(encoder: StagedDualPathEncoder, seed: int) -> StageLayers:
+    """New layers that fit an encoder."""
+    width = encoder.visual.conv1.out_channels
+    dim = width if encoder.visual.proj is None else encoder.visual.proj.shape[1]
+    return StageLayers(len(encoder.stages), width, dim, seed)
+
+
+def check_settings(variant: str, sigma: float) -> None:
+    """Refuse what CLIP-AD does not have.
+
+    Raises:
+        ValueError: an unknown variant, or a negative sigma.
+    """
+    if variant not in {"sdp", "sdp+"}:
+        msg = f"Expected variant to be 'sdp' or 'sdp+', but got '{variant}'."
+        raise ValueError(msg)
+    if not 0 <= sigma < float("inf"):
+        msg = f"Expected sigma to be at least 0, but got {sigma}. The published one is 8; 0 does not smooth."
+        raise ValueError(msg)
