@@ -67,7 +67,8 @@ def embed(visual: VisionTransformer, images: Tensor) -> tuple[Tensor, tuple[int,
     """Tokens after `ln_pre` [B, T, C] of images [B, 3, H, W], and the patch grid (h, w)."""
     grid = patch_grid(visual, *images.shape[-2:])
     patches = visual.conv1(images).flatten(2).transpose(1, 2)
-    start = visual.class_embedding.to(patches.dtype).expand(len(images), 1, -1)
+    # shape[0], not len(): exporters keep it a variable
+    start = visual.class_embedding.to(patches.dtype).expand(images.shape[0], 1, -1)
     tokens = torch.cat([start, patches], dim=1) + position_embedding(visual, grid).to(patches.dtype)
     return visual.ln_pre(tokens), grid
 

@@ -130,7 +130,7 @@ class AnoCLIPModel(AnchoredModel):
 
 
 @describe_common
-class AnoCLIP(ZeroShotShell, AnomalibModule):  # type: ignore[misc]
+class AnoCLIP(ZeroShotShell, AnomalibModule):
     """AnoCLIP: V-V attention, domain-aware prompts, and adaptation to noise at test time.
 
     The class token gives the image score, averaged over 22 views of the image; V-V patch tokens give a text map, for
@@ -198,6 +198,10 @@ class AnoCLIP(ZeroShotShell, AnomalibModule):  # type: ignore[misc]
         super()._encode_prompts(prompts)
         if self.model.settings.steps:
             self.model.texts = text_embeddings(self.backbone, prompts)
+
+    def _unexportable(self) -> str | None:
+        adapted = "adaptation takes gradients at test time; set steps to 0"
+        return adapted if self.model.settings.steps else super()._unexportable()
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
         """Score a batch; each image with the noise that seed and name give it."""

@@ -26,6 +26,7 @@ from dualclip_lightning.backbone.preprocessing import PRESETS, Preprocessing, Pr
 from dualclip_lightning.backbone.tower import patch_grid
 from dualclip_lightning.files import write_bytes_atomically
 from dualclip_lightning.metrics import default_evaluator
+from dualclip_lightning.models.export import ExportMixin
 from dualclip_lightning.models.views import ViewsMixin
 from dualclip_lightning.prompts import PromptPair, prompt_ensemble, text_anchors
 
@@ -84,7 +85,7 @@ class AnchoredModel(nn.Module):
         return self.anchors
 
 
-class ZeroShotShell(ViewsMixin):
+class ZeroShotShell(ViewsMixin, ExportMixin):
     """Mixin: no training, no validation, no labels, no frozen weights in checkpoints.
 
     A subclass checks its arguments with `check_prompts` and its own, calls `prepare_backbone`, then the constructor of

@@ -48,7 +48,7 @@ class ClipZeroShotModel(AnchoredModel):
 
 
 @describe_common
-class ClipZeroShot(ZeroShotShell, AnomalibModule):  # type: ignore[misc]
+class ClipZeroShot(ZeroShotShell, AnomalibModule):
     """Plain CLIP (arXiv 2103.00020): the class token gives the image score, the ordinary patch tokens the map.
 
     The row "CLIP" of the tables of WinCLIP, AnoCLIP and Dual-Image CLIP. Patch tokens of the ordinary Q-K-V path were

@@ -90,7 +90,7 @@ class DualImageCLIPModel(AnchoredModel):
         test set instead.
         """
         references = None
-        if len(images) > 1 and not self.reference_bank.numel():
+        if self.alpha < 1 and len(images) > 1 and not self.reference_bank.numel():
             references = neighbour_references(len(images), self.num_references).to(images.device)
         return self.draw(self.predict_patches(images, references), images.shape[-2:])
 
@@ -129,6 +129,8 @@ class DualImageCLIPModel(AnchoredModel):
     def _joint_map(self, patches: Tensor, references: Tensor | None, names: Sequence[str]) -> Tensor:
         """A_J (eq. 2 to 6) of every image that has a reference, the text map of others."""
         text_map = text_score(patches, self.anchors, self.temperature)
+        if self.alpha == 1:
+            return text_map
         if references is not None:
             return joint_score(text_map, reference_score(patches, patches[references]), self.alpha)
         maps = []
@@ -175,7 +177,7 @@ class DualImageCLIPModel(AnchoredModel):
 
 
 @describe_common
-class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):  # type: ignore[misc]
+class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):
     """Dual-Image Enhanced CLIP: two unlabelled test images serve as each other's visual reference.
 
     The method of arXiv 2405.04782. The class token gives a text score for the image, V-V patch tokens a text map
@@ -242,6 +244,12 @@ class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):  # type: ignor
             DualPathVisionEncoder(clip.visual, vv_blocks), num_references, temperature, alpha, class_weight,
             None if settings is None else TestTimeAdaptation(settings, prepared.mean, prepared.std, seed),
         )  # fmt: skip
+
+    def _unexportable(self) -> str | None:
+        if self.model.adaptation is not None:
+            return "adaptation takes gradients at test time; set tta to false"
+        reason = super()._unexportable()
+        return reason and f"{reason}; set alpha to 1 for its text score alone"
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
         """Score a batch; each image with the references that seed and data set give it."""

@@ -82,7 +82,7 @@ def visual_features(features: WindowFeatures) -> tuple[Tensor, ...]:
 
 
 @describe_common
-class WinCLIP(ZeroShotShell, AnomalibModule):  # type: ignore[misc]
+class WinCLIP(ZeroShotShell, AnomalibModule):
     """WinCLIP: text scores of small windows of patches, joined over places and scales by harmonic means.
 
     The class embedding gives the image score. For the map the tower runs on every window of 2x2 and of 3x3 patches;

@@ -1,0 +1,69 @@
+"""Export of the methods that are functions of one image, and what the others say."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from anomalib.deploy import ExportType
+from anomalib.engine import Engine
+
+from dualclip_lightning import AnoCLIP, ClipZeroShot, DualImageCLIP, MuSc, WinCLIP
+from tests.towers import SIZE
+
+ALONE = [(DualImageCLIP, {"alpha": 1.0}), (ClipZeroShot, {}), (AnoCLIP, {"steps": 0, "views": False})]
+
+
+@pytest.fixture
+def make(tiny_folder):
+    def build(method, **arguments):
+        return method(**{"pretrained": str(tiny_folder), "class_name": "screw", "visualizer": False} | arguments).eval()
+
+    return build
+
+
+def images(count):
+    """Images as they come from a file: between 0 and 1."""
+    return torch.rand(count, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(("method", "arguments"), ALONE)
+def test_a_file_of_torch_gives_the_same_scores(make, method, arguments, tmp_path):
+    model = make(method, **arguments)
+    path = Engine(logger=False, default_root_dir=tmp_path).export(model, ExportType.TORCH, export_root=tmp_path)
+    loaded = torch.load(path, weights_only=False)["model"].eval()
+    with torch.no_grad():
+        ours, theirs = model(images(3)), loaded(images(3))
+    torch.testing.assert_close(theirs.pred_score, ours.pred_score, atol=1e-6, rtol=0)
+    torch.testing.assert_close(theirs.anomaly_map, ours.anomaly_map, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(("method", "arguments"), ALONE)
+def test_onnxruntime_gives_the_same_scores_for_any_number_of_images(make, method, arguments, tmp_path):
+    pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
+    runtime = pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
+    model = make(method, **arguments)
+    path = Engine(logger=False, default_root_dir=tmp_path).export(model, ExportType.ONNX, export_root=tmp_path)
+    session = runtime.InferenceSession(str(path))
+    for count in (1, 5):
+        score, score_map = session.run(["pred_score", "anomaly_map"], {"input": images(count).numpy()})
+        with torch.no_grad():
+            expected = model(images(count))
+        torch.testing.assert_close(torch.tensor(score), expected.pred_score, atol=1e-4, rtol=0)
+        torch.testing.assert_close(torch.tensor(score_map), expected.anomaly_map, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "reason"),
+    [
+        (DualImageCLIP, {}, "depends on other images; set alpha to 1"),
+        (DualImageCLIP, {"alpha": 1.0, "tta": True}, "set tta to false"),
+        (AnoCLIP, {}, "set steps to 0"),
+        (MuSc, {}, "depends on other images"),
+        (WinCLIP, {"k_shot": 1}, "compares with images it reads"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["to_torch", "to_onnx", "to_openvino"])
+def test_what_is_not_a_function_of_one_image_refuses_with_the_reason(make, method, arguments, reason, kind, tmp_path):
+    with pytest.raises(ValueError, match=f"{method.__name__} cannot be exported as it is set: .*{reason}"):
+        getattr(make(method, **arguments), kind)(tmp_path)
+    assert not list(tmp_path.iterdir())
