@@ -35,7 +35,7 @@ class IntermediateEncoder(nn.Module):
         super().__init__()
         self.visual = tower.check_tower(visual)
         depth = len(self.visual.transformer.resblocks)
-        self.layers = tuple(sorted(set(quarters(depth) if layers is None else layers)))
+        self.layers = tuple(sorted(set(tower.quarter_blocks(depth) if layers is None else layers)))
         if not self.layers or not set(self.layers) <= set(range(1, depth + 1)):
             msg = f"layers must name blocks from 1 to {depth} of this tower, but got {list(layers or ())}."
             raise ValueError(msg)
@@ -59,8 +59,3 @@ class IntermediateEncoder(nn.Module):
         else:
             x = tower.run_class_block(last, x)
         return IntermediateFeatures(tower.project_out(self.visual, x[:, 0]), tuple(read))
-
-
-def quarters(depth: int) -> list[int]:
-    """The last block, from 1, of every quarter of a tower; fewer than four for a tower of fewer blocks."""
-    return sorted({-(-depth * part // 4) for part in range(1, 5)})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil
 from typing import NamedTuple
 
 import torch
@@ -36,7 +35,7 @@ class StagedDualPathEncoder(nn.Module):
     Args:
         visual: an unmodified open_clip VisionTransformer; it is read, never changed.
         stages: numbers of the blocks, from 1, after which tokens are taken and the V-V stream restarts; None means the
-            quarters of the depth (`quarter_stages`).
+            quarters of the depth.
         keep_ordinary: whether raw ordinary tokens are returned too; without them the last block is cheaper.
         released_tokens: whether class tokens and ordinary tokens of a stage are those of the released code.
 
@@ -54,7 +53,7 @@ class StagedDualPathEncoder(nn.Module):
         super().__init__()
         self.visual = tower.check_tower(visual)
         depth = len(self.visual.transformer.resblocks)
-        self.stages = quarter_stages(depth) if stages is None else _check_stages(stages, depth)
+        self.stages = tower.quarter_blocks(depth) if stages is None else _check_stages(stages, depth)
         self.keep_ordinary = keep_ordinary
         self.released_tokens = released_tokens
 
@@ -92,17 +91,12 @@ class StagedDualPathEncoder(nn.Module):
         )
 
 
-def quarter_stages(depth: int) -> tuple[int, ...]:
-    """The blocks that end each quarter of a tower: (3, 6, 9, 12) of 12, (1, 2, 3, 4) of 4, (1, 2, 3) of 3."""
-    return tuple(sorted({ceil(depth * quarter / 4) for quarter in range(1, 5)}))
-
-
 def _check_stages(stages: Sequence[int], depth: int) -> tuple[int, ...]:
     chosen = tuple(stages)
     if not chosen or list(chosen) != sorted(set(chosen)) or not set(chosen) <= set(range(1, depth + 1)):
         msg = (
             f"Expected stages to be increasing numbers of this tower's blocks, 1 to {depth}, but got {list(stages)}. "
-            f"Set for example {list(quarter_stages(depth))}."
+            f"Set for example {list(tower.quarter_blocks(depth))}."
         )
         raise ValueError(msg)
     return chosen

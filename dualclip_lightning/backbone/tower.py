@@ -7,6 +7,8 @@ have in common. Shapes: B images, N = h*w patches, T = 1 + N tokens (class token
 
 from __future__ import annotations
 
+from math import ceil
+
 import torch
 import torch.nn.functional as F  # noqa: N812
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
@@ -34,6 +36,11 @@ def check_tower(visual: object) -> VisionTransformer:
             msg = f"The vision tower has {type(block).__name__} blocks with a special attention. {remedy}"
             raise ValueError(msg)  # noqa: TRY004
     return visual
+
+
+def quarter_blocks(depth: int) -> tuple[int, ...]:
+    """The blocks, from 1, that end each quarter of a tower: (3, 6, 9, 12) of 12, (1, 2, 3) of 3."""
+    return tuple(sorted({ceil(depth * quarter / 4) for quarter in range(1, 5)}))
 
 
 def patch_grid(visual: VisionTransformer, height: int, width: int) -> tuple[int, int]:

@@ -7,7 +7,6 @@ import torch
 from open_clip.modified_resnet import ModifiedResNet
 
 from dualclip_lightning.backbone import IntermediateEncoder
-from dualclip_lightning.backbone.intermediate import quarters
 from tests.towers import random_images, tower
 
 EXACT = {"atol": 1e-5, "rtol": 0}
@@ -41,14 +40,6 @@ def test_an_image_is_encoded_alone_as_in_a_batch():
     torch.testing.assert_close(alone.class_embedding, together.class_embedding[1:2], **EXACT)
     for one, all_of_them in zip(alone.layers, together.layers, strict=True):
         torch.testing.assert_close(one, all_of_them[1:2], **EXACT)
-
-
-@pytest.mark.parametrize(
-    ("depth", "expected"),
-    [(12, [3, 6, 9, 12]), (24, [6, 12, 18, 24]), (32, [8, 16, 24, 32]), (4, [1, 2, 3, 4]), (3, [1, 2, 3]), (1, [1])],
-)
-def test_by_default_the_last_block_of_every_quarter_is_read(depth, expected):
-    assert quarters(depth) == expected
 
 
 def test_the_default_follows_the_depth_of_the_tower():

@@ -5,7 +5,7 @@ import torch
 from open_clip.transformer import VisionTransformer
 
 from dualclip_lightning.backbone import DualPathVisionEncoder, StagedDualPathEncoder
-from dualclip_lightning.backbone.staged_dual_path import quarter_stages
+from dualclip_lightning.backbone.tower import quarter_blocks
 from tests.towers import random_images, tower
 from tests.unit.backbone.test_dual_path import plain_vv_attention
 
@@ -112,7 +112,7 @@ def test_the_last_class_token_is_clips_own():
     [(12, (3, 6, 9, 12)), (24, (6, 12, 18, 24)), (32, (8, 16, 24, 32)), (4, (1, 2, 3, 4)), (3, (1, 2, 3)), (1, (1,))],
 )
 def test_the_default_stages_are_the_quarters_of_the_depth(depth, stages):
-    assert quarter_stages(depth) == stages
+    assert quarter_blocks(depth) == stages
     assert StagedDualPathEncoder(tower(layers=depth), None).stages == stages
 
 
