@@ -30,12 +30,17 @@ def regions(maps, masks, neighbours=EIGHT) -> list[np.ndarray]:
     return found
 
 
+def share_at_least(scores, thresholds) -> np.ndarray:
+    """The share of scores at or above each threshold."""
+    return 1 - np.searchsorted(np.sort(scores), thresholds) / scores.size
+
+
 def per_region_overlap(maps, masks, limit=0.3, neighbours=EIGHT) -> float:
     """Area under the mean overlap of regions against the false-positive rate up to the limit, divided by it."""
     inside, outside = regions(maps, masks, neighbours), maps[masks == 0]
     thresholds = np.unique(maps)[::-1]
-    rate = np.array([0.0, *((outside >= t).mean() for t in thresholds)])
-    overlap = np.array([0.0, *(np.mean([(r >= t).mean() for r in inside]) for t in thresholds)])
+    rate = np.append(0, share_at_least(outside, thresholds))
+    overlap = np.append(0, sum(share_at_least(region, thresholds) for region in inside) / len(inside))
     at_limit = np.interp(limit, rate, overlap)
     rate, overlap = np.append(rate[rate < limit], limit), np.append(overlap[rate < limit], at_limit)
     return float(np.trapezoid(overlap, rate) / limit)
@@ -60,7 +65,7 @@ KINDS = ("plain", "narrow", "outlier", "bimodal", "drift up", "drift down", "nar
          "mostly constant", "good", "bad", "sorted", "normal images first")  # fmt: skip
 
 
-def test_set(kind: str = "plain", images: int = 24, size: int = 32, seed: int = 0, dtype=np.float32):
+def maps_and_masks(kind: str = "plain", images: int = 24, size: int = 32, seed: int = 0, dtype=np.float32):
     """Maps and masks [images, size, size] whose scores are distributed as the kind says."""
     random = np.random.default_rng(seed)
     masks = np.zeros((images, size, size), bool)

@@ -156,3 +156,64 @@ def test_a_batch_without_labels_is_no_error():
     batch = SimpleNamespace(gt_label=None, gt_mask=None, pred_score=torch.rand(2), anomaly_map=torch.rand(2, 4, 4))
     evaluator.on_test_batch_end(None, None, None, batch, 0)
     assert all(counts.compute().sum() == 0 for counts in evaluator.class_counts.values())
+
+
+def with_paths(data: Scores, size: int = 4) -> list[ImageBatch]:
+    batches = data.batches(size)
+    for number, batch in enumerate(batches):
+        batch.image_path = [f"{number}/{place}.png" for place in range(len(batch.pred_score))]
+    return batches
+
+
+def test_nan_in_a_map_stops_the_run_at_its_batch_and_names_the_image():
+    evaluator, batches = default_evaluator(), with_paths(Scores(MIXED))
+    batches[1].anomaly_map[2, 3, 3] = torch.nan
+    evaluator.on_test_batch_end(None, None, None, batches[0], 0)
+    with pytest.raises(ValueError, match=r"map of image 1/2\.png has NaN"):
+        evaluator.on_test_batch_end(None, None, None, batches[1], 1)
+
+
+def test_a_map_of_another_size_than_its_mask_stops_the_run_and_names_the_image():
+    batch = with_paths(Scores(MIXED))[0]
+    batch.anomaly_map = batch.anomaly_map[:, :10]
+    with pytest.raises(ValueError, match=r"same size.*0/0\.png.*Resize"):
+        default_evaluator().on_test_batch_end(None, None, None, batch, 0)
+
+
+def test_scores_above_1_are_not_squashed():
+    data = Scores(MIXED)
+    data.scores, data.maps = data.scores * 3 - 1, data.maps * 3 - 1
+    plain = run(default_evaluator(), Scores(MIXED), 3)
+    assert run(default_evaluator(), data, 3) == pytest.approx(plain, abs=1e-6)
+
+
+def test_images_without_a_mask_among_others_and_empty_masks_are_told(caplog):
+    data = Scores(MIXED)
+    data.masks[4] = False
+    batches = with_paths(data, 3)
+    batches[2].gt_mask = None
+    trainer = Trainer(
+        accelerator="cpu", logger=False, callbacks=[evaluator := default_evaluator()], enable_progress_bar=False,
+        enable_model_summary=False,
+    )  # fmt: skip
+    (results,) = trainer.test(Shell(evaluator), DataLoader(batches, batch_size=None), verbose=False)
+    assert results.keys() == IMAGE | PIXEL
+    assert "3 image(s), the first 2/0.png, have no gt_mask and are not in pixel_AUROC" in caplog.text
+    assert "1 image(s) labelled anomalous have an empty mask, the first 1/1.png" in caplog.text
+
+
+def test_intervals_are_logged_where_they_are_asked_for():
+    results = run(default_evaluator(bootstrap=50, seed=1), Scores(MIXED))
+    names = IMAGE | PIXEL
+    assert results.keys() == names | {f"{name}_{end}" for name in names for end in ("low", "high")}
+    assert all(results[f"{name}_low"] <= results[name] <= results[f"{name}_high"] for name in names)
+
+
+def test_other_metrics_of_anomalib_can_stand_beside_them():
+    from anomalib.metrics import AUROC as ANOMALIB_AUROC
+
+    from dualclip_lightning.metrics import ZeroShotEvaluator
+
+    fields, data = ["pred_score", "gt_label"], Scores(MIXED)
+    results = run(ZeroShotEvaluator(test_metrics=[ANOMALIB_AUROC(fields=fields, prefix="other_")]), data)
+    assert results["other_AUROC"] == pytest.approx(run(default_evaluator(), data)["image_AUROC"], abs=1e-6)

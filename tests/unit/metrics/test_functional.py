@@ -51,7 +51,7 @@ def test_pixel_metrics_equal_scikit_learn_and_the_plain_reading_of_pro(data, lim
 
 @pytest.mark.parametrize("kind", references.KINDS)
 def test_pixel_metrics_are_right_however_the_scores_are_distributed(kind):
-    maps, masks = references.test_set(kind, images=9)
+    maps, masks = references.maps_and_masks(kind, images=9)
     assert pixel_metrics(maps, masks) == pytest.approx(references.every(maps, masks), **EXACT)
 
 
@@ -114,7 +114,7 @@ def test_pixels_that_touch_at_a_corner_are_one_region_unless_told_otherwise():
     mask[[0, 1, 2, 4], [0, 1, 1, 5]] = True
     assert region_areas(mask).tolist() == [3, 3, 3, 1]
     assert region_areas(mask, 4).tolist() == [1, 2, 2, 1]
-    maps, masks = references.test_set(images=5, size=16)
+    maps, masks = references.maps_and_masks(images=5, size=16)
     masks = np.random.default_rng(0).random(masks.shape) < 0.3
     for neighbours, connectivity in [(references.EIGHT, 8), (references.FOUR, 4)]:
         expected = references.per_region_overlap(maps, masks, neighbours=neighbours)
@@ -129,7 +129,7 @@ def test_more_regions_than_16_bits_can_count():
 
 @pytest.mark.parametrize("kind", ["plain", "good", "few values", "outlier"])
 def test_pro_200_is_the_loop_over_200_thresholds(kind):
-    maps, masks = references.test_set(kind, images=7)
+    maps, masks = references.maps_and_masks(kind, images=7)
     if kind == "outlier":
         maps = np.minimum(maps, 40)
     areas = np.concatenate([region_areas(mask) for mask in masks])

@@ -37,7 +37,7 @@ def assert_enclosed(summary, maps, masks, widest=1.0):
 
 @pytest.mark.parametrize("kind", references.KINDS)
 def test_the_exact_figures_lie_within_the_bounds_and_near_the_estimate(kind):
-    maps, masks = references.test_set(kind, images=40, size=100)
+    maps, masks = references.maps_and_masks(kind, images=40, size=100)
     summary = summarise(maps, masks, images=3)
     expected = assert_enclosed(summary, maps, masks, widest=2e-3)
     assert {name: value for name, (value, _, _) in bounds(summary).items()} == pytest.approx(expected, abs=2e-4)
@@ -67,7 +67,7 @@ def test_the_bounds_hold_for_any_stream_batches_and_budget(data, images, budget)
 
 @pytest.mark.parametrize("kind", ["few values", "constant"])
 def test_tied_scores_are_exact_and_need_few_thresholds(kind):
-    maps, masks = references.test_set(kind, images=20, size=200)
+    maps, masks = references.maps_and_masks(kind, images=20, size=200)
     summary = summarise(maps, masks)
     assert summary.thresholds.size < 60
     expected = pixel_metrics(maps, masks)
@@ -75,14 +75,14 @@ def test_tied_scores_are_exact_and_need_few_thresholds(kind):
 
 
 def test_double_precision_is_told_apart():
-    maps, masks = references.test_set(images=8, dtype=np.float64)
+    maps, masks = references.maps_and_masks(images=8, dtype=np.float64)
     near = 1 + 1e-12 * maps
     assert np.unique(near.astype(np.float32)).size == 1
     assert_enclosed(summarise(near, masks), near, masks, widest=2e-2)
 
 
 def test_a_budget_that_is_too_small_widens_the_bounds_and_keeps_them_true():
-    maps, masks = references.test_set("drift up", images=30, size=64)
+    maps, masks = references.maps_and_masks("drift up", images=30, size=64)
     summary = summarise(maps, masks, budget=300)
     assert summary.thresholds.size <= 300
     assert_enclosed(summary, maps, masks, widest=0.2)
@@ -91,7 +91,7 @@ def test_a_budget_that_is_too_small_widens_the_bounds_and_keeps_them_true():
 
 
 def test_merging_is_near_one_stream_and_in_any_order_the_same():
-    maps, masks = references.test_set(images=40, size=64)
+    maps, masks = references.maps_and_masks(images=40, size=64)
     first, second = summarise(maps[:13], masks[:13]), summarise(maps[13:], masks[13:])
     assert_enclosed(merge(first, second), maps, masks, widest=4e-3)
     for one, other in zip(merge(first, second), merge(second, first), strict=True):
@@ -99,7 +99,7 @@ def test_merging_is_near_one_stream_and_in_any_order_the_same():
 
 
 def test_packing_is_lossless():
-    maps, masks = references.test_set(images=4)
+    maps, masks = references.maps_and_masks(images=4)
     summaries = [summarise(maps[i:], masks[i:]) for i in (0, 2)]
     again = unpack(np.concatenate([pack(summary) for summary in summaries]))
     for one, other in zip(summaries, again, strict=True):
