@@ -52,3 +52,10 @@ def test_a_predict_run_has_no_image_twice_and_none_missing(run):
     together = [tuple(entry) for rank in ranks for entry in rank["scores"]]
     assert Counter(name for name, _ in together) == Counter(name for name, _ in alone["scores"])
     assert dict(together) == pytest.approx(dict(alone["scores"]), abs=1e-6)
+
+
+def test_a_method_that_scores_the_whole_set_does_so_in_every_process(run):
+    (alone,) = run(1, "test", method="MuSc")
+    ranks = run(2, "test", method="MuSc")
+    assert ranks[0]["metrics"] == pytest.approx(alone["metrics"], abs=1e-6)
+    assert dict(ranks[0]["scores"] + ranks[1]["scores"]) == pytest.approx(dict(alone["scores"]), abs=1e-6)
