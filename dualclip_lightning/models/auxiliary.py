@@ -11,12 +11,12 @@ from operator import add
 from typing import TYPE_CHECKING, Any
 
 import torch
-from anomalib import LearningType, TaskType
-from anomalib.data.utils import Split
+from anomalib import LearningType
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from dualclip_lightning.data.labelled import labelled_parts, no_masks
 from dualclip_lightning.models.base import ZeroShotShell
 from dualclip_lightning.pairing import OrderedView, image_names
 from dualclip_lightning.seeding import derive_seed
@@ -132,7 +132,7 @@ class AuxiliaryMixin(Base):
         """
         del batch_idx
         if batch.gt_mask is None:
-            raise ValueError(_no_masks("The training data"))
+            raise ValueError(no_masks("The training data"))
         rows = [self._class_of.get(str(path), 0) for path in batch.image_path or [""] * len(batch.image)]
         anchors = self.model.anchors[None] if self._class_anchors is None else self._class_anchors
         loss = self.model.loss(batch.image, batch.gt_mask, anchors.to(batch.image.device)[rows])
@@ -218,6 +218,10 @@ class AuxiliaryMixin(Base):
         known = super().provenance()
         return known if self.training_settings is None else known | {"trained_on": list(self.trained_on)}
 
+    def _unexportable(self) -> str | None:
+        untrained = self.training_settings is not None and not self.trained_on
+        return "its layers are not trained; train them, or set variant to sdp" if untrained else super()._unexportable()
+
     def _fits(self) -> dict[str, Any]:
         """The tower and stages that trained layers belong to."""
         return {"weights_sha256": self.backbone.digest, "stages": list(self.model.encoder.stages)}
@@ -229,7 +233,9 @@ class AuxiliaryMixin(Base):
         chosen = self.training_settings
         if datamodule is None or chosen is None:
             return
-        parts = labelled_parts(datamodule, chosen.categories)
+        data = datamodule.test_data
+        data = data.dataset if isinstance(data, OrderedView) else data
+        parts = labelled_parts(data, datamodule.name, chosen.categories)
         self._class_of = {name: row for row, part in enumerate(parts) for name in image_names(part) or ()}
         self._class_anchors = self._anchors_of(chosen.categories)
         whole = copy.copy(reduce(add, parts))
@@ -283,27 +289,3 @@ class AuxiliaryMixin(Base):
             "anomalib test --model %s --model.variant sdp+ --ckpt_path %s --data ...", type(self).__name__, path,
         )  # fmt: skip
         self._test_limit, self.trainer.limit_test_batches = self.trainer.limit_test_batches, 0
-
-
-def labelled_parts(datamodule: Any, categories: Sequence[str] | None) -> list[Any]:
-    """The test images of each category, or those of the datamodule's own.
-
-    Raises:
-        ValueError: a data set without categories, without masks or without defects.
-    """
-    data = datamodule.test_data
-    parts = [data.dataset if isinstance(data, OrderedView) else data]
-    if categories is not None:
-        folder = getattr(parts[0], "root_category", None)
-        if folder is None:
-            msg = f"{datamodule.name} has no categories. Leave out auxiliary_categories to train on all of it."
-            raise ValueError(msg)
-        parts = [type(parts[0])(root=folder.parent, category=category, split=Split.TEST) for category in categories]
-    for part in parts:
-        if part.task != TaskType.SEGMENTATION or not part.has_anomalous:
-            raise ValueError(_no_masks(f"{datamodule.name} '{part.category or datamodule.category}'"))
-    return parts
-
-
-def _no_masks(where: str) -> str:
-    return f"{where} has no masks of defects to learn from. Train on a data set that has them, such as MVTecAD or Visa."

@@ -215,6 +215,16 @@ def test_untrained_layers_are_refused_with_the_way_to_train_them(make, engine, d
         getattr(engine(), stage)(make(), datamodule=data())
 
 
+def test_layers_are_exported_once_they_are_trained(trained, make, tmp_path):
+    method, _ = trained
+    with pytest.raises(ValueError, match=r"cannot be exported as it is set: .*train them, or set variant"):
+        make().to_torch(tmp_path)
+    path = method.to_torch(tmp_path)
+    images = torch.rand(2, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+    exported = torch.load(path, weights_only=False)["model"].eval()
+    torch.testing.assert_close(exported(images).anomaly_map, method.eval()(images).anomaly_map, **EXACT)
+
+
 def test_layers_for_other_stages_are_refused(trained, make, engine, data):
     _, path = trained
     with pytest.raises(ValueError, match=r"\[1, 2, 3\].*\[1, 2\].*Set backbone, pretrained and stages"):
@@ -250,6 +260,11 @@ def test_categories_of_a_data_set_that_has_none_are_refused(make, engine, root):
     )  # fmt: skip
     with pytest.raises(ValueError, match="plain has no categories"):
         engine().fit(make(auxiliary_categories=["screw"]), datamodule=plain)
+
+
+def test_a_category_that_is_not_there_is_refused_with_those_that_are(make, engine, data):
+    with pytest.raises(ValueError, match=r"no category 'bolt'.*metal_nut, screw"):
+        engine().fit(make(auxiliary_categories=["screw", "bolt"]), datamodule=data())
 
 
 def test_training_loaders_of_ones_own_are_taken_as_they_are(make, engine, data):
