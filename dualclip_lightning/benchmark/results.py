@@ -1,0 +1,170 @@
+"""What a run leaves: a file a cell, and the tables that are put together from them.
+
+    <folder>/config.yaml             the configuration, resolved
+    <folder>/cells/<key>.json        one row of the results, finished or failed
+    <folder>/cells/<key>.images.csv  the score of every image
+    <folder>/cells/<key>.npz         maps and masks, where they were asked for
+    <folder>/results.csv             a row a cell, in the order of the configuration
+    <folder>/images.csv              a row an image
+
+A cell is there or not: its row is written last, and every file under a temporary name first. A key is a digest of
+everything that determines the numbers, so a cell of other settings is another file.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import pandas as pd
+from omegaconf import OmegaConf
+
+from dualclip_lightning.benchmark.summary import METRICS
+from dualclip_lightning.files import write_bytes_atomically
+
+TEXTS_BEFORE = ("key", "status", "error", "method", "model", "kind", "dataset", "category")
+NUMBERS = (*METRICS, "num_images", "seconds", "seconds_per_image", "peak_memory_mb")
+TEXTS_AFTER = ("device", "precision", "backbone", "weights", "weights_sha256", "transform", "parameters", "versions",
+               "git_revision", "started")  # fmt: skip
+COLUMNS = (*TEXTS_BEFORE, "seed", *NUMBERS, *TEXTS_AFTER)
+"""Columns of results.csv. `seconds` is the whole cell with loading, anchors and metrics; `seconds_per_image` is
+preprocessing and method alone. `parameters` and `versions` are JSON."""
+IDENTITY = ("key", "method", "dataset", "category", "seed")
+"""What every row of images.csv says of its cell."""
+IMAGE_COLUMNS = (*IDENTITY, "image_path", "label", "score")
+DONE, FAILED = "done", "failed"
+
+
+class Maps(NamedTuple):
+    """Maps of one cell."""
+
+    image_path: list[str]
+    maps: np.ndarray
+    """[N, H, W], float16."""
+    masks: np.ndarray
+    """[N, H, W], bool."""
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """What one cell found, or why it failed."""
+
+    row: Mapping[str, Any]
+    """By column of the results, and what else is worth keeping in the cell's file."""
+    images: pd.DataFrame | None = None
+    """image_path, label, score."""
+    maps: Maps | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run read back from its folder."""
+
+    folder: Path
+    config: dict[str, Any]
+    """The configuration as it was resolved."""
+    frame: pd.DataFrame
+    """The results, with the columns `COLUMNS`."""
+    images: pd.DataFrame
+    """The scores, with the columns `IMAGE_COLUMNS`; paths are whole where the cell's file says where the data lie."""
+
+    def maps(self, key: str) -> dict[str, np.ndarray] | None:
+        """image_path, maps [N, H, W] and masks [N, H, W] of a cell; None if it kept none."""
+        path = cell_path(self.folder, key, "npz")
+        if not path.is_file():
+            return None
+        with np.load(path) as arrays:
+            found = dict(arrays)
+        found["image_path"] = np.array(_whole_paths(found["image_path"].tolist(), _data_root(self.folder, key)))
+        return found
+
+
+def load_run(folder: Path | str) -> Run:
+    """Read a run that `dualclip benchmark` left.
+
+    Raises:
+        FileNotFoundError: the folder holds no results.
+    """
+    folder = Path(folder)
+    if not (folder / "results.csv").is_file():
+        msg = f"Expected '{folder}' to hold the results.csv of a run. Give the folder that `dualclip benchmark` wrote."
+        raise FileNotFoundError(msg)
+    frame = _read(folder / "results.csv", [*TEXTS_BEFORE, *TEXTS_AFTER])
+    config = folder / "config.yaml"
+    plain = OmegaConf.to_container(OmegaConf.load(config)) if config.is_file() else {}
+    return Run(folder, cast("dict[str, Any]", plain), frame, _read_images(folder))
+
+
+def cell_path(folder: Path, key: str, ending: str = "json") -> Path:
+    """A file of a cell."""
+    return folder / "cells" / f"{key}.{ending}"
+
+
+def read_cell(folder: Path, key: str) -> dict[str, Any] | None:
+    """The row of a cell, or None if there is none."""
+    path = cell_path(folder, key)
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def is_finished(folder: Path, key: str, with_maps: bool = False) -> bool:
+    """Whether a cell has figures, and maps if they are asked for."""
+    row = read_cell(folder, key)
+    return row is not None and row["status"] == DONE and (not with_maps or cell_path(folder, key, "npz").is_file())
+
+
+def write_cell(folder: Path, result: CellResult) -> None:
+    """Write the files of a cell, the row last: who finds the row finds the rest."""
+    key = result.row["key"]
+    if result.maps is not None:
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **result.maps._asdict())
+        write_bytes_atomically(cell_path(folder, key, "npz"), buffer.getvalue())
+    if result.images is not None:
+        identity = {name: result.row[name] for name in IDENTITY}
+        table = result.images.assign(**identity)[list(IMAGE_COLUMNS)]
+        write_bytes_atomically(cell_path(folder, key, "images.csv"), table.to_csv(index=False).encode())
+    text = json.dumps(dict(result.row), indent=2, allow_nan=False)
+    write_bytes_atomically(cell_path(folder, key), text.encode())
+
+
+def assemble(folder: Path, keys: Iterable[str]) -> pd.DataFrame:
+    """Put results.csv and images.csv together from the cells with these keys that are there, and return the results."""
+    rows = [row for key in keys if (row := read_cell(folder, key)) is not None]
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    write_bytes_atomically(folder / "results.csv", frame.to_csv(index=False).encode())
+    done = (cell_path(folder, row["key"], "images.csv") for row in rows if row["status"] == DONE)
+    lines = [path.read_text(encoding="utf-8").split("\n", 1)[1] for path in done]
+    header = ",".join(IMAGE_COLUMNS) + "\n"
+    write_bytes_atomically(folder / "images.csv", "".join([header, *lines]).encode())
+    return frame
+
+
+def _read(path: Path, texts: list[str]) -> pd.DataFrame:
+    """A table whose texts stay texts: category "01" is no number, and one named "null" is not missing."""
+    frame = pd.read_csv(path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""])
+    numbers = {name: float for name in NUMBERS if name in frame}
+    return frame.astype(numbers)
+
+
+def _read_images(folder: Path) -> pd.DataFrame:
+    path = folder / "images.csv"
+    if not path.is_file():
+        return pd.DataFrame(columns=list(IMAGE_COLUMNS))
+    images = _read(path, [name for name in IMAGE_COLUMNS if name not in {"seed", "label", "score"}])
+    roots = {key: _data_root(folder, key) for key in images["key"].unique()}
+    whole = [_whole_paths([name], roots[key])[0] for key, name in zip(images["key"], images["image_path"], strict=True)]
+    return images.assign(image_path=whole)
+
+
+def _data_root(folder: Path, key: str) -> str | None:
+    return (read_cell(folder, key) or {}).get("data_root")
+
+
+def _whole_paths(names: list[str], root: str | None) -> list[str]:
+    """Paths below the data root with it before them; a path that is whole already stays as it is."""
+    return names if root is None else [str(Path(root) / name) for name in names]
