@@ -25,12 +25,21 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from dualclip_lightning.adaptation import AdaptationSettings, TestTimeAdaptation
-from dualclip_lightning.backbone import DualPathVisionEncoder, PlainVisionEncoder, WindowEncoder, load_backbone
+from dualclip_lightning.backbone import (
+    DualPathVisionEncoder,
+    IntermediateEncoder,
+    PlainVisionEncoder,
+    StagedDualPathEncoder,
+    WindowEncoder,
+    load_backbone,
+)
 from dualclip_lightning.backbone.preprocessing import PRESETS
 from dualclip_lightning.models.anoclip import AnoCLIPModel, NoiseSettings
 from dualclip_lightning.models.base import AnchoredModel
+from dualclip_lightning.models.clip_ad import ClipADModel
 from dualclip_lightning.models.clip_zero_shot import ClipZeroShotModel
 from dualclip_lightning.models.dual_image_clip import DualImageCLIPModel
+from dualclip_lightning.models.musc import MuScModel
 from dualclip_lightning.models.winclip import WinCLIPModel
 from dualclip_lightning.prompts import prompt_ensemble
 
@@ -61,6 +70,16 @@ def anoclip(visual: VisionTransformer, full: bool) -> Step:
     return _anchored(model, visual)
 
 
+def clip_ad(visual: VisionTransformer) -> Step:
+    """CLIP-AD's SDP."""
+    return _anchored(ClipADModel(StagedDualPathEncoder(visual, stages=None, keep_ordinary=False)), visual)
+
+
+def musc(visual: VisionTransformer, references: int | None = None) -> Step:
+    """MuSc with the batch as its set, or MuSc over references."""
+    return MuScModel(IntermediateEncoder(visual), num_references=references)
+
+
 VARIANTS: Mapping[str, Callable[[VisionTransformer], Step]] = {
     BARE: lambda visual: visual,
     "dual-path encoder": DualPathVisionEncoder,
@@ -71,6 +90,9 @@ VARIANTS: Mapping[str, Callable[[VisionTransformer], Step]] = {
     "WinCLIP+, 1 normal image": lambda visual: winclip(visual, 1),
     "AnoCLIP, no views, no TTA": lambda visual: anoclip(visual, full=False),
     "AnoCLIP, 22 views, TTA": lambda visual: anoclip(visual, full=True),
+    "ClipAD (SDP)": clip_ad,
+    "MuSc, the batch as its set": musc,
+    "MuSc-2": lambda visual: musc(visual, 1),
 }
 """What can be timed, by name; the first is what the others are divided by."""
 DEFAULT = tuple(VARIANTS)[1:4]
