@@ -1,23 +1,48 @@
-"""Every notebook runs from its first cell to its last, as it stands."""
+"""Every notebook runs from its first cell to its last, and is kept with its outputs and without traces of a machine."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
-NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+FOLDER = Path(__file__).parents[2] / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+MACHINE = re.compile(r"(?<![\w.])/(home|root|tmp|opt|usr|var|mnt|work|Users)/|[A-Z]:\\\\|site-packages")
+
+pytestmark = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
-def test_there_are_notebooks():
-    assert NOTEBOOKS
+@pytest.fixture
+def notebook(path):
+    return nbformat.read(path, as_version=4)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs(path, tmp_path):
-    notebook = nbformat.read(path, as_version=4)
+def test_a_notebook_runs(notebook, tmp_path):
     client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}})
     client.execute()
     assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code")
+
+
+def test_a_notebook_is_kept_as_it_ran_from_top_to_bottom(notebook):
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    outputs = [output for cell in code for output in cell.outputs]
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert all(output.output_type != "error" and output.get("name") != "stderr" for output in outputs)
+
+
+def test_a_notebook_names_no_folder_of_a_machine(notebook):
+    texts = [cell.source for cell in notebook.cells]
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
+        texts += [output.get("text", ""), *(v for kind, v in output.get("data", {}).items() if kind != "image/png")]
+    assert not [text for text in texts if MACHINE.search(str(text))]
+
+
+def test_a_notebook_keeps_no_times_of_its_run(notebook):
+    assert all("execution" not in cell.metadata for cell in notebook.cells)
+    assert set(notebook.metadata) == {"kernelspec", "language_info"}

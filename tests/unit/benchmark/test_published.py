@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
+from inspect import signature
 
 import pandas as pd
 import pytest
@@ -12,8 +14,10 @@ from anomalib.data.datasets.image.visa import CATEGORIES as VISA
 from dualclip_lightning.benchmark.published import canonical, comparisons, find_published, load_published
 from dualclip_lightning.benchmark.render import markdown
 from dualclip_lightning.benchmark.summary import METRICS
+from dualclip_lightning.registry import MODELS
 from tests.benchmark_runs import cell, frame
 
+SDP = json.dumps({"variant": "sdp"})
 TTA = json.dumps({"tta": {"steps": 2}})
 
 
@@ -31,6 +35,13 @@ def test_every_entry_is_a_percentage_with_a_source_and_known_metrics():
         assert set(entry.spread) <= set(entry.figures)
         assert all(0 < value <= 100 for value in entry.figures.values())
         assert entry.over or entry.kind in {"inductive", "pair", "transductive", "auxiliary"}
+
+
+def test_every_entry_belongs_to_a_registered_method_and_its_parameters_exist():
+    for entry in load_published():
+        for wanted in (entry.match, entry.over or entry.match):
+            constructor = getattr(import_module(MODELS[wanted["model"]]), wanted["model"])
+            assert set(wanted.get("parameters", {})) <= set(signature(constructor).parameters)
 
 
 def test_the_numbers_of_categories_are_those_of_anomalib():
@@ -109,7 +120,7 @@ def test_a_part_of_the_categories_and_changed_parameters_are_said():
 def test_a_published_gain_stands_beside_the_gain_over_the_same_method_of_the_run():
     cells = [
         cell("win", dataset="MVTec", model="WinCLIP", kind="inductive", metrics=0.30),
-        cell("sdp", dataset="MVTec", model="ClipAD", kind="inductive", metrics=0.36),
+        cell("sdp", dataset="MVTec", model="ClipAD", kind="transductive", metrics=0.36, parameters=SDP),
     ]
     _, _, figures = compared(*cells)
     gain = figures[figures["method"] == "sdp"].set_index("metric")
@@ -119,7 +130,7 @@ def test_a_published_gain_stands_beside_the_gain_over_the_same_method_of_the_run
 
 
 def test_a_gain_over_a_method_that_did_not_run_is_left_out():
-    assert list(comparisons(frame(cell("sdp", dataset="MVTec", model="ClipAD", kind="inductive")))) == []
+    assert list(comparisons(frame(cell("sdp", dataset="MVTec", model="ClipAD", parameters=SDP)))) == []
 
 
 def test_our_own_protocol_is_the_published_one_where_it_says_so():
