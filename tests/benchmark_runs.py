@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from dualclip_lightning.benchmark.results import CellResult, Maps, assemble, load_run, write_cell
 from dualclip_lightning.benchmark.summary import METRICS
 
 PROVENANCE = {
@@ -63,31 +64,25 @@ def random_cells(methods, categories, seeds, rng_seed=0, **others):
     ]
 
 
-class FolderRun:
-    """A run folder as the benchmark leaves it, with images, scores and maps that fit each other.
+def write_run(folder, cells, with_maps=()):
+    """A run folder as the benchmark leaves it, with images, scores and maps that fit each other, read back.
 
     Args:
         folder: where to write.
         cells: rows of the results.
         with_maps: the methods that keep their maps.
     """
-
-    def __init__(self, folder, cells, with_maps=()):
-        self.folder, self.frame, self.config = folder, frame(*cells), {"name": "synthetic", "seeds": [0]}
-        (folder / "cells").mkdir(parents=True)
-        done = [each for each in cells if each["status"] == "done"]
-        self.images = pd.concat([_write_cell(folder, each, each["method"] in with_maps) for each in done])
-        self.frame.to_csv(folder / "results.csv", index=False)
-        self.images.to_csv(folder / "images.csv", index=False)
-        (folder / "config.yaml").write_text("name: synthetic\nseeds: [0]\n")
-
-    def maps(self, key):
-        """As the benchmark's own run: arrays by name, or None."""
-        path = self.folder / "cells" / f"{key}.npz"
-        return dict(np.load(path)) if path.is_file() else None
+    for row in cells:
+        if row["status"] == "done":
+            write_cell(folder, _result(folder, row, row["method"] in with_maps))
+        else:
+            write_cell(folder, CellResult(row))
+    assemble(folder, [row["key"] for row in cells])
+    (folder / "config.yaml").write_text("name: synthetic\nseeds: [0]\n")
+    return load_run(folder)
 
 
-def _write_cell(folder, row, keep_maps, count=6, size=24):
+def _result(folder, row, keep_maps, count=6, size=24):
     rng = np.random.default_rng([*row["key"].encode()])
     masks = np.zeros((count, size, size), bool)
     masks[count // 2 :, 6:12, 8:16] = True
@@ -96,10 +91,6 @@ def _write_cell(folder, row, keep_maps, count=6, size=24):
     for path, mask in zip(paths, masks, strict=True):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray((60 + 120 * mask).astype(np.uint8)).save(path)
-    if keep_maps:
-        np.savez(folder / "cells" / f"{row['key']}.npz", image_path=np.array(paths), maps=maps, masks=masks)
-    identity = {name: row[name] for name in ("key", "method", "dataset", "category", "seed")}
-    labels = masks.any((1, 2)).astype(int)
-    return pd.DataFrame({"image_path": paths, "label": labels, "score": maps.max((1, 2)).astype(float)}).assign(
-        **identity
-    )
+    images = pd.DataFrame({"image_path": paths, "label": masks.any((1, 2)).astype(int),
+                           "score": maps.max((1, 2)).astype(float)})  # fmt: skip
+    return CellResult(row, images, Maps(paths, maps, masks) if keep_maps else None)

@@ -12,7 +12,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,11 +21,9 @@ from scipy.stats import wilcoxon
 
 from dualclip_lightning.benchmark.ablations import flat
 from dualclip_lightning.benchmark.render import Cell, Table, latex, markdown, terminal
+from dualclip_lightning.benchmark.results import Run, load_run
 from dualclip_lightning.benchmark.summary import DIGITS, METRICS
 from dualclip_lightning.files import write_bytes_atomically
-
-if TYPE_CHECKING:
-    from dualclip_lightning.benchmark.results import Run
 
 CELL = ["method", "dataset", "category", "seed"]
 DRAWS, CONFIDENCE = 9999, 0.95
@@ -195,8 +193,6 @@ def _save(folder: Path, tables: list[Table], found: pd.DataFrame) -> None:
 
 def main(arguments: list[str] | None = None) -> int | None:
     """Print the comparison of two runs; 2 if they cannot be compared."""
-    from dualclip_lightning.benchmark.results import load_run  # noqa: PLC0415
-
     parser = argparse.ArgumentParser(prog="dualclip compare", description="Two runs side by side, cell by cell.")
     parser.add_argument("run_a", type=Path, help="folder that `dualclip benchmark` left, the one to start from")
     parser.add_argument("run_b", type=Path, help="the other; differences are B - A")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jinja2
 import numpy as np
@@ -18,14 +19,10 @@ from dualclip_lightning.benchmark.curves import Lines, category_lines, mean_line
 from dualclip_lightning.benchmark.gallery import examples
 from dualclip_lightning.benchmark.published import comparisons
 from dualclip_lightning.benchmark.render import Cell, Table
+from dualclip_lightning.benchmark.results import Run
 from dualclip_lightning.benchmark.summary import Summary, failures, summaries
 from dualclip_lightning.benchmark.tables import failed_table, slug, summary_table
 from dualclip_lightning.files import write_bytes_atomically
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from dualclip_lightning.benchmark.results import Run
 
 MAPS_SHOWN = 8
 """A gallery with more methods could not be read in print."""

@@ -5,18 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 from rich.console import Console
 
 from dualclip_lightning.benchmark.published import comparisons
 from dualclip_lightning.benchmark.render import Cell, Table, latex, markdown, terminal
+from dualclip_lightning.benchmark.results import Run
 from dualclip_lightning.benchmark.summary import DIGITS, METRICS, Summary, failures, summaries
 from dualclip_lightning.files import write_bytes_atomically
-
-if TYPE_CHECKING:
-    from dualclip_lightning.benchmark.results import Run
 
 MISSING = "n/a"
 

@@ -11,9 +11,16 @@ import pandas as pd
 import pytest
 from scipy.stats import bootstrap, wilcoxon
 
-from dualclip_lightning.benchmark.compare import compare, differences, pair, paired_difference, provenance_differences
+from dualclip_lightning.benchmark.compare import (
+    compare,
+    differences,
+    main,
+    pair,
+    paired_difference,
+    provenance_differences,
+)
 from dualclip_lightning.benchmark.render import markdown
-from tests.benchmark_runs import cell, failed, frame, random_cells
+from tests.benchmark_runs import cell, failed, frame, random_cells, write_run
 
 CATEGORIES = list("abcdefgh")
 
@@ -112,3 +119,25 @@ def test_data_sets_have_tables_of_their_own():
     assert [table.caption for table in tables] == [
         "Demo: B against A (in %)", "VisA: B against A (in %)", "What was not the same",
     ]  # fmt: skip
+
+
+def test_the_command_prints_and_writes_what_it_found(tmp_path, capsys):
+    for name, value in (("a", 0.5), ("b", 0.7)):
+        write_run(tmp_path / name, [cell("m", "x", metrics=value), failed(method="m", category="y")])
+    out = tmp_path / "out"
+    assert main([str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(out)]) is None
+    assert "+20.00" in capsys.readouterr().out
+    assert "+20.00" in (out / "compare.md").read_text()
+    assert r"\begin{table}" in (out / "compare.tex").read_text()
+    assert pd.read_csv(out / "compare.csv")["mean"].to_numpy() == pytest.approx(20)
+
+
+def test_the_command_refuses_in_one_line_what_cannot_be_compared(tmp_path, capsys):
+    write_run(tmp_path / "a", [cell("m")])
+    write_run(tmp_path / "b", [cell("other")])
+    assert main([str(tmp_path / "a"), str(tmp_path / "none")]) == 2
+    assert main([str(tmp_path / "a"), str(tmp_path / "b")]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert "results.csv" in lines[0]
+    assert "same labels" in lines[1]

@@ -21,7 +21,7 @@ from dualclip_lightning.benchmark.gallery import examples, pick, read_image
 from dualclip_lightning.benchmark.report import write_report
 from dualclip_lightning.benchmark.summary import summarise
 from dualclip_lightning.metrics.functional import pixel_metrics
-from tests.benchmark_runs import FolderRun, cell, failed, frame
+from tests.benchmark_runs import cell, failed, frame, write_run
 
 PANEL = {panel.title: panel for panel in PANELS}
 VOID = {"meta", "img", "br", "link", "hr", "input"}
@@ -54,7 +54,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     cells = [cell(m, c, s, 0.5 + 0.1 * s) for m in ("text", "<joint>") for c in ("cork", "pcb") for s in (0, 1)]
-    return FolderRun(
+    return write_run(
         tmp_path_factory.mktemp("any") / "run",
         [*cells, failed(method="text", category="carpet")],
         with_maps=("text", "<joint>"),
@@ -107,7 +107,7 @@ def test_every_category_has_its_table_curves_and_gallery(page):
 
 
 def test_failures_and_provenance_are_said(page):
-    for said in ("RuntimeError: out of memory", "9 cells, 1 without a result", "laion400m_e32", "abababababab",
+    for said in ("RuntimeError: out of memory", "Cells: 9, without a result: 1", "laion400m_e32", "abababababab",
                  "c0ffee", "Resize(size=[240, 240])", "torch 2.5.0", "alpha=0.5", "name: synthetic"):  # fmt: skip
         assert said in page.text
 
@@ -117,16 +117,15 @@ def test_a_report_of_the_same_run_is_the_same_file(run, page_bytes):
 
 
 def test_without_maps_there_are_image_curves_and_a_sentence(tmp_path):
-    run = FolderRun(tmp_path / "run", [cell("text", "cork")])
+    run = write_run(tmp_path / "run", [cell("text", "cork")])
     page = Page(write_report(run).read_text(encoding="utf-8"))
     assert "No maps were kept" in page.text
     assert [each["class"] for each in page.all("figure")] == ["curves", "curves"]
 
 
 def test_a_run_in_which_everything_failed_still_has_a_report(tmp_path):
-    run = FolderRun(tmp_path / "run", [cell("text", "cork"), failed(method="joint", category="cork")])
-    run.frame = run.frame[run.frame["status"] == "failed"]
-    assert "1 cells, 1 without a result" in write_report(run).read_text(encoding="utf-8")
+    run = write_run(tmp_path / "run", [failed(method="joint", category="cork")])
+    assert "Cells: 1, without a result: 1" in write_report(run).read_text(encoding="utf-8")
 
 
 @pytest.fixture
