@@ -144,6 +144,9 @@ def protocol_notes(method: Mapping[str, Any], entry: Published, cells: pd.DataFr
         yield f"{name}: backbone {method['backbone']} here, {entry.backbone} published."
     if entry.categories not in {None, categories}:
         yield f"{name}: mean over {categories} of the data set's {entry.categories} categories here."
+    missing = int((cells["method"] == name).sum()) - len(own)
+    if missing:
+        yield f"{name}: {missing} cells have no result; the mean here rests on the others."
     yield f"{name} here: weights {method['weights']}, seeds {own['seed'].nunique()}, images {method['transform']}."
     changed = changed_parameters(method)
     if changed:
@@ -181,7 +184,7 @@ def _table(dataset: str, shown: list[tuple[Any, Published, pd.DataFrame]], notes
         rows += [
             _row(f"{method['method']}{gain}", "here", table["here"], table["here_std"]),
             _row(_name(entry), entry.source, table["published"], table["published_std"]),
-            _row("", "difference", table["difference"], None),
+            _row(f"{method['method']}{gain}", "difference", table["difference"], None),
         ]
     columns = ["method", "figures", *(METRICS[name] for name in metrics)]
     return Table(f"{dataset} beside published figures (in %)", columns, rows, list(dict.fromkeys(notes)), 2)

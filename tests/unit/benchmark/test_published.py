@@ -15,7 +15,7 @@ from dualclip_lightning.benchmark.published import canonical, comparisons, find_
 from dualclip_lightning.benchmark.render import markdown
 from dualclip_lightning.benchmark.summary import METRICS
 from dualclip_lightning.registry import MODELS
-from tests.benchmark_runs import cell, frame
+from tests.benchmark_runs import cell, failed, frame
 
 SDP = json.dumps({"variant": "sdp"})
 TTA = json.dumps({"tta": {"steps": 2}})
@@ -115,6 +115,11 @@ def test_a_part_of_the_categories_and_changed_parameters_are_said():
     assert "joint: not the defaults here: alpha=0.3." in table.notes
     assert any("VisA is not square" in note for note in table.notes)
     assert any("laion400m_e32" in note and "Resize" in note for note in table.notes)
+
+
+def test_cells_without_a_result_are_said_beside_the_published_figures():
+    _, table, _ = compared(cell(dataset="MVTec"), failed(dataset="MVTec", seed=1))
+    assert "joint: 1 cells have no result; the mean here rests on the others." in table.notes
 
 
 def test_a_published_gain_stands_beside_the_gain_over_the_same_method_of_the_run():
