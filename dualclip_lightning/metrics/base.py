@@ -27,8 +27,8 @@ Mode = Literal["auto", "exact", "streaming"]
 
 EXACT_LIMIT = 2**25
 """Scores up to which `auto` keeps every one: at most 300 MB in the end, and a sort of a fraction of a second."""
-BUFFER = 2**20
-"""Scores that `streaming` sorts together: 4 MB."""
+BUFFER = 3 * 2**18
+"""Scores that `streaming` sorts together: 3 MB."""
 TOLERANCE = 2e-4
 """An error bound above this is worth a warning."""
 DTYPES = {"scores": torch.float32, "anomalous": torch.float32, "areas": torch.int32,

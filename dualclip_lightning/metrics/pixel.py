@@ -49,7 +49,7 @@ class PixelMetrics(CurveMetrics):
     def update(self, maps: Tensor, masks: Tensor, names: Names = None) -> None:
         """Take maps and masks [B, H, W] or [B, 1, H, W] of some images; `names` are what errors call them."""
         scores, anomalous = read_maps(maps, masks, names)
-        step = max(1, self.buffer // max(1, scores[:1].size))
+        step = max(1, self.buffer // 4 // max(1, scores[:1].size))  # Small pieces fill the buffer better.
         for start in range(0, len(scores), step):
             self._add_maps(scores[start : start + step], anomalous[start : start + step])
 

@@ -35,8 +35,10 @@ from dualclip_lightning.metrics.ranking import Ranking
 
 BUDGET = 65_536
 """Largest number of thresholds: 3.7 MB."""
-LIGHT = 1 / 2000
-"""Largest share of a cell in all that lies above it, at which cells begin; twice as much is heavy."""
+LIGHT = 1 / 1500
+"""Largest share of the entries of a cell in all that lie above it, at which cells begin; twice as much is heavy."""
+LIGHT_ANOMALOUS = 1 / 2000
+"""The same for anomalous entries alone."""
 OVERLAP_STEPS = 4096
 """Cells begin with at most this fraction of all overlap."""
 
@@ -83,7 +85,7 @@ def observe(summary: Summary, ranking: Ranking, budget: int = BUDGET) -> Summary
     counted = summary.plus(ranking.counts(summary.thresholds))
     chosen = _candidates(ranking)
     cells = np.searchsorted(-counted.thresholds, -chosen, side="left") - 1
-    new = chosen[_heavy(counted, 2 * LIGHT)[cells] & (counted.thresholds[cells + 1] != chosen)]
+    new = chosen[_heavy(counted, 2)[cells] & (counted.thresholds[cells + 1] != chosen)]
     return prune(_sorted(counted, summary.at(new).plus(ranking.counts(new))), budget)
 
 
@@ -96,13 +98,13 @@ def merge(first: Summary, second: Summary) -> Summary:
 
 def prune(summary: Summary, budget: int = BUDGET) -> Summary:
     """Drop every second threshold between light cells until the budget is met, calling ever heavier cells light."""
-    share = LIGHT
+    factor = 1
     while summary.thresholds.size > budget:
-        heavy = _heavy(summary, share, span=2)
+        heavy = _heavy(summary, factor, span=2)
         keep = np.ones(summary.thresholds.size, np.bool_)
         keep[1:-1:2] = heavy[::2]
         if keep.sum() > 0.9 * keep.size:
-            share *= 2
+            factor *= 2
         summary = summary.keep(keep)
     return summary
 
@@ -139,35 +141,35 @@ def _sorted(first: Summary, second: Summary) -> Summary:
     return Summary(*(column[order] for column in joined))
 
 
-def _heavy(summary: Summary, share: float, span: int = 1) -> NDArray[np.bool_]:
-    """Which runs of `span` cells may hold more than the share of what is above their lower end."""
+def _heavy(summary: Summary, factor: int, span: int = 1) -> NDArray[np.bool_]:
+    """Which runs of `span` cells may hold more than so many times the light share of what is above their lower end."""
     inside, above = summary.upper[span:] - summary.lower[:-span], summary.upper[span:]
-    entries = inside[:, 0] + inside[:, 1] > share * (above[:, 0] + above[:, 1])
-    anomalous = inside[:, 1] > share * above[:, 1]
-    overlap = inside[:, 2] > share / LIGHT / OVERLAP_STEPS * summary.upper[-1, 2]
+    entries = inside[:, 0] + inside[:, 1] > factor * LIGHT * (above[:, 0] + above[:, 1])
+    anomalous = inside[:, 1] > factor * LIGHT_ANOMALOUS * above[:, 1]
+    overlap = inside[:, 2] > factor / OVERLAP_STEPS * summary.upper[-1, 2]
     return entries | anomalous | overlap
 
 
 def _candidates(ranking: Ranking) -> Floats:
     """Thresholds that cut a buffer into light cells; a value too frequent to be cut gets one right above it too."""
-    everything = ranking.at_ranks(_spaced(ranking.size))
-    anomalous = ranking.anomalous[::-1][_spaced(ranking.anomalous.size)]
+    everything = ranking.at_ranks(_spaced(ranking.size, LIGHT))
+    anomalous = ranking.anomalous[::-1][_spaced(ranking.anomalous.size, LIGHT_ANOMALOUS)]
     steps = np.linspace(0, ranking.overlap[0], OVERLAP_STEPS)
     places = np.searchsorted(-ranking.overlap[:-1], -steps)
     overlap = ranking.anomalous[np.minimum(places, ranking.anomalous.size - 1)] if places.any() else places[:0]
     parts = [part[::-1].astype(np.float64) for part in (everything, anomalous, overlap)]
-    single = [np.append(part[1:][part[1:] == part[:-1]], part[-int(1 / LIGHT) :]) for part in parts[:2]]
+    single = [np.append(part[1:][part[1:] == part[:-1]], part[-round(1 / LIGHT) :]) for part in parts[:2]]
     found = _distinct(np.sort(np.concatenate([*parts, *(np.nextafter(values, np.inf) for values in single)])))
     return found[found < np.inf]
 
 
 @lru_cache(maxsize=16)
-def _spaced(count: int) -> NDArray[np.int64]:
-    """Ranks from 0 to count - 1, the distance to the next at most a light share of the rank, or 1."""
-    dense = np.arange(min(count, int(1 / LIGHT)))
+def _spaced(count: int, share: float) -> NDArray[np.int64]:
+    """Ranks from 0 to count - 1, the distance to the next at most a share of the rank, or 1."""
+    dense = np.arange(min(count, round(1 / share)))
     if dense.size == count:
         return dense
-    grown = np.exp(np.arange(np.log(dense.size), np.log(count), LIGHT)).astype(np.int64)
+    grown = np.exp(np.arange(np.log(dense.size), np.log(count), share)).astype(np.int64)
     return _distinct(np.concatenate([dense, grown, [count - 1]]))
 
 
