@@ -27,8 +27,8 @@ Mode = Literal["auto", "exact", "streaming"]
 
 EXACT_LIMIT = 2**25
 """Scores up to which `auto` keeps every one: at most 300 MB in the end, and a sort of a fraction of a second."""
-BUFFER = 3 * 2**18
-"""Scores that `streaming` sorts together: 3 MB."""
+BUFFER = 2**20
+"""Scores that `streaming` sorts together: 4 MB."""
 TOLERANCE = 2e-4
 """An error bound above this is worth a warning."""
 DTYPES = {"scores": torch.float32, "anomalous": torch.float32, "areas": torch.int32,
@@ -138,16 +138,15 @@ class CurveMetrics(Metric):
             logger.info("%s: streaming, for there are more than %d scores.", type(self).__name__, self.exact_limit)
         summary = reduce(observe, self._rankings(), self._merged() or Summary.empty())
         self.summary = [torch.from_numpy(pack(summary))]
-        self.scores, self.anomalous, self.areas = [], [], []
 
     def _rankings(self) -> Iterator[Ranking]:
-        """The scores kept so far, about a buffer at a time."""
-        start, size = 0, 0
-        for end, scores in enumerate(self.scores, 1):
-            size += len(scores)
-            if size >= self.buffer or end == len(self.scores):
-                yield self._ranking(slice(start, end))
-                start, size = end, 0
+        """The scores kept so far, about a buffer at a time, each let go of once it is copied."""
+        while self.scores:
+            end = 1 + int(np.searchsorted(np.cumsum([len(scores) for scores in self.scores]), self.buffer))
+            ranking = self._ranking(slice(end))
+            for state in (self.scores, self.anomalous, self.areas):
+                del state[:end]
+            yield ranking
 
     def _summary_or_ranking(self) -> Summary | Ranking:
         summary = self._merged()
