@@ -12,14 +12,16 @@ from typing import Any, NamedTuple
 from anomalib.engine import Engine
 from lightning.pytorch import Callback
 
+from dualclip_lightning import models
 from dualclip_lightning.data.demo import Demo
 from dualclip_lightning.demo.figure import Example
-from dualclip_lightning.models import DualImageCLIP
 
 
 class DemoRun(NamedTuple):
     """What one run found."""
 
+    kind: str
+    """What its scores may depend on."""
     category: str
     variant: str
     seed: int
@@ -28,9 +30,11 @@ class DemoRun(NamedTuple):
     """The image with the largest defect."""
 
 
-def run_once(category: str, variant: str, seed: int, arguments: Mapping[str, Any], folder: Path) -> DemoRun:
-    """Test `DualImageCLIP` with the demo model and the given arguments; anomalib's own files go below `folder`."""
-    model = DualImageCLIP(pretrained="demo", seed=seed, visualizer=False, **arguments)
+def run_once(
+    category: str, variant: str, seed: int, arguments: Mapping[str, Any], folder: Path, method: str = "DualImageCLIP"
+) -> DemoRun:
+    """Test a method with the demo model and the given arguments; anomalib's own files go below `folder`."""
+    model = getattr(models, method)(pretrained="demo", seed=seed, visualizer=False, **arguments)
     keep = KeepExample()
     engine = Engine(
         default_root_dir=folder,
@@ -41,7 +45,7 @@ def run_once(category: str, variant: str, seed: int, arguments: Mapping[str, Any
         enable_model_summary=False,
     )
     metrics = engine.test(model=model, datamodule=Demo(category=category), verbose=False)[0]
-    return DemoRun(category, variant, seed, dict(metrics), keep.example)
+    return DemoRun(model.kind, category, variant, seed, dict(metrics), keep.example)
 
 
 class KeepExample(Callback):

@@ -54,7 +54,8 @@ def summarise(runs: Sequence[DemoRun]) -> pd.DataFrame:
 
 def to_frame(runs: Sequence[DemoRun]) -> pd.DataFrame:
     """A row a run, a column a metric."""
-    return pd.DataFrame([{"category": r.category, "variant": r.variant, "seed": r.seed, **r.metrics} for r in runs])
+    columns = ("category", "variant", "kind", "seed")
+    return pd.DataFrame([{name: getattr(run, name) for name in columns} | run.metrics for run in runs])
 
 
 def show(table: pd.DataFrame, console: Console) -> None:
