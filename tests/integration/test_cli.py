@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -120,3 +121,22 @@ benchmark:
     table = pd.read_csv(results)
     assert table["model.init_args.alpha"].tolist() == [0.5, 1.0]
     assert table[sorted(METRICS)].notna().all(axis=None)
+
+
+def test_patchcore_of_anomalib_is_trained_and_judged_as_the_methods_here(workplace):
+    config = Path(__file__).parents[2] / "configs" / "model" / "patchcore.yaml"
+    small = "--model.pre_trained false --model.backbone resnet18 --data MVTec --data.num_workers 0"
+    printed = workplace.metrics("anomalib", "train", "--config", str(config), *small.split())
+    assert set(printed) == METRICS
+
+
+def test_a_trained_clip_ad_is_tested_on_other_data_from_its_checkpoint(workplace):
+    root = workplace.folder / "datasets" / "MVTecAD"
+    shutil.copytree(root / "bottle", root / "cable")
+    method = "--model ClipAD --model.variant sdp+ --model.pretrained demo --model.visualizer false --model.epochs 1"
+    data = "--data MVTec --data.num_workers 0 --data.category"
+    workplace.run("anomalib", "train", *method.split(), *data.split(), "cable")
+    (checkpoint,) = (workplace.folder / "results" / "ClipAD").rglob("*.ckpt")
+    assert checkpoint.stat().st_size < 2e6
+    command = ["anomalib", "test", *method.split(), "--ckpt_path", str(checkpoint), *data.split(), "bottle"]
+    assert set(workplace.metrics(*command)) == METRICS

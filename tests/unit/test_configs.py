@@ -3,6 +3,7 @@ from __future__ import annotations
 import inspect
 from pathlib import Path
 
+import anomalib.models
 import pytest
 import yaml
 
@@ -17,7 +18,8 @@ def read(path: Path) -> dict:
 
 
 def parameters(name: str) -> dict:
-    signature = inspect.signature(getattr(dualclip_lightning, name))
+    home = dualclip_lightning if name in MODELS else anomalib.models
+    signature = inspect.signature(getattr(home, name))
     defaults = {parameter.name: parameter.default for parameter in signature.parameters.values()}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in defaults.items()}
 
@@ -31,5 +33,5 @@ def test_every_model_has_a_configuration_that_states_every_parameter_at_its_defa
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_configuration_names_a_model_and_parameters_that_exist(path):
     model = read(path)
-    assert model["class_path"] in MODELS
+    assert model["class_path"] in {*MODELS, "Patchcore"}
     assert set(model["init_args"]) <= set(parameters(model["class_path"]))
