@@ -148,7 +148,7 @@ def _evidence(run: Run, cells: pd.DataFrame) -> tuple[Lines, Picture | None]:
     """Curves and gallery of one category: of each method's first finished seed."""
     first = cells[cells["status"] == "done"].sort_values("seed", kind="stable").drop_duplicates("method")
     first = first.set_index("key").loc[[key for key in cells["key"] if key in set(first["key"])]]
-    images = run.images[run.images["key"].isin(first.index)]
+    images = run.images[run.images["key"].isin(first.index)].dropna(subset=["label", "score"])
     kept = {str(method): run.maps(key) for key, method in first["method"].items()}
     maps: dict[str, Mapping[str, NDArray[Any]]] = {method: each for method, each in kept.items() if each is not None}
     lines = category_lines(images, maps)

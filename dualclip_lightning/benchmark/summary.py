@@ -98,7 +98,7 @@ def describe_methods(cells: pd.DataFrame) -> pd.DataFrame:
     groups = cells.groupby("method", sort=False)
     return pd.DataFrame(
         {
-            "kind": groups["kind"].first(),
+            "kind": groups["kind"].first().fillna("n/a"),
             "seeds": groups["seed"].nunique(),
             "seconds_per_image": groups["seconds_per_image"].mean(),
             "peak_memory_mb": groups["peak_memory_mb"].max(),

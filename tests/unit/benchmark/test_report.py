@@ -123,6 +123,13 @@ def test_without_maps_there_are_image_curves_and_a_sentence(tmp_path):
     assert [each["class"] for each in page.all("figure")] == ["curves", "curves"]
 
 
+def test_images_without_labels_have_no_curve_and_are_no_error(tmp_path):
+    run = write_run(tmp_path / "run", [cell("text", "cork")], with_maps=("text",))
+    run.images["label"] = np.nan
+    page = Page(write_report(run).read_text(encoding="utf-8"))
+    assert [each["class"] for each in page.all("figure")] == ["curves", "curves"]
+
+
 def test_a_run_in_which_everything_failed_still_has_a_report(tmp_path):
     run = write_run(tmp_path / "run", [failed(method="joint", category="cork")])
     assert "Cells: 1, without a result: 1" in write_report(run).read_text(encoding="utf-8")

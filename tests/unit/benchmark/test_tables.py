@@ -101,8 +101,8 @@ def test_a_metric_that_a_category_cannot_have_is_no_gap():
 
 
 def test_a_method_without_a_finished_cell_is_shown_as_such():
-    summary = summarise(frame(cell("a"), failed(method="b")), "Demo")
-    assert "| b | pair | 1 | n/a |" in markdown(summary_table(summary))
+    summary = summarise(frame(cell("a"), failed(method="b", kind=None)), "Demo")
+    assert "| b | n/a | 1 | n/a |" in markdown(summary_table(summary))
 
 
 def test_markdown_has_one_width_and_lines_up_with_its_header(results):
