@@ -205,7 +205,7 @@ def main(arguments: list[str] | None = None) -> int | None:
         return 2
     console = Console()
     for table in tables:
-        console.print(terminal(table))
+        console.print(*terminal(table, console.width))
     if options.out is not None:
         _save(options.out, tables, found)
     return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -15,6 +15,8 @@ LATEX = str.maketrans({
     "±": r"$\pm$", "†": r"$^\dagger$",
 })  # fmt: skip
 """What LaTeX would read as markup, and the signs of these tables."""
+STYLES = ("", "bold", "underline")
+"""In a terminal, by rank."""
 
 
 class Cell(NamedTuple):
@@ -56,15 +58,38 @@ def latex(table: Table, label: str) -> str:
     return frame.to_latex(index=False, escape=False, column_format=layout, caption=caption, label=label, position="tb")
 
 
-def terminal(table: Table) -> rich.table.Table:
-    """For a rich console: the best in bold, the second best underlined."""
-    styles = ("", "bold", "underline")
-    view = rich.table.Table(title=escape(table.caption), caption=escape("\n".join(table.notes)), caption_justify="left")
-    for number, name in enumerate(table.columns):
-        view.add_column(escape(name), justify="left" if number < table.text_columns else "right")
-    for row in table.rows:
-        view.add_row(*(rich.text.Text(cell.text, style=styles[cell.rank]) for cell in row))
-    return view
+def terminal(table: Table, width: int) -> Iterator[rich.table.Table]:
+    """For a rich console: the best in bold, the second best underlined.
+
+    What does not fit beside the words in `width` characters follows below in a part of its own: a name or figure that
+    is cut off helps nobody.
+    """
+    parts = list(_columns_that_fit(table, width))
+    for number, columns in enumerate(parts):
+        view = rich.table.Table(title=escape(table.caption) if number == 0 else None, title_justify="left",
+                                caption=escape("\n".join(table.notes)) if number == len(parts) - 1 else None,
+                                caption_justify="left")  # fmt: skip
+        for column in columns:
+            words = column < table.text_columns
+            view.add_column(escape(table.columns[column]), justify="left" if words else "right", overflow="fold")
+        for row in table.rows:
+            view.add_row(*(rich.text.Text(row[column].text, style=STYLES[row[column].rank]) for column in columns))
+        yield view
+
+
+def _columns_that_fit(table: Table, width: int) -> Iterator[list[int]]:
+    """Numbers of the columns of each part: the words, then as many figures as fit, at least one."""
+    columns = [[name, *(row[number].text for row in table.rows)] for number, name in enumerate(table.columns)]
+    widths = [max(map(len, column)) + 3 for column in columns]
+    words, figures = list(range(table.text_columns)), list(range(table.text_columns, len(widths)))
+    used = start = 1 + sum(widths[: table.text_columns])
+    part: list[int] = []
+    for figure in figures:
+        if part and used + widths[figure] > width:
+            yield words + part
+            part, used = [], start
+        part, used = [*part, figure], used + widths[figure]
+    yield words + part
 
 
 def _one_line(text: str) -> str:

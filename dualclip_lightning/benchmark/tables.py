@@ -40,7 +40,7 @@ def show_tables(run: Run, console: Console) -> None:
     if len(failed):
         tables.append(failed_table(failed))
     for table in tables:
-        console.print(terminal(table))
+        console.print(*terminal(table, console.width))
 
 
 def summary_table(summary: Summary) -> Table:

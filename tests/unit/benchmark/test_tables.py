@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from dualclip_lightning.benchmark.render import Cell, Table, latex, markdown
+from dualclip_lightning.benchmark.render import Cell, Table, latex, markdown, terminal
 from dualclip_lightning.benchmark.summary import METRICS, ranks, summaries, summarise
 from dualclip_lightning.benchmark.tables import show_tables, summary_table, write_tables
 from tests.benchmark_runs import cell, failed, frame, random_cells
@@ -148,6 +148,21 @@ def test_failed_cells_are_listed_with_their_errors(tmp_path):
     paths = write_tables(run_of(results, tmp_path))
     assert paths[-1].name == "failed.csv"
     assert "| b | Demo | pcb | 3 | RuntimeError: out of memory |" in (tmp_path / "tables" / "failed.md").read_text()
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 400])
+def test_a_narrow_screen_gets_several_parts_and_nothing_is_cut_off(results, width):
+    table = summary_table(summarise(results.assign(method="a rather long name " + results["method"]), "Demo"))
+    console = Console(file=io.StringIO(), width=width)
+    console.print(*terminal(table, width))
+    printed = console.file.getvalue()
+    assert "…" not in printed
+    assert all(len(line) <= width for line in printed.splitlines())
+    assert all(row[0].text in printed for row in table.rows)
+    assert printed.count("PRO") == 1
+    assert (printed.count("┏") == 1) == (width == 400)
+    figures = [cell.text for row in table.rows for cell in row[3:]]
+    assert all(figure in printed for figure in figures)
 
 
 def test_the_screen_shows_means_and_failures(results):
