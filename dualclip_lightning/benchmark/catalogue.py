@@ -1,0 +1,94 @@
+"""What a benchmark can name: methods, data sets, their arguments and categories, and the nearest to a wrong name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from dualclip_lightning.registry import DATAMODULES, MODELS
+
+TRAINED = ("Patchcore",)
+"""Models of anomalib that take part: they are trained on the normal images of a category and seen to work here."""
+SET_BY_THE_RUN = {"seed", "visualizer", "evaluator", "post_processor", "pre_processor"}
+"""Constructor arguments of methods that a configuration does not set: seeds have a key of their own, and every method
+is judged by the same evaluator, without thresholds from labels and without pictures."""
+DATA_SET_BY_THE_RUN = {"category", "eval_batch_size", "num_workers"}
+"""Arguments of datamodules that have keys of their own."""
+WHOLE = "all"
+"""Category of a data set that has none, and in a configuration every category of one that has."""
+
+
+def method_names() -> list[str]:
+    """Every method that can take part."""
+    return [*MODELS, *TRAINED]
+
+
+@cache
+def data_names() -> list[str]:
+    """Every datamodule of images that can take part: this package's and anomalib's."""
+    data = import_module("anomalib.data")
+    classes = {name: value for name, value in vars(data).items() if inspect.isclass(value)}
+    found = {name for name, value in classes.items() if value.__module__.startswith("anomalib.data.datamodules.image.")}
+    return sorted({*DATAMODULES, *found})
+
+
+def method_class(name: str) -> Any:
+    """The class of a method by its registered name."""
+    return getattr(import_module(MODELS.get(name, "anomalib.models")), name)
+
+
+def data_class(name: str) -> Any:
+    """The datamodule of a data set by its name."""
+    return getattr(import_module(DATAMODULES.get(name, "anomalib.data")), name)
+
+
+def method_arguments(name: str) -> dict[str, Any]:
+    """Constructor arguments that a configuration may set, with their defaults.
+
+    A trained model of anomalib also takes `image_size`, that of its preprocessing, as our methods do.
+    """
+    arguments = _arguments(method_class(name), SET_BY_THE_RUN)
+    return arguments | {"image_size": None} if name in TRAINED else arguments
+
+
+def data_arguments(name: str) -> dict[str, Any]:
+    """Constructor arguments of a datamodule that a configuration may set, with their defaults."""
+    return _arguments(data_class(name), DATA_SET_BY_THE_RUN)
+
+
+def has_categories(name: str) -> bool:
+    """Whether a datamodule has categories."""
+    return "category" in inspect.signature(data_class(name)).parameters
+
+
+def categories(name: str) -> tuple[str, ...]:
+    """The categories of a data set; one, "all", where it has none."""
+    if not has_categories(name):
+        return (WHOLE,)
+    modules = (base.__module__ for base in data_class(name).__mro__)
+    for module in modules:
+        # anomalib keeps the list beside the data set, not beside its datamodule.
+        found = getattr(import_module(module.replace(".datamodules.", ".datasets.")), "CATEGORIES", None)
+        if found:
+            return tuple(found)
+    msg = f"The categories of data set {name} are not known. List them in the configuration."
+    raise ValueError(msg)
+
+
+def unknown(what: str, name: str, known: Collection[str]) -> str | None:
+    """A sentence that says a name is unknown and which come nearest; None for a known one."""
+    if name in known:
+        return None
+    lower = {other.lower(): other for other in known}
+    near = [lower[found] for found in get_close_matches(name.lower(), lower, n=2, cutoff=0.5)]
+    hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"Expected one of {', '.join(sorted(known))}."
+    return f"Unknown {what} {name!r}. {hint}"
+
+
+def _arguments(owner: Any, left_out: Collection[str]) -> dict[str, Any]:
+    parameters: Mapping[str, inspect.Parameter] = inspect.signature(owner).parameters
+    return {name: parameter.default for name, parameter in parameters.items() if name not in left_out}

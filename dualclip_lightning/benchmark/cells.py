@@ -1,0 +1,140 @@
+"""The cells of a benchmark: one method on one category with one seed, and the key under which its result is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dualclip_lightning.benchmark import catalogue
+from dualclip_lightning.benchmark.config import Config, DataSettings, MethodSettings, arguments_of, categories_of
+from dualclip_lightning.benchmark.tables import slug
+from dualclip_lightning.models.base import LIBRARIES
+
+PATHS = ("pretrained", "reference_dir", "textures")
+"""Arguments that may name a file or folder, whose content then counts."""
+NO_PATHS = ("demo", "random")
+LABEL_LENGTH, DIGEST_LENGTH = 40, 12
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method on one category with one seed."""
+
+    method: str
+    """Label."""
+    model: str
+    arguments: Mapping[str, Any]
+    dataset: str
+    """Label."""
+    data: str
+    data_arguments: Mapping[str, Any]
+    category: str
+    class_name: str | None
+    seed: int
+    device: str
+    """"cpu" or "cuda"."""
+    precision: str
+    batch_size: int
+    num_workers: int
+    keep_maps: bool
+    key: str = ""
+
+    def datamodule(self) -> Any:
+        """The cell's data."""
+        category = {"category": self.category} if catalogue.has_categories(self.data) else {}
+        batches = {"eval_batch_size": self.batch_size, "num_workers": self.num_workers}
+        return catalogue.data_class(self.data)(**self.data_arguments, **category, **batches)
+
+
+def plan(config: Config) -> list[Cell]:
+    """Every cell of a benchmark, by method, data set, category and seed in the order of the configuration."""
+    device = config.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return [
+        _keyed(cell)
+        for method, settings in config.methods.items()
+        for dataset, data in config.datasets.items()
+        for cell in _cells(config, device, (method, settings), (dataset, data))
+    ]
+
+
+def _cells(
+    config: Config, device: str, method: tuple[str, MethodSettings], dataset: tuple[str, DataSettings]
+) -> Iterator[Cell]:
+    seeds = method[1].seeds or config.seeds
+    for category in categories_of(dataset[1], dataset[0]):
+        for seed in seeds:
+            yield Cell(
+                method=method[0], model=method[1].model, arguments=arguments_of(method[1], config),
+                dataset=dataset[0], data=dataset[1].data or dataset[0], data_arguments=dataset[1].arguments,
+                category=category, class_name=dataset[1].class_name, seed=seed, device=device,
+                precision=config.precision, batch_size=config.batch_size, num_workers=config.num_workers,
+                keep_maps=config.keep_maps == "all" or (config.keep_maps == "first" and seed == seeds[0]),
+            )  # fmt: skip
+
+
+def _keyed(cell: Cell) -> Cell:
+    labels = [slug(text)[:LABEL_LENGTH] for text in (cell.method, cell.dataset, cell.category)]
+    digest = hashlib.sha256(json.dumps(identity(cell), sort_keys=True, default=str).encode()).hexdigest()
+    return Cell(**{**vars(cell), "key": "-".join([*labels, f"s{cell.seed}", digest[:DIGEST_LENGTH]])})
+
+
+def identity(cell: Cell) -> dict[str, Any]:
+    """Everything that determines the numbers of a cell, as plain data.
+
+    Defaults of arguments are spelt out, files and folders of the method count by content, and so do the versions of
+    the libraries. Images of the data set count by their path alone. Batches and loaders are left out: no score may
+    depend on them, which the tests of every method check.
+    """
+    left_out = {"key", "batch_size", "num_workers", "keep_maps"}
+    described = {name: value for name, value in asdict(cell).items() if name not in left_out}
+    described["arguments"] = catalogue.method_arguments(cell.model) | dict(cell.arguments)
+    described["data_arguments"] = catalogue.data_arguments(cell.data) | dict(cell.data_arguments)
+    described["files"] = dict(_fingerprints(cell.arguments))
+    described["versions"] = versions()
+    return described
+
+
+@cache
+def versions() -> dict[str, str]:
+    """The versions of what takes part in a score."""
+    return {name: version(name) for name in (*LIBRARIES, "timm")}
+
+
+def _fingerprints(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Digest of the content of every file and folder among the arguments, nested ones too."""
+    for name, value in arguments.items():
+        if isinstance(value, Mapping):
+            yield from _fingerprints(value)
+        elif name in PATHS and isinstance(value, str | Path) and value not in NO_PATHS:
+            path = Path(value).expanduser()
+            if path.exists():
+                yield name, _digest(path)
+
+
+def _digest(path: Path) -> str:
+    sha = hashlib.sha256()
+    for file in [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file()):
+        state = file.stat()
+        sha.update(f"{file.relative_to(path)}:{_file_digest(file, state.st_mtime_ns, state.st_size)}\n".encode())
+    return sha.hexdigest()
+
+
+@cache
+def _file_digest(path: Path, modified: int, size: int) -> str:
+    """Digest of a file, read once for all cells; what it is known by changes with it."""
+    del modified, size
+    sha = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            sha.update(block)
+    return sha.hexdigest()
