@@ -1,0 +1,100 @@
+"""What a cell needs to know of the machine: its GPUs and cores, its memory, and which revision of the code it has."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+PACKAGE = Path(__file__).parents[1]
+STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+RESET_PEAK = "5"
+"""What Linux takes to start the peak of the resident size anew."""
+
+
+class Place(NamedTuple):
+    """Where a cell runs."""
+
+    gpu: int = 0
+    """Which one, if it runs on a GPU."""
+    threads: int | None = None
+    """How many threads it computes with; None leaves that as it is."""
+
+
+def places(device: str, workers: int) -> list[Place]:
+    """Where each of some processes runs: GPUs in turn, or the cores divided among them."""
+    if device == "cuda":
+        return [Place(gpu=number % max(torch.cuda.device_count(), 1)) for number in range(workers)]
+    return [Place(threads=max(cores() // workers, 1) if workers > 1 else None) for _ in range(workers)]
+
+
+def default_workers(device: str) -> int:
+    """One a GPU; on the CPU one, which uses all cores."""
+    return max(torch.cuda.device_count(), 1) if device == "cuda" else 1
+
+
+def cores() -> int:
+    """The cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+@contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """Compute with so many threads for a while; None changes nothing."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def reset_peak(device: torch.device) -> None:
+    """Forget how much memory was in use before, where the system can."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif os.access(CLEAR, os.W_OK):
+        CLEAR.write_text(RESET_PEAK)
+
+
+def peak_megabytes(device: torch.device) -> float | None:
+    """Most memory since `reset_peak` in MB: that of the GPU's tensors, or of the whole process with its libraries.
+
+    Where the system cannot start anew, as outside Linux, it is the peak since the process began; None where it does
+    not say.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    found = re.search(r"VmHWM:\s+(\d+) kB", STATUS.read_text()) if STATUS.is_file() else None
+    return int(found[1]) * 1024 / 1e6 if found else _peak_since_start()
+
+
+def _peak_since_start() -> float | None:
+    try:
+        import resource  # noqa: PLC0415  # not on Windows
+    except ImportError:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+@cache
+def git_revision() -> str | None:
+    """Commit of the checkout this package runs from, "-dirty" after it if files changed since; None elsewhere."""
+    checkout = PACKAGE.parent
+    if not (checkout / ".git").exists():
+        return None
+    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,97 @@
+"""A method of a benchmark as an object: ours from the registry, or a model of anomalib that is trained first."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from anomalib.models.components.base import AnomalibModule
+from anomalib.post_processing import PostProcessor
+from torch import nn
+
+from dualclip_lightning.benchmark import catalogue
+from dualclip_lightning.benchmark.cells import Cell
+from dualclip_lightning.benchmark.config import ConfigError
+from dualclip_lightning.metrics import default_evaluator
+
+FULL_SHOT = "full-shot"
+"""Kind of a method that is trained on the normal images of the category it is tested on."""
+
+
+def build_method(cell: Cell) -> AnomalibModule:
+    """The method of a cell with its arguments and seed.
+
+    Raises:
+        ValueError: what the method's constructor refuses.
+    """
+    owner = catalogue.method_class(cell.model)
+    if cell.model in catalogue.TRAINED:
+        return owner(**_trained_arguments(owner, cell.arguments))
+    named = {} if cell.class_name is None else {"class_name": cell.class_name}
+    return owner(**{**named, **cell.arguments}, seed=cell.seed, visualizer=False)
+
+
+def describe_method(model: Any, cell: Cell) -> dict[str, Any]:
+    """Kind and provenance of a method, by column of the results."""
+    if cell.model not in catalogue.TRAINED:
+        found = model.provenance()
+        wanted = ("kind", "backbone", "weights", "weights_sha256", "transform")
+        return {**{name: found[name] for name in wanted}, "parameters": json.dumps(found["parameters"])}
+    arguments = catalogue.method_arguments(cell.model) | dict(cell.arguments)
+    return {
+        "kind": FULL_SHOT,
+        "backbone": arguments["backbone"],
+        "weights": "timm, pre-trained" if arguments["pre_trained"] else "random",
+        "weights_sha256": _digest(model.model.feature_extractor),
+        "transform": str(model.pre_processor.transform),
+        "parameters": json.dumps(arguments | {"seed": cell.seed}, default=str),
+    }
+
+
+def rehearse(cells: Iterable[Cell]) -> None:
+    """Build every method once, so that a wrong value is refused before anything runs.
+
+    Weights that cannot be had are another matter: they fail the cells that need them.
+
+    Raises:
+        ConfigError: what constructors refuse, a line a method.
+    """
+    refused = [refusal for cell in {cell.method: cell for cell in cells}.values() if (refusal := _refusal(cell))]
+    if refused:
+        raise ConfigError("\n".join(refused))
+
+
+def _refusal(cell: Cell) -> str | None:
+    """What the constructor says against the arguments; None if it takes them or fails for another reason."""
+    try:
+        build_method(cell)
+    except (TypeError, ValueError) as error:
+        # Some errors of downloads are both.
+        return None if isinstance(error, OSError) else f"methods.{cell.method}: {error}"
+    except Exception:  # noqa: BLE001  # it is recorded with every cell of the method
+        return None
+    return None
+
+
+def _trained_arguments(owner: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of a model of anomalib under the protocol of ours: the evaluator, and no thresholds from labels."""
+    given = dict(arguments)
+    size = given.pop("image_size", None)
+    if isinstance(size, int):
+        size = (size, size)
+    return given | {
+        "pre_processor": owner.configure_pre_processor(image_size=tuple(size) if size else None),
+        "post_processor": PostProcessor(enable_normalization=False, enable_thresholding=False),
+        "evaluator": default_evaluator(),
+        "visualizer": False,
+    }
+
+
+def _digest(module: nn.Module) -> str:
+    sha = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        sha.update(name.encode())
+        sha.update(tensor.detach().cpu().float().contiguous().numpy())
+    return sha.hexdigest()

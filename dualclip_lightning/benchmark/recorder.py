@@ -1,0 +1,90 @@
+"""What is taken down during a test: the score of every image, its map if wanted, and the time of the steps."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning.pytorch import Callback
+from torch import Tensor
+
+from dualclip_lightning.benchmark.results import Maps
+
+
+class Recorder(Callback):
+    """Keeps scores, labels and maps, and adds up the seconds of the steps: preprocessing and method, nothing else.
+
+    Callbacks of the user come before those of the model, so the clock starts before preprocessing and stops before
+    the metrics.
+
+    Args:
+        root: folder of the data; paths below it are kept relative to it.
+        keep_maps: whether maps and masks are kept.
+    """
+
+    def __init__(self, root: str | None, keep_maps: bool) -> None:
+        self.root = root
+        self.keep_maps = keep_maps
+        self.rows: list[tuple[str, int | None, float]] = []
+        self.seconds = 0.0
+        self._maps: list[np.ndarray] = []
+        self._masks: list[np.ndarray] = []
+        self._began = 0.0
+
+    def on_test_batch_start(self, trainer: Any, pl_module: Any, *rest: Any) -> None:
+        """Start the clock."""
+        del trainer, rest
+        self._began = _now(pl_module.device)
+
+    def on_test_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *rest: Any) -> None:
+        """Stop the clock and keep what the batch brought."""
+        del trainer, rest
+        self.seconds += _now(pl_module.device) - self._began
+        scores = outputs.pred_score.flatten().tolist()
+        labels = [None] * len(scores) if outputs.gt_label is None else outputs.gt_label.flatten().int().tolist()
+        paths = [self._name(path) for path in outputs.image_path]
+        self.rows += zip(paths, labels, scores, strict=True)
+        if self.keep_maps and outputs.anomaly_map is not None:
+            self._maps.append(_squeeze(outputs.anomaly_map).to("cpu", torch.float16).numpy())
+            masks = torch.zeros_like(outputs.anomaly_map) if outputs.gt_mask is None else outputs.gt_mask
+            self._masks.append(_squeeze(masks).to("cpu", torch.bool).numpy())
+
+    def images(self) -> pd.DataFrame:
+        """image_path, label, score; a row an image, by path: the order of a test is a method's own affair."""
+        frame = pd.DataFrame(self.rows, columns=["image_path", "label", "score"]).astype({"label": "Int64"})
+        return frame.sort_values("image_path", kind="stable", ignore_index=True)
+
+    def maps(self) -> Maps | None:
+        """The maps in the order of the images; None if they were not wanted."""
+        if not self._maps:
+            return None
+        names = np.array([path for path, *_ in self.rows])
+        order = np.argsort(names, kind="stable")
+        return Maps(names[order].tolist(), np.concatenate(self._maps)[order], np.concatenate(self._masks)[order])
+
+    def _name(self, path: str | Path) -> str:
+        whole = Path(os.path.abspath(path))  # noqa: PTH100  # resolve() would follow links out of the folder
+        below = self.root is not None and whole.is_relative_to(self.root)
+        return whole.relative_to(self.root).as_posix() if below and self.root else str(whole)
+
+
+def data_root(datamodule: Any) -> str | None:
+    """The folder below which a datamodule has its images; None if it does not say."""
+    root = getattr(datamodule, "split_root", None) or getattr(datamodule, "root", None)
+    return os.path.abspath(root) if root else None  # noqa: PTH100  # as above
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def _squeeze(maps: Tensor) -> Tensor:
+    """Maps [B, H, W] from [B, 1, H, W] or themselves."""
+    return maps.detach().flatten(0, -3)
