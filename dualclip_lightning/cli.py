@@ -20,13 +20,19 @@ if TYPE_CHECKING:
 
 OUR_COMMANDS = {
     "demo": "Score the packaged images with the packaged model; needs no network and no data.",
+    "benchmark": "Run methods x data sets x categories x seeds from a YAML file.",
     "compare": "Put two runs of the benchmark side by side, cell by cell.",
+    "regression": "Record a few figures, or check that they are still the same.",
 }
-_HOMES = {"demo": "dualclip_lightning.demo.run", "compare": "dualclip_lightning.benchmark.compare"}
+_HOMES = {
+    "demo": "dualclip_lightning.demo.run",
+    "benchmark": "dualclip_lightning.benchmark.command",
+    "compare": "dualclip_lightning.benchmark.compare",
+    "regression": "dualclip_lightning.benchmark.regression",
+}
 ANOMALIB_COMMANDS = {
     "test": "Score a test set and report the metrics.",
     "predict": "Score the images of a folder.",
-    "benchmark": "Run a grid of models and data sets from a YAML file.",
     "train": "Fit a model of anomalib that needs it, then test it.",
     "fit": "Fit a model.",
     "validate": "Run one evaluation over the validation set.",
@@ -156,7 +162,7 @@ Zero-shot anomaly detection with CLIP, without training.
 commands:
 {table(OUR_COMMANDS)}
 
-commands of anomalib, with the models of this package:
+commands of anomalib, with the models of this package (its own benchmark is `anomalib benchmark`):
 {table(ANOMALIB_COMMANDS)}
 
 options:

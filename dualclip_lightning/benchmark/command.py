@@ -1,0 +1,106 @@
+"""`dualclip benchmark`: methods x data sets x categories x seeds from one YAML file, into one folder.
+
+Stop it at any moment, kill it even: the same command continues and repeats nothing but the cells in progress.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+
+from dualclip_lightning.benchmark.config import Config, ConfigError, load_config
+from dualclip_lightning.benchmark.ray_runner import Resources
+from dualclip_lightning.benchmark.report import write_report
+from dualclip_lightning.benchmark.results import DONE, load_run
+from dualclip_lightning.benchmark.session import Means, look, notes, run_benchmark
+from dualclip_lightning.benchmark.tables import show_tables, write_tables
+
+RESULTS = Path("results/benchmark")
+SOME_FAILED, REFUSED, INTERRUPTED = 1, 2, 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a benchmark: 0, or 1 if a cell failed, 2 if the configuration is refused, 130 if it was interrupted."""
+    options = _parser().parse_args(arguments)
+    console = Console()
+    try:
+        config = load_config(options.config, options.overrides)
+        folder = options.out or RESULTS / config.name
+        if options.dry_run:
+            _show_plan(config, folder, console)
+            return 0
+        return _run(config, folder, _means(options, config), console, report=options.report)
+    except (ConfigError, ModuleNotFoundError) as error:
+        print(f"dualclip: {error}", file=sys.stderr)
+        return REFUSED
+    except KeyboardInterrupt:
+        print("Stopped. What was finished is kept; the same command continues.", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _run(config: Config, folder: Path, means: Means, console: Console, report: bool) -> int:
+    _show_plan(config, folder, console)
+    start = time.monotonic()
+    frame = run_benchmark(config, folder, means, console)
+    console.print(f"{len(frame)} cells, {time.monotonic() - start:.0f} s: {folder / 'results.csv'}")
+    _publish(folder, console, report)
+    return _say_failures(frame)
+
+
+def _show_plan(config: Config, folder: Path, console: Console) -> None:
+    todo = look(config, folder)
+    console.print(f"{config.name}: {len(todo.cells)} cells, {len(todo.pending)} to run, into {folder}")
+    for note in notes(todo, folder):
+        console.print(note)
+    for (method, dataset), count in Counter((cell.method, cell.dataset) for cell in todo.pending).items():
+        console.print(f"  {count:4} x {method} on {dataset}", highlight=False, markup=False)
+
+
+def _publish(folder: Path, console: Console, report: bool) -> None:
+    run = load_run(folder)
+    show_tables(run, console)
+    write_tables(run)
+    if report:
+        console.print(f"Report: {write_report(run)}")
+
+
+def _say_failures(frame: pd.DataFrame) -> int:
+    failed = frame[frame["status"] != DONE]
+    for row in failed.itertuples():
+        print(f"Failed: {row.method}, {row.dataset} {row.category}, seed {row.seed}: {row.error}", file=sys.stderr)
+    return SOME_FAILED if len(failed) else 0
+
+
+def _means(options: argparse.Namespace, config: Config) -> Means:
+    gpus = options.gpus_per_cell
+    if gpus is None:
+        gpus = 1.0 if config.device == "cuda" else 0.0
+    return Means(options.workers, Resources(options.cpus_per_cell, gpus) if options.runner == "ray" else None)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="dualclip benchmark", description=(__doc__ or "").splitlines()[0],
+                                     epilog="anomalib's own benchmark is `anomalib benchmark`.")  # fmt: skip
+    parser.add_argument("--config", type=Path, required=True, help="for example configs/benchmark/demo.yaml")
+    parser.add_argument("--out", type=Path, help=f"folder of the run; {RESULTS}/<name> if not given")
+    parser.add_argument("--workers", type=_positive, help="processes at once; one a GPU if not given, or one")
+    parser.add_argument("--runner", choices=["local", "ray"], default="local", help="this machine, or a Ray cluster")
+    parser.add_argument("--cpus-per-cell", type=float, default=1.0, help="of the Ray cluster")
+    parser.add_argument("--gpus-per-cell", type=float, help="of the Ray cluster; 1 for device cuda if not given")
+    parser.add_argument("--dry-run", action="store_true", help="check the configuration and say what would run")
+    parser.add_argument("--no-report", dest="report", action="store_false", help="tables, but no report.html")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="of the configuration, as seeds=[0,1]")
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        msg = f"expected a number from 1, but got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)

@@ -1,0 +1,198 @@
+"""`dualclip regression`: a few figures recorded once, and the check that they have not moved.
+
+    dualclip regression check
+    dualclip regression record
+
+The YAML file holds a benchmark and, for each device, how far a number may move; the figures stand beside it in a JSON
+file of the same name, with what produced them. One recording serves every device.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import pandas as pd
+from omegaconf import OmegaConf
+from rich.console import Console
+
+from dualclip_lightning.benchmark.cells import plan
+from dualclip_lightning.benchmark.config import Config, ConfigError, parse_config
+from dualclip_lightning.benchmark.results import DONE, Run, load_run
+from dualclip_lightning.benchmark.session import Means, run_benchmark
+from dualclip_lightning.benchmark.summary import METRICS
+from dualclip_lightning.files import write_bytes_atomically
+
+DEFAULT = Path("configs/regression/demo.yaml")
+MEAN_SCORE = "mean_score"
+"""Mean image score: it moves smoothly where a metric of few images stands still or jumps."""
+FIELDS = ("method", "dataset", "category", "seed")
+MOVED, REFUSED = 1, 2
+DIGITS = 7
+
+Numbers = dict[str, dict[str, float]]
+"""By cell, then by name of the number."""
+
+
+@dataclass(frozen=True)
+class Guard:
+    """What is run, and how far its numbers may move on each device."""
+
+    config: Config
+    tolerances: Mapping[str, Mapping[str, float]]
+    """By device, then by the beginning of a number's name, of which the longest counts."""
+
+    def tolerance(self, device: str, number: str) -> float:
+        """How far a number may move on a device.
+
+        Raises:
+            ConfigError: nobody says.
+        """
+        limits = self.tolerances.get(device, {})
+        start = max((start for start in limits if number.startswith(start)), key=len, default=None)
+        if start is None:
+            msg = f"There is no tolerance for {number} on {device}. Add one under `tolerances.{device}`."
+            raise ConfigError(msg)
+        return limits[start]
+
+
+class Move(NamedTuple):
+    """A number that was recorded and is found again, or not."""
+
+    cell: str
+    number: str
+    before: float | None
+    now: float | None
+    tolerance: float
+
+    @property
+    def too_far(self) -> bool:
+        """Whether it moved beyond its tolerance, vanished or is new."""
+        if self.before is None or self.now is None:
+            return True
+        return abs(self.now - self.before) > self.tolerance
+
+
+def load_guard(path: Path) -> Guard:
+    """Read what is run and the tolerances.
+
+    Raises:
+        ConfigError: no such file, or one that cannot be meant.
+    """
+    if not path.is_file():
+        msg = f"Expected '{path}' to be the YAML file of a regression check. Give it with --config."
+        raise ConfigError(msg)
+    content = cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.load(path)))
+    missing = {"benchmark", "tolerances"} - set(content)
+    if missing:
+        msg = f"'{path}' lacks {' and '.join(sorted(missing))}."
+        raise ConfigError(msg)
+    return Guard(parse_config(content["benchmark"]), content["tolerances"])
+
+
+def numbers(run: Run) -> Numbers:
+    """What is recorded of every finished cell: its metrics and the mean of its image scores."""
+    done = run.frame[run.frame["status"] == DONE]
+    means = run.images.groupby("key")["score"].mean()
+    return {
+        " | ".join(str(row[name]) for name in FIELDS): {
+            **{metric: round(float(row[metric]), DIGITS) for metric in METRICS if pd.notna(row[metric])},
+            MEAN_SCORE: round(float(means[row["key"]]), DIGITS),
+        }
+        for _, row in done.iterrows()
+    }
+
+
+def moves(guard: Guard, device: str, before: Numbers, now: Numbers) -> Iterator[Move]:
+    """Every number of either side."""
+    for cell in dict.fromkeys([*before, *now]):
+        old, new = before.get(cell, {}), now.get(cell, {})
+        for name in dict.fromkeys([*old, *new]):
+            yield Move(cell, name, old.get(name), new.get(name), guard.tolerance(device, name))
+
+
+def measure(config: Config, workers: int | None, console: Console) -> Run:
+    """Run everything afresh.
+
+    Raises:
+        ConfigError: a cell failed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        frame = run_benchmark(config, Path(folder), Means(workers), console)
+        failed = frame[frame["status"] != DONE]
+        if len(failed):
+            raise ConfigError("\n".join(f"{row.method}, {row.category}: {row.error}" for row in failed.itertuples()))
+        return load_run(folder)
+
+
+def record(path: Path, config: Config, workers: int | None, console: Console) -> int:
+    """Write the numbers of today beside the YAML file."""
+    run = measure(config, workers, console)
+    about = ("device", "precision", "versions", "git_revision", "weights_sha256")
+    content = {"produced_by": {name: sorted(set(run.frame[name].dropna())) for name in about}, "numbers": numbers(run)}
+    write_bytes_atomically(path.with_suffix(".json"), (json.dumps(content, indent=2) + "\n").encode())
+    console.print(f"{sum(map(len, numbers(run).values()))} numbers recorded in {path.with_suffix('.json')}")
+    return 0
+
+
+def check(path: Path, guard: Guard, workers: int | None, console: Console) -> int:
+    """Compare the numbers of today with those recorded, and print what moved too far."""
+    recorded = path.with_suffix(".json")
+    if not recorded.is_file():
+        msg = f"Nothing is recorded in '{recorded}'. Run `dualclip regression record --config {path}` first."
+        raise ConfigError(msg)
+    before = json.loads(recorded.read_text(encoding="utf-8"))["numbers"]
+    device = plan(guard.config)[0].device
+    found = list(moves(guard, device, before, numbers(measure(guard.config, workers, console))))
+    wrong = [move for move in found if move.too_far]
+    if wrong:
+        print(f"{len(wrong)} of {len(found)} numbers moved on {device}:", *map(_sentence, wrong), sep="\n")
+        return MOVED
+    near = max(found, key=lambda move: _distance(move) / move.tolerance)
+    print(f"{len(found)} numbers within their tolerance on {device}. The nearest to it: {_sentence(near)}.")
+    return 0
+
+
+def _distance(move: Move) -> float:
+    return abs((move.now or 0.0) - (move.before or 0.0))
+
+
+def _sentence(move: Move) -> str:
+    before, now = ("none" if value is None else f"{value:.6f}" for value in (move.before, move.now))
+    return (
+        f"{move.cell}: {move.number} from {before} to {now}, {_distance(move):.2g} where {move.tolerance:g} is allowed"
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0 if no number moved beyond its tolerance, 1 if one did, 2 if nothing could be compared."""
+    options = _parser().parse_args(arguments)
+    console, start = Console(), time.monotonic()
+    try:
+        guard = load_guard(options.config)
+        guard = replace(guard, config=replace(guard.config, device=options.device or guard.config.device))
+        if options.action == "record":
+            status = record(options.config, guard.config, options.workers, console)
+        else:
+            status = check(options.config, guard, options.workers, console)
+    except ConfigError as error:
+        print(f"dualclip: {error}", file=sys.stderr)
+        return REFUSED
+    console.print(f"{time.monotonic() - start:.0f} s")
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="dualclip regression", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("action", choices=["record", "check"])
+    parser.add_argument("--config", type=Path, default=DEFAULT, help=f"YAML file, {DEFAULT} if not given")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], help="instead of that of the file")
+    parser.add_argument("--workers", type=int, help="processes at once")
+    return parser
