@@ -7,6 +7,7 @@ import io
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import matplotlib as mpl
@@ -29,6 +30,8 @@ LOOKS: list[dict[str, Any]] = [
 ]
 MAP_COLOURS = "viridis"
 """Perceptually uniform, and readable without colour vision."""
+TITLE_WIDTH = 18
+"""Characters above a map."""
 TEXT: dict[Any, Any] = {"font.size": 9, "svg.fonttype": "path", "svg.hashsalt": "dualclip"}
 
 
@@ -84,15 +87,17 @@ def draw_gallery(examples: Sequence[Example], methods: Sequence[str]) -> str:
     """A row an image: the image, its mask, the map of every method on one scale from 0 to 1, with a colour bar."""
     with mpl.rc_context(TEXT | {"font.size": 8}):
         width, height = 1.45 * (2 + len(methods)), 1.6 * len(examples)
-        figure = Figure(figsize=(width + 1.1, height + 0.3))
+        lines = max(fill(method, TITLE_WIDTH).count("\n") for method in methods)
+        top = 0.3 + 0.15 * lines
+        figure = Figure(figsize=(width + 1.1, height + top))
         # Set by hand: a layout engine takes longer than everything else together.
-        figure.subplots_adjust(0.25 / (width + 1.1), 0.2 / (height + 0.3), width / (width + 1.1),
-                               height / (height + 0.3), wspace=0.06, hspace=0.22)  # fmt: skip
+        figure.subplots_adjust(0.25 / (width + 1.1), 0.2 / (height + top), width / (width + 1.1),
+                               height / (height + top), wspace=0.06, hspace=0.22)  # fmt: skip
         axes = figure.subplots(len(examples), 2 + len(methods), squeeze=False)
         for row, example in zip(axes, examples, strict=True):
             shown = _draw_example(row, example, methods)
         for axis, title in zip(axes[0], ("image", "mask", *methods), strict=True):
-            axis.set_title(title, wrap=True)
+            axis.set_title(fill(title, TITLE_WIDTH))
         high = max(float(example.maps[method].max()) for example in examples for method in methods)
         place = figure.add_axes(((width + 0.2) / (width + 1.1), 0.2, 0.18 / (width + 1.1), 0.6))
         bar = figure.colorbar(shown, cax=place, extend="max" if high > 1 else "neither")

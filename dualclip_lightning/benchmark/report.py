@@ -166,7 +166,8 @@ def _gallery(images: pd.DataFrame, maps: Mapping[str, Mapping[str, NDArray[Any]]
     )
     caption = (
         f"{category}: worst misses, worst false alarm and best hits by the mean rank of the methods shown; every map "
-        "on one scale from 0 to 1, images squeezed to the shape of the maps."
+        "on one scale from 0 to 1, images squeezed to the shape of the maps. A map that looks even may rank its pixels "
+        "all the same: the curves say so."
     )
     return Picture(figures.draw_gallery(shown, list(maps)), f"Images, masks and maps of {category}. {said}.", caption)
 
