@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 Mode = Literal["auto", "exact", "streaming"]
 
 EXACT_LIMIT = 2**25
-"""Scores up to which `auto` keeps every one: at most 300 MB in the end, and a sort of a fraction of a second."""
+"""Scores up to which `auto` keeps every one: some 400 MB and a second in the end."""
 BUFFER = 2**20
 """Scores that `streaming` sorts together: 4 MB."""
 TOLERANCE = 2e-4

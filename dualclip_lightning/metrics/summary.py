@@ -151,7 +151,10 @@ def _heavy(summary: Summary, factor: int, span: int = 1) -> NDArray[np.bool_]:
 
 
 def _candidates(ranking: Ranking) -> Floats:
-    """Thresholds that cut a buffer into light cells; a value too frequent to be cut gets one right above it too."""
+    """Thresholds that cut a buffer into light cells.
+
+    Values at the very top, and those too frequent to be cut, get a second one right above them: their cell is a tie.
+    """
     everything = ranking.at_ranks(_spaced(ranking.size, LIGHT))
     anomalous = ranking.anomalous[::-1][_spaced(ranking.anomalous.size, LIGHT_ANOMALOUS)]
     steps = np.linspace(0, ranking.overlap[0], OVERLAP_STEPS)
