@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from scipy.integrate import trapezoid
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 from dualclip_lightning.benchmark.ablations import find_ablations, flat
@@ -147,7 +148,7 @@ def test_an_image_roc_curve_is_scikit_learns(scored):
     x, y, _ = roc_curve(labels, scores, drop_intermediate=False)
     got = read(image_curve(scores, labels), PANEL["image ROC"])
     np.testing.assert_allclose(got, np.interp(PANEL["image ROC"].grid, x, y), atol=1e-12)
-    assert np.trapezoid(got, PANEL["image ROC"].grid) == pytest.approx(roc_auc_score(labels, scores), abs=2e-3)
+    assert trapezoid(got, PANEL["image ROC"].grid) == pytest.approx(roc_auc_score(labels, scores), abs=2e-3)
 
 
 def test_the_area_of_a_precision_recall_curve_is_the_average_precision(scored):
@@ -166,7 +167,7 @@ def test_the_area_of_the_pro_curve_is_pro():
     masks[:2, 3:8, 4:9] = masks[0, 12:15, 12:15] = True
     maps = np.clip(rng.uniform(0, 0.7, masks.shape) + 0.3 * masks, 0, 1).astype(np.float16)
     panel = PANEL["PRO"]
-    area = np.trapezoid(read(pixel_curve(maps, masks), panel), panel.grid) / panel.limit
+    area = trapezoid(read(pixel_curve(maps, masks), panel), panel.grid) / panel.limit
     assert area == pytest.approx(pixel_metrics(maps.astype(np.float32), masks)["pro"], abs=2e-3)
 
 
