@@ -1,0 +1,31 @@
+"""Images of one's own, without labels: a score, a map in the image's geometry, and a decision."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dualclip_lightning.predict.detector import Detector
+    from dualclip_lightning.predict.geometry import Geometry
+    from dualclip_lightning.predict.prediction import Failure, Prediction
+    from dualclip_lightning.predict.reading import ImageError
+    from dualclip_lightning.predict.thresholds import Threshold
+
+__all__ = ["Detector", "Failure", "Geometry", "ImageError", "Prediction", "Threshold"]
+
+_HOMES = {
+    "Detector": "detector",
+    "Failure": "prediction",
+    "Geometry": "geometry",
+    "ImageError": "reading",
+    "Prediction": "prediction",
+    "Threshold": "thresholds",
+}
+
+
+def __getattr__(name: str) -> Any:  # lazily, because PyTorch takes seconds to import
+    if name not in _HOMES:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

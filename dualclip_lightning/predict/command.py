@@ -1,0 +1,219 @@
+"""`dualclip predict PATH`: scores, heatmaps and decisions for images of one's own, in one line."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from PIL import Image
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from dualclip_lightning.backbone import WeightsError
+from dualclip_lightning.predict.detector import Detector
+from dualclip_lightning.predict.geometry import Geometry
+from dualclip_lightning.predict.journal import Entry
+from dualclip_lightning.predict.listing import Listing, find_images
+from dualclip_lightning.predict.options import parse
+from dualclip_lightning.predict.outputs import Drawing
+from dualclip_lightning.predict.prediction import Failure
+from dualclip_lightning.predict.run import Report, Run
+from dualclip_lightning.predict.thresholds import Threshold, from_good, from_run
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+DONE, SOME_FAILED, WRONG, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
+"""Exit statuses."""
+GOOD_RATE, ASSUMED_RATE = 0.05, 0.01
+"""False alarms that are aimed at from good images, and from an unlabelled run."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status.
+
+    0: every image was judged. 1: some could not be used; they are listed, the rest was judged. 2: nothing was run,
+    because of what was asked. 3: a result could not be written. 130: interrupted; what was done is kept.
+    """
+    options = parse(arguments)
+    console, errors = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
+    try:
+        with _terminated_like_interrupted():
+            return _predict(options, console, errors)
+    except (ValueError, FileNotFoundError, WeightsError) as error:
+        return _say(errors, str(error), WRONG)
+    except OSError as error:
+        text = f"Cannot write '{error.filename or options.out}' ({error.strerror or error}). What was done is kept"
+        return _say(errors, f"{text}: make room or choose another place, and run the same command again.", STOPPED)
+    except KeyboardInterrupt:
+        return _say(
+            errors, f"Stopped. What was done is kept in '{options.out}'; the same command goes on.", INTERRUPTED
+        )
+    except RuntimeError as error:
+        if "out of memory" not in str(error).lower() and "allocate memory" not in str(error).lower():
+            raise
+        return _say(errors, "It does not fit in memory. Lower --batch-size or --image-size; what was done is kept.", 3)
+
+
+def _predict(options: Namespace, console: Console, errors: Console) -> int:
+    if options.max_megapixels * 1e6 > (Image.MAX_IMAGE_PIXELS or 0):
+        Image.MAX_IMAGE_PIXELS = int(options.max_megapixels * 1e6)  # this process is ours
+    listing = find_images(options.paths, options.exclude, options.out)
+    detector = _detector(options)
+    with _Bar(errors) as bar:
+        run = Run(detector, options.out, _drawing(options), options.gallery, options.fresh, bar)
+        chosen = _given_threshold(options, run)
+        report = run(listing.paths, lambda entries: chosen or _own_threshold(options, entries, detector, errors),
+                     [Failure(name, reason) for name, reason in listing.unreadable.items()])  # fmt: skip
+    _summarise(report, listing, options.out, console)
+    return SOME_FAILED if report.failures else DONE
+
+
+def _detector(options: Namespace) -> Detector:
+    size = options.image_size
+    return Detector(
+        options.class_name,
+        backbone=options.backbone,
+        pretrained=options.pretrained,
+        preprocessing=options.preprocessing,
+        image_size=None if size is None else size[0] if len(size) == 1 else (size[0], size[1]),
+        references=options.reference or options.references,
+        num_references=options.num_references,
+        bank_size=options.bank_size,
+        spatial_window=options.spatial_window,
+        geometry=Geometry(options.geometry, options.tile, options.overlap),
+        temperature=options.temperature,
+        alpha=options.alpha,
+        class_weight=options.class_weight,
+        seed=options.seed,
+        tta=options.tta,
+        domain=options.domain,
+        batch_size=options.batch_size,
+        device=options.device,
+        max_megapixels=options.max_megapixels,
+    )
+
+
+def _drawing(options: Namespace) -> Drawing:
+    if options.scale == ["image"]:
+        scale = None
+    else:
+        try:
+            low, high = map(float, options.scale)
+        except ValueError:
+            msg = f"Expected --scale as two numbers or 'image', but got {' '.join(options.scale)}."
+            raise ValueError(msg) from None
+        if not low < high:
+            msg = f"Expected --scale as two numbers, the smaller first, but got {low:g} and {high:g}."
+            raise ValueError(msg)
+        scale = (low, high)
+    return Drawing(options.heatmaps, options.maps, options.masks, scale)
+
+
+def _given_threshold(options: Namespace, run: Run) -> Threshold | None:
+    """The threshold that does not depend on the run itself."""
+    if options.good is not None:
+        listing = find_images([options.good], options.exclude, options.out)
+        report = run.score(listing.paths, part="good")
+        scores, peaks = [e.score for e in report.entries], [e.peak for e in report.entries]
+        return from_good(scores, peaks, options.false_alarm_rate or GOOD_RATE, settings=run.detector.settings)
+    if options.threshold in {"auto", "none"}:
+        return None
+    try:
+        return Threshold(float(options.threshold), options.pixel_threshold)
+    except ValueError:
+        threshold = Threshold.load(options.threshold)
+        threshold.check_settings(run.detector.settings)
+        return threshold
+
+
+def _own_threshold(
+    options: Namespace, entries: Sequence[Entry], detector: Detector, errors: Console
+) -> Threshold | None:
+    """The threshold from the unlabelled run, if it was asked for and can be had."""
+    if options.threshold == "none":
+        return None
+    scores, peaks = [e.score for e in entries], [e.peak for e in entries]
+    try:
+        return from_run(scores, peaks, options.false_alarm_rate or ASSUMED_RATE, detector.settings)
+    except ValueError as error:
+        errors.print(f"No decisions: {error}", markup=False)
+        return None
+
+
+def _summarise(report: Report, listing: Listing, folder: Path, console: Console) -> None:
+    lines = [f"{len(report.entries)} image(s) scored" + (f", {report.resumed} of them before" * bool(report.resumed))]
+    if listing.others:
+        lines[0] += f"; {listing.others} other file(s) in the folders are not named as images"
+    lines += [f"  not used: {_printable(failure.name)}: {failure.reason}" for failure in report.failures]
+    if report.threshold is not None:
+        count = sum(report.threshold.decide(entry.score) == "anomalous" for entry in report.entries)
+        lines += [report.threshold.describe(), f"{count} of {len(report.entries)} anomalous."]
+    highest = sorted(report.entries, key=lambda entry: -entry.score)[:3]
+    lines += [f"  {entry.score:.4f}  {_printable(entry.name)}" for entry in highest]
+    lines.append(f"Results: {folder}" + (f" (open {folder / 'index.html'})" * (folder / "index.html").is_file()))
+    for line in lines:
+        console.print(line, markup=False)
+
+
+def _printable(name: str) -> str:
+    """A name on one line that any terminal can show."""
+    shown = name if name.isprintable() else ascii(name)[1:-1]
+    return shown.encode(sys.stdout.encoding or "utf-8", "backslashreplace").decode(sys.stdout.encoding or "utf-8")
+
+
+def _say(errors: Console, text: str, status: int) -> int:
+    errors.print(f"dualclip: {text}", markup=False)
+    return status
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """A polite kill is treated as Ctrl-C."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class _Bar:
+    """Progress with the time left, on the screen alone."""
+
+    def __init__(self, console: Console) -> None:
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        self._progress = Progress(*columns, console=console, transient=True)
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._progress.stop()
+
+    def begin(self, stage: str, total: int, done: int) -> None:
+        """A new bar."""
+        if done:
+            self._progress.console.print(f"Continuing: {done} of {total} done before.")
+        self._task = self._progress.add_task(stage, total=total, completed=done)
+
+    def advance(self) -> None:
+        """One more."""
+        if self._task is not None:
+            self._progress.advance(self._task)

@@ -1,0 +1,288 @@
+"""Dual-Image CLIP as a warm object: images in, scores, maps and decisions out, without labels or Lightning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+from dualclip_lightning.backbone import DualPathVisionEncoder, load_backbone
+from dualclip_lightning.backbone.preprocessing import PreprocessingChoice
+from dualclip_lightning.backbone.tower import patch_grid
+from dualclip_lightning.predict.checks import check_numbers, choose_device, make_adaptation, reference_mode
+from dualclip_lightning.predict.encoding import ImageEncoder
+from dualclip_lightning.predict.geometry import Geometry, Mode
+from dualclip_lightning.predict.prediction import Failure, Prediction
+from dualclip_lightning.predict.reading import MAX_MEGAPIXELS, ImageError
+from dualclip_lightning.predict.references import InSequence, Order, Pairs, PatchSet, StreamBank
+from dualclip_lightning.predict.scorer import DualImageScorer
+from dualclip_lightning.predict.sources import Images, Source, as_sources
+from dualclip_lightning.predict.thresholds import Threshold, from_good
+from dualclip_lightning.predict.working import WorkingSet
+from dualclip_lightning.prompts import prompt_ensemble, text_anchors
+
+Outcome = Prediction | Failure
+References = Literal["pairs", "stream", "none"]
+
+
+class Detector:
+    """Zero-shot anomaly detection on one's own images.
+
+    Text anchors and references are computed once. `predict` may be called from several threads; only the bank of a
+    stream changes between calls.
+
+    Args:
+        class_name: what the images show, in words.
+        backbone: open_clip architecture, or "hf-hub:owner/name".
+        pretrained: weights tag, file or folder; "demo" is the small model of this package.
+        references: "pairs" compares the images of a call with each other in random pairs; "stream" compares each with
+            the `bank_size` images before it, also of earlier calls; "none" uses text alone; or a folder (or several
+            images) of the product, unlabelled, with which every image is compared.
+        num_references: of "pairs", K images each.
+        bank_size: of "stream".
+        spatial_window: for products that are always aligned: only reference patches within this share of the image's
+            side count, for example 0.1; None for all.
+        threshold: a number for image scores, a `Threshold`, or its file; None for no decisions.
+        geometry: "squash", "keep", "tiles", or a `Geometry` with its numbers.
+        image_size: of the model: side, or height and width, multiples of the patch; None takes that of the weights.
+        temperature: as of `DualImageCLIP`, with the four that follow.
+        alpha: weight of the text map.
+        class_weight: weight of the class-token score.
+        vv_blocks: in the V-V path; None for all.
+        seed: draws pairs and pseudo anomalies.
+        tta: test-time adaptation; True, or settings by name (see `AdaptationSettings`).
+        preprocessing: "openai", "imagenet", "inception", or mean and std; needed for a raw weights file alone.
+        domain: "object" or "texture", which words prompts use; None looks the class up.
+        states: phrases with one `{}` under "normal" and "anomalous"; None for the method's own.
+        templates: sentences with one `{}` for the state phrase; None for the method's own.
+        batch_size: views at a time; it changes speed and memory, not scores.
+        device: "auto", "cpu", "cuda", "mps" or another name of PyTorch's.
+        max_megapixels: larger images are refused.
+
+    Raises:
+        ValueError: an argument out of range or unknown.
+        FileNotFoundError: no references where they were said to be.
+        dualclip_lightning.backbone.WeightsError: weights that cannot be had.
+    """
+
+    def __init__(
+        self,
+        class_name: str = "object",
+        *,
+        backbone: str = "ViT-B-16-plus-240",
+        pretrained: str = "laion400m_e32",
+        references: References | Images = "pairs",
+        num_references: int = 1,
+        bank_size: int = 4,
+        spatial_window: float | None = None,
+        threshold: float | str | Path | Threshold | None = None,
+        geometry: Mode | Geometry = "squash",
+        image_size: int | tuple[int, int] | None = None,
+        temperature: float = 0.07,
+        alpha: float = 0.5,
+        class_weight: float = 0.5,
+        vv_blocks: list[int] | None = None,
+        seed: int = 0,
+        tta: bool | Mapping[str, Any] = False,
+        preprocessing: PreprocessingChoice = None,
+        domain: Literal["object", "texture"] | None = None,
+        states: dict[str, list[str]] | None = None,
+        templates: list[str] | None = None,
+        batch_size: int = 8,
+        device: str = "auto",
+        max_megapixels: float = MAX_MEGAPIXELS,
+    ) -> None:
+        check_numbers(num_references, bank_size, batch_size, temperature, spatial_window, max_megapixels,
+                      alpha=alpha, class_weight=class_weight)  # fmt: skip
+        prompts = prompt_ensemble(class_name, domain, states, templates)
+        chosen = Geometry(geometry) if isinstance(geometry, str) else geometry
+        self._threshold = _threshold(threshold)
+        clip = load_backbone(backbone, pretrained, preprocessing, seed)
+        prepared = clip.preprocessing.at_size(image_size)
+        patch_grid(clip.visual, *prepared.size)
+        adaptation = make_adaptation(tta, prepared, seed)
+        anchors = text_anchors(clip, prompts)
+        self.device = choose_device(device)
+        encoder = DualPathVisionEncoder(clip.visual, vv_blocks).to(self.device)
+        self.mode, wanted = reference_mode(references, text_only=alpha == 1)
+        self.seed, self.batch_size, self.max_megapixels = seed, batch_size, max_megapixels
+        self.num_references = {"pairs": num_references, "stream": bank_size}.get(self.mode, 0)
+        self._bank = StreamBank(bank_size)
+        self._encoder = ImageEncoder(encoder, prepared, chosen, batch_size)
+        self._scorer = DualImageScorer(
+            encoder, anchors.to(self.device), temperature, alpha, class_weight, spatial_window, adaptation
+        )
+        self._folder: list[PatchSet] = [] if wanted is None else self._encode_references(wanted)
+        self.settings: dict[str, Any] = {
+            "method": "DualImageCLIP", "class_name": class_name, "backbone": clip.name, "weights": clip.weights,
+            "weights_sha256": clip.digest, "preprocessing": asdict(prepared), "geometry": asdict(chosen),
+            "references": self.mode, "num_references": self.num_references or len(self._folder),
+            "spatial_window": spatial_window, "temperature": temperature, "alpha": alpha, "class_weight": class_weight,
+            "vv_blocks": vv_blocks, "seed": seed, "tta": None if adaptation is None else asdict(adaptation.settings),
+            "prompts": {"domain": domain, "states": states, "templates": templates},
+        }  # fmt: skip
+        """What the scores depend on, as plain data to store beside them."""
+        self.threshold = self._threshold
+
+    @property
+    def threshold(self) -> Threshold | None:
+        """By which images are decided; may be set.
+
+        Raises:
+            ValueError: when set to one that was made with other settings.
+        """
+        return self._threshold
+
+    @threshold.setter
+    def threshold(self, threshold: float | str | Path | Threshold | None) -> None:
+        chosen = _threshold(threshold)
+        if chosen is not None:
+            chosen.check_settings(self.settings)
+        self._threshold = chosen
+
+    @property
+    def reference_names(self) -> list[str]:
+        """The images with which every image is compared, of a detector that was given some."""
+        return [patches.name for patches in self._folder]
+
+    def predict(self, images: Images, errors: Literal["raise", "return"] = "raise") -> Any:
+        """Judge images.
+
+        Args:
+            images: a path to a file, folder, pattern or list; a Pillow image, an array [H, W, 3] or a tensor
+                [3, H, W] (bytes, or floats from 0 to 1); a batch of those; or a sequence of any.
+            errors: "raise" at an image that cannot be used, or "return" a `Failure` in its place.
+
+        Returns:
+            A `Prediction` for one image, a list of them in order for several.
+
+        Raises:
+            ImageError: an image that cannot be used; its name comes first.
+            FileNotFoundError: a path that does not exist.
+            TypeError: something that is no image.
+        """
+        sources = as_sources(images, self.max_megapixels)
+        found: dict[int, Outcome] = {}
+        for position, outcome in self.score(sources.images):
+            if isinstance(outcome, Failure) and errors == "raise":
+                msg = f"Cannot use '{outcome.name}': {outcome.reason}"
+                raise ImageError(msg)
+            found[position] = outcome
+        outcomes = [found[i] for i in range(len(found))]
+        return outcomes[0] if sources.single else [*outcomes, *sources.failures]
+
+    def calibrate(self, images: Images, false_alarm_rate: float = 0.05, confidence: float = 0.95) -> Threshold:
+        """Take the threshold from images believed good, which needs no label of a defect (`thresholds.from_good`).
+
+        Raises:
+            ImageError: an image that cannot be used.
+            ValueError: no image, or a rate out of range.
+        """
+        sources = as_sources(images, self.max_megapixels).images
+        outcomes = [outcome for _, outcome in self.score(sources, bank=StreamBank(self.num_references))]
+        good = [outcome for outcome in outcomes if isinstance(outcome, Prediction)]
+        if len(good) < len(outcomes):
+            failure = next(outcome for outcome in outcomes if isinstance(outcome, Failure))
+            msg = f"Cannot use '{failure.name}': {failure.reason}"
+            raise ImageError(msg)
+        scores, peaks = [p.score for p in good], [p.peak for p in good]
+        self.threshold = from_good(scores, peaks, false_alarm_rate, confidence, self.settings)
+        return self.threshold
+
+    def score(
+        self, sources: Sequence[Source], done: AbstractSet[int] = frozenset(), bank: StreamBank | None = None
+    ) -> Iterator[tuple[int, Outcome]]:
+        """Judge many images with bounded memory, one after another as they are ready, not in the order given.
+
+        Args:
+            sources: distinct images; who references whom depends on all of them.
+            done: positions that are known already; they are read only where others need them as references.
+            bank: of a stream, instead of the detector's own.
+
+        Yields:
+            The position of an image and what is said of it.
+        """
+        bank = self._bank if bank is None else bank
+        order = self._order(sources)
+        earlier = bank.latest() if self.mode == "stream" else []
+        # Tiled pictures may be as large as is allowed and are held while they are in use.
+        together = 1 if self._encoder.geometry.mode == "tiles" else self.batch_size
+        with WorkingSet(sources, self._encoder, keep=2 * together + self.num_references) as working:
+            for chunk in order.chunks(together):
+                wanted = [position for position in chunk if position not in done]
+                working.fetch(wanted)
+                for position in wanted:
+                    yield position, self._judge(position, sources, working, order, earlier, bank)
+
+    def _judge(
+        self,
+        position: int,
+        sources: Sequence[Source],
+        working: WorkingSet,
+        order: Order,
+        earlier: Sequence[PatchSet],
+        bank: StreamBank,
+    ) -> Outcome:
+        image = working[position]
+        if isinstance(image, Failure):
+            return image
+        references = self._folder_without(sources[position].name)
+        references += working.first_readable(order.candidates(position), self.num_references)
+        references += earlier[: max(0, self.num_references - len(references))]
+        with working.timed(position):
+            score, score_map = self._scorer.score(image, references, sources[position].name)
+        if self.mode == "stream":
+            bank.add(image.patch_set)
+        return Prediction(
+            name=sources[position].name,
+            score=score,
+            patch_map=score_map.numpy(),
+            size=image.plan.image,
+            references=tuple(reference.name for reference in references),
+            geometry=f"{self._encoder.geometry.mode}: {image.plan.describe()}",
+            seconds=working.seconds(position),
+            notes=image.notes,
+            threshold=self._threshold,
+        )
+
+    def _order(self, sources: Sequence[Source]) -> Order:
+        if self.mode == "pairs":
+            return Pairs([source.name for source in sources], self.num_references, self.seed)
+        return InSequence(len(sources), stream=self.mode == "stream")
+
+    def _folder_without(self, name: str) -> list[PatchSet]:
+        """The given references but the image itself."""
+        own = str(Path(name).resolve()) if self._folder else ""
+        return [patches for patches in self._folder if str(Path(patches.name).resolve()) != own]
+
+    def _encode_references(self, images: Images) -> list[PatchSet]:
+        """Patches of the images that every image is compared with.
+
+        Raises:
+            ImageError: one that cannot be used.
+            ValueError: none.
+        """
+        sources = as_sources(images, self.max_megapixels).images
+        patches: list[PatchSet] = []
+        with WorkingSet(sources, self._encoder, keep=self.batch_size) as working:
+            for position, source in enumerate(sources):
+                image = working[position]
+                if isinstance(image, Failure):
+                    msg = f"Cannot use the reference '{source.name}': {image.reason}"
+                    raise ImageError(msg)
+                patches.append(image.patch_set)
+        if not patches:
+            msg = "Expected at least one reference image, but got none."
+            raise ValueError(msg)
+        return patches
+
+
+def _threshold(chosen: float | str | Path | Threshold | None) -> Threshold | None:
+    """What the user means by a threshold."""
+    if chosen is None or isinstance(chosen, Threshold):
+        return chosen
+    if isinstance(chosen, str | Path):
+        return Threshold.load(chosen)
+    return Threshold(float(chosen))

@@ -1,0 +1,109 @@
+"""Maps as pictures that can be compared: one fixed scale, a colour bar, the contour of the threshold."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import cv2
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from dualclip_lightning.predict.reading import Pixels
+
+COLOURS = "cividis"
+"""Perceptually uniform, and the same to colour-blind eyes (Nunez et al., 2018)."""
+LONGEST = 720
+"""Pixels of a panel's longer side; larger images are shrunk to it, whatever their size."""
+SHORTEST = 160
+"""Pixels of a panel's shorter side below which small images are enlarged, so that the bar can be read."""
+BAR, LABELS, GAP, FONT = 16, 44, 8, 12
+WHITE, BLACK = (255, 255, 255), (0, 0, 0)
+
+Bytes = npt.NDArray[np.uint8]
+Scale = tuple[float, float]
+
+
+def draw_heatmap(
+    pixels: Pixels,
+    patch_map: npt.NDArray[np.float32],
+    scale: Scale | None = (0.0, 1.0),
+    threshold: float | None = None,
+) -> Image.Image:
+    """The image, its map in colours, and the colour bar, side by side.
+
+    The map stands beside the image rather than over it: a blend has other colours than the bar explains.
+
+    Args:
+        pixels: [H, W, 3], bytes or single precision in [0, 1].
+        patch_map: [h, w], of the whole image.
+        scale: values of the darkest and the brightest colour, the same for all images that are to be compared; None
+            takes this map's own range.
+        threshold: value whose contour is drawn in both; None draws none.
+
+    Raises:
+        ValueError: a scale without extent.
+    """
+    low, high = (float(patch_map.min()), float(patch_map.max())) if scale is None else scale
+    if scale is not None and not low < high:
+        msg = f"Expected the scale as two values, the smaller first, but got {low} and {high}."
+        raise ValueError(msg)
+    height, width = panel_size(pixels.shape[:2])
+    image = shrink(pixels, (height, width))
+    values = np.asarray(cv2.resize(patch_map, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
+    drawn = colourise(values, low, high)
+    if threshold is not None:
+        for panel in (image, drawn):
+            _draw_contour(panel, values > threshold)
+    canvas = Image.new("RGB", (2 * width + 2 * GAP + BAR + LABELS, height), WHITE)
+    canvas.paste(Image.fromarray(image), (0, 0))
+    canvas.paste(Image.fromarray(drawn), (width + GAP, 0))
+    _draw_bar(canvas, 2 * (width + GAP), low, high, threshold)
+    return canvas
+
+
+def panel_size(size: tuple[int, ...]) -> tuple[int, int]:
+    """Height and width at which an image is shown: its own aspect ratio, as far as that leaves both sides visible."""
+    factor = min(1.0, LONGEST / max(size))
+    factor = min(max(factor, SHORTEST / min(size)), max(factor, LONGEST / max(size)))
+    height, width = (max(8, min(LONGEST, round(side * factor))) for side in size)
+    return max(height, 4 * FONT), width
+
+
+def shrink(pixels: Pixels, size: tuple[int, int]) -> Bytes:
+    """The image at another size, as bytes [h, w, 3] of its own."""
+    resized = cv2.resize(pixels, (size[1], size[0]), interpolation=cv2.INTER_AREA)
+    return np.array(resized if pixels.dtype == np.uint8 else np.rint(resized.clip(0, 1) * 255), dtype=np.uint8)
+
+
+def colourise(values: npt.NDArray[np.float32], low: float, high: float) -> Bytes:
+    """Colours [..., 3] of values; those outside the scale get its ends."""
+    share = (values - low) / max(high - low, 1e-12)
+    return _palette()[np.rint(share.clip(0, 1) * 255).astype(np.uint8)]
+
+
+@lru_cache(maxsize=1)
+def _palette() -> Bytes:
+    return np.rint(mpl.colormaps[COLOURS](np.arange(256))[:, :3] * 255).astype(np.uint8)
+
+
+def _draw_contour(panel: Bytes, mask: npt.NDArray[np.bool_]) -> None:
+    """A white line on a black one, which shows on any ground."""
+    found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
+    cv2.drawContours(panel, found, -1, BLACK, 3, cv2.LINE_AA)
+    cv2.drawContours(panel, found, -1, WHITE, 1, cv2.LINE_AA)
+
+
+def _draw_bar(canvas: Image.Image, left: int, low: float, high: float, threshold: float | None) -> None:
+    height = canvas.height
+    ramp = colourise(np.linspace(high, low, height, dtype=np.float32), low, high)
+    canvas.paste(Image.fromarray(np.repeat(ramp[:, None], BAR, axis=1)), (left, 0))
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=FONT)
+    for share in (0.0, 0.5, 1.0):
+        top = (1 - share) * (height - FONT - 2)
+        draw.text((left + BAR + 4, top), f"{low + share * (high - low):.2f}", fill=BLACK, font=font)
+    if threshold is not None and low <= threshold <= high and high > low:
+        y = round((high - threshold) / (high - low) * (height - 1))
+        draw.line([(left - 3, y), (left + BAR + 2, y)], fill=BLACK, width=3)
+        draw.line([(left - 3, y), (left + BAR + 2, y)], fill=WHITE, width=1)

@@ -1,0 +1,203 @@
+"""What a run has done so far, in a form that survives being killed at any moment."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dualclip_lightning.files import write_bytes_atomically
+from dualclip_lightning.predict.prediction import Prediction
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+try:
+    import fcntl
+except ImportError:  # not a POSIX system: two runs into one folder are not noticed there
+    fcntl = None  # type: ignore[assignment]
+
+Stamp = tuple[int, int]
+"""Size and time of change of a file: when they differ, what was computed from it no longer counts."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One scored image, without its map."""
+
+    name: str
+    stamp: Stamp
+    score: float
+    peak: float
+    size: tuple[int, int]
+    references: tuple[str, ...]
+    geometry: str
+    seconds: float
+    notes: tuple[str, ...]
+
+
+class Log:
+    """A file of JSON lines that are only ever appended, each in one write; what a kill left of a line is passed over.
+
+    Args:
+        path: created with its folders where it is missing.
+
+    Raises:
+        OSError: it cannot be written.
+        BlockingIOError: another process has it open.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._file = path.open("ab", buffering=0)
+        try:
+            if fcntl is not None:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            raise
+        self._torn = bool(content := path.read_bytes()[-1:]) and content != b"\n"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        with self.path.open("rb") as lines:
+            for line in lines:
+                try:
+                    record = json.loads(line)
+                except ValueError:  # torn, or not ours
+                    continue
+                if isinstance(record, dict):
+                    yield record
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Add a line.
+
+        Raises:
+            OSError: it cannot be written, for example because the disk is full; whatever was written of it is ignored.
+        """
+        line = ("\n" if self._torn else "") + json.dumps(record) + "\n"
+        self._torn = True
+        content = line.encode()
+        if self._file.write(content) != len(content):
+            msg = "No space left on device"
+            raise OSError(errno.ENOSPC, msg, str(self.path))
+        self._torn = False
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._file.truncate(0)
+
+
+class Journal:
+    """The scored images of a run and their maps, to be continued by a run with the same settings.
+
+    Args:
+        folder: for the log and the maps.
+        settings: what the scores depend on.
+        fresh: forget what other runs left.
+
+    Raises:
+        ValueError: the folder holds the results of other settings, or another run is writing there.
+        OSError: the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any], *, fresh: bool = False) -> None:
+        self.folder = folder
+        try:
+            self._log = Log(folder / "journal.jsonl")
+        except BlockingIOError as error:
+            msg = f"Another run is writing to '{folder.parent.parent}'. Wait for it, or choose another --out."
+            raise ValueError(msg) from error
+        self.entries: dict[str, Entry] = {}
+        self._start(json.loads(json.dumps(settings)), fresh=fresh)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._log.__exit__(kind, error, trace)
+
+    def _start(self, settings: dict[str, Any], *, fresh: bool) -> None:
+        if fresh:
+            self._log.clear()
+        known: dict[str, Any] | None = None
+        for record in self._log:
+            if "settings" in record:
+                known = record["settings"]
+            elif (entry := _entry(record)) is not None:
+                self.entries[entry.name] = entry
+        if known is None:
+            self._log.append({"settings": settings})
+        elif known != settings:
+            changed = ", ".join(key for key in settings if known.get(key) != settings[key])
+            self._log.__exit__(None, None, None)
+            msg = (
+                f"'{self.folder.parent.parent}' holds results of other settings (changed: {changed}). "
+                "Choose another --out, or discard them with --fresh."
+            )
+            raise ValueError(msg)
+
+    def knows(self, name: str, stamp: Stamp | None) -> bool:
+        """Whether the score of this state of a file is there, with its map."""
+        entry = self.entries.get(name)
+        return entry is not None and entry.stamp == stamp and self._map_file(name).is_file()
+
+    def add(self, prediction: Prediction, stamp: Stamp) -> None:
+        """Keep a result: first its map, then the line that says so.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        buffer = io.BytesIO()
+        np.save(buffer, prediction.patch_map, allow_pickle=False)
+        write_bytes_atomically(self._map_file(prediction.name), buffer.getvalue())
+        entry = Entry(prediction.name, stamp, prediction.score, prediction.peak, prediction.size,
+                      prediction.references, prediction.geometry, prediction.seconds, prediction.notes)  # fmt: skip
+        self._log.append(asdict(entry))
+        self.entries[entry.name] = entry
+
+    def patch_map(self, name: str) -> npt.NDArray[np.float32]:
+        """The map of an image that it knows."""
+        return np.load(self._map_file(name), allow_pickle=False)
+
+    def _map_file(self, name: str) -> Path:
+        digest = sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
+        return self.folder / "maps" / digest[:2] / f"{digest}.npy"
+
+
+def file_stamp(path: str | Path) -> Stamp | None:
+    """The state of a file, None if it cannot be looked up."""
+    try:
+        status = Path(path).stat()
+    except (OSError, ValueError):  # gone, or a name that no file can have
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def _entry(record: Mapping[str, Any]) -> Entry | None:
+    """A line as an entry, None if it is none."""
+    try:
+        size, stamp = record["size"], record["stamp"]
+        lists = {key: tuple(record[key]) for key in ("references", "notes")}
+        return Entry(**{**record, **lists, "size": (size[0], size[1]), "stamp": (stamp[0], stamp[1])})
+    except (KeyError, TypeError, IndexError):
+        return None

@@ -1,0 +1,113 @@
+"""Which image files a user means: files, folders, patterns and lists, in an order that is always the same."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatch
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
+
+from dualclip_lightning.predict.reading import known_formats
+
+LIST_SUFFIXES = frozenset({".txt", ".lst"})
+PATTERN_SIGNS = frozenset("*?[")
+
+
+class Listing(NamedTuple):
+    """What was found."""
+
+    paths: list[Path]
+    """Each once."""
+    unreadable: dict[str, str]
+    """Folders that could not be read, with the reason."""
+    others: int
+    """Files in folders that are not named as images are."""
+
+
+def find_images(targets: Sequence[str | Path], exclude: Sequence[str] = (), without: Path | None = None) -> Listing:
+    """Find the images of files, folders (with everything below), patterns with * ? [ ] or **, and list files.
+
+    A list file (.txt, .lst) has a path a line, relative to itself; lines that are empty or start with # do not count.
+    A file that is named itself is taken whatever its suffix; in a folder the suffix decides, and what starts with a
+    dot is left out. Links to folders are not followed.
+
+    Args:
+        targets: what the user named; the order of targets is kept, a folder is sorted by path.
+        exclude: patterns of file names or paths to leave out, for example "*_label.png".
+        without: a folder to leave out: results that lie inside the images must not become images.
+
+    Raises:
+        FileNotFoundError: a target that does not exist, or nothing found.
+    """
+    found: dict[Path, None] = {}
+    unreadable: dict[str, str] = {}
+    others = 0
+    for target in targets:
+        for path in _expand(str(target)):
+            if path.is_dir():
+                inside = _walk(path, without, unreadable)
+                images = [p for p in inside if p.suffix.lower() in _image_suffixes()]
+                others += len(inside) - len(images)
+                found.update(dict.fromkeys(images))
+            else:
+                found[path] = None
+    kept = [path for path in found if not _matches(path, exclude)]
+    if not kept and not unreadable:
+        msg = f"No image in {', '.join(map(repr, map(str, targets)))}. Expected a file, a folder, a pattern or a list."
+        raise FileNotFoundError(msg)
+    return Listing(kept, unreadable, others)
+
+
+def _expand(target: str) -> Iterator[Path]:
+    """Files and folders of one target."""
+    path = Path(target).expanduser()
+    if path.is_file() and path.suffix.lower() in LIST_SUFFIXES:
+        yield from _read_list(path)
+    elif os.path.lexists(path):
+        yield path
+    elif PATTERN_SIGNS & set(target):
+        yield from (Path(name) for name in sorted(glob.glob(str(path), recursive=True)))  # noqa: PTH207 - absolute too
+    else:
+        msg = f"There is no '{target}'. Expected a file, a folder, a pattern such as 'shots/**/*.png' or a list (.txt)."
+        raise FileNotFoundError(msg)
+
+
+def _read_list(path: Path) -> Iterator[Path]:
+    text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    for line in text.split("\n"):
+        name = line.rstrip("\r")
+        if name and not name.startswith("#"):
+            yield path.parent / Path(name).expanduser()
+
+
+def _walk(folder: Path, without: Path | None, unreadable: dict[str, str]) -> list[Path]:
+    """All files below a folder, sorted; what cannot be listed is noted."""
+
+    def note(error: OSError) -> None:
+        unreadable[str(error.filename)] = f"the folder cannot be read ({error.strerror})."
+
+    left_out = None if without is None else without.resolve()
+    files: list[Path] = []
+    for parent, folders, names in os.walk(folder, onerror=note):
+        here = Path(parent)
+        folders[:] = [name for name in _visible(folders) if (here / name).resolve() != left_out]
+        files += [here / name for name in _visible(names)]
+    return sorted(files)
+
+
+def _visible(names: Iterable[str]) -> Iterator[str]:
+    return (name for name in names if not name.startswith("."))
+
+
+def _matches(path: Path, patterns: Sequence[str]) -> bool:
+    return any(fnmatch(path.name, pattern) or fnmatch(str(path), pattern) for pattern in patterns)
+
+
+@lru_cache(maxsize=1)
+def _image_suffixes() -> frozenset[str]:
+    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in known_formats())

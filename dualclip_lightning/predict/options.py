@@ -1,0 +1,93 @@
+"""The options of `dualclip predict PATH`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from dualclip_lightning.predict.reading import MAX_MEGAPIXELS
+
+EPILOG = """exit status: 0 all judged, 1 some files could not be used (see failures.csv), 2 wrong use, 3 results could
+not be written, 130 interrupted. The same command continues where one stopped.
+
+With --model, --data or --config, `dualclip predict` is anomalib's command: see `anomalib predict --help`."""
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Options from the command line; argparse exits with a usage message where they make no sense."""
+    parser = argparse.ArgumentParser(
+        prog="dualclip predict",
+        description="Score images of your own, without labels, masks or training, and draw where they are anomalous.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    _add_images(parser)
+    _add_results(parser.add_argument_group("results"))
+    _add_decisions(parser.add_argument_group("decisions"))
+    _add_references(parser.add_argument_group("references"))
+    _add_geometry(parser.add_argument_group("geometry"))
+    _add_method(parser.add_argument_group("model and method"))
+    return parser.parse_args(arguments)
+
+
+def _add_images(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="file, folder, 'pattern' or list of paths (.txt)")
+    parser.add_argument("--class-name", default="object", help='what the images show, for example "steel plate"')
+    parser.add_argument("--exclude", action="append", default=[], metavar="PATTERN", help="leave files out; repeatable")
+    parser.add_argument("--max-megapixels", type=float, default=MAX_MEGAPIXELS, help="larger images are refused")
+
+
+def _add_results(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--out", type=Path, default=Path("results/predict"), help="folder for everything")
+    group.add_argument("--fresh", action="store_true", help="discard an earlier run instead of continuing it")
+    group.add_argument("--no-heatmaps", dest="heatmaps", action="store_false", help="no pictures")
+    group.add_argument("--maps", action="store_true", help="raw maps at the size of the image (.npy, float32)")
+    group.add_argument("--masks", action="store_true", help="anomalous pixels as PNG")
+    group.add_argument("--gallery", type=int, default=200, metavar="N", help="images in index.html; 0 for none")
+    group.add_argument(
+        "--scale", nargs="+", default=["0", "1"], metavar="VALUE",
+        help="ends of the colour scale, or 'image' for each image's own (not comparable)",
+    )  # fmt: skip
+
+
+def _add_decisions(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--threshold", default="auto", help="a number, a threshold.json, 'none', or 'auto': from the run itself"
+    )
+    group.add_argument("--pixel-threshold", type=float, help="with a number: for masks and contours")
+    group.add_argument("--good", metavar="FOLDER", help="take the threshold from images believed good")
+    group.add_argument("--false-alarm-rate", type=float, help="default 0.05 with --good, 0.01 with 'auto'")
+
+
+def _add_references(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--reference", metavar="FOLDER", help="compare with these unlabelled images of the product")
+    group.add_argument(
+        "--references", choices=("pairs", "stream", "none"), default="pairs",
+        help="without --reference: random pairs, the images just before, or text alone",
+    )  # fmt: skip
+    group.add_argument("--num-references", type=int, default=1, metavar="K", help="of pairs")
+    group.add_argument("--bank-size", type=int, default=4, metavar="N", help="of a stream")
+    group.add_argument("--spatial-window", type=float, metavar="SHARE", help="for aligned products, for example 0.1")
+
+
+def _add_geometry(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--geometry", choices=("squash", "keep", "tiles"), default="squash", help="default: %(default)s")
+    group.add_argument("--tile", type=int, metavar="PIXELS", help="side of a tile; default: the model's size")
+    group.add_argument("--overlap", type=float, default=0.25, metavar="SHARE", help="of tiles")
+    group.add_argument("--image-size", type=int, nargs="+", metavar="PIXELS", help="of the model: side, or H W")
+
+
+def _add_method(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--backbone", default="ViT-B-16-plus-240", help="default: %(default)s")
+    group.add_argument("--pretrained", default="laion400m_e32", help='tag, file, folder, or "demo" (offline)')
+    group.add_argument("--preprocessing", help="openai, imagenet or inception, for a raw weights file")
+    group.add_argument("--domain", choices=("object", "texture"), help="which words prompts use")
+    group.add_argument("--temperature", type=float, default=0.07)
+    group.add_argument("--alpha", type=float, default=0.5, help="weight of text against reference")
+    group.add_argument("--class-weight", type=float, default=0.5)
+    group.add_argument("--tta", action="store_true", help="test-time adaptation")
+    group.add_argument("--seed", type=int, default=0)
+    group.add_argument("--batch-size", type=int, default=8)
+    group.add_argument("--device", default="auto")

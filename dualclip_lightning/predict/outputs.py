@@ -1,0 +1,169 @@
+"""The files of a run: where each lies, and how it is written whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from dualclip_lightning.files import write_bytes_atomically
+from dualclip_lightning.predict.heatmap import Scale, draw_heatmap
+from dualclip_lightning.predict.journal import Entry, Journal, Log, Stamp
+from dualclip_lightning.predict.prediction import Failure, draw_map
+from dualclip_lightning.predict.reading import MAX_MEGAPIXELS, ImageError, read_picture
+from dualclip_lightning.predict.thresholds import Threshold
+
+COLUMNS = ("path", "score", "decision", "threshold", "reference", "height", "width", "geometry", "seconds", "notes")
+LONGEST_NAME = 180
+"""Bytes of a file name, to which suffixes are added; file systems allow 255."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What is drawn of every image.
+
+    Args:
+        heatmaps: pictures of image and map side by side, as PNG.
+        maps: raw maps [H, W] at the size of the image, as .npy in single precision.
+        masks: anomalous pixels in white, as PNG; needs a threshold for pixels.
+        scale: values of the first and last colour; None for each map's own.
+    """
+
+    heatmaps: bool = True
+    maps: bool = False
+    masks: bool = False
+    scale: Scale | None = (0.0, 1.0)
+
+
+class Layout:
+    """Where the results of each image lie below the output folder: as the images lie below their common folder."""
+
+    def __init__(self, folder: Path, names: Iterable[str]) -> None:
+        self.folder = folder
+        parents = {str(Path(os.path.abspath(name)).parent) for name in names}  # noqa: PTH100 - links stay as named
+        self._root = os.path.commonpath(parents) if parents else "/"
+
+    def path(self, kind: str, name: str, suffix: str) -> Path:
+        """The file of a kind ("heatmaps", "maps", "masks") for an image."""
+        relative = Path(os.path.relpath(os.path.abspath(name), self._root))  # noqa: PTH100
+        return self.folder / kind / relative.parent / f"{_short(relative.name)}{suffix}"
+
+
+def draw_all(
+    journal: Journal, names: Sequence[str], layout: Layout, threshold: Threshold | None, drawing: Drawing,
+    max_megapixels: float = MAX_MEGAPIXELS,
+) -> Iterable[Failure | None]:  # fmt: skip
+    """Draw every scored image that is not drawn yet with this threshold and scale.
+
+    Yields:
+        None for an image that is drawn, a failure where it can no longer be read (its score stays).
+
+    Raises:
+        OSError: a result cannot be written.
+    """
+    look = sha256(repr((drawing, None if threshold is None else threshold.pixel)).encode()).hexdigest()
+    with Log(journal.folder / "drawn.jsonl") as log:
+        drawn: dict[str, tuple[str, Stamp]] = {r["name"]: (r["look"], tuple(r["stamp"])) for r in log if "look" in r}
+        for name in names:
+            entry = journal.entries[name]
+            files = _files(name, layout, threshold, drawing)
+            if drawn.get(name) == (look, entry.stamp) and all(path.is_file() for path in files.values()):
+                yield None
+                continue
+            try:
+                _draw(entry, journal.patch_map(name), files, threshold, drawing, max_megapixels)
+            except ImageError as error:
+                yield Failure(name, f"it was scored, but could not be read again to be drawn: {error}")
+                continue
+            log.append({"name": name, "look": look, "stamp": entry.stamp})
+            yield None
+
+
+def _files(name: str, layout: Layout, threshold: Threshold | None, drawing: Drawing) -> dict[str, Path]:
+    kinds = {
+        "heatmaps": (drawing.heatmaps, ".png"),
+        "maps": (drawing.maps, ".npy"),
+        "masks": (drawing.masks and threshold is not None and threshold.pixel is not None, ".png"),
+    }
+    return {kind: layout.path(kind, name, suffix) for kind, (wanted, suffix) in kinds.items() if wanted}
+
+
+def _draw(
+    entry: Entry, patch_map: npt.NDArray[np.float32], files: dict[str, Path], threshold: Threshold | None,
+    drawing: Drawing, max_megapixels: float,
+) -> None:  # fmt: skip
+    pixel = None if threshold is None else threshold.pixel
+    if "heatmaps" in files:
+        pixels = read_picture(entry.name, max_megapixels).pixels
+        write_bytes_atomically(files["heatmaps"], _png(draw_heatmap(pixels, patch_map, drawing.scale, pixel)))
+    if not files.keys() & {"maps", "masks"}:
+        return
+    full = draw_map(patch_map, entry.size)
+    if "maps" in files:
+        buffer = io.BytesIO()
+        np.save(buffer, full, allow_pickle=False)
+        write_bytes_atomically(files["maps"], buffer.getvalue())
+    if "masks" in files and pixel is not None:
+        write_bytes_atomically(files["masks"], _png(Image.fromarray((full > pixel).astype(np.uint8) * np.uint8(255))))
+
+
+def write_scores(path: Path, entries: Iterable[Entry], threshold: Threshold | None) -> None:
+    """`scores.csv`, a row an image; bytes of names that are no UTF-8 appear as backslash escapes."""
+    rows = [
+        (e.name, f"{e.score:.6f}", "" if threshold is None else threshold.decide(e.score),
+         "" if threshold is None else f"{threshold.score:.6f}", " | ".join(e.references), *e.size, e.geometry,
+         f"{e.seconds:.3f}", "; ".join(e.notes))
+        for e in entries
+    ]  # fmt: skip
+    _write_csv(path, COLUMNS, rows)
+
+
+def write_failures(path: Path, failures: Sequence[Failure]) -> None:
+    """`failures.csv`, a row an image that could not be used; none at all if there are none."""
+    if failures:
+        _write_csv(path, ("path", "reason"), failures)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """A JSON file."""
+    write_bytes_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def threshold_facts(threshold: Threshold | None) -> dict[str, Any] | None:
+    """A threshold as plain data, without the settings that are stored beside it anyway."""
+    return None if threshold is None else {k: v for k, v in asdict(threshold).items() if k != "settings"}
+
+
+def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    write_bytes_atomically(path, text.getvalue().encode("utf-8", "backslashreplace"))
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def _short(name: str) -> str:
+    """A file name that leaves room for suffixes, still different from others."""
+    content = os.fsencode(name)
+    if len(content) <= LONGEST_NAME:
+        return name
+    head = content[: LONGEST_NAME - 20].decode("utf-8", "ignore")
+    return f"{head}-{sha256(content).hexdigest()[:16]}"

@@ -1,0 +1,81 @@
+"""What is said of one image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from dualclip_lightning.predict.heatmap import Scale, draw_heatmap
+from dualclip_lightning.predict.reading import Pixels
+from dualclip_lightning.predict.thresholds import Threshold
+from dualclip_lightning.scoring import upsample
+
+
+class Failure(NamedTuple):
+    """An image that could not be judged."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Score, map and decision of one image; higher is more anomalous, in [0, 1].
+
+    Args:
+        name: path, or what the image was called.
+        score: of the image.
+        patch_map: [h, w], the map on the lattice of patches, from which `map` is drawn.
+        size: height and width of the image, upright, in pixels.
+        references: names of the images it was compared with; none if its text score stands alone.
+        geometry: how it was brought to the model.
+        seconds: spent on it, reading included; images that share a batch share its time.
+        notes: what was done to the image on the way in.
+        threshold: by which to decide, if there is one.
+    """
+
+    name: str
+    score: float
+    patch_map: npt.NDArray[np.float32]
+    size: tuple[int, int]
+    references: tuple[str, ...] = ()
+    geometry: str = ""
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+    threshold: Threshold | None = None
+
+    @property
+    def peak(self) -> float:
+        """The largest value of the map."""
+        return float(self.patch_map.max())
+
+    @property
+    def decision(self) -> str | None:
+        """Either "anomalous" or "normal"; None without a threshold."""
+        return None if self.threshold is None else self.threshold.decide(self.score)
+
+    @property
+    def map(self) -> npt.NDArray[np.float32]:
+        """The map at the size and place of the original image: [H, W]. Drawn when asked for; 4 bytes a pixel."""
+        return draw_map(self.patch_map, self.size)
+
+    @property
+    def mask(self) -> npt.NDArray[np.bool_] | None:
+        """Anomalous pixels [H, W], None without a threshold for pixels."""
+        if self.threshold is None or self.threshold.pixel is None:
+            return None
+        return self.map > self.threshold.pixel
+
+    def heatmap(self, pixels: Pixels, scale: Scale | None = (0.0, 1.0)) -> Image.Image:
+        """The image beside its map, with the threshold's contour and a colour bar (see `draw_heatmap`)."""
+        return draw_heatmap(pixels, self.patch_map, scale, None if self.threshold is None else self.threshold.pixel)
+
+
+def draw_map(patch_map: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """A map of patches at the height and width of its image: [H, W]."""
+    return upsample(torch.from_numpy(np.array(patch_map, dtype=np.float32))[None], size)[0].numpy()

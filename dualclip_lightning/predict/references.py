@@ -1,0 +1,103 @@
+"""With which images an image is compared: others of the same run, those just before it, or a folder of its product."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from threading import Lock
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
+
+from dualclip_lightning.pairing import random_groups
+
+
+class PatchSet(NamedTuple):
+    """The patches of one image as others are compared with them."""
+
+    name: str
+    embeddings: Tensor
+    """[N, D]"""
+    places: Tensor
+    """[N, 2], centres as shares of the image's height and width"""
+
+
+class Order(Protocol):
+    """In which order images are scored, and whom each may take as its references, best first."""
+
+    def chunks(self, size: int) -> Iterator[list[int]]:
+        """Positions of all images, about `size` at a time, such that references tend to be together."""
+
+    def candidates(self, position: int) -> Iterator[int]:
+        """Positions of other images. Those that turn out unreadable are passed over."""
+
+
+class Pairs:
+    """Random pairs, or groups of K + 1, from the seed and the set of names alone (`pairing.random_groups`).
+
+    Where all images can be read, each has the references that the method has through Lightning; where a partner
+    cannot, the next group steps in.
+    """
+
+    def __init__(self, names: Sequence[str], num_references: int, seed: int) -> None:
+        self.groups = random_groups(names, num_references, seed)
+        self._home = {member: (g, m) for g, group in enumerate(self.groups) for m, member in enumerate(group)}
+
+    def chunks(self, size: int) -> Iterator[list[int]]:
+        """Whole groups."""
+        chunk: list[int] = []
+        for group in self.groups:
+            if chunk and len(chunk) + len(group) > size:
+                yield chunk
+                chunk = []
+            chunk.extend(group)
+        if chunk:
+            yield chunk
+
+    def candidates(self, position: int) -> Iterator[int]:
+        """The next ones around the group, then the groups that follow."""
+        home, place = self._home[position]
+        group = self.groups[home]
+        yield from (group[(place + step) % len(group)] for step in range(1, len(group)))
+        for step in range(1, len(self.groups)):
+            yield from self.groups[(home + step) % len(self.groups)]
+
+
+class InSequence:
+    """One after another, as a camera gives them.
+
+    Args:
+        count: how many images there are.
+        stream: whether an image is compared with those before it, the latest first; else with none of them.
+    """
+
+    def __init__(self, count: int, *, stream: bool) -> None:
+        self.count = count
+        self.stream = stream
+
+    def chunks(self, size: int) -> Iterator[list[int]]:
+        """In the order given."""
+        for start in range(0, self.count, size):
+            yield list(range(start, min(start + size, self.count)))
+
+    def candidates(self, position: int) -> Iterator[int]:
+        """Those before."""
+        return iter(range(position - 1, -1, -1) if self.stream else ())
+
+
+class StreamBank:
+    """The patches of the last images of a stream, for detectors that get one image at a time. Safe between threads."""
+
+    def __init__(self, size: int) -> None:
+        self._sets: deque[PatchSet] = deque(maxlen=size)
+        self._lock = Lock()
+
+    def add(self, patches: PatchSet) -> None:
+        """Keep an image; the oldest leaves when the bank is full."""
+        with self._lock:
+            self._sets.append(patches)
+
+    def latest(self) -> list[PatchSet]:
+        """What is kept, the latest first."""
+        with self._lock:
+            return list(reversed(self._sets))

@@ -1,0 +1,181 @@
+"""A run over files: each score kept as soon as it is there, pictures at the end; continued where it broke off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+from dualclip_lightning.predict.detector import Detector
+from dualclip_lightning.predict.gallery import write_gallery
+from dualclip_lightning.predict.journal import Entry, Journal, file_stamp
+from dualclip_lightning.predict.outputs import (
+    Drawing,
+    Layout,
+    draw_all,
+    threshold_facts,
+    write_failures,
+    write_json,
+    write_scores,
+)
+from dualclip_lightning.predict.prediction import Failure
+from dualclip_lightning.predict.sources import file_sources
+from dualclip_lightning.predict.thresholds import Threshold
+
+LIBRARIES = ("dualclip_lightning", "torch", "torchvision", "open_clip_torch", "pillow", "numpy")
+WORK = ".work"
+"""Below the output folder: what a later run continues from."""
+
+Chooser = Callable[[Sequence[Entry]], "Threshold | None"]
+"""The threshold, given all scored images of the run."""
+
+
+class Reporter(Protocol):
+    """Hears how far a run is."""
+
+    def begin(self, stage: str, total: int, done: int) -> None:
+        """A stage starts, of which some is done already."""
+
+    def advance(self) -> None:
+        """One more image."""
+
+
+class Silent:
+    """Says nothing."""
+
+    def begin(self, stage: str, total: int, done: int) -> None:
+        """See `Reporter`."""
+
+    def advance(self) -> None:
+        """See `Reporter`."""
+
+
+@dataclass
+class Report:
+    """What a run found."""
+
+    entries: list[Entry] = field(default_factory=list)
+    """Scored images in the order given."""
+    failures: list[Failure] = field(default_factory=list)
+    resumed: int = 0
+    """How many of them an earlier run had scored."""
+    threshold: Threshold | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of a detector over image files into a folder.
+
+    Args:
+        detector: scores them.
+        folder: for all results.
+        drawing: what is drawn of every image.
+        gallery: how many images the gallery shows; 0 writes none.
+        fresh: discard what an earlier run left, instead of continuing it.
+        reporter: hears how far it is.
+    """
+
+    detector: Detector
+    folder: Path
+    drawing: Drawing = field(default_factory=Drawing)
+    gallery: int = 200
+    fresh: bool = False
+    reporter: Reporter = field(default_factory=Silent)
+
+    def score(self, paths: Sequence[Path], part: str = "images") -> Report:
+        """Score files, or take their scores from an earlier run with the same settings; nothing is drawn.
+
+        Raises:
+            ValueError: an earlier run had other settings, or another run is writing there.
+            OSError: a result cannot be written; what was written before stays.
+        """
+        with self._journal(part) as journal:
+            return self._score(paths, journal)
+
+    def __call__(self, paths: Sequence[Path], choose: Chooser, failures: Sequence[Failure] = ()) -> Report:
+        """Score files, decide, draw, and write everything.
+
+        Args:
+            paths: the images, each once.
+            choose: gives the threshold.
+            failures: what is known to be missing already.
+
+        Raises:
+            ValueError: as `score`.
+            OSError: as `score`.
+            KeyboardInterrupt: the user's, after the scores so far are written.
+        """
+        with self._journal("images") as journal:
+            report = Report()
+            try:
+                report = self._score(paths, journal)
+            except KeyboardInterrupt:
+                self._write_tables(Report(_known(paths, journal)))
+                raise
+            report.failures[:0] = failures
+            report.threshold = choose(report.entries)
+            self._write_tables(report)
+            self._draw(report, journal)
+            self._write_tables(report)
+        return report
+
+    def _journal(self, part: str) -> Journal:
+        references = [[name, file_stamp(name)] for name in self.detector.reference_names]
+        settings = {**self.detector.settings, "reference_images": references}
+        return Journal(self.folder / WORK / part, settings, fresh=self.fresh)
+
+    def _score(self, paths: Sequence[Path], journal: Journal) -> Report:
+        sources = file_sources(paths, self.detector.max_megapixels)
+        stamps = [file_stamp(path) for path in paths]
+        done = {i for i, source in enumerate(sources) if journal.knows(source.name, stamps[i])}
+        self.reporter.begin("scoring", len(sources), len(done))
+        failures: dict[int, Failure] = {}
+        for position, outcome in self.detector.score(sources, done):
+            if isinstance(outcome, Failure):
+                failures[position] = outcome
+                journal.entries.pop(outcome.name, None)
+            else:
+                journal.add(outcome, stamps[position] or (0, 0))
+            self.reporter.advance()
+        return Report(_known(paths, journal), [failures[i] for i in sorted(failures)], len(done))
+
+    def _draw(self, report: Report, journal: Journal) -> None:
+        names = [entry.name for entry in report.entries]
+        layout = Layout(self.folder, names)
+        self.reporter.begin("drawing", len(names), 0)
+        for failure in draw_all(journal, names, layout, report.threshold, self.drawing, self.detector.max_megapixels):
+            if failure is not None:
+                report.failures.append(failure)
+            self.reporter.advance()
+        if self.gallery:
+            facts = _facts(self.detector.settings)
+            write_gallery(
+                self.folder / "index.html", report.entries, report.failures, layout, report.threshold, facts,
+                self.gallery,
+            )  # fmt: skip
+
+    def _write_tables(self, report: Report) -> None:
+        write_scores(self.folder / "scores.csv", report.entries, report.threshold)
+        write_failures(self.folder / "failures.csv", report.failures)
+        if report.threshold is not None:
+            report.threshold.save(self.folder / "threshold.json")
+        content = {
+            "settings": self.detector.settings,
+            "threshold": threshold_facts(report.threshold),
+            "images": len(report.entries),
+            "failures": len(report.failures),
+            "device": str(self.detector.device),
+            "versions": {name: version(name) for name in LIBRARIES},
+        }
+        write_json(self.folder / "run.json", content)
+
+
+def _known(paths: Sequence[Path], journal: Journal) -> list[Entry]:
+    return [journal.entries[str(path)] for path in paths if str(path) in journal.entries]
+
+
+def _facts(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Settings as short texts."""
+    return {key.replace("_", " "): str(value) for key, value in settings.items() if value not in (None, [], {})}

@@ -1,0 +1,78 @@
+"""Whatever a user hands over, as images with a name that are read when their turn comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from dualclip_lightning.predict.arrays import InMemory, split_batch, to_pixels
+from dualclip_lightning.predict.listing import LIST_SUFFIXES, find_images
+from dualclip_lightning.predict.prediction import Failure
+from dualclip_lightning.predict.reading import Picture, read_picture
+
+Images = str | Path | InMemory | Iterable[str | Path | InMemory]
+
+
+class Source(NamedTuple):
+    """An image by name."""
+
+    name: str
+    load: Callable[[], Picture]
+    """Raises ImageError."""
+
+
+class Sources(NamedTuple):
+    """Images by name, and what is known to be missing."""
+
+    images: list[Source]
+    failures: list[Failure]
+    single: bool
+    """Whether the user handed over one image rather than several."""
+
+
+def file_sources(paths: Iterable[Path], max_megapixels: float) -> list[Source]:
+    """Image files as sources, named by their paths."""
+    return [Source(str(path), partial(read_picture, path, max_megapixels)) for path in paths]
+
+
+def as_sources(images: Images, max_megapixels: float) -> Sources:
+    """One image or several: a path to a file, folder, pattern or list; images in memory; or a sequence of those.
+
+    Raises:
+        FileNotFoundError: a path that does not exist, or a folder without images.
+        TypeError: something that is no image.
+    """
+    if isinstance(images, str | Path):
+        path = Path(images).expanduser()
+        if path.is_file() and path.suffix.lower() not in LIST_SUFFIXES:
+            return Sources(file_sources([path], max_megapixels), [], single=True)
+        listing = find_images([images])
+        failures = [Failure(name, reason) for name, reason in listing.unreadable.items()]
+        return Sources(file_sources(listing.paths, max_megapixels), failures, single=False)
+    batch = split_batch(images) if isinstance(images, np.ndarray | Tensor) else None
+    if batch is None and isinstance(images, Image.Image | np.ndarray | Tensor):
+        return Sources([_named("image", images, max_megapixels)], [], single=True)
+    several: Sequence[Any] = batch if batch is not None else list(_iterable(images))
+    return Sources([_named(f"image {i}", image, max_megapixels) for i, image in enumerate(several)], [], single=False)
+
+
+def _named(name: str, image: object, max_megapixels: float) -> Source:
+    if isinstance(image, str | Path):
+        return file_sources([Path(image).expanduser()], max_megapixels)[0]
+    if isinstance(image, Image.Image | np.ndarray | Tensor):
+        return Source(name, partial(to_pixels, image, max_megapixels))
+    msg = f"Expected a path, a Pillow image, an array or a tensor as {name}, but got {type(image).__name__}."
+    raise TypeError(msg)
+
+
+def _iterable(images: Any) -> Iterable[Any]:
+    if isinstance(images, Iterable) and not isinstance(images, bytes):
+        return images
+    msg = f"Expected a path, a Pillow image, an array, a tensor or several of them, but got {type(images).__name__}."
+    raise TypeError(msg)
