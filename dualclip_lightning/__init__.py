@@ -14,10 +14,22 @@ from dualclip_lightning.registry import DATAMODULES, MODELS
 if TYPE_CHECKING:
     from dualclip_lightning.data import Demo, MVTec
     from dualclip_lightning.models import AnoCLIP, ClipAD, ClipZeroShot, DualImageCLIP, MuSc, WinCLIP
+    from dualclip_lightning.predict import Detector
 
-__all__ = ["AnoCLIP", "ClipAD", "ClipZeroShot", "Demo", "DualImageCLIP", "MVTec", "MuSc", "WinCLIP", "__version__"]
+__all__ = [
+    "AnoCLIP",
+    "ClipAD",
+    "ClipZeroShot",
+    "Demo",
+    "Detector",
+    "DualImageCLIP",
+    "MVTec",
+    "MuSc",
+    "WinCLIP",
+    "__version__",
+]
 
-_HOMES = MODELS | DATAMODULES
+_HOMES = MODELS | DATAMODULES | {"Detector": "dualclip_lightning.predict"}
 
 
 def __getattr__(name: str) -> Any:

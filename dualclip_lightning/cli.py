@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 OUR_COMMANDS = {
+    "predict": "Score images of your own: files or folders, without labels; heatmaps, decisions, a gallery.",
     "demo": "Score the packaged images with the packaged model; needs no network and no data.",
     "benchmark": "Run methods x data sets x categories x seeds from a YAML file.",
     "compare": "Put two runs of the benchmark side by side, cell by cell.",
     "regression": "Record a few figures, or check that they are still the same.",
 }
 _HOMES = {
+    "predict": "dualclip_lightning.predict.command",
     "demo": "dualclip_lightning.demo.run",
     "benchmark": "dualclip_lightning.benchmark.command",
     "compare": "dualclip_lightning.benchmark.compare",
@@ -32,12 +34,13 @@ _HOMES = {
 }
 ANOMALIB_COMMANDS = {
     "test": "Score a test set and report the metrics.",
-    "predict": "Score the images of a folder.",
+    "predict": "With --model, --data or --config: anomalib's way of scoring a folder.",
     "train": "Fit a model of anomalib that needs it, then test it.",
     "fit": "Fit a model.",
     "validate": "Run one evaluation over the validation set.",
     "export": "Export a model to Torch, ONNX or OpenVINO.",
 }
+_ANOMALIBS_OPTIONS = ("--model", "--data", "--config", "--print_config")
 _NOT_OFFERED = {
     "install": "it would replace open_clip by a version too old for this package. Use pip to add what is missing",
 }
@@ -56,13 +59,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(_help())
     elif command == "--version":
         print(_versions())
-    elif command in OUR_COMMANDS:
+    elif command in OUR_COMMANDS and not _meant_for_anomalib(arguments):
         return import_module(_HOMES[command]).main(arguments[1:]) or 0
     elif command in ANOMALIB_COMMANDS or command.startswith("-"):
         return _run_anomalib(arguments)
     else:
         return _fail(_unknown_command(command))
     return 0
+
+
+def _meant_for_anomalib(arguments: Sequence[str]) -> bool:
+    """Whether `predict`, which both have, is used in anomalib's way."""
+    return arguments[0] == "predict" and any(argument.startswith(_ANOMALIBS_OPTIONS) for argument in arguments)
 
 
 def _run_anomalib(arguments: list[str]) -> int:
@@ -171,8 +179,8 @@ options:
 
 examples:
   dualclip demo
-  dualclip test --model DualImageCLIP --data MVTec --data.category bottle
-  dualclip predict --model DualImageCLIP --data path/to/images"""
+  dualclip predict path/to/images --class-name "steel plate"
+  dualclip test --model DualImageCLIP --data MVTec --data.category bottle"""
 
 
 if __name__ == "__main__":

@@ -42,6 +42,15 @@ def test_demo_gets_the_arguments_after_its_name_and_gives_its_exit_status(monkey
     assert seen == [["--seed", "1"]]
 
 
+@pytest.mark.parametrize("arguments", [["shots", "--class-name", "plate"], ["--help"], []])
+def test_predict_with_a_path_is_ours(arguments, monkeypatch):
+    seen = []
+    module = SimpleNamespace(main=lambda argv: seen.append(argv) or 1)
+    monkeypatch.setitem(sys.modules, "dualclip_lightning.predict.command", module)
+    assert cli.main(["predict", *arguments]) == 1
+    assert seen == [arguments]
+
+
 @pytest.mark.parametrize(
     ("command", "hint"),
     [
