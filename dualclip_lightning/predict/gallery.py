@@ -48,6 +48,8 @@ def write_gallery(
     cards = [
         {
             "entry": entry,
+            "name": layout.relative(entry.name),
+            "references": [layout.relative(name) for name in entry.references],
             "decision": "" if threshold is None else threshold.decide(entry.score),
             "picture": _embedded(layout.path("heatmaps", entry.name, ".png")),
         }
@@ -58,7 +60,7 @@ def write_gallery(
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     page = environment.get_template("gallery.html.j2").render(
-        cards=cards, failures=failures, threshold=threshold, facts=facts, total=len(ranked),
+        cards=cards, folder=layout.root, failures=failures, threshold=threshold, facts=facts, total=len(ranked),
         anomalous=0 if threshold is None else sum(threshold.decide(e.score) == "anomalous" for e in entries),
     )  # fmt: skip
     write_bytes_atomically(path, page.encode("utf-8", "backslashreplace"))

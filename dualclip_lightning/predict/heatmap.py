@@ -18,7 +18,7 @@ LONGEST = 720
 """Pixels of a panel's longer side; larger images are shrunk to it, whatever their size."""
 SHORTEST = 160
 """Pixels of a panel's shorter side below which small images are enlarged, so that the bar can be read."""
-BAR, LABELS, GAP, FONT = 16, 44, 8, 12
+BAR, LABELS, GAP, FONT = 18, 56, 8, 18
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
 Bytes = npt.NDArray[np.uint8]
@@ -31,7 +31,7 @@ def draw_heatmap(
     scale: Scale | None = (0.0, 1.0),
     threshold: float | None = None,
 ) -> Image.Image:
-    """The image, its map in colours, and the colour bar, side by side.
+    """The image, its map in colours, and the colour bar; side by side, or wide images above their maps.
 
     The map stands beside the image rather than over it: a blend has other colours than the bar explains.
 
@@ -56,10 +56,11 @@ def draw_heatmap(
     if threshold is not None:
         for panel in (image, drawn):
             _draw_contour(panel, values > threshold)
-    canvas = Image.new("RGB", (2 * width + 2 * GAP + BAR + LABELS, height), WHITE)
+    left, top = (0, height + GAP) if width > height else (width + GAP, 0)
+    canvas = Image.new("RGB", (left + width + GAP + BAR + LABELS, top + height), WHITE)
     canvas.paste(Image.fromarray(image), (0, 0))
-    canvas.paste(Image.fromarray(drawn), (width + GAP, 0))
-    _draw_bar(canvas, 2 * (width + GAP), low, high, threshold)
+    canvas.paste(Image.fromarray(drawn), (left, top))
+    canvas.paste(_bar(height, low, high, threshold), (left + width + GAP, top))
     return canvas
 
 
@@ -95,15 +96,17 @@ def _draw_contour(panel: Bytes, mask: npt.NDArray[np.bool_]) -> None:
     cv2.drawContours(panel, found, -1, WHITE, 1, cv2.LINE_AA)
 
 
-def _draw_bar(canvas: Image.Image, left: int, low: float, high: float, threshold: float | None) -> None:
-    height = canvas.height
+def _bar(height: int, low: float, high: float, threshold: float | None) -> Image.Image:
+    """The colours with their values, and a mark at the threshold."""
+    bar = Image.new("RGB", (BAR + LABELS, height), WHITE)
     ramp = colourise(np.linspace(high, low, height, dtype=np.float32), low, high)
-    canvas.paste(Image.fromarray(np.repeat(ramp[:, None], BAR, axis=1)), (left, 0))
-    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=FONT)
+    bar.paste(Image.fromarray(np.repeat(ramp[:, None], BAR, axis=1)), (0, 0))
+    draw, font = ImageDraw.Draw(bar), ImageFont.load_default(size=FONT)
     for share in (0.0, 0.5, 1.0):
-        top = (1 - share) * (height - FONT - 2)
-        draw.text((left + BAR + 4, top), f"{low + share * (high - low):.2f}", fill=BLACK, font=font)
+        top = (1 - share) * (height - FONT - 4)
+        draw.text((BAR + 4, top), f"{low + share * (high - low):.2f}", fill=BLACK, font=font)
     if threshold is not None and low <= threshold <= high and high > low:
         y = round((high - threshold) / (high - low) * (height - 1))
-        draw.line([(left - 3, y), (left + BAR + 2, y)], fill=BLACK, width=3)
-        draw.line([(left - 3, y), (left + BAR + 2, y)], fill=WHITE, width=1)
+        draw.line([(0, y), (BAR + 3, y)], fill=BLACK, width=5)
+        draw.line([(0, y), (BAR + 3, y)], fill=WHITE, width=1)
+    return bar

@@ -51,11 +51,15 @@ class Layout:
     def __init__(self, folder: Path, names: Iterable[str]) -> None:
         self.folder = folder
         parents = {str(Path(os.path.abspath(name)).parent) for name in names}  # noqa: PTH100 - links stay as named
-        self._root = os.path.commonpath(parents) if parents else "/"
+        self.root = os.path.commonpath(parents) if parents else os.curdir
+
+    def relative(self, name: str) -> Path:
+        """An image's path below the images' common folder, with .. where it lies elsewhere."""
+        return Path(os.path.relpath(os.path.abspath(name), self.root))  # noqa: PTH100
 
     def path(self, kind: str, name: str, suffix: str) -> Path:
         """The file of a kind ("heatmaps", "maps", "masks") for an image."""
-        relative = Path(os.path.relpath(os.path.abspath(name), self._root))  # noqa: PTH100
+        relative = self.relative(name)
         return self.folder / kind / relative.parent / f"{_short(relative.name)}{suffix}"
 
 
