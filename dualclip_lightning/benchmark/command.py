@@ -22,13 +22,15 @@ from dualclip_lightning.benchmark.session import Means, look, notes, run_benchma
 from dualclip_lightning.benchmark.tables import show_tables, write_tables
 
 RESULTS = Path("results/benchmark")
+WIDTH = 160
+"""Columns of a table that goes to a file."""
 SOME_FAILED, REFUSED, INTERRUPTED = 1, 2, 130
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a benchmark: 0, or 1 if a cell failed, 2 if the configuration is refused, 130 if it was interrupted."""
     options = _parser().parse_args(arguments)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else WIDTH, soft_wrap=True)
     try:
         config = load_config(options.config, options.overrides)
         folder = options.out or RESULTS / config.name

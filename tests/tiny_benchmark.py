@@ -1,0 +1,45 @@
+"""A benchmark small enough for tests: a tiny CLIP on nine images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from dualclip_lightning.benchmark.config import parse_config
+
+CONFIGS = Path(__file__).parents[1] / "configs" / "benchmark"
+MEASURED = ["seconds", "seconds_per_image", "peak_memory_mb", "started", "git_revision"]
+"""Columns that no two runs have in common."""
+
+
+def tiny_content(root, weights, **changes):
+    """A configuration as plain data: two methods on one category, three seeds of the one that draws pairs."""
+    content = {
+        "arguments": {"pretrained": str(weights)},
+        "seeds": [0, 1, 2],
+        "device": "cpu",
+        "methods": {
+            "text": {"model": "DualImageCLIP", "arguments": {"alpha": 1.0}, "seeds": [0]},
+            "joint": {"model": "DualImageCLIP"},
+        },
+        "datasets": {"MVTecAD": {"arguments": {"root": str(root)}, "categories": ["metal_nut"]}},
+    }
+    return content | changes
+
+
+def tiny_config(root, weights, **changes):
+    """The same, checked."""
+    return parse_config(tiny_content(root, weights, **changes))
+
+
+def write_tiny_config(path, root, weights, **changes):
+    """The same as a file."""
+    path.write_text(yaml.safe_dump(tiny_content(root, weights, **changes), sort_keys=False))
+    return path
+
+
+def same_results(first, second):
+    """Whether two results agree in everything that is not a measurement of the machine."""
+    return pd.testing.assert_frame_equal(first.drop(columns=MEASURED), second.drop(columns=MEASURED), atol=1e-6) is None

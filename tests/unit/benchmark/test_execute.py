@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from dualclip_lightning import DualImageCLIP
+from dualclip_lightning.benchmark.cells import plan
+from dualclip_lightning.benchmark.config import ConfigError
+from dualclip_lightning.benchmark.execute import run_cell
+from dualclip_lightning.benchmark.methods import rehearse
+from dualclip_lightning.benchmark.results import COLUMNS
+from tests.tiny_benchmark import tiny_config
+from tests.towers import SIZE
+
+PATCHCORE = {
+    "PatchCore": {"model": "Patchcore", "arguments": {"pre_trained": False, "backbone": "resnet18", "image_size": 64}}
+}
+
+
+def cells(root, weights, **changes):
+    return plan(tiny_config(root, weights, keep_maps="all", **changes))
+
+
+@pytest.fixture(scope="module")
+def joint(mvtec_root, tiny_folder):
+    return run_cell(cells(mvtec_root, tiny_folder)[1])
+
+
+def test_the_figures_are_those_of_the_kept_scores_and_maps(joint):
+    row, images, maps = joint.row, joint.images, joint.maps
+    assert row["status"] == "done"
+    assert row["image_AUROC"] == pytest.approx(roc_auc_score(images["label"].astype(int), images["score"]), abs=1e-6)
+    assert row["image_AP"] == pytest.approx(
+        average_precision_score(images["label"].astype(int), images["score"]), abs=1e-6
+    )
+    # Maps are kept in half precision.
+    pixels = roc_auc_score(maps.masks.ravel(), maps.maps.astype(np.float64).ravel())
+    assert row["pixel_AUROC"] == pytest.approx(pixels, abs=2e-3)
+    assert maps.maps.shape == maps.masks.shape == (9, SIZE, SIZE)
+    assert maps.masks.any((1, 2)).tolist() == images["label"].astype(bool).tolist()
+    assert maps.image_path == images["image_path"].tolist()
+
+
+def test_a_row_has_every_column_and_says_what_produced_it(joint, mvtec_root, tiny_folder):
+    row = joint.row
+    assert set(COLUMNS) <= set(row)
+    assert (row["kind"], row["num_images"], row["device"], row["precision"]) == ("pair", 9, "cpu", "32-true")
+    assert row["weights"] == f"local-dir:{tiny_folder}"
+    assert row["weights_sha256"] == DualImageCLIP(pretrained=str(tiny_folder)).backbone.digest
+    assert str(SIZE) in row["transform"]
+    assert json.loads(row["parameters"])["alpha"] == 0.5
+    assert json.loads(row["versions"])["torch"] == torch.__version__.partition("+")[0]
+    assert 0 < row["seconds_per_image"] * 9 < row["seconds"]
+    assert row["peak_memory_mb"] > 10
+    assert row["data_root"] == str(mvtec_root)
+    assert "metal_nut/test/good/000.png" in set(joint.images["image_path"])
+
+
+def test_the_same_cell_gives_the_same_numbers_and_leaves_the_global_generators_alone(joint, mvtec_root, tiny_folder):
+    for cell in (cells(mvtec_root, tiny_folder)[1], cells(mvtec_root, tiny_folder, methods=PATCHCORE)[0]):
+        before, threads = torch.get_rng_state(), torch.get_num_threads()
+        first, second = run_cell(cell), run_cell(cell)
+        assert torch.equal(torch.get_rng_state(), before)
+        assert torch.get_num_threads() == threads
+        assert first.images.equals(second.images)
+
+
+def test_patchcore_is_trained_and_judged_as_the_others_and_says_so(joint, mvtec_root, tiny_folder):
+    found = run_cell(cells(mvtec_root, tiny_folder, methods=PATCHCORE)[0])
+    assert found.row["status"] == "done", found.row["error"]
+    assert (found.row["kind"], found.row["backbone"], found.row["weights"]) == ("full-shot", "resnet18", "random")
+    assert "Resize(size=[64, 64]" in found.row["transform"]
+    assert found.images[["image_path", "label"]].equals(joint.images[["image_path", "label"]])
+    assert found.row["image_AUROC"] == pytest.approx(
+        roc_auc_score(found.images["label"].astype(int), found.images["score"]), abs=1e-6
+    )
+    assert found.images["score"].max() > 1  # distances, not squeezed around a threshold
+
+
+def test_what_goes_wrong_is_the_result_of_the_cell(tmp_path, tiny_folder):
+    row = run_cell(cells(tmp_path / "nowhere", tiny_folder, datasets={"Folder": {"arguments": {
+        "name": "plates", "root": str(tmp_path), "normal_dir": "good", "abnormal_dir": "bad"}}})[0]).row  # fmt: skip
+    assert row["status"] == "failed"
+    assert "\n" not in row["error"]
+    assert row["error"].split(":")[0] in row["traceback"].splitlines()[-1]
+    assert row["image_AUROC"] is None
+    json.dumps(dict(row), allow_nan=False)
+
+
+def test_the_time_of_the_steps_has_neither_loading_nor_metrics_in_it(mvtec_root, tiny_folder, monkeypatch):
+    from dualclip_lightning.metrics.evaluator import ZeroShotEvaluator
+    from dualclip_lightning.models.dual_image_clip import DualImageCLIPModel
+
+    def slowly(owner, name, seconds):
+        original = getattr(owner, name)
+
+        def wrapped(*args, **kwargs):
+            time.sleep(seconds)
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, wrapped)
+
+    slowly(ZeroShotEvaluator, "on_test_batch_end", 0.5)
+    cell = replace(cells(mvtec_root, tiny_folder)[1], batch_size=9)
+    fast = run_cell(cell).row
+    slowly(DualImageCLIPModel, "draw", 0.5)
+    slow = run_cell(cell).row
+    assert fast["seconds_per_image"] * 9 < 0.4 < slow["seconds_per_image"] * 9
+    assert fast["seconds"] > 0.5
+
+
+def test_the_class_name_of_a_data_set_without_categories_reaches_the_prompts(mvtec_root, tiny_folder):
+    folder = {"name": "nuts", "root": str(mvtec_root / "metal_nut"), "normal_dir": "test/good",
+              "abnormal_dir": "test/scratch", "mask_dir": "ground_truth/scratch"}  # fmt: skip
+
+    def scores(**settings):
+        (cell, *_) = cells(
+            mvtec_root, tiny_folder, datasets={"nuts": {"data": "Folder", "arguments": folder, **settings}}
+        )
+        found = run_cell(cell)
+        assert found.row["status"] == "done", found.row["error"]
+        return found
+
+    plain, named = scores(), scores(class_name="rusty bridge")
+    assert plain.row["category"] == "all"
+    assert json.loads(named.row["parameters"])["class_name"] == "rusty bridge"
+    assert not np.allclose(plain.images["score"], named.images["score"])
+
+
+def test_a_value_that_a_constructor_refuses_is_refused_before_anything_runs(mvtec_root, tiny_folder):
+    methods = {"far": {"model": "DualImageCLIP", "arguments": {"alpha": 2}},
+               "odd": {"model": "DualImageCLIP", "arguments": {"tta": {"stesp": 1}}},
+               "good": {"model": "DualImageCLIP"}}  # fmt: skip
+    with pytest.raises(ConfigError) as refused:
+        rehearse(cells(mvtec_root, tiny_folder, methods=methods))
+    said = str(refused.value)
+    assert "methods.far: Expected alpha to be in [0, 1], but got 2" in said
+    assert "methods.odd: Unknown setting(s) of tta: stesp" in said
+    assert "methods.good" not in said
+
+
+def test_weights_that_cannot_be_had_fail_their_cells_alone(mvtec_root, tmp_path):
+    broken = tmp_path / "weights.safetensors"
+    broken.write_bytes(b"no weights")
+    (cell, *_) = cells(mvtec_root, broken, arguments={"pretrained": str(broken), "preprocessing": "openai"})
+    rehearse([cell])
+    row = run_cell(cell).row
+    assert row["status"] == "failed"
+    assert row["error"].startswith("WeightsError")
