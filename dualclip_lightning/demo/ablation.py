@@ -1,4 +1,4 @@
-"""All methods on the demo data, and the paper's ablations: components, adaptation steps, number of references.
+"""The paper's ablations on the demo data: components, adaptation steps, number of references.
 
     python -m dualclip_lightning.demo.ablation --out results/ablation
 
@@ -32,33 +32,13 @@ ABLATIONS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "references": {f"K = {count}": {"num_references": count} for count in (1, 2, 4, 8)},
 }
 """Arguments of `DualImageCLIP` by ablation and variant."""
-METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "CLIP": ("ClipZeroShot", {}),
-    "WinCLIP": ("WinCLIP", {}),
-    "WinCLIP+, 1 normal image": ("WinCLIP", {"k_shot": 1}),
-    "AnoCLIP, no views, no TTA": ("AnoCLIP", {"views": False, "steps": 0}),
-    "AnoCLIP": ("AnoCLIP", {}),
-    "CLIP-AD (SDP)": ("ClipAD", {}),
-    "MuSc-2": ("MuSc", {"num_references": 1}),
-    "MuSc": ("MuSc", {}),
-    "Dual-Image CLIP": ("DualImageCLIP", {}),
-    "Dual-Image CLIP with TTA": ("DualImageCLIP", {"tta": True}),
-}
-"""Registered name and arguments of what `--only methods` compares."""
-
-
-def variants(name: str) -> Mapping[str, tuple[str, Mapping[str, Any]]]:
-    """Registered name and arguments of every variant of an ablation, or of every method."""
-    if name == "methods":
-        return METHODS
-    return {variant: ("DualImageCLIP", arguments) for variant, arguments in ABLATIONS[name].items()}
 
 
 def run_ablation(name: str, seeds: int, folder: Path) -> pd.DataFrame:
     """Every variant on every material with every seed: a row a run."""
     runs = [
-        run_once(category, variant, seed, arguments, folder, method)
-        for variant, (method, arguments) in variants(name).items()
+        run_once(category, variant, seed, arguments, folder)
+        for variant, arguments in ABLATIONS[name].items()
         for category in MATERIALS
         for seed in range(seeds)
     ]
@@ -78,8 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("results/ablation"))
     parser.add_argument("--seeds", type=int, default=3)
-    choices = ["methods", *ABLATIONS]
-    parser.add_argument("--only", nargs="+", choices=choices, default=choices, help="some of the comparisons")
+    parser.add_argument("--only", nargs="+", choices=ABLATIONS, default=list(ABLATIONS), help="some of the ablations")
     options = parser.parse_args(arguments)
     for name in options.only:
         start = time.monotonic()

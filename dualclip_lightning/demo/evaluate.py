@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from anomalib.engine import Engine
 from lightning.pytorch import Callback
 
-from dualclip_lightning import models
 from dualclip_lightning.data.demo import Demo
 from dualclip_lightning.demo.figure import Example
+from dualclip_lightning.models import DualImageCLIP
 
 
 class DemoRun(NamedTuple):
@@ -30,11 +30,9 @@ class DemoRun(NamedTuple):
     """The image with the largest defect."""
 
 
-def run_once(
-    category: str, variant: str, seed: int, arguments: Mapping[str, Any], folder: Path, method: str = "DualImageCLIP"
-) -> DemoRun:
-    """Test a method with the demo model and the given arguments; anomalib's own files go below `folder`."""
-    model = getattr(models, method)(pretrained="demo", seed=seed, visualizer=False, **arguments)
+def run_once(category: str, variant: str, seed: int, arguments: Mapping[str, Any], folder: Path) -> DemoRun:
+    """Test `DualImageCLIP` with the demo model and the given arguments; anomalib's own files go below `folder`."""
+    model = DualImageCLIP(pretrained="demo", seed=seed, visualizer=False, **arguments)
     keep = KeepExample()
     engine = Engine(
         default_root_dir=folder,
