@@ -109,8 +109,8 @@ def _similar_grid(image: Size, grid: Size, model: Size, patch: Size) -> Size:
     most = MOST_STRETCH * grid[0] * grid[1]
     if rows * columns > most:
         rows, columns = _nearest_grid(image, scale * math.sqrt(most / (rows * columns)), patch)
-        rows, columns = min(rows, most), min(columns, most)
-        rows, columns = min(rows, max(1, most // columns)), min(columns, max(1, most // rows))
+        short = min(rows, columns)  # one side at least 1, so that the other still may be too long
+        rows, columns = min(rows, most // short), min(columns, most // short)
     return rows, columns
 
 

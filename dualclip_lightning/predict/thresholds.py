@@ -11,7 +11,7 @@ from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from dualclip_lightning.files import write_bytes_atomically
 
@@ -139,16 +139,17 @@ def from_good(
         msg = "Expected at least one good image to take a threshold from, but got none."
         raise ValueError(msg)
     k = min(n, math.ceil((n + 1) * (1 - false_alarm_rate) - 1e-9))
-    share = beta(n + 1 - k, k)
+    expected = (n + 1 - k) / (n + 1)
     tail = (1 - confidence) / 2
-    short = k == n and share.mean() > false_alarm_rate + 1e-9
+    low, high = betaincinv(n + 1 - k, k, (tail, 1 - tail))
+    short = k == n and expected > false_alarm_rate + 1e-9
     few = f"; {math.ceil(1 / false_alarm_rate) - 1} would do for {false_alarm_rate:.1%}" if short else ""
     return Threshold(
         score=float(np.sort(scores)[k - 1]),
         pixel=float(np.sort(peaks)[k - 1]),
         kind="good",
-        false_alarm_rate=float(share.mean()),
-        interval=(float(share.ppf(tail)), float(share.ppf(1 - tail))),
+        false_alarm_rate=expected,
+        interval=(float(low), float(high)),
         confidence=confidence,
         images=n,
         assumption=f"from {n} image(s) believed good, of which later normal images are assumed to be like{few}",
