@@ -93,7 +93,8 @@ def write_mask(path: Path, size: tuple[int, int] = (40, 56)) -> None:
 def write_mvtec(root: Path, category: str, normal: int = 4, anomalous: int = 5) -> None:
     """A category in the layout of MVTec AD, with images of two sizes."""
     sizes = [(40, 56), (64, 52)]
-    write_image(root / category / "train" / "good" / "000.png", seed=1000)
+    for i in range(3):
+        write_image(root / category / "train" / "good" / f"{i:03}.png", seed=1000 + i)
     for i in range(normal):
         write_image(root / category / "test" / "good" / f"{i:03}.png", seed=i, size=sizes[i % 2])
     for i in range(anomalous):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import multiprocessing
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
@@ -116,7 +117,8 @@ def test_two_processes_give_the_table_of_one(config, tmp_path):
     one = run_benchmark(config, tmp_path / "one")
     two = run_benchmark(config, tmp_path / "two", Means(workers=2))
     assert same_results(one, two)
-    assert load_run(tmp_path / "one").images.equals(load_run(tmp_path / "two").images)
+    images = [load_run(tmp_path / name).images for name in ("one", "two")]
+    pd.testing.assert_frame_equal(*images, atol=1e-6)  # threads share out sums in another order
 
 
 def test_a_process_that_is_killed_fails_its_cell_and_is_replaced(config, tmp_path):
