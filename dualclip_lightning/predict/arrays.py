@@ -10,7 +10,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dualclip_lightning.predict.reading import ImageError, Picture, Pixels, check_area, to_picture, unit_range
+from dualclip_lightning.predict.reading import (
+    ImageError,
+    Picture,
+    Pixels,
+    check_area,
+    reason_of,
+    to_picture,
+    unit_range,
+)
 
 CHANNELS = (1, 3, 4)
 """Grey, RGB, and RGB with alpha, which is dropped."""
@@ -35,9 +43,10 @@ def to_pixels(image: InMemory, max_megapixels: float) -> Picture:
         check_area(image.size, max_megapixels)
         try:
             return to_picture(image)
-        except OSError as error:
-            msg = f"it cannot be decoded ({error})."
-            raise ImageError(msg) from error
+        except ImageError:
+            raise
+        except Exception as error:  # a Pillow image may be a file that is decoded only now
+            raise ImageError(reason_of(error)) from error
     values = _channels_last(image)
     check_area((values.shape[0], values.shape[1]), max_megapixels)
     pixels = _known_range(values)
@@ -67,7 +76,8 @@ def _channels_last(image: npt.NDArray[Any] | Tensor) -> npt.NDArray[Any]:
     if not isinstance(image, Tensor):
         return image[..., None] if image.ndim == MATRIX else image
     image = image.detach().cpu()
-    values = (image.float() if image.dtype == torch.bfloat16 else image).numpy()
+    exact = image.dtype in {torch.float32, torch.float64} or not image.dtype.is_floating_point
+    values = (image if exact else image.float()).numpy()  # NumPy has no bfloat16 and no 8-bit floats
     return values[..., None] if values.ndim == MATRIX else values.transpose(1, 2, 0)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import warnings
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 DONE, SOME_FAILED, WRONG, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit statuses."""
+NO_MEMORY = ("out of memory", "allocate memory")
+"""What PyTorch says then."""
 GOOD_RATE, ASSUMED_RATE = 0.05, 0.01
 """False alarms that are aimed at from good images, and from an unlabelled run."""
 
@@ -44,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = parse(arguments)
     console, errors = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # what is wrong with a file stands in failures.csv
     try:
         with _terminated_like_interrupted():
             return _predict(options, console, errors)
@@ -56,8 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _say(
             errors, f"Stopped. What was done is kept in '{options.out}'; the same command goes on.", INTERRUPTED
         )
-    except RuntimeError as error:
-        if "out of memory" not in str(error).lower() and "allocate memory" not in str(error).lower():
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, RuntimeError) and not any(words in str(error).lower() for words in NO_MEMORY):
             raise
         return _say(errors, "It does not fit in memory. Lower --batch-size or --image-size; what was done is kept.", 3)
 
@@ -122,16 +126,20 @@ def _given_threshold(options: Namespace, run: Run) -> Threshold | None:
     if options.good is not None:
         listing = find_images([options.good], options.exclude, options.out)
         report = run.score(listing.paths, part="good")
+        for name, reason in [*listing.unreadable.items(), *report.failures]:
+            msg = f"Cannot use '{name}' of --good: {reason} Repair it, or leave it out with --exclude."
+            raise ValueError(msg)
         scores, peaks = [e.score for e in report.entries], [e.peak for e in report.entries]
         return from_good(scores, peaks, options.false_alarm_rate or GOOD_RATE, settings=run.detector.settings)
     if options.threshold in {"auto", "none"}:
         return None
     try:
-        return Threshold(float(options.threshold), options.pixel_threshold)
+        score = float(options.threshold)
     except ValueError:
         threshold = Threshold.load(options.threshold)
         threshold.check_settings(run.detector.settings)
         return threshold
+    return Threshold(score, options.pixel_threshold)
 
 
 def _own_threshold(
@@ -152,13 +160,14 @@ def _summarise(report: Report, listing: Listing, folder: Path, console: Console)
     lines = [f"{len(report.entries)} image(s) scored" + (f", {report.resumed} of them before" * bool(report.resumed))]
     if listing.others:
         lines[0] += f"; {listing.others} other file(s) in the folders are not named as images"
-    lines += [f"  not used: {_printable(failure.name)}: {failure.reason}" for failure in report.failures]
+    lines += [f"  not used: {_printable(failure.name)}: {_printable(failure.reason)}" for failure in report.failures]
     if report.threshold is not None:
         count = sum(report.threshold.decide(entry.score) == "anomalous" for entry in report.entries)
         lines += [report.threshold.describe(), f"{count} of {len(report.entries)} anomalous."]
     highest = sorted(report.entries, key=lambda entry: -entry.score)[:3]
     lines += [f"  {entry.score:.4f}  {_printable(entry.name)}" for entry in highest]
-    lines.append(f"Results: {folder}" + (f" (open {folder / 'index.html'})" * (folder / "index.html").is_file()))
+    page = folder / "index.html"
+    lines.append(_printable(f"Results: {folder}" + f" (open {page})" * page.is_file()))
     for line in lines:
         console.print(line, markup=False)
 

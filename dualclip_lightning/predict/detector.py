@@ -228,15 +228,17 @@ class Detector:
         image = working[position]
         if isinstance(image, Failure):
             return image
-        references = self._folder_without(sources[position].name)
-        references += working.first_readable(order.candidates(position), self.num_references)
+        name = sources[position].name
+        references = self._folder_without(name)
+        others = (p for p in order.candidates(position) if sources[p].name != name)  # a path may be given twice
+        references += working.first_readable(others, self.num_references)
         references += earlier[: max(0, self.num_references - len(references))]
         with working.timed(position):
-            score, score_map = self._scorer.score(image, references, sources[position].name)
+            score, score_map = self._scorer.score(image, references, name)
         if self.mode == "stream":
             bank.add(image.patch_set)
         return Prediction(
-            name=sources[position].name,
+            name=name,
             score=score,
             patch_map=score_map.numpy(),
             size=image.plan.image,
@@ -264,7 +266,7 @@ class Detector:
             ImageError: one that cannot be used.
             ValueError: none.
         """
-        sources = as_sources(images, self.max_megapixels).images
+        sources = as_sources(images, self.max_megapixels, called="reference").images
         patches: list[PatchSet] = []
         with WorkingSet(sources, self._encoder, keep=self.batch_size) as working:
             for position, source in enumerate(sources):

@@ -48,7 +48,7 @@ def find_images(targets: Sequence[str | Path], exclude: Sequence[str] = (), with
     unreadable: dict[str, str] = {}
     others = 0
     for target in targets:
-        for path in _expand(str(target)):
+        for path in _expand(str(target), without):
             if path.is_dir():
                 inside = _walk(path, without, unreadable)
                 images = [p for p in inside if p.suffix.lower() in _image_suffixes()]
@@ -63,7 +63,7 @@ def find_images(targets: Sequence[str | Path], exclude: Sequence[str] = (), with
     return Listing(kept, unreadable, others)
 
 
-def _expand(target: str) -> Iterator[Path]:
+def _expand(target: str, without: Path | None) -> Iterator[Path]:
     """Files and folders of one target."""
     path = Path(target).expanduser()
     if path.is_file() and path.suffix.lower() in LIST_SUFFIXES:
@@ -71,10 +71,15 @@ def _expand(target: str) -> Iterator[Path]:
     elif os.path.lexists(path):
         yield path
     elif PATTERN_SIGNS & set(target):
-        yield from (Path(name) for name in sorted(glob.glob(str(path), recursive=True)))  # noqa: PTH207 - absolute too
+        names = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 - absolute too
+        yield from (found for found in map(Path, names) if not _inside(found, without))
     else:
         msg = f"There is no '{target}'. Expected a file, a folder, a pattern such as 'shots/**/*.png' or a list (.txt)."
         raise FileNotFoundError(msg)
+
+
+def _inside(path: Path, folder: Path | None) -> bool:
+    return folder is not None and path.resolve().is_relative_to(folder.resolve())
 
 
 def _read_list(path: Path) -> Iterator[Path]:

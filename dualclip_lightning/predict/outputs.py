@@ -18,7 +18,7 @@ from PIL import Image
 
 from dualclip_lightning.files import write_bytes_atomically
 from dualclip_lightning.predict.heatmap import Scale, draw_heatmap
-from dualclip_lightning.predict.journal import Entry, Journal, Log, Stamp
+from dualclip_lightning.predict.journal import Entry, Journal, Log, Stamp, file_stamp
 from dualclip_lightning.predict.prediction import Failure, draw_map
 from dualclip_lightning.predict.reading import MAX_MEGAPIXELS, ImageError, read_picture
 from dualclip_lightning.predict.thresholds import Threshold
@@ -75,22 +75,36 @@ def draw_all(
     Raises:
         OSError: a result cannot be written.
     """
-    look = sha256(repr((drawing, None if threshold is None else threshold.pixel)).encode()).hexdigest()
     with Log(journal.folder / "drawn.jsonl") as log:
         drawn: dict[str, tuple[str, Stamp]] = {r["name"]: (r["look"], tuple(r["stamp"])) for r in log if "look" in r}
         for name in names:
             entry = journal.entries[name]
-            files = _files(name, layout, threshold, drawing)
+            files, patch_map = _files(name, layout, threshold, drawing), journal.patch_map(name)
+            look = _look(patch_map, threshold, drawing)
             if drawn.get(name) == (look, entry.stamp) and all(path.is_file() for path in files.values()):
                 yield None
                 continue
             try:
-                _draw(entry, journal.patch_map(name), files, threshold, drawing, max_megapixels)
+                _check_unchanged(entry)
+                _draw(entry, patch_map, files, threshold, drawing, max_megapixels)
             except ImageError as error:
-                yield Failure(name, f"it was scored, but could not be read again to be drawn: {error}")
+                yield Failure(name, f"it was scored, but could not be drawn: {error}")
                 continue
             log.append({"name": name, "look": look, "stamp": entry.stamp})
             yield None
+
+
+def _look(patch_map: npt.NDArray[np.float32], threshold: Threshold | None, drawing: Drawing) -> str:
+    """What a drawing of one state of an image depends on."""
+    pixel = None if threshold is None else threshold.pixel
+    return sha256(repr((drawing, pixel)).encode() + patch_map.tobytes()).hexdigest()
+
+
+def _check_unchanged(entry: Entry) -> None:
+    """Refuse to draw a map beside another image than its own; a file that is gone is for the reader to report."""
+    if file_stamp(entry.name) not in {None, entry.stamp}:
+        msg = "the file has changed since. Run the same command again."
+        raise ImageError(msg)
 
 
 def _files(name: str, layout: Layout, threshold: Threshold | None, drawing: Drawing) -> dict[str, Path]:

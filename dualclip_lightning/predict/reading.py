@@ -61,7 +61,7 @@ def read_picture(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS) -> Pi
     except ImageError:
         raise
     except Exception as error:  # Pillow's decoders raise anything on a hostile file; all of it means "not this one"
-        raise ImageError(_reason(error)) from error
+        raise ImageError(reason_of(error)) from error
 
 
 @lru_cache(maxsize=1)
@@ -91,8 +91,11 @@ def check_area(size: tuple[int, int], max_megapixels: float) -> None:
     """Refuse a size in pixels, in whatever order of sides.
 
     Raises:
-        ImageError: more pixels than allowed.
+        ImageError: more pixels than allowed, or none.
     """
+    if 0 in size:
+        msg = f"it has no pixels ({size[0]}x{size[1]})."
+        raise ImageError(msg)
     megapixels = size[0] * size[1] / 1e6
     if megapixels > max_megapixels:
         msg = (
@@ -148,7 +151,7 @@ def _deep_pixels(image: Image.Image) -> npt.NDArray[np.float32]:
     return np.repeat(values[..., None], 3, axis=-1)
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """A sentence for what opening and decoding raise."""
     detail = (str(error).strip().splitlines() or [type(error).__name__])[0]
     sentences: tuple[tuple[type[Exception], str], ...] = (

@@ -41,8 +41,13 @@ def file_sources(paths: Iterable[Path], max_megapixels: float) -> list[Source]:
     return [Source(str(path), partial(read_picture, path, max_megapixels)) for path in paths]
 
 
-def as_sources(images: Images, max_megapixels: float) -> Sources:
+def as_sources(images: Images, max_megapixels: float, called: str = "image") -> Sources:
     """One image or several: a path to a file, folder, pattern or list; images in memory; or a sequence of those.
+
+    Args:
+        images: what the user handed over.
+        max_megapixels: larger images are refused.
+        called: name of an image in memory; a number follows where there are several.
 
     Raises:
         FileNotFoundError: a path that does not exist, or a folder without images.
@@ -57,9 +62,11 @@ def as_sources(images: Images, max_megapixels: float) -> Sources:
         return Sources(file_sources(listing.paths, max_megapixels), failures, single=False)
     batch = split_batch(images) if isinstance(images, np.ndarray | Tensor) else None
     if batch is None and isinstance(images, Image.Image | np.ndarray | Tensor):
-        return Sources([_named("image", images, max_megapixels)], [], single=True)
+        return Sources([_named(called, images, max_megapixels)], [], single=True)
     several: Sequence[Any] = batch if batch is not None else list(_iterable(images))
-    return Sources([_named(f"image {i}", image, max_megapixels) for i, image in enumerate(several)], [], single=False)
+    return Sources(
+        [_named(f"{called} {i}", image, max_megapixels) for i, image in enumerate(several)], [], single=False
+    )
 
 
 def _named(name: str, image: object, max_megapixels: float) -> Source:

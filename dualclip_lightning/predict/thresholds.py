@@ -36,6 +36,9 @@ class Threshold:
         images: how many images it comes from.
         assumption: what must hold for it to mean what it says.
         settings: of the detector that gave the scores; another one's scores mean something else.
+
+    Raises:
+        ValueError: `score` or `pixel` is not finite.
     """
 
     score: float
@@ -47,6 +50,9 @@ class Threshold:
     images: int = 0
     assumption: str = "chosen by the user"
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _finite(self.score, 0.0 if self.pixel is None else self.pixel)
 
     def decide(self, score: float) -> str:
         """Either "anomalous" or "normal"."""
@@ -90,9 +96,7 @@ class Threshold:
             msg = f"it is not of version {VERSION}"
             raise ValueError(msg)
         interval = facts.pop("interval")
-        read = cls(**facts, interval=None if interval is None else (float(interval[0]), float(interval[1])))
-        _finite(float(read.score), 0.0 if read.pixel is None else float(read.pixel))
-        return read
+        return cls(**facts, interval=None if interval is None else (float(interval[0]), float(interval[1])))
 
     def check_settings(self, settings: Mapping[str, Any]) -> None:
         """Refuse to judge the scores of another detector; a fixed threshold without settings fits all.
