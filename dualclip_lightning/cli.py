@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import sys
+import warnings
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; those of the process if None.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    # anomalib warns of what it imports from timm and from itself, about which who runs a command can do nothing.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(timm|anomalib)\.")
     command = arguments[0] if arguments else "--help"
     if command in {"-h", "--help"}:
         print(_help())
