@@ -75,7 +75,7 @@ class Threshold:
             OSError: the file cannot be written.
         """
         content = {"version": VERSION, **asdict(self)}
-        write_bytes_atomically(Path(path), (json.dumps(content, indent=2) + "\n").encode())
+        write_bytes_atomically(Path(path), (json.dumps(content, indent=2, default=str) + "\n").encode())
 
     @classmethod
     def load(cls, path: str | Path) -> Threshold:
@@ -104,10 +104,10 @@ class Threshold:
         Raises:
             ValueError: names what differs.
         """
-        plain = json.loads(json.dumps(settings))
-        differing = [key for key in plain if self.settings and self.settings.get(key) != plain[key]]
+        own, others = _as_stored(self.settings), _as_stored(settings)
+        differing = [key for key in others if own and own.get(key) != others[key]]
         if differing:
-            changes = ", ".join(f"{key} ({self.settings.get(key)!r}, now {plain[key]!r})" for key in differing)
+            changes = ", ".join(f"{key} ({own.get(key)!r}, now {others[key]!r})" for key in differing)
             msg = f"The threshold was made with other settings: {changes}. Use those, or make a new threshold."
             raise ValueError(msg)
 
@@ -209,6 +209,11 @@ def _robust_bound(values: Sequence[float], deviations: float) -> float:
         msg = "More than half of the scores are equal, so that they have no spread to take a threshold from. Give one."
         raise ValueError(msg)
     return median + deviations * spread
+
+
+def _as_stored(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as they come back from a file, where tuples are lists."""
+    return json.loads(json.dumps(settings, default=str))
 
 
 def _shares(**shares: float) -> None:
