@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dualclip_lightning.predict.heatmap import BAR, GAP, LONGEST, colourise, draw_heatmap, panel_size, shrink
+
+GREY = np.full((200, 200, 3), 128, np.uint8)
+WHITE, BLACK = (255, 255, 255), (0, 0, 0)
+
+
+def flat(value: float) -> np.ndarray:
+    return np.full((4, 4), value, np.float32)
+
+
+def map_panel(drawn, size: int = 200) -> np.ndarray:
+    return np.asarray(drawn)[:size, size + GAP : 2 * size + GAP]
+
+
+def test_one_value_has_one_colour_in_every_image():
+    mixed = np.array([[0.3, 0.3], [0.9, 0.0]], np.float32)
+    first, second = (map_panel(draw_heatmap(GREY, values)) for values in (mixed, flat(0.3)))
+    assert tuple(first[0, 0]) == tuple(second[0, 0]) == tuple(colourise(np.float32(0.3), 0, 1))
+
+
+def test_a_scale_of_its_own_is_only_for_who_asks():
+    drawn = [map_panel(draw_heatmap(GREY, np.array([[0.2, value]], np.float32), None)) for value in (0.3, 0.9)]
+    assert tuple(drawn[0][0, -1]) == tuple(drawn[1][0, -1]) == tuple(colourise(np.float32(1), 0, 1))
+    assert map_panel(draw_heatmap(GREY, flat(0.4), None)).std(axis=(0, 1)).max() == 0
+
+
+def test_values_beyond_the_scale_have_the_colour_of_its_end():
+    low, high = colourise(np.array([0.0, 1.0], np.float32), 0, 1)
+    for value, end in ((-3, low), (0.2, low), (0.5, high), (9, high)):
+        np.testing.assert_array_equal(colourise(np.float32(value), 0.2, 0.5), end)
+
+
+def test_colours_get_lighter_all_the_way_by_equal_steps():
+    colours = colourise(np.linspace(0, 1, 256, dtype=np.float32), 0, 1) / 255
+    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    lightness = 116 * np.cbrt(linear @ [0.2126, 0.7152, 0.0722]) - 16  # CIE L*
+    steps = np.diff(lightness[::8])
+    assert steps.min() > 0
+    assert steps.max() < 2 * steps.mean()
+
+
+def test_the_contour_encloses_what_lies_above_the_threshold():
+    values = np.zeros((5, 5), np.float32)
+    values[2, 2] = 1
+    plain, outlined = (np.asarray(draw_heatmap(GREY, values, threshold=t)) for t in (None, 0.5))
+    image, score_map = outlined[:, :200], map_panel(outlined)
+    changed = (image != plain[:, :200]).any(axis=-1)
+    rows, columns = np.nonzero(changed)
+    assert 75 <= rows.min() < rows.max() <= 125
+    assert 75 <= columns.min() < columns.max() <= 125
+    assert not changed[95:105, 95:105].any()
+    for panel in (image, score_map):
+        assert {WHITE, BLACK} <= {tuple(colour) for colour in panel[changed]}
+
+
+def test_without_anything_above_the_threshold_there_is_no_contour():
+    plain, outlined = (np.asarray(draw_heatmap(GREY, flat(0.1), threshold=t)) for t in (None, 0.5))
+    np.testing.assert_array_equal(plain[:, : 400 + GAP], outlined[:, : 400 + GAP])
+
+
+def test_the_bar_shows_the_scale_and_the_threshold():
+    left = 400 + 2 * GAP
+    bar = np.asarray(draw_heatmap(GREY, flat(0), (0.0, 1.0)))[:, left : left + BAR]
+    np.testing.assert_array_equal(bar[0, 0], colourise(np.float32(1), 0, 1))
+    np.testing.assert_array_equal(bar[-1, 0], colourise(np.float32(0), 0, 1))
+    marked = np.asarray(draw_heatmap(GREY, flat(0), (0.0, 1.0), threshold=0.25))[:, left : left + BAR]
+    rows = np.nonzero((bar != marked).any(axis=(1, 2)))[0]
+    assert abs(rows.mean() - 0.75 * 199) <= 1
+    outside = np.asarray(draw_heatmap(GREY, flat(0), (0.5, 1.0), threshold=0.25))
+    np.testing.assert_array_equal(outside, np.asarray(draw_heatmap(GREY, flat(0), (0.5, 1.0))))
+    other = np.asarray(draw_heatmap(GREY, flat(0), (0.0, 0.5)))[:, left + BAR :]
+    assert (other != np.asarray(draw_heatmap(GREY, flat(0)))[:, left + BAR :]).any()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (3, 40_000), (720, 720), (2000, 1500), (10, 300)])
+def test_every_image_is_shown_whole_and_no_larger_than_the_limit(size):
+    height, width = panel_size(size)
+    assert 8 <= width <= LONGEST
+    assert 8 <= height <= LONGEST
+    drawn = draw_heatmap(np.full((*size, 3), 200, np.uint8), flat(0.5), threshold=0.4)
+    wide = width > height
+    assert drawn.height == (2 * height + GAP if wide else height)
+    assert drawn.width > (width if wide else 2 * width + GAP)
+
+
+def test_the_aspect_ratio_stays():
+    for size in ((1250, 500), (460, 1130), (64, 64), (100, 150)):
+        height, width = panel_size(size)
+        assert height / width == pytest.approx(size[0] / size[1], rel=0.02)
+
+
+def test_bytes_and_floats_look_the_same():
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
+    difference = shrink(pixels, (20, 30)).astype(int) - shrink((pixels / 255).astype(np.float32), (20, 30))
+    assert np.abs(difference).max() <= 1
+    assert pixels is not shrink(pixels, (50, 70))
+
+
+@pytest.mark.parametrize("scale", [(1.0, 0.0), (0.5, 0.5)])
+def test_a_scale_without_extent_is_refused(scale):
+    with pytest.raises(ValueError, match="the smaller first"):
+        draw_heatmap(GREY, flat(0), scale)

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+
+import pytest
+import torch
+
+from dualclip_lightning.predict.encoding import EncodedImage, Prepared
+from dualclip_lightning.predict.geometry import Geometry, plan_views
+from dualclip_lightning.predict.prediction import Failure
+from dualclip_lightning.predict.reading import ImageError
+from dualclip_lightning.predict.references import PatchSet
+from dualclip_lightning.predict.sources import Source
+from dualclip_lightning.predict.working import WorkingSet
+
+PLAN = plan_views((16, 16), Geometry(), (16, 16), (16, 16))
+BROKEN = {3, 4}
+
+
+class Counting:
+    """Stands in for an encoder; counts how often each image is read, and in which threads."""
+
+    def __init__(self) -> None:
+        self.read: Counter[str] = Counter()
+        self.threads: set[str] = set()
+        self.batches: list[int] = []
+
+    def source(self, number: int) -> Source:
+        def load():
+            self.read[str(number)] += 1
+            self.threads.add(threading.current_thread().name)
+            time.sleep(0.01)
+            if number in BROKEN:
+                msg = "it is broken."
+                raise ImageError(msg)
+            return number
+
+        return Source(str(number), load)
+
+    def prepare(self, name: str, _picture: int) -> Prepared:
+        return Prepared(name, PLAN, (), torch.zeros(1), None)
+
+    def encode(self, images) -> list[EncodedImage]:
+        self.batches.append(len(images))
+        return [EncodedImage(PLAN, (), PatchSet(p.name, torch.zeros(1, 1), torch.zeros(1, 2)), lambda: iter(()))
+                for p in images]  # fmt: skip
+
+
+@pytest.fixture
+def counting():
+    return Counting()
+
+
+def working_set(counting: Counting, keep: int) -> WorkingSet:
+    return WorkingSet([counting.source(i) for i in range(12)], counting, keep)
+
+
+def test_images_are_read_once_while_they_are_kept_and_again_when_they_had_to_go(counting):
+    with working_set(counting, keep=2) as working:
+        for position in (0, 1, 0, 1, 2, 0):
+            assert working[position].patch_set.name == str(position)
+    assert counting.read == {"0": 2, "1": 1, "2": 1}
+
+
+def test_no_more_are_held_than_said_however_many_there_are(counting):
+    with working_set(counting, keep=3) as working:
+        for position in range(12):
+            assert isinstance(working[position], Failure if position in BROKEN else EncodedImage)
+            assert len(working._images) <= 3
+
+
+def test_a_chunk_is_read_by_several_threads_and_encoded_at_once(counting):
+    with working_set(counting, keep=4) as working:
+        working.fetch([0, 1, 2, 5, 6, 7])
+        assert [working[p].patch_set.name for p in (0, 1, 2, 5, 6, 7)] == list("012567")
+    assert counting.batches == [6]
+    assert len(counting.threads) > 1
+
+
+def test_a_failure_is_remembered(counting):
+    with working_set(counting, keep=2) as working:
+        assert [working[3], working[3]] == [Failure("3", "it is broken.")] * 2
+    assert counting.read == {"3": 1}
+
+
+def test_the_first_readable_candidates_step_in(counting):
+    with working_set(counting, keep=4) as working:
+        assert [s.name for s in working.first_readable(iter([3, 1, 4, 2, 0]), 2)] == ["1", "2"]
+        assert [s.name for s in working.first_readable(iter([3, 4, 5]), 2)] == ["5"]
+    assert "0" not in counting.read
+
+
+def test_time_is_counted_once_for_each_image(counting):
+    with working_set(counting, keep=4) as working:
+        working.fetch([0])
+        with working.timed(0):
+            time.sleep(0.02)
+        assert working.seconds(0) >= 0.03
+        assert working.seconds(0) == 0
+
+
+def test_an_error_on_the_way_ends_the_threads(counting):
+    def interrupted() -> None:
+        with working_set(counting, keep=4) as working:
+            working.fetch([0])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not [thread for thread in threading.enumerate() if thread.name in counting.threads]
