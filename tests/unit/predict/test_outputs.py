@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import csv
+import io
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dualclip_lightning.predict import Failure, Prediction, Threshold, outputs
+from dualclip_lightning.predict.heatmap import GAP, colourise
+from dualclip_lightning.predict.journal import Entry, Journal, file_stamp
+from dualclip_lightning.predict.outputs import Drawing, Layout, draw_all, write_failures, write_scores
+from tests.towers import write_image
+
+MAP = np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)
+EVERYTHING = Drawing(heatmaps=True, maps=True, masks=True)
+
+
+class Folder:
+    """Images with scores in a journal, and the files drawn of them."""
+
+    def __init__(self, root) -> None:
+        self.out = root / "out"
+        self.images = [root / "shots" / name for name in ("a.png", "b/a.png", "b/c.png")]
+        for seed, path in enumerate(self.images):
+            write_image(path, seed)
+        self.layout = Layout(self.out, map(str, self.images))
+        self.score()
+
+    def score(self, score_map: np.ndarray = MAP) -> None:
+        with Journal(self.out / ".work", {}) as journal:
+            for path in self.images:
+                journal.add(Prediction(str(path), 0.5, score_map, (40, 56)), file_stamp(path) or (0, 0))
+
+    def draw(self, drawing: Drawing = EVERYTHING, threshold: Threshold | None = None) -> list[Failure | None]:
+        with Journal(self.out / ".work", {}) as journal:
+            return list(draw_all(journal, [str(path) for path in self.images], self.layout, threshold, drawing))
+
+    def files(self) -> dict[str, int]:
+        """What was drawn and when."""
+        found = (path for kind in ("heatmaps", "maps", "masks") for path in (self.out / kind).rglob("*"))
+        return {str(p.relative_to(self.out)): p.stat().st_mtime_ns for p in found if p.is_file()}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return Folder(tmp_path)
+
+
+def test_results_lie_as_the_images_lie(folder):
+    assert folder.draw(threshold=Threshold(0.5, 0.5)) == [None] * 3
+    assert sorted(folder.files()) == sorted(
+        f"{kind}/{name}{suffix}"
+        for kind, suffix in {"heatmaps": ".png", "maps": ".npy", "masks": ".png"}.items()
+        for name in ("a.png", "b/a.png", "b/c.png")
+    )
+
+
+@pytest.mark.parametrize(
+    ("drawing", "threshold", "kinds"),
+    [
+        (Drawing(), None, {"heatmaps"}),
+        (Drawing(heatmaps=False), None, set()),
+        (replace(EVERYTHING, heatmaps=False), Threshold(0.5, 0.5), {"maps", "masks"}),
+        (EVERYTHING, Threshold(0.5), {"heatmaps", "maps"}),
+    ],
+)
+def test_only_what_is_wanted_is_drawn(folder, drawing, threshold, kinds):
+    folder.draw(drawing, threshold)
+    assert {name.split("/")[0] for name in folder.files()} == kinds
+
+
+def test_maps_and_masks_have_the_size_of_the_image_and_agree(folder):
+    folder.draw(threshold=Threshold(0.5, 0.4))
+    full = np.load(folder.out / "maps/b/a.png.npy", allow_pickle=False)
+    mask = np.asarray(Image.open(folder.out / "masks/b/a.png.png"))
+    assert (full.shape, full.dtype) == ((40, 56), np.float32)
+    np.testing.assert_array_equal(mask, np.where(full > 0.4, 255, 0))
+    assert full[0, 0] == pytest.approx(0)
+    assert full[-1, -1] == pytest.approx(1)
+
+
+def test_the_heatmap_stands_on_the_fixed_scale(folder):
+    folder.draw()
+    drawn = np.asarray(Image.open(folder.out / "heatmaps/a.png.png"))
+    lower = drawn[(drawn.shape[0] - GAP) // 2 + GAP :]
+    np.testing.assert_array_equal(lower[0, 0], colourise(np.float32(0), 0, 1))
+
+
+def test_what_is_drawn_already_is_left_alone(folder):
+    folder.draw()
+    before = folder.files()
+    assert folder.draw() == [None] * 3
+    assert folder.files() == before
+
+
+@pytest.mark.parametrize("change", ["map", "threshold", "scale", "image", "gone"])
+def test_what_no_longer_holds_is_drawn_again(folder, change):
+    folder.draw(Drawing())
+    before = folder.files()
+    drawing, threshold = Drawing(), None
+    if change == "map":
+        folder.score(MAP[::-1].copy())
+    elif change == "threshold":
+        threshold = Threshold(0.5, 0.5)
+    elif change == "scale":
+        drawing = Drawing(scale=(0.0, 0.5))
+    elif change == "image":
+        for path in folder.images:
+            write_image(path, seed=77)
+        folder.score()
+    else:
+        for name in before:
+            (folder.out / name).unlink()
+    folder.draw(drawing, threshold)
+    after = folder.files()
+    assert all(after[name] != before[name] for name in before)
+
+
+def test_an_image_that_has_changed_or_gone_is_reported_and_the_rest_is_drawn(folder):
+    folder.images[0].unlink()
+    write_image(folder.images[1], seed=5, size=(30, 30))
+    first, second, third = folder.draw()
+    assert (first.name, second.name, third) == (str(folder.images[0]), str(folder.images[1]), None)
+    assert "scored, but could not be drawn: there is no such file" in first.reason
+    assert "the file has changed since. Run the same command again." in second.reason
+    assert sorted(folder.files()) == ["heatmaps/b/c.png.png", "maps/b/c.png.npy"]
+
+
+def test_names_at_the_limit_of_the_file_system_still_differ(tmp_path):
+    names = [str(tmp_path / ("測" * 83 + f"{i}.png")) for i in range(2)]
+    paths = [Layout(tmp_path / "out", names).path("heatmaps", name, ".png") for name in names]
+    assert paths[0] != paths[1]
+    for path in paths:
+        assert len(os.fsencode(path.name)) + len(".") + len(".") + 32 <= 255  # with the name while it is written
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def test_images_from_two_places_and_one_place_stay_apart(tmp_path):
+    layout = Layout(tmp_path / "out", [str(tmp_path / "x/a.png"), str(tmp_path / "y/a.png")])
+    assert layout.path("maps", str(tmp_path / "y/a.png"), ".npy") == tmp_path / "out/maps/y/a.png.npy"
+    assert Layout(tmp_path, [str(tmp_path / "x/a.png")]).relative(str(tmp_path / "x/a.png")).as_posix() == "a.png"
+    assert Layout(tmp_path, []).folder == tmp_path
+
+
+def test_relative_names_lie_below_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    layout = Layout(tmp_path / "out", ["../shots/a.png", "b.png"])
+    assert ".." not in layout.path("maps", "../shots/a.png", ".npy").relative_to(tmp_path / "out").parts
+
+
+def entry(name: str, score: float) -> Entry:
+    return Entry(name, (1, 2), score, 0.9, (40, 56), ("r1.png", "r2.png"), "squash: 48x48", 0.1234, ("alpha dropped",))
+
+
+def rows(path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
+
+
+def test_scores_have_a_row_an_image_with_all_that_is_said_of_it(tmp_path):
+    path = tmp_path / "scores.csv"
+    write_scores(path, [entry('a, "b"\n.png', 0.75), entry("not_utf8_\udcff.png", 0.25)], Threshold(0.5, 0.5))
+    first, second = rows(path)
+    assert first == {
+        "path": 'a, "b"\n.png', "score": "0.750000", "decision": "anomalous", "threshold": "0.500000",
+        "reference": "r1.png | r2.png", "height": "40", "width": "56", "geometry": "squash: 48x48",
+        "seconds": "0.123", "notes": "alpha dropped",
+    }  # fmt: skip
+    assert (second["path"], second["decision"]) == ("not_utf8_\\udcff.png", "normal")
+    write_scores(path, [entry("a.png", 0.75)], None)
+    assert (rows(path)[0]["decision"], rows(path)[0]["threshold"]) == ("", "")
+
+
+def test_failures_are_listed_and_an_old_list_goes_when_there_are_none(tmp_path):
+    write_failures(tmp_path / "failures.csv", [Failure("a.png", "it is empty.")])
+    assert rows(tmp_path / "failures.csv") == [{"path": "a.png", "reason": "it is empty."}]
+    write_failures(tmp_path / "failures.csv", [])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_result_that_cannot_be_written_leaves_nothing_behind_and_the_others_stay(folder, monkeypatch):
+    real, written = outputs.write_bytes_atomically, []
+
+    def full(path, content):
+        if len(written) == 2:
+            raise OSError(28, "No space left on device")
+        written.append(path)
+        real(path, content)
+
+    monkeypatch.setattr(outputs, "write_bytes_atomically", full)
+    with pytest.raises(OSError, match="No space left"):
+        folder.draw(Drawing())
+    assert len(folder.files()) == 2
+    monkeypatch.setattr(outputs, "write_bytes_atomically", real)
+    before = folder.files()
+    folder.draw(Drawing())
+    assert len(folder.files()) == 3
+    assert before.items() <= folder.files().items()
