@@ -126,18 +126,28 @@ def _given_threshold(options: Namespace, run: Run) -> Threshold | None:
     if options.good is not None:
         listing = find_images([options.good], options.exclude, options.out)
         report = run.score(listing.paths, part="good")
+        run.detector.forget()
         for name, reason in [*listing.unreadable.items(), *report.failures]:
             msg = f"Cannot use '{name}' of --good: {reason} Repair it, or leave it out with --exclude."
             raise ValueError(msg)
         scores, peaks = [e.score for e in report.entries], [e.peak for e in report.entries]
         return from_good(scores, peaks, options.false_alarm_rate or GOOD_RATE, settings=run.detector.settings)
-    if options.threshold in {"auto", "none"}:
+    if options.threshold == "auto":
         return None
+    chosen = None if options.threshold == "none" else _chosen_threshold(options, run.detector)
+    if options.masks and (chosen is None or chosen.pixel is None):
+        msg = "--masks needs a threshold for pixels. Add --pixel-threshold to a number, or use --good or 'auto'."
+        raise ValueError(msg)
+    return chosen
+
+
+def _chosen_threshold(options: Namespace, detector: Detector) -> Threshold:
+    """A number, or a file."""
     try:
         score = float(options.threshold)
     except ValueError:
         threshold = Threshold.load(options.threshold)
-        threshold.check_settings(run.detector.settings)
+        threshold.check_settings(detector.settings)
         return threshold
     return Threshold(score, options.pixel_threshold)
 
@@ -206,7 +216,7 @@ class _Bar:
 
     def __init__(self, console: Console) -> None:
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-        self._progress = Progress(*columns, console=console, transient=True)
+        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._task: TaskID | None = None
 
     def __enter__(self) -> Self:

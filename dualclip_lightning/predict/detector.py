@@ -191,6 +191,10 @@ class Detector:
         self.threshold = from_good(scores, peaks, false_alarm_rate, confidence, self.settings)
         return self.threshold
 
+    def forget(self) -> None:
+        """Empty the bank of a stream, for another camera or product."""
+        self._bank.clear()
+
     def score(
         self, sources: Sequence[Source], done: AbstractSet[int] = frozenset(), bank: StreamBank | None = None
     ) -> Iterator[tuple[int, Outcome]]:

@@ -97,6 +97,11 @@ class StreamBank:
         with self._lock:
             self._sets.append(patches)
 
+    def clear(self) -> None:
+        """Keep nothing."""
+        with self._lock:
+            self._sets.clear()
+
     def latest(self) -> list[PatchSet]:
         """What is kept, the latest first."""
         with self._lock:

@@ -171,6 +171,8 @@ def test_a_stream_gives_one_image_at_a_time_the_scores_of_all_at_once(make_detec
     single = [camera.predict(path) for path in paths]
     for before, prediction in enumerate(single):
         assert prediction.references == tuple(str(path) for path in reversed(paths[max(0, before - 2) : before]))
+    camera.forget()
+    assert camera.predict(paths[0]).references == ()
     together = make_detector(**settings, batch_size=3).predict(paths)
     assert [p.references for p in together] == [p.references for p in single]
     assert [p.score for p in together] == pytest.approx([p.score for p in single], **NEAR)

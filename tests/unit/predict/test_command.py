@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import threading
+
+import pytest
+
+from dualclip_lightning.predict import Threshold, command
+from dualclip_lightning.predict.command import main
+from dualclip_lightning.predict.options import parse
+from dualclip_lightning.predict.run import Run
+from tests.hostile_images import picture
+from tests.towers import write_image
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, tiny_folder):
+    """Nine images in `shots`; runs the command there and returns its exit status."""
+    monkeypatch.chdir(tmp_path)
+    for i in range(9):
+        write_image(tmp_path / "shots" / f"{i}.png", seed=i)
+
+    def run(*arguments: str) -> int:
+        return main(["--pretrained", str(tiny_folder), "--device", "cpu", "--out", "out", *arguments])
+
+    run.folder = tmp_path
+    return run
+
+
+def scores(place) -> list[dict[str, str]]:
+    with (place.folder / "out" / "scores.csv").open(newline="") as table:
+        return list(csv.DictReader(table))
+
+
+def test_defaults_are_those_of_the_detector(make_detector, place):
+    assert place("shots", "--class-name", "plate") == command.DONE
+    settings = json.loads((place.folder / "out" / "run.json").read_text())["settings"]
+    assert settings == json.loads(json.dumps(make_detector().settings))
+
+
+def test_every_option_reaches_the_detector(place, capsys):
+    arguments = (
+        "shots --domain texture --temperature 0.2 --alpha 0.3 --class-weight 0.7 --seed 5 --tta --geometry tiles "
+        "--tile 60 --overlap 0.5 --image-size 32 48 --spatial-window 0.5 --num-references 2 --batch-size 3"
+    )
+    assert place(*arguments.split(), "--class-name", "steel plate") == command.DONE
+    settings = json.loads((place.folder / "out" / "run.json").read_text())["settings"]
+    assert settings["preprocessing"]["size"] == [32, 48]
+    assert settings["geometry"] == {"mode": "tiles", "tile": 60, "overlap": 0.5}
+    assert settings["tta"]["steps"] > 0
+    expected = {"class_name": "steel plate", "temperature": 0.2, "alpha": 0.3, "class_weight": 0.7, "seed": 5,
+                "spatial_window": 0.5, "num_references": 2, "references": "pairs"}  # fmt: skip
+    assert settings.items() >= expected.items()
+    assert settings["prompts"]["domain"] == "texture"
+    assert all(row["reference"].count("|") == 1 for row in scores(place))
+    assert "9 image(s) scored" in capsys.readouterr().out
+
+
+def test_all_judged_is_0_and_some_unusable_is_1(place, capsys):
+    assert place("shots") == 0
+    (place.folder / "shots" / "bad.png").write_bytes(b"")
+    assert place("shots") == 1
+    assert "not used: shots/bad.png: the file is empty (0 bytes)." in capsys.readouterr().out
+    assert (place.folder / "out" / "failures.csv").is_file()
+    (place.folder / "shots" / "bad.png").unlink()
+    assert place("shots") == 0
+    assert not (place.folder / "out" / "failures.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "There is no 'nowhere'"),
+        (["shots", "--alpha", "2"], "alpha to be in [0, 1]"),
+        (["shots", "--overlap", "0.9"], "overlap to be in [0, 0.75]"),
+        (["shots", "--scale", "1", "0"], "the smaller first"),
+        (["shots", "--scale", "0", "half"], "two numbers or 'image'"),
+        (["shots", "--scale", "0", "1", "2"], "two numbers or 'image'"),
+        (["shots", "--threshold", "nan"], "finite"),
+        (["shots", "--threshold", "missing.json"], "Cannot read a threshold from 'missing.json'"),
+        (["shots", "--good", "nowhere"], "There is no 'nowhere'"),
+        (["shots", "--reference", "nowhere"], "There is no 'nowhere'"),
+        (["shots", "--good", "shots", "--false-alarm-rate", "1.5"], "above 0 and below 1"),
+        (["shots", "--image-size", "50"], "multiple"),
+        (["shots", "--device", "toaster"], "cannot be used here"),
+        (["shots", "--exclude", "*"], "No image in 'shots'"),
+        (["shots", "--masks", "--threshold", "0.5"], "--pixel-threshold"),
+        (["shots", "--masks", "--threshold", "none"], "--masks"),
+    ],
+)
+def test_wrong_use_is_2_with_a_sentence_that_names_it(place, capsys, arguments, message):
+    assert place(*arguments) == 2
+    said = capsys.readouterr()
+    assert message in said.err
+    assert said.err.startswith("dualclip: ")
+    assert not (place.folder / "out" / "scores.csv").exists()
+
+
+@pytest.mark.parametrize("arguments", [[], ["shots", "--colour"], ["shots", "--seed", "x"], ["shots", "--geo", "keep"]])
+def test_unknown_options_are_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        parse(arguments)
+    assert stop.value.code == 2
+    assert "usage: dualclip predict" in capsys.readouterr().err
+
+
+def test_a_broken_good_image_is_2_and_names_it(place, capsys):
+    (place.folder / "good").mkdir()
+    (place.folder / "good" / "a.png").write_bytes(b"no image")
+    assert place("shots", "--good", "good") == 2
+    assert "Cannot use 'good/a.png' of --good: it is no image" in capsys.readouterr().err
+
+
+def test_good_images_set_the_threshold_which_another_run_can_load(place, capsys):
+    assert place("shots", "--good", "shots", "--false-alarm-rate", "0.2", "--masks", "--no-heatmaps") == 0
+    threshold = Threshold.load(place.folder / "out" / "threshold.json")
+    values = sorted(float(row["score"]) for row in scores(place))
+    assert threshold.score == pytest.approx(values[7], abs=1e-6)
+    assert (threshold.kind, threshold.images) == ("good", 9)
+    assert [row["decision"] for row in scores(place)].count("anomalous") == 1
+    assert len(list((place.folder / "out" / "masks").rglob("*.png"))) == 9
+    assert "9 image(s) scored, 9 of them before" not in capsys.readouterr().out
+    (place.folder / "out" / "threshold.json").rename(place.folder / "t.json")
+    assert place("shots", "--threshold", "t.json") == 0
+    assert "9 image(s) scored, 9 of them before" in capsys.readouterr().out
+    assert place("shots", "--threshold", "t.json", "--seed", "1", "--fresh") == 2
+    assert "other settings: seed (0, now 1)" in capsys.readouterr().err
+
+
+def test_the_unlabelled_run_gives_a_threshold_if_it_is_large_enough(place, capsys):
+    assert place("shots") == 0
+    assert Threshold.load(place.folder / "out" / "threshold.json").kind == "robust"
+    assert "assuming that more than half are normal" in capsys.readouterr().out
+    assert place("shots/0.png", "shots/1.png", "--out", "few") == 0
+    said = capsys.readouterr()
+    assert "No decisions: Expected at least 8 images" in said.err
+
+
+def test_a_number_decides_as_it_says(place):
+    assert place("shots", "--threshold", "0.5", "--pixel-threshold", "0.6", "--masks") == 0
+    assert all((float(row["score"]) > 0.5) == (row["decision"] == "anomalous") for row in scores(place))
+    assert {row["threshold"] for row in scores(place)} == {"0.500000"}
+    assert (place.folder / "out" / "masks" / "0.png.png").is_file()
+
+
+def test_the_same_command_again_scores_nothing_and_other_settings_need_a_word(place, capsys, monkeypatch):
+    assert place("shots") == 0
+    before = scores(place)
+    monkeypatch.setattr("dualclip_lightning.predict.scorer.DualImageScorer.score", None)
+    assert place("shots") == 0
+    assert scores(place) == before
+    assert place("shots", "--seed", "1") == 2
+    assert "--fresh" in capsys.readouterr().err
+
+
+def test_fresh_starts_over_and_draws_anew(place):
+    assert place("shots", "--threshold", "none") == 0
+    first = (place.folder / "out" / "heatmaps" / "0.png.png").read_bytes()
+    assert place("shots", "--threshold", "none", "--alpha", "0.1", "--fresh") == 0
+    assert (place.folder / "out" / "heatmaps" / "0.png.png").read_bytes() != first
+
+
+def test_results_among_the_images_are_not_judged(place):
+    assert place(".") == 0
+    assert place("./**/*.png") == 0
+    assert place(".") == 0
+    assert len(scores(place)) == 9
+
+
+def test_good_images_are_no_references_of_a_stream(place):
+    assert place("shots", "--references", "stream", "--good", "shots") == 0
+    assert scores(place)[0]["reference"] == ""
+    assert scores(place)[2]["reference"] == "shots/1.png | shots/0.png"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (KeyboardInterrupt(), 130, "Stopped. What was done is kept in 'out'"),
+        (OSError(28, "No space left on device"), 3, "Cannot write 'out' (No space left on device)"),
+        (RuntimeError("CUDA out of memory. Tried to allocate"), 3, "Lower --batch-size"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 3, "Lower --batch-size"),
+        (MemoryError(), 3, "Lower --batch-size"),
+    ],
+)
+def test_what_stops_a_run_is_said_and_has_its_status(place, capsys, monkeypatch, error, status, message):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(Run, "__call__", fail)
+    assert place("shots") == status
+    assert message in capsys.readouterr().err
+
+
+def test_a_fault_of_ours_is_not_hidden(place, monkeypatch):
+    def fail(*_, **__):
+        msg = "shapes do not match"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(Run, "__call__", fail)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        place("shots")
+
+
+def test_an_interrupt_keeps_the_scores_so_far_and_a_polite_kill_is_one(place, capsys, monkeypatch):
+    real, seen = command._Bar.advance, []
+
+    def advance(bar):
+        real(bar)
+        seen.append(bar)
+        if len(seen) == 3:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(command._Bar, "advance", advance)
+    before = signal.getsignal(signal.SIGTERM)
+    assert place("shots", "--batch-size", "2") == 130
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert len(scores(place)) == 3
+    monkeypatch.undo()
+    monkeypatch.chdir(place.folder)
+    assert place("shots", "--batch-size", "2") == 0
+    assert "3 of them before" in capsys.readouterr().out
+    assert len(scores(place)) == 9
+
+
+def test_the_output_folder_cannot_be_a_file(place, capsys):
+    (place.folder / "out").write_text("mine")
+    assert place("shots") == 3
+    assert "Cannot write" in capsys.readouterr().err
+    assert (place.folder / "out").read_text() == "mine"
+
+
+def test_it_runs_in_a_thread_too(place):
+    found = []
+    worker = threading.Thread(target=lambda: found.append(place("shots")))
+    worker.start()
+    worker.join()
+    assert found == [0]
+
+
+def test_larger_images_than_allowed_are_listed_until_allowed(place):
+    picture().resize((400, 300)).save(place.folder / "shots" / "large.png")
+    assert place("shots", "--max-megapixels", "0.1") == 1
+    assert place("shots", "--max-megapixels", "0.2") == 0
