@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
+import torch
 from omegaconf import OmegaConf
 from rich.console import Console
 
 from dualclip_lightning.benchmark.cells import Cell, plan
-from dualclip_lightning.benchmark.config import Config
+from dualclip_lightning.benchmark.config import Config, ConfigError
 from dualclip_lightning.benchmark.execute import failed_result
 from dualclip_lightning.benchmark.machine import Place, default_workers, git_revision, places
 from dualclip_lightning.benchmark.methods import rehearse
@@ -60,10 +61,12 @@ def run_benchmark(config: Config, folder: Path, means: Means = Means(), console:
     Stopped at any moment, the same call continues; results.csv then has what was finished.
 
     Raises:
-        dualclip_lightning.benchmark.config.ConfigError: an argument that a method refuses.
+        dualclip_lightning.benchmark.config.ConfigError: an argument that a method refuses, or no such device.
         ModuleNotFoundError: a cluster was asked for and Ray is not installed.
     """
     todo = look(config, folder)
+    if means.ray is None:
+        _check_device(todo.pending)
     with quiet():
         rehearse(todo.pending)
     write_bytes_atomically(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(asdict(config))).encode())
@@ -107,6 +110,12 @@ def _events(cells: Sequence[Cell], folder: Path, means: Means, workers: int) -> 
         yield from run_here(ready, folder, where[0] if where else Place())
     else:
         yield from run_in_processes(ready, folder, where)
+
+
+def _check_device(cells: Sequence[Cell]) -> None:
+    if any(cell.device == "cuda" for cell in cells) and not torch.cuda.is_available():
+        msg = "Expected a GPU that PyTorch can use for device=cuda, but there is none. Set device=cpu or device=auto."
+        raise ConfigError(msg)
 
 
 def _data(cell: Cell) -> tuple[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -88,8 +87,8 @@ def test_a_killed_run_continues_where_it_was_and_gives_the_same_table(
 
 
 def test_a_failed_cell_is_said_at_the_end_and_in_the_exit_status(mvtec_root, tiny_folder, tmp_path, capsys):
-    methods = {"good": {"model": "DualImageCLIP"},
-               "broken": {"model": "DualImageCLIP", "arguments": {"reference_dir": str(tmp_path / "nowhere")}}}  # fmt: skip
+    arguments = {"reference_dir": str(tmp_path / "nowhere")}
+    methods = {"good": {"model": "DualImageCLIP"}, "broken": {"model": "DualImageCLIP", "arguments": arguments}}
     config = write_tiny_config(tmp_path / "tiny.yaml", mvtec_root, tiny_folder, methods=methods, seeds=[0])
     assert command.main(["--config", str(config), "--out", str(tmp_path / "run"), "--no-report"]) == 1
     output = capsys.readouterr()
@@ -114,7 +113,7 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(mvtec_root, tiny_folde
     printed = capsys.readouterr().out
     assert "tiny: 3 cells, 3 to run, into results/benchmark/tiny" in printed
     assert "2 x joint on MVTecAD" in printed
-    assert os.listdir(tmp_path) == ["tiny.yaml"]
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.yaml"]
 
 
 def test_an_interrupt_keeps_what_is_finished(mvtec_root, tiny_folder, tmp_path, capsys, monkeypatch):

@@ -83,7 +83,7 @@ def test_a_cell_is_finished_when_it_has_figures_and_the_maps_asked_for(tmp_path)
 def test_the_row_of_a_cell_is_written_last(tmp_path, monkeypatch):
     order = []
     monkeypatch.setattr(
-        "dualclip_lightning.benchmark.results.write_bytes_atomically", lambda path, content: order.append(path)
+        "dualclip_lightning.benchmark.results.write_bytes_atomically", lambda path, _: order.append(path)
     )
     row = cell()
     write_cell(tmp_path, result(row, with_maps=True))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from omegaconf import OmegaConf
 
 from dualclip_lightning.benchmark import runner, session
@@ -103,6 +104,13 @@ def test_a_refused_configuration_leaves_the_folder_as_it_was(mvtec_root, tiny_fo
     methods = {"far": {"model": "DualImageCLIP", "arguments": {"alpha": 2}}}
     with pytest.raises(ConfigError, match="alpha"):
         run_benchmark(tiny_config(mvtec_root, tiny_folder, methods=methods), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused_before_anything_runs(mvtec_root, tiny_folder, tmp_path):
+    with pytest.raises(ConfigError, match="device=cpu"):
+        run_benchmark(tiny_config(mvtec_root, tiny_folder, device="cuda"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
