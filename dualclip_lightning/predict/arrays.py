@@ -77,7 +77,10 @@ def _channels_last(image: npt.NDArray[Any] | Tensor) -> npt.NDArray[Any]:
         return image[..., None] if image.ndim == MATRIX else image
     image = image.detach().cpu()
     exact = image.dtype in {torch.float32, torch.float64} or not image.dtype.is_floating_point
-    values = (image if exact else image.float()).numpy()  # NumPy has no bfloat16 and no 8-bit floats
+    try:
+        values = (image if exact else image.float()).numpy()  # NumPy has no bfloat16 and no 8-bit floats
+    except (TypeError, RuntimeError) as error:  # sparse, quantised, complex of half precision
+        raise _unknown_range(image.dtype) from error
     return values[..., None] if values.ndim == MATRIX else values.transpose(1, 2, 0)
 
 
@@ -92,8 +95,13 @@ def _known_range(values: npt.NDArray[Any]) -> Pixels:
         return (values / np.float32(65535)).astype(np.float32)
     if np.issubdtype(kind, np.floating):
         return unit_range(values, _float_remedy(values))
-    msg = f"its numbers are of type {kind}, whose range is not known. Use uint8 (0 to 255) or floats from 0 to 1."
-    raise ImageError(msg)
+    raise _unknown_range(kind)
+
+
+def _unknown_range(kind: object) -> ImageError:
+    return ImageError(
+        f"its numbers are of type {kind}, whose range is not known. Use uint8 (0 to 255) or floats from 0 to 1."
+    )
 
 
 def _check_bytes(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
