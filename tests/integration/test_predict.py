@@ -1,0 +1,298 @@
+"""`dualclip predict` as a user types it: broken files, kills, full disks, two at once; black box, by its files."""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.hostile_images import BROKEN, SIZE, SOUND, write_corpus
+from tests.towers import write_image
+
+DUALCLIP = Path(sys.executable).parent / "dualclip"
+TEMPORARY = re.compile(r"\.[0-9a-f]{32}$")
+COUNT = 30
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a process said and left."""
+
+    status: int
+    out: str
+    err: str
+    folder: Path
+
+    @property
+    def scores(self) -> dict[str, dict[str, str]]:
+        """Rows of scores.csv by path."""
+        return {row["path"]: row for row in table(self.folder / "scores.csv")}
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as lines:
+        return list(csv.DictReader(lines))
+
+
+def plain_scores(done: Done) -> dict[str, str]:
+    return {path: row["score"] for path, row in done.scores.items()}
+
+
+def command(images: Path, out: Path, *more: str) -> list[str]:
+    return [str(DUALCLIP), "predict", str(images), "--pretrained", "demo", "--class-name", "steel plate", "--device",
+            "cpu", "--out", str(out), *more]  # fmt: skip
+
+
+def start(images: Path, out: Path, *more: str, **options: Any) -> subprocess.Popen[str]:
+    # Without bytecode, which a limit on the size of files would cut off.
+    environment = {"PATH": os.environ["PATH"], "HOME": str(out.parent), "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1",
+                   "HF_HUB_OFFLINE": "1", "DUALCLIP_CACHE": os.environ["DUALCLIP_CACHE"],
+                   "PYTHONDONTWRITEBYTECODE": "1"}  # fmt: skip
+    return subprocess.Popen(
+        command(images, out, *more), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        encoding="utf-8", start_new_session=True, **options,
+    )  # fmt: skip
+
+
+def finish(process: subprocess.Popen[str], out: Path) -> Done:
+    try:
+        said, complained = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert "Traceback" not in complained
+    return Done(process.returncode, said, complained, out)
+
+
+def run(images: Path, out: Path, *more: str) -> Done:
+    return finish(start(images, out, *more), out)
+
+
+def leftovers(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if TEMPORARY.search(path.name)]
+
+
+def records(out: Path) -> list[str]:
+    """Names in the journal, as often as they were scored."""
+    found: list[str] = []
+    for line in (out / ".work" / "images" / "journal.jsonl").read_bytes().splitlines():
+        with suppress(ValueError, KeyError):  # the first line has the settings, the last may be torn
+            found.append(json.loads(line)["name"])
+    return found
+
+
+def wait_for(condition, process: subprocess.Popen[str]) -> None:
+    """Until a process has got so far."""
+    end = time.monotonic() + 60
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.002)
+
+
+def scored(out: Path, count: int):
+    log = out / ".work" / "images" / "journal.jsonl"
+    return lambda: log.exists() and log.read_bytes().count(b"\n") > count
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory) -> Done:
+    folder = tmp_path_factory.mktemp("hostile")
+    write_corpus(folder / "corpus")
+    return run(folder / "corpus", folder / "results", "--maps", "--masks")
+
+
+@pytest.fixture(scope="module")
+def shots(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("many") / "shots"
+    for i in range(COUNT):
+        write_image(folder / f"{i:02}.png", seed=i)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(shots) -> Done:
+    """A run that nothing happened to."""
+    return run(shots, shots.parent / "whole")
+
+
+def test_every_broken_file_is_listed_with_its_reason_and_every_sound_one_scored(hostile):
+    assert hostile.status == 1
+    failures = {Path(row["path"]).name: row["reason"] for row in table(hostile.folder / "failures.csv")}
+    assert set(failures) == {*BROKEN, "pipe.png", "dangling.png"}
+    for name, (_, reason) in BROKEN.items():
+        assert re.search(reason, failures[name])
+    assert failures["pipe.png"] == "it is not a regular file."
+    assert failures["dangling.png"] == "there is no such file (any more)."
+    assert {Path(path).name for path in hostile.scores} == {*SOUND, "not_utf8_\\udcff.png"}
+
+
+def test_it_says_so_on_the_screen_and_nothing_else_on_the_error_stream(hostile):
+    for name in (*BROKEN, "pipe.png", "dangling.png"):
+        assert re.search(rf"not used: .*{re.escape(name)}: ", hostile.out)
+    assert f"{len(SOUND) + 1} image(s) scored" in hostile.out
+    assert hostile.err == ""
+
+
+def test_every_row_says_what_was_found_and_done(hostile):
+    for path, row in hostile.scores.items():
+        assert 0 <= float(row["score"]) <= 1
+        assert row["decision"] in {"normal", "anomalous"}
+        assert row["reference"]
+        assert row["reference"] != path
+        assert float(row["seconds"]) > 0
+        note = SOUND.get(Path(path).name, (b"", ""))[1]
+        assert note in row["notes"]
+    rows = {Path(path).name: row for path, row in hostile.scores.items()}
+    assert (rows["turned.jpg"]["height"], rows["turned.jpg"]["width"]) == (str(SIZE[1]), str(SIZE[0]))
+
+
+def test_every_file_that_is_promised_is_there_and_whole(hostile):
+    count = len(SOUND) + 1
+    heatmaps, maps, masks = (sorted((hostile.folder / kind).rglob("*.*")) for kind in ("heatmaps", "maps", "masks"))
+    assert len(heatmaps) == len(maps) == len(masks) == count
+    for path in (*heatmaps, *masks):
+        with Image.open(path) as image:
+            image.load()
+    sizes = sorted((int(row["height"]), int(row["width"])) for row in hostile.scores.values())
+    assert sorted(np.load(path, allow_pickle=False).shape for path in maps) == sizes
+    assert {path.name for path in hostile.folder.iterdir()} == {
+        ".work", "failures.csv", "heatmaps", "index.html", "maps", "masks", "run.json", "scores.csv", "threshold.json",
+    }  # fmt: skip
+    facts = json.loads((hostile.folder / "run.json").read_text())
+    assert (facts["images"], facts["failures"]) == (count, len(BROKEN) + 2)
+    assert facts["settings"]["class_name"] == "steel plate"
+
+
+def test_no_temporary_file_is_left(hostile, whole):
+    assert leftovers(hostile.folder.parent) == leftovers(whole.folder) == []
+
+
+def test_the_gallery_names_every_image_and_runs_nothing(hostile):
+    page = (hostile.folder / "index.html").read_text(encoding="utf-8")
+    assert page.count("data:image/jpeg;base64,") == len(SOUND) + 1
+    assert "<script" not in page
+    assert "http" not in page
+    assert "&lt;script&gt;alert(1)&amp;amp;.png" in page
+
+
+def test_a_killed_run_goes_on_where_it_was_and_ends_the_same(shots, whole):
+    out = shots.parent / "killed"
+    process = start(shots, out)
+    wait_for(scored(out, COUNT // 3), process)
+    os.killpg(process.pid, signal.SIGKILL)
+    assert finish(process, out).status == -signal.SIGKILL
+    assert not (out / "scores.csv").exists()
+    done = set(records(out))
+    assert COUNT // 3 <= len(done) < COUNT
+    resumed = run(shots, out)
+    assert resumed.status == 0
+    assert f"{COUNT} image(s) scored, {len(done)} of them before" in resumed.out
+    assert plain_scores(resumed) == plain_scores(whole)
+    assert sorted(records(out)) == sorted(plain_scores(whole))
+    drawn = {path.name: path.read_bytes() for path in (whole.folder / "heatmaps").iterdir()}
+    assert {p.name: p.read_bytes() for p in (out / "heatmaps").iterdir() if not TEMPORARY.search(p.name)} == drawn
+
+
+def test_ctrl_c_gives_130_a_sentence_and_the_scores_so_far(shots, whole):
+    out = shots.parent / "interrupted"
+    process = start(shots, out)
+    wait_for(scored(out, 8), process)
+    process.send_signal(signal.SIGINT)
+    stopped = finish(process, out)
+    assert stopped.status == 130
+    assert stopped.err == f"dualclip: Stopped. What was done is kept in '{out}'; the same command goes on.\n"
+    assert 8 <= len(stopped.scores) < COUNT
+    assert plain_scores(stopped).items() <= plain_scores(whole).items()
+    assert leftovers(out) == []
+
+
+def test_a_full_disk_gives_3_and_a_sentence_and_what_was_done_stays(shots, whole):
+    """A limit on the size of a file stands in for a full disk: the journal stops in the middle of a line."""
+    out, limit = shots.parent / "full", 3000
+    process = start(
+        shots, out, "--no-heatmaps", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit,) * 2)
+    )
+    stopped = finish(process, out)
+    assert stopped.status == 3
+    assert re.fullmatch(
+        r"dualclip: Cannot write '.*' \(.*\)\. What was done is kept: "
+        r"make room or choose another place, and run the same command again\.\n", stopped.err
+    )  # fmt: skip
+    assert (out / ".work" / "images" / "journal.jsonl").stat().st_size == limit
+    assert leftovers(out) == []
+    kept = len(set(records(out)))
+    assert kept >= 2
+    resumed = run(shots, out, "--no-heatmaps")
+    assert (resumed.status, f"{kept} of them before" in resumed.out) == (0, True)
+    assert plain_scores(resumed) == plain_scores(whole)
+
+
+def test_a_folder_that_changes_during_the_run_is_reported_file_by_file(tmp_path):
+    for i in range(COUNT):
+        write_image(tmp_path / "shots" / f"{i:02}.png", seed=i)
+    process = start(tmp_path / "shots", tmp_path / "out")
+    wait_for(scored(tmp_path / "out", 4), process)
+    early = records(tmp_path / "out")
+    altered, *gone = [early[0], *sorted(set(map(str, (tmp_path / "shots").iterdir())) - set(early))[:4]]
+    for name in gone:
+        Path(name).unlink()
+    write_image(Path(altered), seed=99, size=(60, 60))
+    write_image(tmp_path / "shots" / "new.png", seed=98)
+    found = finish(process, tmp_path / "out")
+    assert found.status == 1
+    reasons = {row["path"]: row["reason"] for row in table(tmp_path / "out" / "failures.csv")}
+    assert set(reasons) == {altered, *gone}
+    assert all("there is no such file (any more)." in reasons[name] for name in gone)
+    assert "the file has changed since. Run the same command again." in reasons[altered]
+    assert len(found.scores.keys() | reasons.keys()) == COUNT
+    again = run(tmp_path / "shots", tmp_path / "out")
+    assert again.status == 0
+    assert set(again.scores) == set(map(str, (tmp_path / "shots").iterdir()))
+    assert again.scores[altered]["height"] == "60"
+    assert (tmp_path / "out" / "heatmaps" / "new.png.png").is_file()
+
+
+def test_a_second_run_into_the_same_folder_is_refused_and_harms_nothing(shots, whole):
+    before = plain_scores(whole)
+    with (whole.folder / ".work" / "images" / "journal.jsonl").open("ab") as journal:
+        fcntl.flock(journal, fcntl.LOCK_EX)
+        refused = run(shots, whole.folder, "--fresh")
+    assert refused.status == 2
+    assert refused.err == (
+        f"dualclip: Another run is writing to '{whole.folder}'. Wait for it, or choose another --out.\n"
+    )
+    assert plain_scores(whole) == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="a superuser may read and write everything")
+def test_what_may_not_be_read_is_listed_and_what_may_not_be_written_is_said(tmp_path):
+    for name in ("a.png", "secret.png", "hidden/b.png"):
+        write_image(tmp_path / "shots" / name, seed=1)
+    (tmp_path / "shots" / "secret.png").chmod(0)
+    (tmp_path / "shots" / "hidden").chmod(0)
+    (tmp_path / "locked").mkdir(mode=0o500)
+    found = run(tmp_path / "shots", tmp_path / "out")
+    reasons = {Path(row["path"]).name: row["reason"] for row in table(tmp_path / "out" / "failures.csv")}
+    refused = run(tmp_path / "shots", tmp_path / "locked" / "out")
+    (tmp_path / "shots" / "hidden").chmod(0o700)
+    assert found.status == 1
+    assert reasons == {
+        "secret.png": "permission to read it is denied.", "hidden": "the folder cannot be read (Permission denied).",
+    }  # fmt: skip
+    assert refused.status == 3
+    assert "Permission denied" in refused.err
