@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 from rich.console import Console
@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from dualclip_lightning.backbone import WeightsError
 from dualclip_lightning.predict.detector import Detector
+from dualclip_lightning.predict.devices import DeviceError, choose_workers
 from dualclip_lightning.predict.geometry import Geometry
 from dualclip_lightning.predict.journal import Entry
 from dualclip_lightning.predict.listing import Listing, find_images
@@ -60,19 +61,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _say(
             errors, f"Stopped. What was done is kept in '{options.out}'; the same command goes on.", INTERRUPTED
         )
+    except DeviceError as error:
+        return _say(errors, f"{error} What was done is kept; the same command goes on.", STOPPED)
     except (RuntimeError, MemoryError) as error:
         if isinstance(error, RuntimeError) and not any(words in str(error).lower() for words in NO_MEMORY):
             raise
-        return _say(errors, "It does not fit in memory. Lower --batch-size or --image-size; what was done is kept.", 3)
+        return _say(
+            errors, "It does not fit in memory. Lower --batch-size or --image-size; what was done is kept.", STOPPED
+        )
 
 
 def _predict(options: Namespace, console: Console, errors: Console) -> int:
     if options.max_megapixels * 1e6 > (Image.MAX_IMAGE_PIXELS or 0):
         Image.MAX_IMAGE_PIXELS = int(options.max_megapixels * 1e6)  # this process is ours
     listing = find_images(options.paths, options.exclude, options.out)
-    detector = _detector(options)
+    arguments = _arguments(options)
+    workers = choose_workers(arguments, options.devices)
+    # With workers that have the devices, the detector here only knows what was asked.
+    detector = Detector(**arguments if len(workers) == 1 else {**arguments, "device": "cpu"})
     with _Bar(errors) as bar:
-        run = Run(detector, options.out, _drawing(options), options.gallery, options.fresh, bar)
+        run = Run(detector, options.out, _drawing(options), options.gallery, options.fresh, bar, workers)
         chosen = _given_threshold(options, run)
         report = run(listing.paths, lambda entries: chosen or _own_threshold(options, entries, detector, errors),
                      [Failure(name, reason) for name, reason in listing.unreadable.items()])  # fmt: skip
@@ -80,29 +88,30 @@ def _predict(options: Namespace, console: Console, errors: Console) -> int:
     return SOME_FAILED if report.failures else DONE
 
 
-def _detector(options: Namespace) -> Detector:
+def _arguments(options: Namespace) -> dict[str, Any]:
+    """Those of the detector."""
     size = options.image_size
-    return Detector(
-        options.class_name,
-        backbone=options.backbone,
-        pretrained=options.pretrained,
-        preprocessing=options.preprocessing,
-        image_size=None if size is None else size[0] if len(size) == 1 else (size[0], size[1]),
-        references=options.reference or options.references,
-        num_references=options.num_references,
-        bank_size=options.bank_size,
-        spatial_window=options.spatial_window,
-        geometry=Geometry(options.geometry, options.tile, options.overlap),
-        temperature=options.temperature,
-        alpha=options.alpha,
-        class_weight=options.class_weight,
-        seed=options.seed,
-        tta=options.tta,
-        domain=options.domain,
-        batch_size=options.batch_size,
-        device=options.device,
-        max_megapixels=options.max_megapixels,
-    )
+    return {
+        "class_name": options.class_name,
+        "backbone": options.backbone,
+        "pretrained": options.pretrained,
+        "preprocessing": options.preprocessing,
+        "image_size": None if size is None else size[0] if len(size) == 1 else (size[0], size[1]),
+        "references": options.reference or options.references,
+        "num_references": options.num_references,
+        "bank_size": options.bank_size,
+        "spatial_window": options.spatial_window,
+        "geometry": Geometry(options.geometry, options.tile, options.overlap),
+        "temperature": options.temperature,
+        "alpha": options.alpha,
+        "class_weight": options.class_weight,
+        "seed": options.seed,
+        "tta": options.tta,
+        "domain": options.domain,
+        "batch_size": options.batch_size,
+        "device": options.device,
+        "max_megapixels": options.max_megapixels,
+    }
 
 
 def _drawing(options: Namespace) -> Drawing:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from dualclip_lightning.backbone import DualPathVisionEncoder, load_backbone
 from dualclip_lightning.backbone.preprocessing import PreprocessingChoice
@@ -25,6 +26,13 @@ from dualclip_lightning.prompts import prompt_ensemble, text_anchors
 
 Outcome = Prediction | Failure
 References = Literal["pairs", "stream", "none"]
+
+
+class Share(NamedTuple):
+    """One part of several that are as even as groups of images allow."""
+
+    part: int = 0
+    parts: int = 1
 
 
 class Detector:
@@ -196,7 +204,11 @@ class Detector:
         self._bank.clear()
 
     def score(
-        self, sources: Sequence[Source], done: AbstractSet[int] = frozenset(), bank: StreamBank | None = None
+        self,
+        sources: Sequence[Source],
+        done: AbstractSet[int] = frozenset(),
+        bank: StreamBank | None = None,
+        share: Share = Share(),  # noqa: B008 - immutable
     ) -> Iterator[tuple[int, Outcome]]:
         """Judge many images with bounded memory, one after another as they are ready, not in the order given.
 
@@ -204,6 +216,7 @@ class Detector:
             sources: distinct images; who references whom depends on all of them.
             done: positions that are known already; they are read only where others need them as references.
             bank: of a stream, instead of the detector's own.
+            share: of the images, when several processes divide them; whole groups of images that reference each other.
 
         Yields:
             The position of an image and what is said of it.
@@ -214,7 +227,7 @@ class Detector:
         # Tiled pictures may be as large as is allowed and are held while they are in use.
         together = 1 if self._encoder.geometry.mode == "tiles" else self.batch_size
         with WorkingSet(sources, self._encoder, keep=2 * together + self.num_references) as working:
-            for chunk in order.chunks(together):
+            for chunk in islice(order.chunks(together), share.part, None, share.parts):
                 wanted = [position for position in chunk if position not in done]
                 working.fetch(wanted)
                 for position in wanted:

@@ -91,3 +91,4 @@ def _add_method(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--seed", type=int, default=0)
     group.add_argument("--batch-size", type=int, default=8)
     group.add_argument("--device", default="auto")
+    group.add_argument("--devices", type=int, default=1, metavar="N", help="GPUs, or processes that share the cores")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
-from dualclip_lightning.predict.detector import Detector
+from dualclip_lightning.predict.detector import Detector, Outcome
+from dualclip_lightning.predict.devices import Worker, score_on_devices
 from dualclip_lightning.predict.gallery import write_gallery
 from dualclip_lightning.predict.journal import Entry, Journal, file_stamp
 from dualclip_lightning.predict.outputs import (
@@ -21,7 +23,7 @@ from dualclip_lightning.predict.outputs import (
     write_scores,
 )
 from dualclip_lightning.predict.prediction import Failure
-from dualclip_lightning.predict.sources import file_sources
+from dualclip_lightning.predict.sources import Source, file_sources
 from dualclip_lightning.predict.thresholds import Threshold
 
 LIBRARIES = ("dualclip_lightning", "torch", "torchvision", "open_clip_torch", "pillow", "numpy")
@@ -75,6 +77,7 @@ class Run:
         gallery: how many images the gallery shows; 0 writes none.
         fresh: discard what an earlier run left, instead of continuing it.
         reporter: hears how far it is.
+        workers: score on their devices instead of the detector, where there are several.
     """
 
     detector: Detector
@@ -83,6 +86,7 @@ class Run:
     gallery: int = 200
     fresh: bool = False
     reporter: Reporter = field(default_factory=Silent)
+    workers: Sequence[Worker] = ()
 
     def score(self, paths: Sequence[Path], part: str = "images") -> Report:
         """Score files, or take their scores from an earlier run with the same settings; nothing is drawn.
@@ -132,7 +136,7 @@ class Run:
         done = {i for i, source in enumerate(sources) if journal.knows(source.name, stamps[i])}
         self.reporter.begin("scoring", len(sources), len(done))
         failures: dict[int, Failure] = {}
-        for position, outcome in self.detector.score(sources, done):
+        for position, outcome in self._outcomes(sources, done):
             if isinstance(outcome, Failure):
                 failures[position] = outcome
                 journal.entries.pop(outcome.name, None)
@@ -140,6 +144,10 @@ class Run:
                 journal.add(outcome, stamps[position] or (0, 0))
             self.reporter.advance()
         return Report(_known(paths, journal), [failures[i] for i in sorted(failures)], len(done))
+
+    def _outcomes(self, sources: Sequence[Source], done: AbstractSet[int]) -> Iterator[tuple[int, Outcome]]:
+        several = len(self.workers) > 1 and len(done) < len(sources)
+        return score_on_devices(self.workers, sources, done) if several else self.detector.score(sources, done)
 
     def _draw(self, report: Report, journal: Journal) -> None:
         names = [entry.name for entry in report.entries]
@@ -166,7 +174,7 @@ class Run:
             "threshold": threshold_facts(report.threshold),
             "images": len(report.entries),
             "failures": len(report.failures),
-            "device": str(self.detector.device),
+            "devices": [worker.arguments["device"] for worker in self.workers] or [str(self.detector.device)],
             "versions": {name: version(name) for name in LIBRARIES},
         }
         write_json(self.folder / "run.json", content)
