@@ -14,6 +14,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from tests.towers import write_image
 
 DUALCLIP = Path(sys.executable).parent / "dualclip"
 TEMPORARY = re.compile(r"\.[0-9a-f]{32}$")
-COUNT = 30
+COUNT = 40
 
 
 @dataclass(frozen=True)
@@ -86,10 +87,14 @@ def leftovers(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if TEMPORARY.search(path.name)]
 
 
+def journal(out: Path) -> Path:
+    return out / ".work" / "images" / "journal.jsonl"
+
+
 def records(out: Path) -> list[str]:
     """Names in the journal, as often as they were scored."""
     found: list[str] = []
-    for line in (out / ".work" / "images" / "journal.jsonl").read_bytes().splitlines():
+    for line in journal(out).read_bytes().splitlines() if journal(out).exists() else ():
         with suppress(ValueError, KeyError):  # the first line has the settings, the last may be torn
             found.append(json.loads(line)["name"])
     return found
@@ -102,11 +107,6 @@ def wait_for(condition, process: subprocess.Popen[str]) -> None:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < end, "it took too long"
         time.sleep(0.002)
-
-
-def scored(out: Path, count: int):
-    log = out / ".work" / "images" / "journal.jsonl"
-    return lambda: log.exists() and log.read_bytes().count(b"\n") > count
 
 
 @pytest.fixture(scope="module")
@@ -190,63 +190,88 @@ def test_the_gallery_names_every_image_and_runs_nothing(hostile):
     assert "&lt;script&gt;alert(1)&amp;amp;.png" in page
 
 
-def test_a_killed_run_goes_on_where_it_was_and_ends_the_same(shots, whole):
-    out = shots.parent / "killed"
+@dataclass(frozen=True)
+class Troubles:
+    """One run that was killed, met a full disk, was interrupted and came to its end; names scored before each."""
+
+    killed: Done
+    full: Done
+    interrupted: Done
+    finished: Done
+    before: dict[str, set[str]]
+    kept_when_interrupted: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def troubles(shots) -> Troubles:
+    out, before = shots.parent / "troubled", {}
     process = start(shots, out)
-    wait_for(scored(out, COUNT // 3), process)
+    wait_for(lambda: len(records(out)) >= 6, process)
     os.killpg(process.pid, signal.SIGKILL)
-    assert finish(process, out).status == -signal.SIGKILL
+    killed = finish(process, out)
     assert not (out / "scores.csv").exists()
-    done = set(records(out))
-    assert COUNT // 3 <= len(done) < COUNT
-    resumed = run(shots, out)
-    assert resumed.status == 0
-    assert f"{COUNT} image(s) scored, {len(done)} of them before" in resumed.out
-    assert plain_scores(resumed) == plain_scores(whole)
-    assert sorted(records(out)) == sorted(plain_scores(whole))
-    drawn = {path.name: path.read_bytes() for path in (whole.folder / "heatmaps").iterdir()}
-    assert {p.name: p.read_bytes() for p in (out / "heatmaps").iterdir() if not TEMPORARY.search(p.name)} == drawn
-
-
-def test_ctrl_c_gives_130_a_sentence_and_the_scores_so_far(shots, whole):
-    out = shots.parent / "interrupted"
+    before["full"] = set(records(out))
+    # A limit on the size of files stands in for a full disk: the journal stops in the middle of a line.
+    limit = journal(out).stat().st_size + 1000
+    full = finish(start(shots, out, preexec_fn=partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit))), out)
+    assert journal(out).stat().st_size == limit
+    before["interrupted"] = set(records(out))
     process = start(shots, out)
-    wait_for(scored(out, 8), process)
+    wait_for(lambda: len(records(out)) >= len(before["interrupted"]) + 4, process)
     process.send_signal(signal.SIGINT)
-    stopped = finish(process, out)
-    assert stopped.status == 130
-    assert stopped.err == f"dualclip: Stopped. What was done is kept in '{out}'; the same command goes on.\n"
-    assert 8 <= len(stopped.scores) < COUNT
-    assert plain_scores(stopped).items() <= plain_scores(whole).items()
-    assert leftovers(out) == []
+    interrupted = finish(process, out)
+    before["finished"] = set(records(out))
+    kept = plain_scores(interrupted)
+    assert leftovers(out / "heatmaps") == []
+    return Troubles(killed, full, interrupted, run(shots, out), before, kept)
 
 
-def test_a_full_disk_gives_3_and_a_sentence_and_what_was_done_stays(shots, whole):
-    """A limit on the size of a file stands in for a full disk: the journal stops in the middle of a line."""
-    out, limit = shots.parent / "full", 3000
-    process = start(
-        shots, out, "--no-heatmaps", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit,) * 2)
+def test_nothing_that_was_scored_is_lost_or_scored_again(troubles):
+    sizes = [len(names) for names in troubles.before.values()]
+    assert 6 <= sizes[0] < sizes[1] < sizes[2] < COUNT
+    assert f"{COUNT} image(s) scored, {sizes[2]} of them before" in troubles.finished.out
+    scored = records(troubles.finished.folder)
+    assert len(scored) == len(set(scored)) == COUNT
+
+
+def test_a_run_of_many_troubles_ends_as_one_without(troubles, whole):
+    assert (troubles.finished.status, whole.status) == (0, 0)
+    assert plain_scores(troubles.finished) == plain_scores(whole)
+    ours, theirs = (
+        {path.name: path.read_bytes() for path in (done.folder / "heatmaps").iterdir()}
+        for done in (troubles.finished, whole)
     )
-    stopped = finish(process, out)
-    assert stopped.status == 3
+    assert ours == theirs
+
+
+def test_a_full_disk_gives_3_and_a_sentence(troubles):
+    assert troubles.full.status == 3
     assert re.fullmatch(
-        r"dualclip: Cannot write '.*' \(.*\)\. What was done is kept: "
-        r"make room or choose another place, and run the same command again\.\n", stopped.err
+        rf"Continuing: \d+ of {COUNT} done before\.\n"
+        r"dualclip: Cannot write '.*journal\.jsonl' \(No space left on device\)\. What was done is kept: "
+        r"make room or choose another place, and run the same command again\.\n", troubles.full.err
     )  # fmt: skip
-    assert (out / ".work" / "images" / "journal.jsonl").stat().st_size == limit
-    assert leftovers(out) == []
-    kept = len(set(records(out)))
-    assert kept >= 2
-    resumed = run(shots, out, "--no-heatmaps")
-    assert (resumed.status, f"{kept} of them before" in resumed.out) == (0, True)
-    assert plain_scores(resumed) == plain_scores(whole)
+
+
+def test_ctrl_c_gives_130_a_sentence_and_the_scores_so_far(troubles, whole):
+    stopped = troubles.interrupted
+    assert stopped.status == 130
+    sentence = f"dualclip: Stopped. What was done is kept in '{stopped.folder}'; the same command goes on."
+    assert stopped.err.splitlines()[-1] == sentence
+    assert set(troubles.kept_when_interrupted) == troubles.before["finished"]
+    assert troubles.kept_when_interrupted.items() <= plain_scores(whole).items()
+
+
+def test_a_kill_leaves_no_half_of_a_result(troubles):
+    assert troubles.killed.status == -signal.SIGKILL
+    assert not [path for path in leftovers(troubles.finished.folder) if ".work" not in path.parts]
 
 
 def test_a_folder_that_changes_during_the_run_is_reported_file_by_file(tmp_path):
     for i in range(COUNT):
         write_image(tmp_path / "shots" / f"{i:02}.png", seed=i)
     process = start(tmp_path / "shots", tmp_path / "out")
-    wait_for(scored(tmp_path / "out", 4), process)
+    wait_for(lambda: len(records(tmp_path / "out")) >= 4, process)
     early = records(tmp_path / "out")
     altered, *gone = [early[0], *sorted(set(map(str, (tmp_path / "shots").iterdir())) - set(early))[:4]]
     for name in gone:
@@ -269,8 +294,8 @@ def test_a_folder_that_changes_during_the_run_is_reported_file_by_file(tmp_path)
 
 def test_a_second_run_into_the_same_folder_is_refused_and_harms_nothing(shots, whole):
     before = plain_scores(whole)
-    with (whole.folder / ".work" / "images" / "journal.jsonl").open("ab") as journal:
-        fcntl.flock(journal, fcntl.LOCK_EX)
+    with journal(whole.folder).open("ab") as first:
+        fcntl.flock(first, fcntl.LOCK_EX)
         refused = run(shots, whole.folder, "--fresh")
     assert refused.status == 2
     assert refused.err == (
