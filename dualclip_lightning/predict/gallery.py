@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def write_gallery(
         {
             "entry": entry,
             "name": layout.relative(entry.name),
-            "references": [layout.relative(name) for name in entry.references],
+            "references": [_shown(layout.relative(name), name) for name in entry.references],
             "decision": "" if threshold is None else threshold.decide(entry.score),
             "picture": _embedded(layout.path("heatmaps", entry.name, ".png")),
         }
@@ -64,6 +65,11 @@ def write_gallery(
         anomalous=0 if threshold is None else sum(threshold.decide(e.score) == "anomalous" for e in entries),
     )  # fmt: skip
     write_bytes_atomically(path, page.encode("utf-8", "backslashreplace"))
+
+
+def _shown(relative: Path, name: str) -> str:
+    """A reference's path below the images' folder, or as given where it lies elsewhere."""
+    return name if os.pardir in relative.parts else str(relative)
 
 
 def _embedded(path: Path) -> str | None:

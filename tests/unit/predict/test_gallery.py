@@ -110,6 +110,14 @@ def test_without_heatmaps_images_or_threshold_there_is_still_a_page(write, name)
     assert "0 images by anomaly score" in write([]).text
 
 
+def test_many_references_are_folded_away_and_those_from_elsewhere_have_their_own_path(write, name):
+    references = (name("r0.png"), "/elsewhere/r1.png", *(name(f"r{i}.png") for i in range(2, 5)))
+    page = write([entry(name("a.png"), 0.5, references)])
+    assert "compared with 5 images" in page.text
+    assert "r0.png, /elsewhere/r1.png, r2.png, r3.png, r4.png" in page.text
+    assert [tag for tag, _ in page.tags].count("details") == 2
+
+
 def test_failures_stand_at_the_end_with_their_reasons(write, name):
     page = write([entry(name("a.png"), 0.5)], [Failure(name("bad.png"), "the file is empty (0 bytes).")])
     assert page.text.index("a.png") < page.text.index("the file is empty (0 bytes).")
