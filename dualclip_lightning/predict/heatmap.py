@@ -90,9 +90,10 @@ def _palette() -> Bytes:
 
 
 def _draw_contour(panel: Bytes, mask: npt.NDArray[np.bool_]) -> None:
-    """A white line on a black one, which shows on any ground, also at half the size."""
+    """A white line on a black one, which shows on any ground; on large panels also at half their size."""
     found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
-    for colour, width in ((BLACK, 5), (WHITE, 3)):
+    line = max(1, 3 * max(mask.shape) // LONGEST)
+    for colour, width in ((BLACK, line + 2), (WHITE, line)):
         cv2.drawContours(panel, found, -1, colour, width, cv2.LINE_AA)
 
 
