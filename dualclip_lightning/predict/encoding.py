@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dualclip_lightning.backbone import DualPathFeatures, DualPathVisionEncoder, Preprocessing
 from dualclip_lightning.predict.geometry import Geometry, ViewPlan, extract, patch_places, plan_views
-from dualclip_lightning.predict.reading import Picture
+from dualclip_lightning.predict.reading import Picture, turn
 from dualclip_lightning.predict.references import PatchSet
 from dualclip_lightning.seeding import derive_seed
 
@@ -76,7 +76,9 @@ class ImageEncoder:
         plan = plan_views(picture.size, self.geometry, self.preprocessing.size, (patch[0], patch[1]))
         if len(plan.corners) > MOST_KEPT_VIEWS:
             return Prepared(name, plan, picture.notes, None, picture)
-        return Prepared(name, plan, picture.notes, self._views(picture, plan, range(len(plan.corners))), None)
+        with turn(picture.size):
+            views = self._views(picture, plan, range(len(plan.corners)))
+        return Prepared(name, plan, picture.notes, views, None)
 
     @torch.inference_mode()
     def encode(self, images: Sequence[Prepared]) -> list[EncodedImage]:

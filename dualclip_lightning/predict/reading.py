@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import stat
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +20,10 @@ MAX_MEGAPIXELS = 89.0
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "SGI", "TGA", "TIFF", "WEBP")
 """What is read. Not EPS, for one, which Pillow hands to an interpreter of PostScript programs."""
+
+LARGE = 16e6
+"""Pixels of an image above which it waits for its turn."""
+_one_large = Lock()
 
 Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 
@@ -57,7 +63,8 @@ def read_picture(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS) -> Pi
         _check_file(Path(path))
         with Image.open(path, formats=known_formats()) as image:
             check_area(image.size, max_megapixels)
-            return to_picture(image)
+            with turn(image.size):
+                return to_picture(image)
     except ImageError:
         raise
     except Exception as error:  # Pillow's decoders raise anything on a hostile file; all of it means "not this one"
@@ -85,6 +92,11 @@ def to_picture(image: Image.Image) -> Picture:
     if upright.mode == "P":  # through RGBA, or Pillow warns of transparency that is dropped here anyway
         upright = upright.convert("RGBA")
     return Picture(np.asarray(upright.convert("RGB")), notes)
+
+
+def turn(size: tuple[int, int]) -> AbstractContextManager[object]:
+    """Lets large images be decoded or resized one at a time: either takes several times their size in memory."""
+    return _one_large if size[0] * size[1] > LARGE else nullcontext()
 
 
 def check_area(size: tuple[int, int], max_megapixels: float) -> None:

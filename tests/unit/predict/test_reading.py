@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import os
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from dualclip_lightning.predict import reading
 from dualclip_lightning.predict.reading import ImageError, read_picture
 from tests.hostile_images import BROKEN, SIZE, SOUND, encoded, picture
 
@@ -72,6 +75,27 @@ def test_a_file_without_permission_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("dualclip_lightning.predict.reading.Image.open", deny)  # a superuser may read anything
     with pytest.raises(ImageError, match="permission to read it is denied"):
         read_picture(tmp_path / "a.png")
+
+
+def test_large_images_are_decoded_one_at_a_time(tmp_path, monkeypatch):
+    real, inside, together = reading.to_picture, [], []
+
+    def slow(image):
+        inside.append(image)
+        together.append(len(inside))
+        time.sleep(0.02)
+        inside.pop()
+        return real(image)
+
+    monkeypatch.setattr(reading, "to_picture", slow)
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded(picture(), "PNG"))
+    for limit, most in ((0, {1}), (1e9, {2, 3, 4})):
+        monkeypatch.setattr(reading, "LARGE", limit)
+        together.clear()
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(read_picture, [path] * 8))
+        assert max(together) in most
 
 
 def test_the_limit_of_megapixels_is_the_users(tmp_path):
