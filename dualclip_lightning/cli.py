@@ -27,7 +27,7 @@ OUR_COMMANDS = {
     "regression": "Record a few figures, or check that they are still the same.",
 }
 _HOMES = {
-    "predict": "dualclip_lightning.predict.command",
+    "predict": "dualclip_lightning.predict.options",
     "demo": "dualclip_lightning.demo.run",
     "benchmark": "dualclip_lightning.benchmark.command",
     "compare": "dualclip_lightning.benchmark.compare",
@@ -42,6 +42,8 @@ ANOMALIB_COMMANDS = {
     "export": "Export a model to Torch, ONNX or OpenVINO.",
 }
 _ANOMALIBS_OPTIONS = ("--model", "--data", "--config", "--print_config")
+WRONG, INTERRUPTED = 2, 130
+"""Exit statuses."""
 _NOT_OFFERED = {
     "install": "it would replace open_clip by a version too old for this package. Use pip to add what is missing",
 }
@@ -55,6 +57,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; those of the process if None.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:  # also while libraries are imported, which takes seconds
+        return _fail("stopped.", INTERRUPTED)
+
+
+def _run(arguments: list[str]) -> int:
     # anomalib warns of what it imports from timm and from itself, about which who runs a command can do nothing.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(timm|anomalib)\.")
     command = arguments[0] if arguments else "--help"
@@ -151,9 +160,9 @@ def _unknown_command(command: str) -> str:
     return f"Expected a command of dualclip, but got {command!r}. {hint}"
 
 
-def _fail(message: str) -> int:
+def _fail(message: str, status: int = WRONG) -> int:
     print(f"dualclip: {message}", file=sys.stderr)
-    return 2
+    return status
 
 
 def _versions() -> str:

@@ -28,8 +28,8 @@ from dualclip_lightning.models.base import (
     prepare_backbone,
 )
 from dualclip_lightning.pairing import OrderedView
-from dualclip_lightning.prompts import PromptPair, prompt_ensemble, representative_vector, text_embeddings
-from dualclip_lightning.prompts.representative import Representative, check_representative
+from dualclip_lightning.prompts import PromptPair, prompt_ensemble, text_embeddings
+from dualclip_lightning.prompts.representative import Representative, check_representative, representative_vector
 from dualclip_lightning.scoring import feature_surgery, gaussian_blur, text_score, upsample
 from dualclip_lightning.scoring.text import ANOMALOUS
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 import threading
@@ -23,7 +24,6 @@ from dualclip_lightning.predict.devices import DeviceError, choose_workers
 from dualclip_lightning.predict.geometry import Geometry
 from dualclip_lightning.predict.journal import Entry
 from dualclip_lightning.predict.listing import Listing, find_images
-from dualclip_lightning.predict.options import parse
 from dualclip_lightning.predict.outputs import Drawing
 from dualclip_lightning.predict.prediction import Failure
 from dualclip_lightning.predict.run import Report, Run
@@ -40,13 +40,12 @@ GOOD_RATE, ASSUMED_RATE = 0.05, 0.01
 """False alarms that are aimed at from good images, and from an unlabelled run."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status.
+def run(options: Namespace) -> int:
+    """Run the command with the options of `options.parse` and return its exit status.
 
     0: every image was judged. 1: some could not be used; they are listed, the rest was judged. 2: nothing was run,
     because of what was asked. 3: a result could not be written. 130: interrupted; what was done is kept.
     """
-    options = parse(arguments)
     console, errors = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
     warnings.filterwarnings("ignore", module=r"PIL\.")  # what is wrong with a file stands in failures.csv
     try:
@@ -72,17 +71,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _predict(options: Namespace, console: Console, errors: Console) -> int:
-    if options.max_megapixels * 1e6 > (Image.MAX_IMAGE_PIXELS or 0):
-        Image.MAX_IMAGE_PIXELS = int(options.max_megapixels * 1e6)  # this process is ours
+    limit = options.max_megapixels * 1e6
+    if math.isfinite(limit):
+        Image.MAX_IMAGE_PIXELS = max(int(limit), Image.MAX_IMAGE_PIXELS or 0)  # this process is ours
     listing = find_images(options.paths, options.exclude, options.out)
     arguments = _arguments(options)
     workers = choose_workers(arguments, options.devices)
     # With workers that have the devices, the detector here only knows what was asked.
     detector = Detector(**arguments if len(workers) == 1 else {**arguments, "device": "cpu"})
     with _Bar(errors) as bar:
-        run = Run(detector, options.out, _drawing(options), options.gallery, options.fresh, bar, workers)
-        chosen = _given_threshold(options, run)
-        report = run(listing.paths, lambda entries: chosen or _own_threshold(options, entries, detector, errors),
+        files = Run(detector, options.out, _drawing(options), options.gallery, options.fresh, bar, workers)
+        chosen = _given_threshold(options, files)
+        report = files(listing.paths, lambda entries: chosen or _own_threshold(options, entries, detector, errors),
                      [Failure(name, reason) for name, reason in listing.unreadable.items()])  # fmt: skip
     _summarise(report, listing, options.out, console)
     return SOME_FAILED if report.failures else DONE

@@ -15,8 +15,9 @@ from dualclip_lightning.backbone.tower import patch_grid
 from dualclip_lightning.predict.checks import check_numbers, choose_device, make_adaptation, reference_mode
 from dualclip_lightning.predict.encoding import ImageEncoder
 from dualclip_lightning.predict.geometry import Geometry, Mode
+from dualclip_lightning.predict.limits import MAX_MEGAPIXELS
 from dualclip_lightning.predict.prediction import Failure, Prediction
-from dualclip_lightning.predict.reading import MAX_MEGAPIXELS, ImageError
+from dualclip_lightning.predict.reading import ImageError
 from dualclip_lightning.predict.references import InSequence, Order, Pairs, PatchSet, StreamBank
 from dualclip_lightning.predict.scorer import DualImageScorer
 from dualclip_lightning.predict.sources import Images, Source, as_sources

@@ -6,12 +6,20 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from dualclip_lightning.predict.reading import MAX_MEGAPIXELS
+from dualclip_lightning.predict.limits import MAX_MEGAPIXELS
 
 EPILOG = """exit status: 0 all judged, 1 some files could not be used (see failures.csv), 2 wrong use, 3 results could
 not be written, 130 interrupted. The same command continues where one stopped.
 
 With --model, --data or --config, `dualclip predict` is anomalib's command: see `anomalib predict --help`."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status; what is mistyped is said before PyTorch is imported."""
+    options = parse(arguments)
+    from dualclip_lightning.predict.command import run  # noqa: PLC0415 - takes seconds
+
+    return run(options)
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -29,7 +37,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     _add_references(parser.add_argument_group("references"))
     _add_geometry(parser.add_argument_group("geometry"))
     _add_method(parser.add_argument_group("model and method"))
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.image_size is not None and len(options.image_size) > 2:  # noqa: PLR2004
+        parser.error("argument --image-size: expected a side, or a height and a width")
+    return options
 
 
 def _add_images(parser: argparse.ArgumentParser) -> None:

@@ -14,9 +14,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dualclip_lightning.data.images import DEEP_MODES, SIXTEEN_BIT
-
-MAX_MEGAPIXELS = 89.0
-"""Below the size at which Pillow starts to warn of decompression bombs."""
+from dualclip_lightning.predict.limits import MAX_MEGAPIXELS
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "SGI", "TGA", "TIFF", "WEBP")
 """What is read. Not EPS, for one, which Pillow hands to an interpreter of PostScript programs."""

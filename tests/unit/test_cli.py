@@ -46,7 +46,7 @@ def test_demo_gets_the_arguments_after_its_name_and_gives_its_exit_status(monkey
 def test_predict_with_a_path_is_ours(arguments, monkeypatch):
     seen = []
     module = SimpleNamespace(main=lambda argv: seen.append(argv) or 1)
-    monkeypatch.setitem(sys.modules, "dualclip_lightning.predict.command", module)
+    monkeypatch.setitem(sys.modules, "dualclip_lightning.predict.options", module)
     assert cli.main(["predict", *arguments]) == 1
     assert seen == [arguments]
 
@@ -116,3 +116,12 @@ def test_what_our_model_refuses_is_said_in_one_line(option, value, sentence, cap
 @pytest.fixture(autouse=True)
 def _logging_stays_as_it_is(monkeypatch):
     monkeypatch.setattr("anomalib.cli.cli.configure_logger", lambda: None)
+
+
+def test_an_interrupt_while_a_command_is_imported_is_a_word_and_no_traceback(monkeypatch, capsys):
+    def interrupted(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "import_module", interrupted)
+    assert cli.main(["demo"]) == 130
+    assert capsys.readouterr().err == "dualclip: stopped.\n"

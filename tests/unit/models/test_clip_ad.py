@@ -11,7 +11,8 @@ from torch import nn
 from dualclip_lightning import ClipAD
 from dualclip_lightning.backbone import StagedFeatures
 from dualclip_lightning.models.clip_ad import ClipADModel
-from dualclip_lightning.prompts import prompt_ensemble, representative_vector, text_embeddings
+from dualclip_lightning.prompts import prompt_ensemble, text_embeddings
+from dualclip_lightning.prompts.representative import representative_vector
 from dualclip_lightning.scoring import feature_surgery
 from tests.towers import SIZE, random_images
 

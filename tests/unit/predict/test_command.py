@@ -8,8 +8,7 @@ import threading
 import pytest
 
 from dualclip_lightning.predict import Threshold, command
-from dualclip_lightning.predict.command import main
-from dualclip_lightning.predict.options import parse
+from dualclip_lightning.predict.options import main, parse
 from dualclip_lightning.predict.run import Run
 from tests.hostile_images import picture
 from tests.towers import write_image
@@ -98,7 +97,10 @@ def test_wrong_use_is_2_with_a_sentence_that_names_it(place, capsys, arguments, 
     assert not (place.folder / "out" / "scores.csv").exists()
 
 
-@pytest.mark.parametrize("arguments", [[], ["shots", "--colour"], ["shots", "--seed", "x"], ["shots", "--geo", "keep"]])
+UNKNOWN = [[], ["shots", "--colour"], ["shots", "--seed", "x"], ["shots", "--geo", "keep"]]
+
+
+@pytest.mark.parametrize("arguments", [*UNKNOWN, ["shots", "--image-size", "8", "8", "8"]])
 def test_unknown_options_are_2(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
         parse(arguments)

@@ -10,8 +10,8 @@ import pytest
 from dualclip_lightning.predict import Detector
 from dualclip_lightning.predict.detector import Share
 from dualclip_lightning.predict.devices import DeviceError, Worker, choose_workers, score_on_devices
+from dualclip_lightning.predict.limits import MAX_MEGAPIXELS
 from dualclip_lightning.predict.listing import find_images
-from dualclip_lightning.predict.reading import MAX_MEGAPIXELS
 from dualclip_lightning.predict.sources import Source, file_sources
 
 

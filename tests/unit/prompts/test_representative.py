@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from dualclip_lightning.prompts import prompt_ensemble, representative_vector
+from dualclip_lightning.prompts import prompt_ensemble
+from dualclip_lightning.prompts.representative import representative_vector
 
 KINDS = ["mean", "pca", "kde", "dbscan", "mean_shift"]
 EXACT = {"atol": 1e-5, "rtol": 0}
