@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,8 +11,9 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from dualclip_lightning.predict.arrays import InMemory, to_pixels
 from dualclip_lightning.predict.heatmap import Scale, draw_heatmap
-from dualclip_lightning.predict.reading import Pixels
+from dualclip_lightning.predict.reading import read_picture
 from dualclip_lightning.predict.thresholds import Threshold
 from dualclip_lightning.scoring import upsample
 
@@ -71,9 +73,19 @@ class Prediction:
             return None
         return self.map > self.threshold.pixel
 
-    def heatmap(self, pixels: Pixels, scale: Scale | None = (0.0, 1.0)) -> Image.Image:
-        """The image beside its map, with the threshold's contour and a colour bar (see `draw_heatmap`)."""
-        return draw_heatmap(pixels, self.patch_map, scale, None if self.threshold is None else self.threshold.pixel)
+    def heatmap(self, image: InMemory | None = None, scale: Scale | None = (0.0, 1.0)) -> Image.Image:
+        """The image beside its map, with the threshold's contour and a colour bar (see `draw_heatmap`).
+
+        Args:
+            image: that was judged; None reads it again from its file.
+            scale: values of the darkest and the brightest colour; None takes this map's own range.
+
+        Raises:
+            ImageError: a file that can no longer be read, or an image that was no file and is not given.
+        """
+        picture = read_picture(self.name, math.inf) if image is None else to_pixels(image, math.inf)
+        pixel = None if self.threshold is None else self.threshold.pixel
+        return draw_heatmap(picture.pixels, self.patch_map, scale, pixel)
 
 
 def draw_map(patch_map: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:

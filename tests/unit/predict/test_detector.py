@@ -329,3 +329,12 @@ def test_the_geometry_is_recorded_in_the_result_and_the_settings(make_detector, 
 def test_image_size_sets_what_the_model_sees(make_detector, shots):
     prediction = make_detector(image_size=(32, 64)).predict(shots / "0.png")
     assert (prediction.patch_map.shape, prediction.geometry) == ((2, 4), "squash: 32x64")
+
+
+def test_a_prediction_draws_its_file_or_the_image_that_it_is_given(make_detector, shots):
+    path = shots / "0.png"
+    found = make_detector().predict(path)
+    assert found.heatmap().tobytes() == found.heatmap(Image.open(path)).tobytes()
+    in_memory = make_detector().predict(np.array(Image.open(path)))
+    with pytest.raises(ImageError, match="no such file"):
+        in_memory.heatmap()
