@@ -18,7 +18,7 @@ from dualclip_lightning.benchmark.config import Config, DataSettings, MethodSett
 from dualclip_lightning.benchmark.tables import slug
 from dualclip_lightning.models.base import LIBRARIES
 
-PATHS = ("pretrained", "reference_dir", "textures")
+PATHS = ("pretrained", "reference_dir", "textures", "checkpoint")
 """Arguments that may name a file or folder, whose content then counts."""
 NO_PATHS = ("demo", "random")
 LABEL_LENGTH, DIGEST_LENGTH = 40, 12
@@ -32,6 +32,8 @@ class Cell:
     """Label."""
     model: str
     arguments: Mapping[str, Any]
+    checkpoint: str | None
+    """Trained layers, for a method that has some."""
     dataset: str
     """Label."""
     data: str
@@ -75,7 +77,8 @@ def _cells(
         for seed in seeds:
             yield Cell(
                 method=method[0], model=method[1].model, arguments=arguments_of(method[1], config),
-                dataset=dataset[0], data=dataset[1].data or dataset[0], data_arguments=dataset[1].arguments,
+                checkpoint=method[1].checkpoint, dataset=dataset[0], data=dataset[1].data or dataset[0],
+                data_arguments=dataset[1].arguments,
                 category=category, class_name=dataset[1].class_name, seed=seed, device=device,
                 precision=config.precision, batch_size=config.batch_size, num_workers=config.num_workers,
                 keep_maps=config.keep_maps == "all" or (config.keep_maps == "first" and seed == seeds[0]),
@@ -99,7 +102,7 @@ def identity(cell: Cell) -> dict[str, Any]:
     described = {name: value for name, value in asdict(cell).items() if name not in left_out}
     described["arguments"] = catalogue.method_arguments(cell.model) | dict(cell.arguments)
     described["data_arguments"] = catalogue.data_arguments(cell.data) | dict(cell.data_arguments)
-    described["files"] = dict(_fingerprints(cell.arguments))
+    described["files"] = dict(_fingerprints({**cell.arguments, "checkpoint": cell.checkpoint}))
     described["versions"] = versions()
     return described
 

@@ -27,6 +27,8 @@ class MethodSettings:
     """Of its constructor, over the common ones."""
     seeds: list[int] | None = None
     """Instead of the run's; one is enough for a method that leaves nothing to chance."""
+    checkpoint: str | None = None
+    """What `anomalib train` left of a method with trained layers (CLIP-AD's SDP+)."""
 
 
 @dataclass

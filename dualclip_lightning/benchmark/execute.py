@@ -78,7 +78,7 @@ def _score(cell: Cell, place: Place) -> CellResult:
         engine = _engine(cell, device, Path(folder), recorder)
         if cell.model in catalogue.TRAINED:
             engine.fit(model=model, datamodule=datamodule)
-        figures = engine.test(model=model, datamodule=datamodule, verbose=False)[0]
+        figures = engine.test(model=model, datamodule=datamodule, ckpt_path=cell.checkpoint, verbose=False)[0]
     row = _found(recorder, figures) | describe_method(model, cell)
     about = {"device": _device_name(device), "peak_memory_mb": peak_megabytes(device), "data_root": recorder.root}
     return CellResult(row | about, recorder.images(), recorder.maps())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from anomalib.models.components.base import AnomalibModule
@@ -38,7 +39,8 @@ def describe_method(model: Any, cell: Cell) -> dict[str, Any]:
     if cell.model not in catalogue.TRAINED:
         found = model.provenance()
         wanted = ("kind", "backbone", "weights", "weights_sha256", "transform")
-        return {**{name: found[name] for name in wanted}, "parameters": json.dumps(found["parameters"])}
+        trained = {name: found[name] for name in ("trained_on",) if name in found}
+        return {**{name: found[name] for name in wanted}, "parameters": json.dumps(found["parameters"] | trained)}
     arguments = catalogue.method_arguments(cell.model) | dict(cell.arguments)
     return {
         "kind": FULL_SHOT,
@@ -66,13 +68,27 @@ def rehearse(cells: Iterable[Cell]) -> None:
 def _refusal(cell: Cell) -> str | None:
     """What the constructor says against the arguments; None if it takes them or fails for another reason."""
     try:
-        build_method(cell)
+        _check_checkpoint(build_method(cell), cell.checkpoint)
     except (TypeError, ValueError) as error:
         # Some errors of downloads are both.
         return None if isinstance(error, OSError) else f"methods.{cell.method}: {error}"
     except Exception:  # noqa: BLE001  # it is recorded with every cell of the method
         return None
     return None
+
+
+def _check_checkpoint(model: Any, checkpoint: str | None) -> None:
+    """Refuse trained layers that are missing, or that a method does not have."""
+    needed = "auxiliary" in getattr(model, "kind", "")
+    if needed and (checkpoint is None or not Path(checkpoint).expanduser().is_file()):
+        msg = (
+            "its layers are trained on other, labelled data. Expected `checkpoint` to name the file that "
+            f"`anomalib train` left of it, but got {checkpoint!r}."
+        )
+        raise ValueError(msg)
+    if checkpoint is not None and not needed:
+        msg = "it has no trained layers. Take `checkpoint` out."
+        raise ValueError(msg)
 
 
 def _trained_arguments(owner: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:

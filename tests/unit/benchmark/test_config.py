@@ -39,7 +39,7 @@ def refusal(content):
         ({"datasets": {"MVTecAD": {"categories": "bottle"}}}, "Expected categories to be \"all\" or a list"),
         ({"datasets": {"Kolektor": {"categories": ["a"]}}}, "Kolektor has no categories"),
         ({"device": "gpu"}, "Unknown device 'gpu'"),
-        ({"precision": "16"}, "Unknown precision '16'. Expected one of 16-mixed, 16-true"),
+        ({"precision": "16"}, "Unknown precision '16'. Expected one of 16-mixed, 32-true"),
         ({"seeds": [0, 0]}, "Expected `seeds` to list different seeds, but got [0, 0]"),
         ({"batch_size": 0}, "Expected batch_size above 0"),
         ({"batch_size": "many"}, "many"),

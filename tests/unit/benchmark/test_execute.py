@@ -7,16 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from anomalib.data import Folder
+from anomalib.engine import Engine
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from dualclip_lightning import DualImageCLIP
+from dualclip_lightning import ClipAD, DualImageCLIP
 from dualclip_lightning.benchmark.cells import plan
 from dualclip_lightning.benchmark.config import ConfigError
 from dualclip_lightning.benchmark.execute import run_cell
 from dualclip_lightning.benchmark.methods import rehearse
 from dualclip_lightning.benchmark.results import COLUMNS
 from tests.tiny_benchmark import tiny_config
-from tests.towers import SIZE
+from tests.towers import SIZE, write_mvtec
 
 PATCHCORE = {
     "PatchCore": {"model": "Patchcore", "arguments": {"pre_trained": False, "backbone": "resnet18", "image_size": 64}}
@@ -153,3 +155,40 @@ def test_weights_that_cannot_be_had_fail_their_cells_alone(mvtec_root, tmp_path)
     row = run_cell(cell).row
     assert row["status"] == "failed"
     assert row["error"].startswith("WeightsError")
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_folder, tmp_path_factory):
+    """A checkpoint of SDP+ after an epoch on another data set."""
+    root, folder = tmp_path_factory.mktemp("auxiliary"), tmp_path_factory.mktemp("trained")
+    write_mvtec(root, "metal_nut", normal=2, anomalous=2)
+    parts = {"normal_dir": "train/good", "normal_test_dir": "test/good", "abnormal_dir": "test/scratch"}
+    parts["mask_dir"] = "ground_truth/scratch"
+    data = Folder(name="other", root=root / "metal_nut", eval_batch_size=4, num_workers=0, **parts)
+    engine = Engine(accelerator="cpu", logger=False, default_root_dir=folder, enable_progress_bar=False)
+    engine.fit(ClipAD(variant="sdp+", epochs=1, pretrained=str(tiny_folder), visualizer=False), datamodule=data)
+    return engine.best_model_path
+
+
+def sdp_plus(checkpoint):
+    return {"SDP+": {"model": "ClipAD", "arguments": {"variant": "sdp+"}, "checkpoint": checkpoint, "seeds": [0]}}
+
+
+def test_layers_trained_on_other_data_are_read_from_their_checkpoint_and_said(trained, mvtec_root, tiny_folder):
+    (cell,) = cells(mvtec_root, tiny_folder, methods=sdp_plus(trained))
+    rehearse([cell])
+    row = run_cell(cell).row
+    assert (row["status"], row["kind"]) == ("done", "auxiliary")
+    assert json.loads(row["parameters"])["trained_on"]
+
+
+@pytest.mark.parametrize("checkpoint", [None, "nowhere.ckpt"])
+def test_layers_that_nobody_trained_are_refused_before_anything_runs(checkpoint, mvtec_root, tiny_folder):
+    with pytest.raises(ConfigError, match=r"methods.SDP\+: its layers are trained on other, labelled data"):
+        rehearse(cells(mvtec_root, tiny_folder, methods=sdp_plus(checkpoint)))
+
+
+def test_a_checkpoint_for_a_method_without_trained_layers_is_refused(mvtec_root, tiny_folder):
+    methods = {"joint": {"model": "DualImageCLIP", "checkpoint": "some.ckpt"}}
+    with pytest.raises(ConfigError, match="Take `checkpoint` out"):
+        rehearse(cells(mvtec_root, tiny_folder, methods=methods))
