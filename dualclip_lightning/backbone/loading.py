@@ -55,7 +55,8 @@ class Backbone:
     def digest(self) -> str:
         """SHA-256 of all layers by kind and all weights by name, shape and value.
 
-        Backbones with one digest give the same embeddings; weights alone would not tell GELU from QuickGELU.
+        Backbones with one digest give the same image embeddings; weights alone would not tell GELU from QuickGELU. For
+        texts see `text_digest`.
         """
         layers = [(type(layer).__name__, getattr(layer, "num_heads", None)) for layer in self.clip.modules()]
         sha = hashlib.sha256(repr(layers).encode())
@@ -63,6 +64,18 @@ class Backbone:
             sha.update(f"{name}{tuple(tensor.shape)}".encode())
             sha.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy())
         return sha.hexdigest()
+
+    @cached_property
+    def text_digest(self) -> str:
+        """SHA-256 of what text embeddings depend on: `digest`, the token they are read from, and the tokenizer.
+
+        The tokenizer is known by what it makes of a sentence with capitals, punctuation, a hyphen and a rare word.
+        """
+        towers = (self.clip, getattr(self.clip, "text", None))
+        names = ("text_pool_type", "pool_type", "text_eos_id", "eos_id", "context_length")
+        settings = [getattr(tower, name, None) for tower in towers for name in names]
+        tokens = self.tokenizer(["A cropped photo of the flawless metal-nut, without any Perlinesque damage."]).tolist()
+        return hashlib.sha256(repr((self.digest, settings, tokens)).encode()).hexdigest()
 
     def encode_text(self, texts: list[str]) -> Tensor:
         """Text embeddings [P, D], not normalised."""

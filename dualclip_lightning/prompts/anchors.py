@@ -32,7 +32,7 @@ def text_anchors(backbone: Backbone, prompts: PromptPair, cache: Path | None = N
     folder that cannot be written costs time, not the run.
 
     Args:
-        backbone: whose text tower encodes; its weights digest is part of the key.
+        backbone: whose text tower encodes; its digest is part of the key.
         prompts: sentences of both states.
         cache: folder of the cache; None for the user's cache folder.
     """
@@ -63,7 +63,7 @@ def compute_embeddings(backbone: Backbone, prompts: PromptPair) -> tuple[Tensor,
 
 
 def _path(kind: str, backbone: Backbone, prompts: PromptPair, cache: Path | None) -> Path:
-    content = json.dumps([CACHE_VERSION, kind, backbone.digest, prompts.normal, prompts.anomalous])
+    content = json.dumps([CACHE_VERSION, kind, backbone.text_digest, prompts.normal, prompts.anomalous])
     folder = cache_dir(kind) if cache is None else cache
     return folder / f"{hashlib.sha256(content.encode()).hexdigest()}.safetensors"
 

@@ -55,6 +55,17 @@ def test_the_cache_lies_where_the_environment_says(backbone, monkeypatch, tmp_pa
     assert len(list((tmp_path / "chosen" / "anchors").glob("*.safetensors"))) == 1
 
 
+def test_another_pooling_or_tokenizer_with_the_same_weights_has_an_entry_of_its_own(backbone, tmp_path):
+    pooled = tiny_backbone()
+    pooled.clip.text_pool_type = "last"
+    joined = tiny_backbone()
+    joined = replace(joined, tokenizer=lambda texts: backbone.tokenizer([text.replace("-", "") for text in texts]))
+    assert backbone.digest == pooled.digest == joined.digest
+    for other in (backbone, pooled, joined):
+        torch.testing.assert_close(text_anchors(other, PROMPTS, tmp_path), compute_anchors(other, PROMPTS))
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 def test_other_weights_or_other_words_have_other_entries(backbone, tmp_path):
     text_anchors(backbone, PROMPTS, tmp_path)
     text_anchors(tiny_backbone(seed=1), PROMPTS, tmp_path)

@@ -1,0 +1,45 @@
+"""`dualclip demo`, on one of its categories."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from dualclip_lightning.cli import main
+from dualclip_lightning.demo.evaluate import run_once
+from dualclip_lightning.demo.run import VARIANTS
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What the command left."""
+    out = tmp_path_factory.mktemp("demo")
+    assert main(["demo", "--categories", "granite", "--seeds", "2", "--out", str(out)]) == 0
+    return out
+
+
+def test_every_variant_has_a_row_a_seed_and_the_text_score_one(folder):
+    frame = pd.read_csv(folder / "results.csv")
+    assert frame.groupby("variant").size().to_dict() == {"text only": 1, "reference only": 2, "joint": 2}
+    assert dict(zip(frame["variant"], frame["kind"], strict=True)) == {
+        "text only": "inductive", "reference only": "pair", "joint": "pair",
+    }  # fmt: skip
+    assert ((frame[["image_AUROC", "pixel_AUROC", "pixel_PRO"]] > 0.5).to_numpy()).all()
+
+
+def test_the_figures_are_those_of_the_method_run_alone(folder, tmp_path):
+    frame = pd.read_csv(folder / "results.csv").set_index(["variant", "seed"])
+    alone = run_once("granite", "joint", 1, VARIANTS["joint"], tmp_path)
+    assert frame.loc[("joint", 1), "pixel_AUROC"] == pytest.approx(alone.metrics["pixel_AUROC"], abs=1e-6)
+    summary = pd.read_csv(folder / "summary.csv", header=[0, 1], index_col=0)
+    assert summary.loc["granite", ("joint", "pixel_AUROC")] == pytest.approx(frame.loc["joint", "pixel_AUROC"].mean())
+
+
+def test_it_leaves_a_picture_and_what_produced_it(folder):
+    with Image.open(folder / "heatmaps.png") as picture:
+        assert min(picture.size) > 100
+        assert len(picture.convert("RGB").getcolors(1 << 20)) > 100
+    assert json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["weights"] == "demo"
