@@ -86,11 +86,10 @@ class AnoCLIPModel(AnchoredModel):
         """Scores [B] and maps [B, H, W] of images [B, 3, H, W]; seeds come from their names, or else their pixels."""
         anchors, features = self.require_anchors(), self.encoder(images)
         classes = [features.class_embedding[None], *([self._encode_views(images)] if self.views else [])]
-        with torch.autocast(images.device.type, enabled=False):
-            scores = text_score(torch.cat(classes), anchors, self.temperature).mean(dim=0)
-            maps = text_score(features.patch_embeddings, anchors, self.temperature)
-            if self.settings.steps:
-                maps = self._adapted_map(features.patch_embeddings, image_seeds(self.seed, "noise", images, names))
+        scores = text_score(torch.cat(classes), anchors, self.temperature).mean(dim=0)
+        maps = text_score(features.patch_embeddings, anchors, self.temperature)
+        if self.settings.steps:
+            maps = self._adapted_map(features.patch_embeddings, image_seeds(self.seed, "noise", images, names))
         size = images.shape[-2], images.shape[-1]
         drawn = upsample(average_neighbours(maps), size, align_corners=True)
         return InferenceBatch(pred_score=scores, anomaly_map=drawn)

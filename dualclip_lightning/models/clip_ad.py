@@ -85,9 +85,8 @@ class ClipADModel(AnchoredModel):
         """Class-token probability and maximum of the map [2, B], and the map [B, H, W], all in [0, 1]."""
         anchors, features = self.require_anchors(), self.encoder(images)
         size = images.shape[-2], images.shape[-1]
-        with torch.autocast(images.device.type, enabled=False):
-            class_score = text_score(features.stages[-1][:, 0], anchors, self.temperature)
-            maps = self._surgery_map(features, size)
+        class_score = text_score(features.stages[-1][:, 0], anchors, self.temperature)
+        maps = self._surgery_map(features, size)
         low, high = -len(features.stages), len(features.stages)
         if self.trained_layers is not None:
             logits = self._trained_logits(features, anchors, size)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import torch
 from anomalib.data import InferenceBatch
 from anomalib.metrics import Evaluator
 from anomalib.models.components.base import AnomalibModule
@@ -41,9 +40,8 @@ class ClipZeroShotModel(AnchoredModel):
     def forward(self, images: Tensor) -> InferenceBatch:
         """Scores [B] and maps [B, H, W] of images [B, 3, H, W]."""
         anchors, features = self.require_anchors(), self.encoder(images)
-        with torch.autocast(images.device.type, enabled=False):
-            scores = text_score(features.class_embedding, anchors, self.temperature)
-            maps = text_score(features.patch_embeddings, anchors, self.temperature)
+        scores = text_score(features.class_embedding, anchors, self.temperature)
+        maps = text_score(features.patch_embeddings, anchors, self.temperature)
         return InferenceBatch(pred_score=scores, anomaly_map=upsample(maps, (images.shape[-2], images.shape[-1])))
 
 

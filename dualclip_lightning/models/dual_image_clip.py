@@ -108,9 +108,8 @@ class DualImageCLIPModel(AnchoredModel):
         """
         self.require_anchors()
         features = self.encoder(images)
-        with torch.autocast(images.device.type, enabled=False):
-            class_score = text_score(features.class_embedding, self.anchors, self.temperature)
-            score_map = self._joint_map(features.patch_embeddings, references, names)
+        class_score = text_score(features.class_embedding, self.anchors, self.temperature)
+        score_map = self._joint_map(features.patch_embeddings, references, names)
         if self.adaptation is not None and self.adaptation.settings.steps:
             adapted = self._adapted_map(self.adaptation, images, names, features.patch_embeddings, score_map)
             score_map = joint_score(adapted, score_map, self.adaptation.settings.map_weight)

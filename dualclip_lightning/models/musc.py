@@ -100,8 +100,7 @@ class MuScModel(nn.Module):
             _say_alone()
             maps = layers[0].new_zeros(layers[0].shape[:-1], dtype=torch.float32)
         else:
-            with torch.autocast(images.device.type, enabled=False):
-                maps = paired_scores(layers, references.to(images.device), self.r, self.lowest) / LARGEST_DISTANCE
+            maps = paired_scores(layers, references.to(images.device), self.r, self.lowest) / LARGEST_DISTANCE
         return PatchPrediction(maps.flatten(1).amax(dim=1), maps)
 
     @staticmethod
@@ -120,9 +119,7 @@ class MuScModel(nn.Module):
                 features = self.encoder(batch)
                 store.append(features.layers)
                 classes.append(F.normalize(features.class_embedding.float(), dim=-1))
-            device = classes[0].device
-            with torch.autocast(device.type, enabled=False):
-                maps = mutual_scores(store.tensors, self.r, self.lowest, device) / LARGEST_DISTANCE
+            maps = mutual_scores(store.tensors, self.r, self.lowest, classes[0].device) / LARGEST_DISTANCE
         return maps, torch.cat(classes)
 
 

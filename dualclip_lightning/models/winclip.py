@@ -54,13 +54,12 @@ class WinCLIPModel(AnchoredModel):
     def forward(self, images: Tensor) -> InferenceBatch:
         """Scores [B] and maps [B, H, W] of images [B, 3, H, W]."""
         anchors, features = self.require_anchors(), self.encoder(images)
-        with torch.autocast(images.device.type, enabled=False):
-            scores = text_score(features.class_embedding, anchors, self.temperature)
-            maps = self._text_map(features, anchors, scores)
-            if self.references:
-                visual = self._visual_map(features)
-                maps = joint_score(maps, visual, 0.5)
-                scores = joint_score(scores, visual.flatten(1).amax(dim=1), 0.5)
+        scores = text_score(features.class_embedding, anchors, self.temperature)
+        maps = self._text_map(features, anchors, scores)
+        if self.references:
+            visual = self._visual_map(features)
+            maps = joint_score(maps, visual, 0.5)
+            scores = joint_score(scores, visual.flatten(1).amax(dim=1), 0.5)
         return InferenceBatch(pred_score=scores, anomaly_map=upsample(maps, (images.shape[-2], images.shape[-1])))
 
     def _text_map(self, features: WindowFeatures, anchors: Tensor, scores: Tensor) -> Tensor:

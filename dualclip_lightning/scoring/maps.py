@@ -31,7 +31,7 @@ def average_neighbours(score_map: Tensor) -> Tensor:
 def gaussian_blur(maps: Tensor, sigma: float) -> Tensor:
     """Maps [B, H, W] smoothed as by `scipy.ndimage.gaussian_filter` with its defaults; 0 leaves them as they are.
 
-    Images smaller than the kernel are mirrored as often as it takes.
+    Images smaller than the kernel are mirrored as often as it takes. Computed in single precision, also under autocast.
 
     Args:
         maps: in any range, which they never leave.
@@ -39,8 +39,10 @@ def gaussian_blur(maps: Tensor, sigma: float) -> Tensor:
     """
     if sigma == 0:
         return maps
+    maps = maps.float()
     rows, columns = (_smoothing_matrix(side, sigma).to(maps) for side in maps.shape[-2:])
-    blurred = rows @ maps @ columns.T
+    with torch.autocast(maps.device.type, enabled=False):
+        blurred = rows @ maps @ columns.T
     return blurred.clamp(maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True))
 
 

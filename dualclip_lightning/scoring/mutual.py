@@ -41,8 +41,8 @@ def mutual_scores(
     has nothing to be compared with and gets zeros.
 
     Averaging and inner products commute: the inner products of all patches are computed once a layer, each pair of
-    images once, and averaged over the neighbourhoods of both patches. Distances come from cosines in single precision:
-    near 0.1 they are good to 0.00001, near 0 to about 0.001.
+    images once, and averaged over the neighbourhoods of both patches. Distances come from cosines in single precision,
+    also under autocast: near 0.1 they are good to 0.00001, near 0 to about 0.001.
 
     Memory: one layer in single precision (twice while it is prepared), a table of at most TABLE_NUMBERS nearest
     cosines (or that of one chunk), and a few times the inner products of one pair of chunks of CHUNK_PATCHES patches
@@ -167,7 +167,8 @@ def _put(table: Tensor, images: slice, rows: slice, nearest: Tensor, references:
 def _cosines(queries: _Tokens, references: _Tokens, r: Sequence[int]) -> Iterator[Tensor]:
     """For each r the cosines [a, P, b, P] of all neighbourhoods of a images with all of b images."""
     grid, patches = queries.values.shape[1:3], queries.scales.shape[-1]
-    products = references.values.flatten(0, 2) @ queries.values.flatten(0, 2).T
+    with torch.autocast(queries.values.device.type, enabled=False):
+        products = references.values.flatten(0, 2) @ queries.values.flatten(0, 2).T
     for number, side in enumerate(r):
         over_references = _average(products.view(-1, *grid, products.shape[1]), side).reshape(products.shape)
         # Pooling reads the last dimension as channels and is ten times slower where that is not contiguous.

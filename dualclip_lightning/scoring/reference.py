@@ -11,7 +11,8 @@ def reference_score(queries: Tensor, references: Tensor, near: Tensor | None = N
     """Distance of every patch to the most similar patch of its references, in [0, 1]: A_V [B, h, w].
 
     One minus the largest cosine over a reference's patches, averaged over the references (eq. 5). Opposite vectors
-    would give up to 2; such patches count as 1, so that the score stays a score.
+    would give up to 2; such patches count as 1, so that the score stays a score. Computed in single precision, also
+    under autocast.
 
     Args:
         queries: [B, h, w, D] patch embeddings of any length.
@@ -58,7 +59,8 @@ def within_window(queries: Tensor, references: Tensor, window: float) -> Tensor:
 
 def _largest_cosine(query: Tensor, reference: Tensor, far: Tensor | None) -> Tensor:
     """[B, Q] from unit vectors [B, Q, D] and [B, N, D], without what is far [Q, N]."""
-    cosine = query @ reference.transpose(-1, -2)
+    with torch.autocast(query.device.type, enabled=False):
+        cosine = query @ reference.transpose(-1, -2)
     return (cosine if far is None else cosine.masked_fill(far, -torch.inf)).amax(-1)
 
 

@@ -11,8 +11,9 @@ from torch import Tensor
 def rscin(scores: Tensor, class_embeddings: Tensor, k: Sequence[int] = (1, 2, 3), rescale: bool = True) -> Tensor:
     """Re-scoring with Constrained Image-level Neighbourhood: [N] -> [N], in the range of the scores given.
 
-    Each image gets the mean of the scores of its k nearest images, itself included, weighted by their inner products;
-    then the mean over all k. Where fewer than k images exist, all count. Negative inner products weigh nothing.
+    Each image gets the mean of the scores of its k nearest images, itself first, weighted by their inner products; then
+    the mean over all k. Where fewer than k images exist, all count. Negative inner products weigh nothing. Computed in
+    single precision, also under autocast.
 
     Args:
         scores: [N].
@@ -29,10 +30,11 @@ def rscin(scores: Tensor, class_embeddings: Tensor, k: Sequence[int] = (1, 2, 3)
         shapes = tuple(scores.shape), tuple(class_embeddings.shape)
         msg = f"Expected scores [N] and class embeddings [N, D] with N >= 1, but got {shapes[0]} and {shapes[1]}."
         raise ValueError(msg)
-    scores = scores.float()
+    scores, classes = scores.float(), class_embeddings.float()
     if rescale:
         scores = (scores - scores.min()) / (scores.max() - scores.min()).clamp_min(torch.finfo(torch.float32).tiny)
-    similarity = class_embeddings.float() @ class_embeddings.float().T
+    with torch.autocast(classes.device.type, enabled=False):
+        similarity = classes @ classes.T
     return torch.stack([_neighbourhood_mean(scores, similarity, min(size, len(scores))) for size in k]).mean(dim=0)
 
 
@@ -48,7 +50,8 @@ def check_neighbours(k: Sequence[int]) -> None:
 
 
 def _neighbourhood_mean(scores: Tensor, similarity: Tensor, size: int) -> Tensor:
-    nearest = similarity.topk(size, dim=1)
-    weights = nearest.values.clamp_min(0)
+    own = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
+    nearest = similarity.masked_fill(own, torch.inf).topk(size, dim=1).indices  # rounding may put a copy before oneself
+    weights = similarity.gather(1, nearest).clamp_min(0)
     weights = weights / weights.sum(dim=1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
-    return (weights * scores[nearest.indices]).sum(dim=1)
+    return (weights * scores[nearest]).sum(dim=1)

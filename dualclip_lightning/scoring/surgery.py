@@ -14,7 +14,7 @@ def feature_surgery(stages: Sequence[Tensor], anchors: Tensor) -> Tensor:
 
     Per stage (section 3.2): cosines to the anchors are weighted by the softmax of the class token's own cosines over
     its mean, then their mean over the states is subtracted. The two entries of a token are so each other's negative,
-    at most the number of stages in size.
+    at most the number of stages in size. Computed in single precision, also under autocast.
 
     Args:
         stages: at least one [B, 1+N, D], class token first, of any length.
@@ -26,7 +26,8 @@ def feature_surgery(stages: Sequence[Tensor], anchors: Tensor) -> Tensor:
     if not stages:
         msg = "Expected the tokens of at least one stage, but got none."
         raise ValueError(msg)
-    return torch.stack([_surgery(tokens.float(), anchors.float()) for tokens in stages]).sum(dim=0)
+    with torch.autocast(anchors.device.type, enabled=False):
+        return torch.stack([_surgery(tokens.float(), anchors.float()) for tokens in stages]).sum(dim=0)
 
 
 def _surgery(tokens: Tensor, anchors: Tensor) -> Tensor:

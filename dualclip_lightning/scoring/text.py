@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
@@ -28,6 +29,8 @@ def state_logits(embeddings: Tensor, anchors: Tensor, temperature: float) -> Ten
 def text_score(embeddings: Tensor, anchors: Tensor, temperature: float) -> Tensor:
     """Probability of the anomalous state in [0, 1]: [...] for embeddings [..., D] (eq. 1 and 2; over patches, A_T).
 
-    Computed in single precision whatever the precision of the embeddings. Arguments as in `state_logits`.
+    Computed in single precision whatever the precision of the embeddings, also under autocast. Arguments as in
+    `state_logits`.
     """
-    return state_logits(embeddings.float(), anchors.float(), temperature).softmax(dim=-1)[..., ANOMALOUS]
+    with torch.autocast(embeddings.device.type, enabled=False):
+        return state_logits(embeddings.float(), anchors.float(), temperature).softmax(dim=-1)[..., ANOMALOUS]

@@ -17,8 +17,9 @@ def harmonic_map(scores: Tensor, grid: tuple[int, int]) -> Tensor:
         grid: h and w; the window has sides h - h' + 1 and w - w' + 1.
     """
     ones = scores.new_ones(1, 1, grid[0] - scores.shape[1] + 1, grid[1] - scores.shape[2] + 1)
-    inverse = F.conv_transpose2d(scores.reciprocal().unsqueeze(1), ones)
-    count = F.conv_transpose2d(torch.ones_like(scores[:1]).unsqueeze(1), ones)
+    with torch.autocast(scores.device.type, enabled=False):
+        inverse = F.conv_transpose2d(scores.reciprocal().unsqueeze(1), ones)
+        count = F.conv_transpose2d(torch.ones_like(scores[:1]).unsqueeze(1), ones)
     return (count / inverse).squeeze(1)
 
 
@@ -30,9 +31,12 @@ def harmonic_mean(maps: Sequence[Tensor]) -> Tensor:
 def association_score(queries: Tensor, references: Tensor) -> Tensor:
     """Half of one minus the largest cosine to any reference: [...] in [0, 1] (WinCLIP+, section 4.3).
 
+    Computed in single precision, also under autocast.
+
     Args:
         queries: [..., D], of any length.
         references: [R, D], of all reference images together.
     """
-    nearest = F.normalize(queries.float(), dim=-1) @ F.normalize(references.float(), dim=-1).T
+    with torch.autocast(queries.device.type, enabled=False):
+        nearest = F.normalize(queries.float(), dim=-1) @ F.normalize(references.float(), dim=-1).T
     return ((1 - nearest.amax(dim=-1)) / 2).clamp(0, 1)

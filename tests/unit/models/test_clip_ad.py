@@ -61,6 +61,15 @@ def test_the_map_is_smoothed_as_by_scipy(make, sigma):
 
 
 @torch.no_grad()
+def test_the_map_is_smoothed_in_single_precision_under_autocast(make):
+    images = random_images(2)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rough, smooth = (make(sigma=s).model(images).anomaly_map for s in (0.0, 8.0))
+    expected = torch.stack([torch.from_numpy(gaussian_filter(m.double().numpy(), 8.0)) for m in rough])
+    torch.testing.assert_close(smooth.double(), expected, **EXACT)
+
+
+@torch.no_grad()
 def test_the_score_is_the_mean_of_the_class_tokens_probability_and_the_maps_maximum(make):
     method, images = make(), random_images(3)
     output = method.model(images)

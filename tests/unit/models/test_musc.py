@@ -101,6 +101,14 @@ def test_reproduces_the_recorded_vectors_of_the_form_for_pairs(golden):
     torch.testing.assert_close(by_batch.pred_score, found.scores)
 
 
+def test_one_neighbour_changes_no_score_of_near_copies_in_half_precision(make):
+    images = random_images(1) + 1e-3 * random_images(6, seed=1)
+    model = make(neighbours=[1]).model
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = model.predict_sets([ImageSet(6, [images])])
+    assert torch.equal(found.scores, found.maps.flatten(1).amax(dim=1))
+
+
 def read_all(method: MuSc, root: Path) -> tuple[list[str], torch.Tensor]:
     """Names and prepared images of the whole test set."""
     dataset = PredictDataset(root / "metal_nut" / "test")

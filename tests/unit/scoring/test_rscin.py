@@ -53,6 +53,11 @@ def test_one_neighbour_is_oneself_and_changes_nothing_but_the_scale(scores, clas
     assert (float(scaled.min()), float(scaled.max())) == (0, 1)
 
 
+def test_one_neighbour_is_oneself_among_copies(scores, classes):
+    copies = classes[:1].expand(9, -1)
+    assert torch.equal(rscin(scores, copies, (1,), rescale=False), scores)
+
+
 def test_scaling_first_changes_neither_order_nor_ratios(scores, classes):
     plain = rscin(scores, classes, rescale=False)
     expected = (plain - scores.min()) / (scores.max() - scores.min())
