@@ -72,8 +72,12 @@ def _pixel_identity(image: Tensor) -> bytes:
 
 
 @contextmanager
-def out_of_memory_advice(batch: int) -> Iterator[None]:
-    """Turn running out of memory into a sentence that says what to lower.
+def out_of_memory_advice(batch: int, levers: Sequence[str] = ()) -> Iterator[None]:
+    """Turn running out of memory into a sentence that says what to change.
+
+    Args:
+        batch: how many images were scored at once.
+        levers: what else the method needs less memory with, each as an order, such as "lower image_size".
 
     Raises:
         RuntimeError: instead of the allocator's own error.
@@ -84,8 +88,6 @@ def out_of_memory_advice(batch: int) -> Iterator[None]:
         certain = isinstance(error, MemoryError | torch.OutOfMemoryError)
         if not certain and not any(words in str(error) for words in NO_MEMORY):
             raise
-        msg = (
-            f"A batch of {batch} does not fit in memory. Lower eval_batch_size of the data (now {batch}), "
-            "num_references or image_size, or switch tta off."
-        )
+        advice = " or ".join([f"Lower eval_batch_size of the data (now {batch})", *levers])
+        msg = f"A batch of {batch} does not fit in memory. {advice}."
         raise RuntimeError(msg) from error

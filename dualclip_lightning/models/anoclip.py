@@ -27,6 +27,8 @@ from dualclip_lightning.models.base import (
     method_pre_processor,
     prepare_backbone,
 )
+from dualclip_lightning.models.checks import check_blocks, check_whole
+from dualclip_lightning.models.views import batch_names
 from dualclip_lightning.prompts import PromptPair, prompt_ensemble, text_embeddings
 from dualclip_lightning.scoring import average_neighbours, text_score, upsample
 
@@ -45,6 +47,7 @@ class NoiseSettings:
     """Standard deviation of what is added to the tokens."""
 
     def __post_init__(self) -> None:
+        check_whole("steps", self.steps, 0)
         for name, value in vars(self).items():
             if not 0 <= value < float("inf"):
                 msg = f"Expected {name} to be at least 0 and finite, but got {value}."
@@ -81,6 +84,11 @@ class AnoCLIPModel(AnchoredModel):
         self.seed = seed
         self.memory: OptimizerMemory | None = {} if carry_optimizer else None
         self.texts: tuple[Tensor, Tensor] | None = None
+
+    def forget(self) -> None:
+        """Let AdamW start afresh with the next image, also where its state is carried."""
+        if self.memory is not None:
+            self.memory = {}
 
     def forward(self, images: Tensor, names: Sequence[str] = ()) -> InferenceBatch:
         """Scores [B] and maps [B, H, W] of images [B, 3, H, W]; seeds come from their names, or else their pixels."""
@@ -150,13 +158,14 @@ class AnoCLIP(ZeroShotShell, AnomalibModule):
         learning_rate: of AdamW.
         weight_decay: of AdamW.
         noise: standard deviation of the noise added to tokens.
-        carry_optimizer: True for AdamW as in the released code; scores then depend on the order of the images.
+        carry_optimizer: True for AdamW as in the released code; maps then depend on the order of the images of a run.
 
     Raises:
         {errors}
     """
 
     kind: Kind = "inductive"
+    levers = ("lower image_size", "set views to false", "set steps to 0")
 
     def __init__(
         self,
@@ -184,6 +193,7 @@ class AnoCLIP(ZeroShotShell, AnomalibModule):
         visualizer: Visualizer | bool = True,
     ) -> None:
         check_temperature(temperature)
+        check_blocks("vv_blocks", vv_blocks)
         settings = NoiseSettings(steps, learning_rate, weight_decay, noise)
         prompt_ensemble(class_name or "object", domain, states, templates)  # complains before weights are loaded
         clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
@@ -192,6 +202,11 @@ class AnoCLIP(ZeroShotShell, AnomalibModule):
         encoder = DualPathVisionEncoder(clip.visual, vv_blocks)
         self.model = AnoCLIPModel(encoder, settings, temperature, views, carry_optimizer, seed)
         self.kind = "transductive" if carry_optimizer else "inductive"
+
+    def setup(self, stage: str) -> None:
+        """As the shell; every run starts with a fresh optimiser."""
+        super().setup(stage)
+        self.model.forget()
 
     def _encode_prompts(self, prompts: PromptPair) -> None:
         super()._encode_prompts(prompts)
@@ -205,6 +220,5 @@ class AnoCLIP(ZeroShotShell, AnomalibModule):
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
         """Score a batch; each image with the noise that seed and name give it."""
         del batch_idx, dataloader_idx
-        names = [] if batch.image_path is None else [str(path) for path in batch.image_path]
-        with out_of_memory_advice(len(batch.image)):
-            return batch.update(**self.model(batch.image, names)._asdict())
+        with out_of_memory_advice(len(batch.image), self.levers):
+            return batch.update(**self.model(batch.image, batch_names(batch))._asdict())

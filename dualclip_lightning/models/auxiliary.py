@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from dualclip_lightning.data.labelled import labelled_parts, no_masks
 from dualclip_lightning.models.base import ZeroShotShell
+from dualclip_lightning.models.checks import check_whole
 from dualclip_lightning.pairing import OrderedView, image_names
 from dualclip_lightning.seeding import derive_seed
 
@@ -55,9 +56,7 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                msg = f"Expected {name} to be at least 1, but got {getattr(self, name)}."
-                raise ValueError(msg)
+            check_whole(name, getattr(self, name), 1)
         if not 0 < self.learning_rate < float("inf"):
             msg = f"Expected learning_rate to be above 0, but got {self.learning_rate}. The published one is 0.0001."
             raise ValueError(msg)

@@ -26,13 +26,14 @@ from dualclip_lightning.backbone.preprocessing import PRESETS, Preprocessing, Pr
 from dualclip_lightning.backbone.tower import patch_grid
 from dualclip_lightning.files import write_bytes_atomically
 from dualclip_lightning.metrics import default_evaluator
+from dualclip_lightning.models.checks import check_whole
 from dualclip_lightning.models.export import ExportMixin
 from dualclip_lightning.models.views import ViewsMixin
 from dualclip_lightning.prompts import PromptPair, prompt_ensemble, text_anchors
 
 T = TypeVar("T")
 Size = tuple[int, int]
-Kind = Literal["inductive", "pair", "transductive", "few-shot", "auxiliary"]
+Kind = Literal["inductive", "pair", "transductive", "few-shot", "auxiliary", "auxiliary, transductive"]
 LIBRARIES = ("dualclip_lightning", "anomalib", "lightning", "torch", "torchvision", "open_clip_torch", "torchmetrics")
 
 COMMON_ARGUMENTS = """
@@ -94,7 +95,9 @@ class ZeroShotShell(ViewsMixin, ExportMixin):
 
     kind: Kind
     """What a score may depend on: the image alone, its references among the test images, the whole test set, a few
-    images known to be normal, or labelled auxiliary data."""
+    images known to be normal, or labelled auxiliary data; of two it names both."""
+    levers: tuple[str, ...] = ("lower image_size",)
+    """What this method needs less memory with, beside a smaller batch."""
     wording: ClassVar[str] = "anoclip"
     """Whose words the prompts use (`dualclip_lightning.prompts.WORDINGS`)."""
     described_class: str | None = None
@@ -170,7 +173,7 @@ class ZeroShotShell(ViewsMixin, ExportMixin):
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
         """Score a batch."""
         del batch_idx, dataloader_idx
-        with out_of_memory_advice(len(batch.image)):
+        with out_of_memory_advice(len(batch.image), self.levers):
             return batch.update(**self.model(batch.image)._asdict())
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
@@ -226,9 +229,10 @@ def prepare_backbone(
     """The frozen CLIP model and its preprocessing at the size asked for, checked now rather than at the first image.
 
     Raises:
-        ValueError: as `load_backbone`, or a size that is not a multiple of the patch.
+        ValueError: as `load_backbone`, a seed that is no whole number, or a size that is not a multiple of the patch.
         WeightsError: weights that cannot be had.
     """
+    check_whole("seed", seed)
     clip = load_backbone(backbone, pretrained, preprocessing, seed)
     prepared = clip.preprocessing.at_size(image_size)
     patch_grid(clip.visual, *prepared.size)

@@ -27,12 +27,20 @@ from dualclip_lightning.models.base import (
     method_pre_processor,
     prepare_backbone,
 )
+from dualclip_lightning.models.checks import check_blocks, check_whole
 from dualclip_lightning.pairing import OrderedView
 from dualclip_lightning.prompts import PromptPair, prompt_ensemble, text_embeddings
 from dualclip_lightning.prompts.representative import Representative, check_representative, representative_vector
 from dualclip_lightning.scoring import feature_surgery, gaussian_blur, text_score, upsample
 from dualclip_lightning.scoring.text import ANOMALOUS
 
+KINDS: dict[tuple[bool, bool], Kind] = {
+    (False, False): "inductive",
+    (False, True): "transductive",
+    (True, False): "auxiliary",
+    (True, True): "auxiliary, transductive",
+}
+"""By whether layers are trained, and whether scores are scaled over the test set."""
 RANGE_BATCH = 8
 """How many images are scored at once to find the range of a test set's scores."""
 
@@ -140,7 +148,7 @@ class ClipAD(AuxiliaryMixin, ZeroShotShell, AnomalibModule):
         temperature: of the softmax over the two states.
         sigma: of the Gaussian over the map, in pixels; the released scripts of SDP+ have 2 on VisA.
         normalize_scores: True scales image scores over the test set as released, in a pass of its own before; `kind`
-            then is transductive.
+            then is transductive, with sdp+ auxiliary too.
         released_tokens: True for the tokens of the released code, whose in-place sums let them hold part of the next
             block.
         auxiliary_categories: categories of the data set that SDP+ trains on; None for the datamodule's own. The paper
@@ -191,6 +199,8 @@ class ClipAD(AuxiliaryMixin, ZeroShotShell, AnomalibModule):
         visualizer: Visualizer | bool = True,
     ) -> None:
         check_settings(variant, sigma)
+        check_blocks("stages", stages)
+        check_whole("min_samples", min_samples)
         check_temperature(temperature)
         check_representative(representative, eps, min_samples)
         categories = None if auxiliary_categories is None else tuple(dict.fromkeys(auxiliary_categories))
@@ -200,7 +210,7 @@ class ClipAD(AuxiliaryMixin, ZeroShotShell, AnomalibModule):
         super().__init__(method_pre_processor(pre_processor, prepared, resize), post_processor, evaluator, visualizer)
         self._attach(clip, class_name, seed)
         trains = variant == "sdp+"
-        self.kind = "transductive" if normalize_scores else "auxiliary" if trains else "inductive"
+        self.kind = KINDS[trains, bool(normalize_scores)]
         self.training_settings = settings if trains else None
         encoder = StagedDualPathEncoder(clip.visual, stages, trains, released_tokens)
         layers = draw_layers(encoder, seed) if trains else None
@@ -216,7 +226,7 @@ class ClipAD(AuxiliaryMixin, ZeroShotShell, AnomalibModule):
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
         """Score a batch, by the range of its data set's scores where they are normalised."""
         del batch_idx
-        with out_of_memory_advice(len(batch.image)):
+        with out_of_memory_advice(len(batch.image), self.levers):
             prediction = self.model(batch.image, self._score_ranges(dataloader_idx))
         return batch.update(**prediction._asdict())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +34,7 @@ from dualclip_lightning.models.base import (
     method_pre_processor,
     prepare_backbone,
 )
+from dualclip_lightning.models.checks import check_blocks, check_whole
 from dualclip_lightning.models.pairing import PairingMixin
 from dualclip_lightning.pairing import PatchPrediction, neighbour_references
 from dualclip_lightning.prompts import prompt_ensemble
@@ -205,6 +206,7 @@ class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):
     """
 
     kind: Kind = "pair"
+    levers = ("lower image_size", "lower num_references", "set tta to false")
 
     def __init__(
         self,
@@ -232,6 +234,7 @@ class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):
     ) -> None:
         check_ranges(num_references, temperature, alpha=alpha, class_weight=class_weight)
         prompt_ensemble(class_name or "object", domain, states, templates)  # complains before weights are loaded
+        check_blocks("vv_blocks", vv_blocks)
         settings = adaptation_settings(tta)
         clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
         super().__init__(method_pre_processor(pre_processor, prepared, resize), post_processor, evaluator, visualizer)
@@ -253,7 +256,7 @@ class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
         """Score a batch; each image with the references that seed and data set give it."""
         del batch_idx
-        with out_of_memory_advice(len(batch.image)):
+        with out_of_memory_advice(len(batch.image), self.levers):
             prediction = self._predict_paired(batch, dataloader_idx)
         return batch.update(**self.model.draw(prediction, batch.image.shape[-2:])._asdict())
 
@@ -262,10 +265,13 @@ def adaptation_settings(tta: bool | dict[str, Any]) -> AdaptationSettings | None
     """Settings from what the user said, or None for no adaptation.
 
     Raises:
-        ValueError: an unknown name, or a value out of range.
+        ValueError: neither true, false nor a mapping; an unknown name; or a value out of range.
     """
     if isinstance(tta, bool):
         return AdaptationSettings() if tta else None
+    if not isinstance(tta, Mapping):
+        msg = f"Expected tta to be true, false or a mapping of settings such as {{'steps': 4}}, but got {tta!r}."
+        raise ValueError(msg)  # noqa: TRY004 - the user's value is wrong, not the program's type
     known = [field.name for field in fields(AdaptationSettings)]
     unknown = sorted(set(tta) - set(known))
     if unknown:
@@ -279,11 +285,9 @@ def check_ranges(num_references: int, temperature: float, **weights: float) -> N
     """Refuse numbers out of range.
 
     Raises:
-        ValueError: K below 1, temperature not above 0, or a weight outside [0, 1].
+        ValueError: K no whole number or below 1, temperature not above 0, or a weight outside [0, 1].
     """
-    if num_references < 1:
-        msg = f"Expected num_references to be at least 1, but got {num_references}. Set alpha=1 for text alone."
-        raise ValueError(msg)
+    check_whole("num_references", num_references, 1, "Set alpha=1 for text alone.")
     check_temperature(temperature)
     for name, weight in weights.items():
         if not 0 <= weight <= 1:

@@ -66,7 +66,7 @@ class ExportMixin(Base):
 
     def _unexportable(self) -> str | None:
         """Why this method cannot be exported as it is set, and what to set instead; None if it can."""
-        return REASONS.get(self.kind)
+        return next((REASONS[part] for part in self.kind.split(", ") if part in REASONS), None)
 
     def _prepare_export(self) -> None:
         reason = self._unexportable()

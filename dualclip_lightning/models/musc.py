@@ -25,6 +25,7 @@ from dualclip_lightning.models.base import (
     method_pre_processor,
     prepare_backbone,
 )
+from dualclip_lightning.models.checks import check_blocks, check_whole, check_whole_list
 from dualclip_lightning.models.pairing import PairingMixin
 from dualclip_lightning.models.whole_set import WholeSetMixin
 from dualclip_lightning.pairing import FeatureStore, ImageSet, PatchPrediction, neighbour_references
@@ -192,7 +193,10 @@ class MuSc(WholeSetMixin, PairingMixin, ZeroShotShell, AnomalibModule):  # type:
         evaluator: Evaluator | bool = True,
         visualizer: Visualizer | bool = True,
     ) -> None:
+        check_blocks("layers", layers)
+        check_whole_list("r", r, (1, 3, 5))
         check_degrees(r, lowest)
+        check_whole_list("neighbours", neighbours, (1, 2, 3))
         check_neighbours(neighbours)
         check_set(num_references, subsets)
         prompt_ensemble(class_name or "object", domain, states, templates)  # complains before weights are loaded
@@ -202,6 +206,7 @@ class MuSc(WholeSetMixin, PairingMixin, ZeroShotShell, AnomalibModule):  # type:
         self.kind = "transductive" if num_references is None else "pair"
         self.num_references = num_references
         self.subsets = subsets
+        self.levers = (*self.levers, "raise subsets" if num_references is None else "lower num_references")
         self.model = MuScModel(IntermediateEncoder(clip.visual, layers), r, lowest, neighbours, num_references)
 
     def _encode_prompts(self, prompts: PromptPair) -> None:
@@ -211,7 +216,7 @@ class MuSc(WholeSetMixin, PairingMixin, ZeroShotShell, AnomalibModule):  # type:
         """Score a batch; the first one scores the whole data set."""
         del batch_idx
         predict = self._predict_whole if self.num_references is None else self._predict_paired
-        with out_of_memory_advice(len(batch.image)):
+        with out_of_memory_advice(len(batch.image), self.levers):
             prediction = predict(batch, dataloader_idx)
         return batch.update(**self.model.draw(prediction, batch.image.shape[-2:])._asdict())
 
@@ -220,12 +225,11 @@ def check_set(num_references: int | None, subsets: int) -> None:
     """Refuse numbers of images and subsets that cannot be meant.
 
     Raises:
-        ValueError: either below 1, or both a number of references and more than one subset.
+        ValueError: either no whole number or below 1, or both a number of references and more than one subset.
     """
-    if num_references is not None and num_references < 1:
-        msg = f"Expected num_references to be at least 1, or None for all images, but got {num_references}."
-        raise ValueError(msg)
-    if subsets < 1 or (subsets > 1 and num_references is not None):
-        wanted = "at least 1" if num_references is None else "1 where num_references is set"
-        msg = f"Expected subsets to be {wanted}, but got {subsets}."
+    if num_references is not None:
+        check_whole("num_references", num_references, 1, "Set None for all other images.")
+    check_whole("subsets", subsets, 1)
+    if subsets > 1 and num_references is not None:
+        msg = f"Expected subsets to be 1 where num_references is set, but got {subsets}."
         raise ValueError(msg)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch.distributed as dist
 from torch.utils.data import Dataset
 
-from dualclip_lightning.models.views import ViewsMixin
+from dualclip_lightning.models.views import ViewsMixin, batch_names
 from dualclip_lightning.pairing import (
     GroupedScoring,
     OrderedView,
@@ -83,7 +83,7 @@ class PairingMixin(Base):
     def _predict_paired(self, batch: Any, dataloader_idx: int = 0) -> PatchPrediction:
         """Scores and patch maps of a batch, wherever its images' references are."""
         scoring = self._scoring[dataloader_idx] if self._scoring else None
-        names = [] if batch.image_path is None else [str(path) for path in batch.image_path]
+        names = batch_names(batch)
         if scoring is not None and names:
             return scoring(names, batch.image)
         references = None

@@ -95,6 +95,11 @@ class ViewsMixin(Base):
         return image if transform is None else transform(image)
 
 
+def batch_names(batch: Any) -> list[str]:
+    """Path of every image of a batch; empty where the data set does not tell them."""
+    return [] if batch.image_path is None else [str(path) for path in batch.image_path]
+
+
 def readable(names: Sequence[str]) -> list[int]:
     """Positions of the images that can be read; the others are named in a warning.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -11,8 +12,10 @@ from anomalib.data import InferenceBatch
 from anomalib.metrics import Evaluator
 from anomalib.models.components.base import AnomalibModule
 from anomalib.visualization import Visualizer
+from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 
+from dualclip_lightning.adaptation import out_of_memory_advice
 from dualclip_lightning.backbone import WindowEncoder, WindowFeatures
 from dualclip_lightning.models.base import (
     AnchoredModel,
@@ -23,6 +26,8 @@ from dualclip_lightning.models.base import (
     method_pre_processor,
     prepare_backbone,
 )
+from dualclip_lightning.models.checks import check_whole, check_whole_list
+from dualclip_lightning.models.views import batch_names
 from dualclip_lightning.pairing import image_names
 from dualclip_lightning.prompts import prompt_ensemble
 from dualclip_lightning.scoring import association_score, harmonic_map, harmonic_mean, joint_score, text_score, upsample
@@ -45,21 +50,28 @@ class WinCLIPModel(AnchoredModel):
         self.encoder = encoder
         self.temperature = temperature
         self.references: list[Tensor] = []
+        self.reference_names: list[str] = []
 
-    def set_references(self, images: Tensor) -> None:
-        """Keep the patches and windows of normal images [K, 3, H, W]; none of them [0, ...] means zero-shot."""
+    def set_references(self, images: Tensor, names: Sequence[str] = ()) -> None:
+        """Keep the patches and windows of normal images [K, 3, H, W]; none of them [0, ...] means zero-shot.
+
+        With `names`, their paths, none is a reference of itself.
+        """
         parts = [visual_features(self.encoder(part)) for part in images.split(BANK_BATCH)] if len(images) else []
-        self.references = [torch.cat([f.flatten(0, -2) for f in scale]) for scale in zip(*parts, strict=True)]
+        self.references = [torch.cat(scale).flatten(1, -2) for scale in zip(*parts, strict=True)]
+        self.reference_names = [os.path.realpath(name) for name in names]
 
-    def forward(self, images: Tensor) -> InferenceBatch:
-        """Scores [B] and maps [B, H, W] of images [B, 3, H, W]."""
+    def forward(self, images: Tensor, names: Sequence[str] = ()) -> InferenceBatch:
+        """Scores [B] and maps [B, H, W] of images [B, 3, H, W], with their paths where references have some."""
         anchors, features = self.require_anchors(), self.encoder(images)
         scores = text_score(features.class_embedding, anchors, self.temperature)
         maps = self._text_map(features, anchors, scores)
         if self.references:
-            visual = self._visual_map(features)
-            maps = joint_score(maps, visual, 0.5)
-            scores = joint_score(scores, visual.flatten(1).amax(dim=1), 0.5)
+            own = self._own_references(names, len(images)).to(images.device)
+            visual = self._visual_map(features, own)
+            alone = own.all(dim=0)  # the only reference of a run has its text score
+            scores = scores.where(alone, joint_score(scores, visual.flatten(1).amax(dim=1), 0.5))
+            maps = maps.where(alone[:, None, None], joint_score(maps, visual, 0.5))
         return InferenceBatch(pred_score=scores, anomaly_map=upsample(maps, (images.shape[-2], images.shape[-1])))
 
     def _text_map(self, features: WindowFeatures, anchors: Tensor, scores: Tensor) -> Tensor:
@@ -68,11 +80,24 @@ class WinCLIPModel(AnchoredModel):
         windows = [text_score(embedding, anchors, self.temperature) for embedding in features.window_embeddings]
         return harmonic_mean([scores[:, None, None], *(harmonic_map(score, grid) for score in windows)])
 
-    def _visual_map(self, features: WindowFeatures) -> Tensor:
-        """Mean over patches and scales of windows of the distance to the references [B, h, w]."""
+    def _own_references(self, names: Sequence[str], batch: int) -> Tensor:
+        """Which references are the image itself [K, B]."""
+        own = [os.path.realpath(name) for name in names]
+        if not own or not self.reference_names:
+            return torch.zeros(len(self.references[0]), batch, dtype=torch.bool)
+        return torch.tensor([[name == mine for mine in own] for name in self.reference_names])
+
+    def _visual_map(self, features: WindowFeatures, own: Tensor) -> Tensor:
+        """Mean over patches and scales of windows of the distance to the references that are not `own` [B, h, w]."""
         grid = features.patch_tokens.shape[1], features.patch_tokens.shape[2]
         pairs = zip(visual_features(features), self.references, strict=True)
-        return torch.stack([harmonic_map(association_score(f, r.to(f)), grid) for f, r in pairs]).mean(dim=0)
+        return torch.stack([harmonic_map(_nearest(f, r.to(f), own), grid) for f, r in pairs]).mean(dim=0)
+
+
+def _nearest(embeddings: Tensor, references: Tensor, own: Tensor) -> Tensor:
+    """Distance of embeddings [B, h', w', D] to the nearest of references [K, P, D] but `own` [K, B]; inf if all are."""
+    distances = torch.stack([association_score(embeddings, reference) for reference in references])
+    return distances.masked_fill(own[..., None, None], torch.inf).amin(dim=0)
 
 
 def visual_features(features: WindowFeatures) -> tuple[Tensor, ...]:
@@ -87,7 +112,8 @@ class WinCLIP(ZeroShotShell, AnomalibModule):
     The class embedding gives the image score. For the map the tower runs on every window of 2x2 and of 3x3 patches;
     a patch has the harmonic mean over the windows on it, then over both scales and the whole image (section 4.2). With
     `k_shot` normal images it is WinCLIP+ (section 4.3): patches and windows are also compared with theirs, the two
-    maps are averaged, and the image score is averaged with the largest value of the visual map.
+    maps are averaged, and the image score is averaged with the largest value of the visual map. An image that is one
+    of them is compared with the others alone.
 
     anomalib has this method too; its window embeddings are silently wrong with the open_clip this package uses, which
     `tests/unit/models/test_winclip.py` shows. Where anomalib is right the numbers are the same.
@@ -133,12 +159,14 @@ class WinCLIP(ZeroShotShell, AnomalibModule):
         visualizer: Visualizer | bool = True,
     ) -> None:
         check_temperature(temperature)
+        check_whole_list("scales", scales, (2, 3))
         check_shots(k_shot, reference_dir)
         prompt_ensemble(class_name or "object", domain, states, templates, self.wording)  # complains before loading
         clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
         super().__init__(method_pre_processor(pre_processor, prepared, resize), post_processor, evaluator, visualizer)
         self._attach(clip, class_name, seed)
         self.kind = "few-shot" if k_shot else "inductive"
+        self.levers = (*self.levers, "lower k_shot") if k_shot else self.levers
         self.k_shot = k_shot
         self.reference_dir = reference_dir
         self.model = WinCLIPModel(WindowEncoder(clip.visual, scales), temperature)
@@ -168,7 +196,14 @@ class WinCLIP(ZeroShotShell, AnomalibModule):
             raise ValueError(msg)
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "normal images"))
         drawn = torch.randperm(len(names), generator=generator)[: self.k_shot].tolist()
-        self.model.set_references(self._read_images([names[i] for i in drawn]).to(self.device))
+        chosen = [names[i] for i in drawn]
+        self.model.set_references(self._read_images(chosen).to(self.device), chosen)
+
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
+        """Score a batch, no image as its own reference."""
+        del batch_idx, dataloader_idx
+        with out_of_memory_advice(len(batch.image), self.levers):
+            return batch.update(**self.model(batch.image, batch_names(batch))._asdict())
 
     def _normal_images(self) -> Sequence[str]:
         """Paths of the images to draw from.
@@ -189,8 +224,6 @@ def check_shots(k_shot: int, reference_dir: str | Path | None) -> None:
     """Refuse a number of normal images that cannot be meant.
 
     Raises:
-        ValueError: below 0, or 0 with a folder of normal images.
+        ValueError: no whole number, below 0, or 0 with a folder of normal images.
     """
-    if k_shot < 0 or (k_shot == 0 and reference_dir is not None):
-        msg = f"Expected k_shot to be at least {0 if reference_dir is None else 1}, but got {k_shot}."
-        raise ValueError(msg)
+    check_whole("k_shot", k_shot, 0 if reference_dir is None else 1)

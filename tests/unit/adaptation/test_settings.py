@@ -70,6 +70,12 @@ def test_an_allocation_that_really_fails_says_what_to_lower():
         torch.empty(2**60, dtype=torch.uint8)
 
 
+def test_a_methods_own_levers_are_named():
+    wanted = r"Lower eval_batch_size of the data \(now 8\) or lower image_size or raise subsets\."
+    with pytest.raises(RuntimeError, match=wanted), out_of_memory_advice(8, ("lower image_size", "raise subsets")):
+        raise MemoryError
+
+
 def test_other_errors_pass_through():
     with pytest.raises(RuntimeError, match="something else"), out_of_memory_advice(8):
         raise RuntimeError("something else")

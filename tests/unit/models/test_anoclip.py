@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
+from anomalib.data import MVTecAD
+from anomalib.engine import Engine
 
 from dualclip_lightning import AnoCLIP
 from dualclip_lightning.adaptation import augmented_views
@@ -78,6 +80,19 @@ def test_a_carried_optimizer_makes_scores_depend_on_the_images_before(make):
     assert carried.kind == "transductive"
 
 
+def test_every_run_starts_with_a_fresh_optimizer(make, mvtec_root, tmp_path):
+    method = make(views=False, carry_optimizer=True)
+
+    def run():
+        engine = Engine(accelerator="cpu", logger=False, default_root_dir=tmp_path, enable_progress_bar=False)
+        data = MVTecAD(root=mvtec_root, category="metal_nut", eval_batch_size=4, num_workers=0)
+        return torch.cat([batch.anomaly_map for batch in engine.predict(method, datamodule=data)])
+
+    first = run()
+    assert method.model.memory
+    assert torch.equal(run(), first)
+
+
 def test_an_adapter_starts_as_a_linear_layer_does():
     torch.manual_seed(0)
     layer = torch.nn.Linear(64, 500)
@@ -102,7 +117,13 @@ def test_states_may_have_different_numbers_of_phrases(make):
     assert output.anomaly_map.isfinite().all()
 
 
-@pytest.mark.parametrize("name", ["steps", "learning_rate", "weight_decay", "noise"])
+@pytest.mark.parametrize("name", ["learning_rate", "weight_decay", "noise"])
 def test_a_negative_number_is_refused(make, name):
     with pytest.raises(ValueError, match=f"Expected {name} to be at least 0"):
         make(**{name: -1})
+
+
+@pytest.mark.parametrize("steps", [-1, 2.5, True, "5", None])
+def test_steps_that_are_no_whole_number_are_refused(make, steps):
+    with pytest.raises(ValueError, match="Expected steps to be a whole number of at least 0, but got"):
+        make(steps=steps)

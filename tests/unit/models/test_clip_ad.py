@@ -142,6 +142,14 @@ class TestNormalizedScores:
     def test_the_kind_says_so(self, make):
         assert make().kind == "inductive"
         assert make(normalize_scores=True).kind == "transductive"
+        assert make(variant="sdp+").kind == "auxiliary"
+
+    def test_training_on_labels_is_said_beside_it(self, make):
+        method = make(variant="sdp+", normalize_scores=True)
+        assert method.provenance()["kind"] == "auxiliary, transductive"
+        method.trained_on = ({"dataset": "another", "categories": ["another"], "images": 1},)
+        with pytest.raises(ValueError, match="depends on other images"):
+            method.to_torch("nowhere")
 
 
 @pytest.mark.parametrize(
@@ -154,8 +162,11 @@ class TestNormalizedScores:
         ({"min_samples": 0}, "min_samples to be at least 1"),
         ({"temperature": 0.0}, "temperature to be above 0"),
         ({"sigma": -1.0}, "sigma to be at least 0"),
-        ({"epochs": 0}, "epochs to be at least 1"),
-        ({"batch_size": 0}, "batch_size to be at least 1"),
+        ({"epochs": 0}, "epochs to be a whole number of at least 1"),
+        ({"epochs": 1.5}, r"epochs to be a whole number of at least 1, but got 1\.5"),
+        ({"batch_size": 0}, "batch_size to be a whole number of at least 1"),
+        ({"batch_size": True}, "batch_size to be a whole number"),
+        ({"min_samples": 1.5}, "min_samples to be a whole number"),
         ({"learning_rate": 0.0}, "learning_rate to be above 0"),
         ({"auxiliary_categories": []}, "at least one category"),
     ],

@@ -147,8 +147,9 @@ def test_without_anchors_the_remedy_is_named():
 
 
 BAD_NUMBERS = [
-    ({"num_references": 0}, "num_references to be at least 1, but got 0"),
-    ({"num_references": -3}, "num_references to be at least 1"),
+    ({"num_references": 0}, "num_references to be a whole number of at least 1, but got 0. Set alpha=1"),
+    ({"num_references": -3}, "num_references to be a whole number of at least 1"),
+    ({"num_references": 1.5}, r"num_references to be a whole number of at least 1, but got 1\.5"),
     ({"temperature": 0.0}, r"temperature to be above 0, but got 0\.0"),
     ({"temperature": -1.0}, "temperature to be above 0"),
     ({"temperature": math.nan}, "temperature to be above 0, but got nan"),
@@ -174,11 +175,15 @@ def test_numbers_out_of_range_are_refused_before_any_weights_are_loaded(argument
     [
         ({"class_name": "__"}, "at least one letter"),
         ({"domain": "metal"}, "domain to be one of"),
+        ({"seed": 0.5}, r"seed to be a whole number, but got 0\.5"),
+        ({"tta": None}, "tta to be true, false or a mapping .* but got None"),
+        ({"tta": "yes"}, "tta to be true, false or a mapping .* but got 'yes'"),
+        ({"tta": {"steps": 2.5}}, "steps to be a whole number"),
         ({"templates": ["no slot"]}, "exactly one"),
         ({"states": {"normal": ["{}"]}}, "states with the keys"),
     ],
 )
-def test_words_that_make_no_prompt_are_refused_before_any_weights_are_loaded(arguments, match, monkeypatch):
+def test_what_cannot_be_meant_is_refused_before_any_weights_are_loaded(arguments, match, monkeypatch):
     monkeypatch.setattr("dualclip_lightning.models.base.load_backbone", lambda *_: pytest.fail("loaded"))
     with pytest.raises(ValueError, match=match):
         DualImageCLIP(**arguments)

@@ -314,8 +314,12 @@ def test_every_setting_counts(make, changes):
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ({"num_references": 0}, "num_references to be at least 1"),
-        ({"subsets": 0}, "subsets to be at least 1"),
+        ({"num_references": 0}, "num_references to be a whole number of at least 1.*Set None"),
+        ({"num_references": 1.5}, "num_references to be a whole number"),
+        ({"subsets": 0}, "subsets to be a whole number of at least 1"),
+        ({"subsets": 2.0}, "subsets to be a whole number"),
+        ({"r": [1.5]}, "r to be a list of whole numbers"),
+        ({"neighbours": [1, 2.5]}, "neighbours to be a list of whole numbers"),
         ({"subsets": 2, "num_references": 1}, "1 where num_references is set"),
         ({"r": [2]}, "odd sides"),
         ({"lowest": -0.1}, "share"),

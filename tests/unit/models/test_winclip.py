@@ -96,6 +96,31 @@ def test_the_normal_images_come_from_the_training_split_by_seed(make, tmp_path):
     assert [len(names) for names in read] == [2, 2, 2, 2]
 
 
+def test_an_image_is_no_reference_of_itself(make, tmp_path):
+    folder, elsewhere = tmp_path / "normal", tmp_path / "elsewhere"
+    for i in range(3):
+        write_image(folder / f"{i}.png", seed=i)
+    for i in (1, 2):
+        write_image(elsewhere / f"{i}.png", seed=i)
+
+    def scores(references, k_shot):
+        method = make(k_shot=k_shot, **({"reference_dir": references} if k_shot else {}))
+        engine = Engine(accelerator="cpu", logger=False, default_root_dir=tmp_path / "out", enable_progress_bar=False)
+        batches = engine.predict(method, data_path=folder)
+        return torch.cat([b.pred_score for b in batches]), torch.cat([b.anomaly_map for b in batches])
+
+    (all_scores, all_maps), (other_scores, other_maps) = scores(folder, 3), scores(elsewhere, 2)
+    torch.testing.assert_close(all_scores[0], other_scores[0])
+    torch.testing.assert_close(all_maps[0], other_maps[0])
+    assert (all_scores[1:] > other_scores[1:] + 1e-3).all()  # there they found their own copies
+
+    (folder / "1.png").unlink()
+    (folder / "2.png").unlink()
+    (alone, alone_map), (text, text_map) = scores(folder, 1), scores(None, 0)
+    assert torch.equal(alone, text)
+    assert torch.equal(alone_map, text_map)
+
+
 def test_with_normal_images_it_says_few_shot(make):
     assert make().kind == "inductive"
     assert make(k_shot=1).kind == "few-shot"
@@ -104,8 +129,11 @@ def test_with_normal_images_it_says_few_shot(make):
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ({"k_shot": -1}, "k_shot to be at least 0, but got -1"),
-        ({"reference_dir": "somewhere"}, "k_shot to be at least 1, but got 0"),
+        ({"k_shot": -1}, "k_shot to be a whole number of at least 0, but got -1"),
+        ({"k_shot": 1.5}, r"k_shot to be a whole number of at least 0, but got 1\.5"),
+        ({"reference_dir": "somewhere"}, "k_shot to be a whole number of at least 1, but got 0"),
+        ({"scales": [2.5]}, r"scales to be a list of whole numbers such as \[2, 3\], but got \[2\.5\]"),
+        ({"scales": 2}, "scales to be a list"),
         ({"scales": [0]}, "at least 1 patch"),
         ({"temperature": -1.0}, "above 0"),
     ],
