@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 from inspect import signature
 
 import pytest
 import torch
-from anomalib.data import MVTecAD, PredictDataset
+from anomalib.data import ImageBatch, MVTecAD, PredictDataset
 from anomalib.engine import Engine
 from anomalib.models.components.base import AnomalibModule
 from lightning.pytorch import Callback
@@ -15,28 +16,33 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import DataLoader
 
 from dualclip_lightning.registry import MODELS
-from tests.towers import SIZE, random_images, write_image
+from tests.towers import PATCH, SIZE, random_images, write_image
 
 SAME = {"abs": 1e-5}
+KINDS = {"inductive", "pair", "transductive", "few-shot", "auxiliary"}
+BLOCKS = ("vv_blocks", "layers", "stages")
+"""What methods call the blocks of the tower that they read."""
 CASES = {name: (name, {}) for name in sorted(MODELS)}
 # Arguments under which a method computes something else altogether.
 CASES["DualImageCLIP with tta"] = ("DualImageCLIP", {"tta": True})
 CASES["MuSc with pairs"] = ("MuSc", {"num_references": 1})
 CASES["ClipAD sdp+"] = ("ClipAD", {"variant": "sdp+"})
 CASES["ClipAD as released"] = ("ClipAD", {"normalize_scores": True, "released_tokens": True})
+CASES["WinCLIP+"] = ("WinCLIP", {"k_shot": 2})
+CASES["AnoCLIP with a carried optimizer"] = ("AnoCLIP", {"carry_optimizer": True})
 pytestmark = pytest.mark.parametrize(("name", "settings"), CASES.values(), ids=CASES)
 
 
 class Record(Callback):
-    """Scores by path and the maps of a run."""
+    """Scores and maps of a run by path."""
 
     def __init__(self) -> None:
         self.scores: dict[str, float] = {}
-        self.maps: list[torch.Tensor] = []
+        self.maps: dict[str, torch.Tensor] = {}
 
     def on_test_batch_end(self, _trainer, _module, _outputs, batch, *_):
         self.scores |= dict(zip(batch.image_path, batch.pred_score.tolist(), strict=True))
-        self.maps.append(batch.anomaly_map)
+        self.maps |= dict(zip(batch.image_path, batch.anomaly_map, strict=True))
 
     on_predict_batch_end = on_test_batch_end
 
@@ -47,15 +53,19 @@ def method_class(name, settings):
 
 
 @pytest.fixture
-def make(method_class, settings, tiny_folder):
-    """The method with a tiny CLIP and the anchors of one class."""
+def make(method_class, settings, tiny_folder, mvtec_root):
+    """The method with a tiny CLIP, the anchors of one class and the normal images it needs."""
 
     def build(**arguments):
         tiny = {"pretrained": str(tiny_folder), "class_name": "screw", "visualizer": False}
+        if settings.get("k_shot"):
+            tiny["reference_dir"] = mvtec_root / "metal_nut" / "train" / "good"
         method = method_class(**tiny | settings | arguments)
         method.set_class_name(method.class_name)
         if settings.get("variant") == "sdp+":  # as a checkpoint would say
             method.trained_on = ({"dataset": "another", "categories": ["another"], "images": 1},)
+        if settings.get("k_shot"):
+            method._read_references()  # as the start of a run does
         return method.eval()
 
     return build
@@ -81,6 +91,13 @@ def data(root, **arguments) -> MVTecAD:
     return MVTecAD(**{"root": root, "category": "metal_nut", "eval_batch_size": 4, "num_workers": 0} | arguments)
 
 
+def assert_same(found: Record, expected: Record) -> None:
+    assert found.scores == pytest.approx(expected.scores, **SAME)
+    assert found.maps.keys() == expected.maps.keys()
+    for path, score_map in found.maps.items():
+        torch.testing.assert_close(score_map, expected.maps[path], atol=1e-4, rtol=0)
+
+
 def assert_scores(output, batch: int, height: int, width: int) -> None:
     assert output.pred_score.shape == (batch,)
     assert output.anomaly_map.shape == (batch, height, width)
@@ -96,8 +113,9 @@ def test_is_a_direct_subclass_that_anomalib_finds_by_name(method_class, name):
     assert method_class.__name__ == name
 
 
-def test_says_what_a_score_may_depend_on(method_class):
-    assert method_class.kind in {"inductive", "pair", "transductive", "auxiliary"}
+def test_says_what_a_score_may_depend_on(method_class, make):
+    assert set(method_class.kind.split(", ")) <= KINDS
+    assert set(make().kind.split(", ")) <= KINDS
 
 
 def test_every_argument_has_a_default_and_a_description(method_class):
@@ -132,17 +150,19 @@ def test_neither_batch_size_nor_an_odd_last_batch_changes_a_score(make, run, mvt
     expected = run(make(), datamodule=data(mvtec_root, eval_batch_size=9))
     got = run(make(), datamodule=data(mvtec_root, eval_batch_size=batch_size))
     assert len(got.scores) == 9
-    assert got.scores == pytest.approx(expected.scores, **SAME)
+    assert_same(got, expected)
 
 
-def test_the_order_of_the_images_changes_no_score(make, run, tmp_path):
+def test_the_order_of_the_images_changes_no_score(make, run, tmp_path, settings):
+    if settings.get("carry_optimizer"):
+        pytest.skip("AdamW's state goes from image to image: the order counts by definition")
     for i in range(5):
         write_image(tmp_path / "photos" / f"{i}.png", seed=i)
     dataset = PredictDataset(tmp_path / "photos")
     expected = run(make(), "predict", data_path=tmp_path / "photos")
     dataset.image_filenames = [dataset.image_filenames[i] for i in (3, 0, 4, 2, 1)]
     loader = DataLoader(dataset, batch_size=2, collate_fn=dataset.collate_fn)
-    assert run(make(), "predict", dataloaders=loader).scores == pytest.approx(expected.scores, **SAME)
+    assert_same(run(make(), "predict", dataloaders=loader), expected)
 
 
 def test_labels_and_masks_change_no_score(make, run, mvtec_root):
@@ -152,13 +172,20 @@ def test_labels_and_masks_change_no_score(make, run, mvtec_root):
     samples = garbage.test_data.samples
     samples["mask_path"] = next(path for path in samples.mask_path if path)
     samples["label_index"] = 1 - samples.label_index
-    assert run(make(), datamodule=garbage).scores == pytest.approx(expected.scores, **SAME)
+    assert_same(run(make(), datamodule=garbage), expected)
 
 
 def test_the_same_seed_gives_the_same_result(make, run, mvtec_root):
     first, second = (run(make(seed=3), datamodule=data(mvtec_root)) for _ in range(2))
     assert first.scores == second.scores
-    assert all(torch.equal(a, b) for a, b in zip(first.maps, second.maps, strict=True))
+    assert all(torch.equal(score_map, second.maps[path]) for path, score_map in first.maps.items())
+
+
+def test_a_second_run_gives_the_same_result(make, run, mvtec_root):
+    method = make()
+    first, second = (run(method, datamodule=data(mvtec_root)) for _ in range(2))
+    assert first.scores == second.scores
+    assert all(torch.equal(score_map, second.maps[path]) for path, score_map in first.maps.items())
 
 
 def test_the_callers_generator_is_left_alone(make):
@@ -178,15 +205,17 @@ def test_the_backbone_is_frozen_and_unchanged_by_a_run(make, run, mvtec_root):
     assert method.backbone.digest == make().backbone.digest
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_stays_close(make, dtype):
-    model, images = make().model, random_images(4)
-    exact = model(images)
+@pytest.mark.parametrize(("dtype", "share"), [(torch.bfloat16, 0.05), (torch.float16, 0.01)])
+def test_half_precision_errs_by_a_small_share_of_the_range(make, dtype, share):
+    """Measured over three seeds and all methods: at most 0.045 and 0.004 of the range, and less at this seed."""
+    images = 2 * random_images(4, 3, 3, seed=1).repeat_interleave(PATCH, -1).repeat_interleave(PATCH, -2)
+    exact = make().model(images)
     with torch.autocast("cpu", dtype=dtype):
-        rough = model(images)
+        rough = make().model(images)
     assert_scores(rough, 4, SIZE, SIZE)
-    torch.testing.assert_close(rough.pred_score, exact.pred_score, atol=0.05, rtol=0)
-    torch.testing.assert_close(rough.anomaly_map, exact.anomaly_map, atol=0.1, rtol=0)
+    for found, expected in ((rough.pred_score, exact.pred_score), (rough.anomaly_map, exact.anomaly_map)):
+        spread = float(expected.max() - expected.min())
+        torch.testing.assert_close(found, expected, atol=share * spread, rtol=0)
 
 
 def test_no_training_and_no_validation_on_labels(make):
@@ -222,3 +251,28 @@ def test_provenance_names_weights_parameters_and_versions(make, name):
 def test_a_bad_argument_is_an_error_that_names_the_remedy(make, arguments, match):
     with pytest.raises(ValueError, match=match):
         make(**arguments)
+
+
+@pytest.mark.parametrize("numbers", [[], [0], [4], [1, 99], [1.5], ["1"], [1, None], 2, "last"])
+def test_blocks_that_the_tower_does_not_have_are_refused_with_those_it_has(make, method_class, numbers):
+    names = [name for name in BLOCKS if name in signature(method_class).parameters]
+    for name in names:
+        with pytest.raises(ValueError, match=rf"{name} (must name|to be).*(1 to 3|\[1, 2, 3\])"):
+            make(**{name: numbers})
+    if not names:
+        pytest.skip("reads no blocks that could be chosen")
+
+
+def test_running_out_of_memory_names_only_what_the_method_has(make, method_class, monkeypatch):
+    def exhausted(*_):
+        raise torch.OutOfMemoryError
+
+    method = make()
+    own = signature(method_class).parameters.keys()
+    known = {key for name, home in MODELS.items() for key in signature(getattr(import_module(home), name)).parameters}
+    monkeypatch.setattr(type(method.model.encoder), "forward", exhausted)
+    with pytest.raises(RuntimeError, match=r"A batch of 2 .* eval_batch_size .* image_size") as raised:
+        method.predict_step(ImageBatch(image=random_images(2)), 0)
+    named = set(re.findall(r"\w+", str(raised.value))) & known
+    assert named <= own
+    assert len(named) >= len(method.levers)
