@@ -11,7 +11,7 @@ Nothing is downloaded.
 from __future__ import annotations
 
 import argparse
-import resource
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -34,6 +34,7 @@ from dualclip_lightning.backbone import (
     load_backbone,
 )
 from dualclip_lightning.backbone.preprocessing import PRESETS
+from dualclip_lightning.benchmark.machine import peak_megabytes, reset_peak
 from dualclip_lightning.models.anoclip import AnoCLIPModel, NoiseSettings
 from dualclip_lightning.models.base import AnchoredModel
 from dualclip_lightning.models.clip_ad import ClipADModel
@@ -125,7 +126,7 @@ def forwards(variants: Mapping[str, Step], images: Tensor) -> pd.Series:
 
 
 def peak_memory(names: Sequence[str], backbone: str, batch: int) -> pd.Series:
-    """Largest resident size in MB of a fresh process that takes each step once on the CPU."""
+    """Largest resident size in MB, model and libraries included, of a fresh process in its first step on the CPU."""
     spawn = get_context("spawn")
     peaks = {}
     for name in names:
@@ -136,8 +137,9 @@ def peak_memory(names: Sequence[str], backbone: str, batch: int) -> pd.Series:
 
 def _peak(name: str, backbone: str, batch: int) -> float:
     variants, images = _prepare([name], backbone, batch, "cpu")
+    reset_peak(images.device)  # loading takes more than most steps do
     _seconds(variants[name], images)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return peak_megabytes(images.device) or math.nan  # not ru_maxrss, which begins with the parent's
 
 
 def _prepare(names: Sequence[str], backbone: str, batch: int, device: str) -> tuple[dict[str, Step], Tensor]:
