@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.integrate import trapezoid
 from scipy.ndimage import label
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
@@ -43,7 +44,7 @@ def per_region_overlap(maps, masks, limit=0.3, neighbours=EIGHT) -> float:
     overlap = np.append(0, sum(share_at_least(region, thresholds) for region in inside) / len(inside))
     at_limit = np.interp(limit, rate, overlap)
     rate, overlap = np.append(rate[rate < limit], limit), np.append(overlap[rate < limit], at_limit)
-    return float(np.trapezoid(overlap, rate) / limit)
+    return float(trapezoid(overlap, rate) / limit)
 
 
 def per_region_overlap_200(maps, masks) -> float:
@@ -53,7 +54,7 @@ def per_region_overlap_200(maps, masks) -> float:
     thresholds = [low + k * step for k in range(200)]
     curve = [((outside > t).mean(), np.mean([(r > t).mean() for r in inside])) for t in thresholds]
     rate, overlap = np.array(sorted(point for point in curve if point[0] < 0.3)).T
-    return float(np.trapezoid(overlap, rate / rate.max()))
+    return float(trapezoid(overlap, rate / rate.max()))
 
 
 def every(maps, masks, **arguments) -> dict[str, float]:
