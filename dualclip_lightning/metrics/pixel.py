@@ -29,8 +29,8 @@ class PixelMetrics(CurveMetrics):
         fpr_limit: False-positive rate up to which PRO integrates.
         connectivity: Neighbours that join pixels to a region: 8, or 4 if corners do not count.
         pro_200: Add `pro_200`, the reading of AnoCLIP's and CLIP-AD's tables; it needs every score, so `auto` stays
-            exact.
-        bootstrap: How many times to resample the images for confidence intervals; 0 for none.
+            exact. It has no interval: its thresholds depend on the lowest and the highest score of each draw.
+        bootstrap: How many times to resample the images for confidence intervals of the four metrics; 0 for none.
         seed: Of the resampling.
         exact_limit: Scores up to which `auto` is exact.
         buffer: Scores that streaming mode sorts together.

@@ -69,9 +69,21 @@ class BatchPixelMetrics(Grouped, AnomalibMetric, PixelMetrics):  # type: ignore[
 
 
 class SingleMetric(PixelMetrics):
-    """One metric, of images or of pixels as the shape of its targets says; NaN where it does not exist."""
+    """One metric, of images or of pixels as the shape of its targets says; NaN where it does not exist.
+
+    Raises:
+        ValueError: for `bootstrap`, since a single figure has no place for an interval.
+    """
 
     key: str
+
+    def __init__(self, bootstrap: int = 0, **kwargs: Any) -> None:
+        if bootstrap:
+            raise ValueError(
+                f"Expected no `bootstrap` for {type(self).__name__}, whose result is one figure, but got {bootstrap}. "
+                "Take the intervals from ImageMetrics or PixelMetrics, or from `default_evaluator`."
+            )
+        super().__init__(**kwargs)
 
     def update(self, scores: Tensor, targets: Tensor, names: Names = None) -> None:
         """Take scores and labels [B], or maps and masks [B, H, W]."""

@@ -287,6 +287,12 @@ def test_pixel_intervals_are_near_those_of_scoring_every_draw_anew(mode):
         assert [low, high] == pytest.approx(interval, abs=0.2 * (interval[1] - interval[0])), name
 
 
+def test_every_pixel_metric_but_pro_200_has_an_interval():
+    found = fed(PixelMetrics(pro_200=True, bootstrap=20), *tensors()).compute()
+    four = {"auroc", "ap", "f1max", "pro"}
+    assert found.keys() == {*four, "pro_200", *(f"{name}_interval" for name in four)}
+
+
 def test_intervals_depend_on_the_seed_alone_and_not_on_the_order_of_images():
     maps, masks = tensors()
     state = np.random.get_state()[1].tolist()  # noqa: NPY002

@@ -83,6 +83,13 @@ def test_pro_of_images_is_refused_with_the_remedy(batches):
         PRO(fields=IMAGE).update(batches[0])
 
 
+@pytest.mark.parametrize("kind", SINGLE.values())
+@pytest.mark.parametrize("fields", [IMAGE, PIXEL])
+def test_a_single_metric_refuses_intervals_when_it_is_made_and_says_who_has_them(kind, fields):
+    with pytest.raises(ValueError, match=f"no `bootstrap` for {kind.__name__}, .*ImageMetrics or PixelMetrics"):
+        kind(fields=fields, bootstrap=10)
+
+
 def test_a_group_has_the_names_of_the_tables_and_of_its_intervals(batches):
     metric = BatchPixelMetrics(prefix="pixel_", bootstrap=20, pro_200=True)
     for batch in batches:
