@@ -26,7 +26,7 @@ from dualclip_lightning.backbone.preprocessing import PRESETS, Preprocessing, Pr
 from dualclip_lightning.backbone.tower import patch_grid
 from dualclip_lightning.files import write_bytes_atomically
 from dualclip_lightning.metrics import default_evaluator
-from dualclip_lightning.models.checks import check_whole
+from dualclip_lightning.models.checks import check_precision, check_whole
 from dualclip_lightning.models.export import ExportMixin
 from dualclip_lightning.models.views import ViewsMixin
 from dualclip_lightning.prompts import PromptPair, prompt_ensemble, text_anchors
@@ -151,6 +151,7 @@ class ZeroShotShell(ViewsMixin, ExportMixin):
     def setup(self, stage: str) -> None:
         """Text anchors of the class, and the views of the data."""
         super().setup(stage)
+        check_precision(str(self.trainer.precision))
         category = getattr(getattr(self.trainer, "datamodule", None), "category", None)
         self.set_class_name(self.class_name or category or "object")
         if stage in {"test", "predict"}:

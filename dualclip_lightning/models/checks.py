@@ -42,3 +42,14 @@ def check_blocks(name: str, numbers: Any) -> None:
 
 def _is_whole(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def check_precision(name: str) -> None:
+    """Refuse Lightning's true half (and double) precision: anomalib hands over images in single precision.
+
+    Raises:
+        ValueError: with what to set instead.
+    """
+    if name.endswith("-true") and name != "32-true":
+        msg = f"Expected precision to be 32-true, 16-mixed or bf16-mixed, but got {name}. Set 16-mixed or bf16-mixed."
+        raise ValueError(msg)

@@ -408,3 +408,20 @@ def test_pictures_are_drawn_unless_switched_off(make, engine, mvtec_root, tmp_pa
     assert not list(tmp_path.rglob("*.png"))
     engine().test(make(visualizer=True), datamodule=mvtec(mvtec_root))
     assert len(list((tmp_path / "results").rglob("*.png"))) == 9
+
+
+def test_mixed_precision_gives_nearly_the_scores_of_single_precision(make, engine, mvtec_root):
+    found = []
+    for precision in ("32-true", "bf16-mixed"):
+        record = Record()
+        engine(record, precision=precision).test(make(), datamodule=mvtec(mvtec_root))
+        found.append(record.scores)
+    single, mixed = found
+    assert mixed == pytest.approx(single, abs=0.01)
+    assert mixed != single
+
+
+@pytest.mark.parametrize("precision", ["16-true", "bf16-true", "64-true"])
+def test_a_precision_that_images_do_not_have_is_refused(precision, make, engine, mvtec_root):
+    with pytest.raises(ValueError, match="Set 16-mixed or bf16-mixed"):
+        engine(precision=precision).test(make(), datamodule=mvtec(mvtec_root))
