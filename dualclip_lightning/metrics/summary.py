@@ -85,8 +85,10 @@ def observe(summary: Summary, ranking: Ranking, budget: int = BUDGET) -> Summary
     counted = summary.plus(ranking.counts(summary.thresholds))
     chosen = _candidates(ranking)
     cells = np.searchsorted(-counted.thresholds, -chosen, side="left") - 1
-    new = chosen[_heavy(counted, 2)[cells] & (counted.thresholds[cells + 1] != chosen)]
-    return prune(_sorted(counted, summary.at(new).plus(ranking.counts(new))), budget)
+    new = _heavy(counted, 2)[cells] & (counted.thresholds[cells + 1] != chosen)
+    chosen, cells = chosen[new], cells[new]
+    earlier = Summary(chosen, summary.lower[cells], summary.upper[cells + 1])
+    return prune(_sorted(counted, earlier.plus(ranking.counts(chosen))), budget)
 
 
 def merge(first: Summary, second: Summary) -> Summary:
@@ -138,7 +140,7 @@ def unpack(numbers: Floats) -> list[Summary]:
 def _sorted(first: Summary, second: Summary) -> Summary:
     joined = Summary(*(np.concatenate(pair) for pair in zip(first, second, strict=True)))
     order = np.argsort(-joined.thresholds, kind="stable")
-    return Summary(*(column[order] for column in joined))
+    return Summary(*(column.take(order, axis=0) for column in joined))
 
 
 def _heavy(summary: Summary, factor: int, span: int = 1) -> NDArray[np.bool_]:
