@@ -60,6 +60,11 @@ def data_arguments(name: str) -> dict[str, Any]:
     return _arguments(data_class(name), DATA_SET_BY_THE_RUN)
 
 
+def required(arguments: Mapping[str, Any]) -> list[str]:
+    """Those of some arguments with their defaults that have none."""
+    return [name for name, default in arguments.items() if default is inspect.Parameter.empty]
+
+
 def has_categories(name: str) -> bool:
     """Whether a datamodule has categories."""
     return "category" in inspect.signature(data_class(name)).parameters

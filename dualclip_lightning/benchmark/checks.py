@@ -78,6 +78,9 @@ def _argument_problems(where: str, owner: str, given: Mapping[str, Any], known: 
             yield f"{where}: the run itself sets {name!r} of {owner}. Take it out of `arguments`."
         elif problem := catalogue.unknown(f"argument of {owner}", name, list(known)):
             yield f"{where}: {problem}"
+    missing = [name for name in catalogue.required(known) if given.get(name) is None]
+    if missing:
+        yield f"{where}: {owner} needs {' and '.join(missing)}. Set them under `{where}.arguments`."
 
 
 def _data_problems(config: Config) -> Iterator[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -79,18 +80,35 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: no such file, or names or values that cannot be meant.
     """
+    loaded = read_yaml(path)
+    for override in overrides:
+        _override(loaded, override)
+    try:
+        loaded.setdefault("name", Path(path).stem)
+        content = OmegaConf.to_container(loaded, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(_first_line(error)) from error
+    return parse_config(cast("dict[str, Any]", content))
+
+
+def read_yaml(path: Path | str) -> DictConfig:
+    """Read a YAML file of keys and values.
+
+    Raises:
+        ConfigError: no such file, no YAML, or YAML of another kind.
+    """
     try:
         loaded = OmegaConf.load(path)
     except OSError as error:
-        msg = f"The configuration '{path}' cannot be read: {error.strerror}."
+        msg = f"The configuration '{path}' cannot be read: {error.strerror or error}."
+        raise ConfigError(msg) from error
+    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+        msg = f"Expected '{path}' to be valid YAML, but it is not: {' '.join(str(error).split())}"
         raise ConfigError(msg) from error
     if not isinstance(loaded, DictConfig):
-        msg = f"Expected '{path}' to hold methods and datasets, but it holds a {type(loaded).__name__}."
+        msg = f"Expected '{path}' to hold keys and values, but it holds a {type(loaded).__name__}."
         raise ConfigError(msg)
-    for override in overrides:
-        _override(loaded, override)
-    loaded.setdefault("name", Path(path).stem)
-    return parse_config(cast("dict[str, Any]", OmegaConf.to_container(loaded, resolve=True)))
+    return loaded
 
 
 def parse_config(content: Mapping[str, Any]) -> Config:
@@ -106,7 +124,7 @@ def parse_config(content: Mapping[str, Any]) -> Config:
     try:
         config = cast("Config", OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), filled)))
     except OmegaConfBaseException as error:
-        raise ConfigError(str(error).split("\n", 1)[0]) from error
+        raise ConfigError(_first_line(error)) from error
     _complain(checks.problems(config))
     return config
 
@@ -128,9 +146,18 @@ def _override(loaded: DictConfig, override: str) -> None:
     if not equals or not key:
         msg = f"Expected an override such as seeds=[0,1], but got {override!r}."
         raise ConfigError(msg)
-    value = OmegaConf.select(OmegaConf.from_dotlist([f"value={override[len(key) + 1 :]}"]), "value")
-    # Not merged: {Demo: {}} replaces the data sets of the file.
-    OmegaConf.update(loaded, key, value, merge=False, force_add=True)
+    try:
+        parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={override[len(key) + 1 :]}"]))
+        value = cast("dict[str, Any]", parsed)["value"]
+        # Not merged: {Demo: {}} replaces the data sets of the file.
+        OmegaConf.update(loaded, key, value, merge=False, force_add=True)
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        msg = f"Expected the override {override!r} to be KEY=VALUE with a value in YAML: {' '.join(str(error).split())}"
+        raise ConfigError(msg) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).split("\n", 1)[0]
 
 
 def _filled(entries: Mapping[str, Any]) -> dict[str, Any]:

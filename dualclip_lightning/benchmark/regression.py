@@ -24,7 +24,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from dualclip_lightning.benchmark.cells import plan
-from dualclip_lightning.benchmark.config import Config, ConfigError, parse_config
+from dualclip_lightning.benchmark.config import Config, ConfigError, parse_config, read_yaml
 from dualclip_lightning.benchmark.results import DONE, Run, load_run
 from dualclip_lightning.benchmark.session import Means, run_benchmark
 from dualclip_lightning.benchmark.summary import METRICS
@@ -55,7 +55,7 @@ class Guard:
         Raises:
             ConfigError: nobody says.
         """
-        limits = self.tolerances.get(device, {})
+        limits = self.tolerances.get(device) or {}
         start = max((start for start in limits if number.startswith(start)), key=len, default=None)
         if start is None:
             msg = f"There is no tolerance for {number} on {device}. Add one under `tolerances.{device}`."
@@ -77,7 +77,7 @@ class Move(NamedTuple):
         """Whether it moved beyond its tolerance, vanished or is new."""
         if self.before is None or self.now is None:
             return True
-        return abs(self.now - self.before) > self.tolerance
+        return not abs(self.now - self.before) <= self.tolerance  # NaN compares false
 
 
 def load_guard(path: Path) -> Guard:
@@ -89,10 +89,10 @@ def load_guard(path: Path) -> Guard:
     if not path.is_file():
         msg = f"Expected '{path}' to be the YAML file of a regression check. Give it with --config."
         raise ConfigError(msg)
-    content = cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.load(path)))
-    missing = {"benchmark", "tolerances"} - set(content)
+    content = cast("dict[str, Any]", OmegaConf.to_container(read_yaml(path)))
+    missing = [name for name in ("benchmark", "tolerances") if not isinstance(content.get(name), dict)]
     if missing:
-        msg = f"'{path}' lacks {' and '.join(sorted(missing))}."
+        msg = f"Expected '{path}' to hold settings under {' and '.join(missing)}, but got none. Add them."
         raise ConfigError(msg)
     return Guard(parse_config(content["benchmark"]), content["tolerances"])
 
@@ -148,20 +148,33 @@ def check(path: Path, guard: Guard, workers: int | None, console: Console) -> in
     if not recorded.is_file():
         msg = f"Nothing is recorded in '{recorded}'. Run `dualclip regression record --config {path}` first."
         raise ConfigError(msg)
-    before = json.loads(recorded.read_text(encoding="utf-8"))["numbers"]
+    before = _recorded(recorded)
     device = plan(guard.config)[0].device
     found = list(moves(guard, device, before, numbers(measure(guard.config, workers, console))))
     wrong = [move for move in found if move.too_far]
     if wrong:
         print(f"{len(wrong)} of {len(found)} numbers moved on {device}:", *map(_sentence, wrong), sep="\n")
         return MOVED
-    near = max(found, key=lambda move: _distance(move) / move.tolerance)
+    near = max(found, key=_share)
     print(f"{len(found)} numbers within their tolerance on {device}. The nearest to it: {_sentence(near)}.")
     return 0
 
 
+def _recorded(path: Path) -> Numbers:
+    try:
+        return cast("Numbers", json.loads(path.read_text(encoding="utf-8"))["numbers"])
+    except (ValueError, KeyError, TypeError) as error:
+        msg = f"'{path}' is damaged. Restore it, or run `dualclip regression record` again."
+        raise ConfigError(msg) from error
+
+
 def _distance(move: Move) -> float:
     return abs((move.now or 0.0) - (move.before or 0.0))
+
+
+def _share(move: Move) -> float:
+    """How much of its tolerance a number has used up."""
+    return _distance(move) / move.tolerance if move.tolerance > 0 else 0.0
 
 
 def _sentence(move: Move) -> str:

@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 from omegaconf import OmegaConf
 
+from dualclip_lightning.benchmark.config import read_yaml
 from dualclip_lightning.benchmark.summary import METRICS
 from dualclip_lightning.files import write_bytes_atomically
 
@@ -89,6 +90,7 @@ def load_run(folder: Path | str) -> Run:
 
     Raises:
         FileNotFoundError: the folder holds no results.
+        ValueError: one of its files is damaged.
     """
     folder = Path(folder)
     if not (folder / "results.csv").is_file():
@@ -96,7 +98,7 @@ def load_run(folder: Path | str) -> Run:
         raise FileNotFoundError(msg)
     frame = _read(folder / "results.csv", [*TEXTS_BEFORE, *TEXTS_AFTER])
     config = folder / "config.yaml"
-    plain = OmegaConf.to_container(OmegaConf.load(config)) if config.is_file() else {}
+    plain = OmegaConf.to_container(read_yaml(config)) if config.is_file() else {}
     return Run(folder, cast("dict[str, Any]", plain), frame, _read_images(folder))
 
 
@@ -106,9 +108,15 @@ def cell_path(folder: Path, key: str, ending: str = "json") -> Path:
 
 
 def read_cell(folder: Path, key: str) -> dict[str, Any] | None:
-    """The row of a cell, or None if there is none."""
+    """The row of a cell; None if there is none, or a damaged one, which then counts as not run."""
     path = cell_path(folder, key)
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        row = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and "status" in row else None
 
 
 def is_finished(folder: Path, key: str, with_maps: bool = False) -> bool:
@@ -134,7 +142,7 @@ def write_cell(folder: Path, result: CellResult) -> None:
 
 def assemble(folder: Path, keys: Iterable[str]) -> pd.DataFrame:
     """Put results.csv and images.csv together from the cells with these keys that are there, and return the results."""
-    rows = [row for key in keys if (row := read_cell(folder, key)) is not None]
+    rows = [_flat(row) for key in keys if (row := read_cell(folder, key)) is not None]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     write_bytes_atomically(folder / "results.csv", frame.to_csv(index=False).encode())
     done = (cell_path(folder, row["key"], "images.csv") for row in rows if row["status"] == DONE)
@@ -142,6 +150,12 @@ def assemble(folder: Path, keys: Iterable[str]) -> pd.DataFrame:
     header = ",".join(IMAGE_COLUMNS) + "\n"
     write_bytes_atomically(folder / "images.csv", "".join([header, *lines]).encode())
     return frame
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row with its transform, which libraries print over several lines, in one: a line of the table is a cell."""
+    transform = row.get("transform")
+    return {**row, "transform": None if transform is None else " ".join(str(transform).split())}
 
 
 def _read(path: Path, texts: list[str]) -> pd.DataFrame:
@@ -162,7 +176,12 @@ def _read_images(folder: Path) -> pd.DataFrame:
 
 
 def _data_root(folder: Path, key: str) -> str | None:
-    return (read_cell(folder, key) or {}).get("data_root")
+    row = read_cell(folder, key)
+    path = cell_path(folder, key)
+    if row is None and path.is_file():
+        msg = f"'{path}' is damaged. Run `dualclip benchmark` again with this folder: it repeats that cell alone."
+        raise ValueError(msg)
+    return (row or {}).get("data_root")
 
 
 def _whole_paths(names: list[str], root: str | None) -> list[str]:

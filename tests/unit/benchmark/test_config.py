@@ -38,6 +38,7 @@ def refusal(content):
         ({"datasets": {"BTech": {"categories": [1]}}}, "Unknown category of BTech '1'. Did you mean '01'"),
         ({"datasets": {"MVTecAD": {"categories": "bottle"}}}, "Expected categories to be \"all\" or a list"),
         ({"datasets": {"Kolektor": {"categories": ["a"]}}}, "Kolektor has no categories"),
+        ({"datasets": {"Folder": {}}}, "datasets.Folder: Folder needs name and normal_dir. Set them under"),
         ({"device": "gpu"}, "Unknown device 'gpu'"),
         ({"precision": "16"}, "Unknown precision '16'. Expected one of 16-mixed, 32-true"),
         ({"seeds": [0, 0]}, "Expected `seeds` to list different seeds, but got [0, 0]"),
@@ -103,3 +104,20 @@ def test_the_papers_ablations_vary_what_they_say():
     found = {(method.arguments.get("alpha", 0.5) < 1, method.arguments.get("tta", False)) for method in parts}
     assert found == {(reference, tta) for reference in (False, True) for tta in (False, True)}
     assert all(len(load_config(path).seeds) == 5 for path in CONFIGS.glob("*.yaml") if path.stem != "demo")
+
+
+@pytest.mark.parametrize(
+    ("content", "overrides", "sentence"),
+    [
+        ("methods: {a: [", [], "valid YAML"),
+        ("[1, 2]", [], "keys and values"),
+        ("{}", ["datasets={Demo: "], "Expected the override 'datasets={Demo: '"),
+        ("{}", ["name=${nope}"], "nope"),
+    ],
+)
+def test_what_is_no_yaml_is_refused_in_a_sentence(content, overrides, sentence, tmp_path):
+    path = tmp_path / "broken.yaml"
+    path.write_text(content)
+    with pytest.raises(ConfigError) as refused:
+        load_config(path, overrides)
+    assert sentence in str(refused.value)

@@ -94,3 +94,31 @@ def test_the_row_of_a_cell_is_written_last(tmp_path, monkeypatch):
 def test_a_folder_without_results_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"results\.csv"):
         load_run(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", '{"key": "a"', "[]", "{}"])
+def test_a_damaged_cell_counts_as_not_run_and_is_named_where_it_is_needed(content, tmp_path):
+    row = cell()
+    write_cell(tmp_path, result(row))
+    assemble(tmp_path, [row["key"]])
+    path = cell_path(tmp_path, row["key"])
+    path.write_text(content)
+    assert not is_finished(tmp_path, row["key"])
+    with pytest.raises(ValueError, match=f"{path.name}. is damaged"):
+        load_run(tmp_path)
+    assert assemble(tmp_path, [row["key"]]).empty
+
+
+def test_a_damaged_configuration_of_a_run_is_named(tmp_path):
+    assemble(tmp_path, [])
+    (tmp_path / "config.yaml").write_text("methods: {")
+    with pytest.raises(ValueError, match=r"config\.yaml"):
+        load_run(tmp_path)
+
+
+def test_a_line_of_the_results_is_a_cell(tmp_path):
+    row = cell() | {"transform": "Compose(\n    Resize(\n        size=[240, 240])\n)"}
+    write_cell(tmp_path, result(row))
+    assemble(tmp_path, [row["key"]])
+    assert len((tmp_path / "results.csv").read_text().splitlines()) == 2
+    assert load_run(tmp_path).frame["transform"][0] == "Compose( Resize( size=[240, 240]) )"
