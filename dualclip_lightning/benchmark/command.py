@@ -18,17 +18,22 @@ from dualclip_lightning.benchmark.config import Config, ConfigError, load_config
 from dualclip_lightning.benchmark.ray_runner import Resources
 from dualclip_lightning.benchmark.report import write_report
 from dualclip_lightning.benchmark.results import DONE, load_run
-from dualclip_lightning.benchmark.session import Means, look, notes, run_benchmark
+from dualclip_lightning.benchmark.session import Means, look, notes, refuse, run_benchmark
 from dualclip_lightning.benchmark.tables import show_tables, write_tables
 
 RESULTS = Path("results/benchmark")
 WIDTH = 160
 """Columns of a table that goes to a file."""
-SOME_FAILED, REFUSED, INTERRUPTED = 1, 2, 130
+SOME_FAILED, REFUSED, STOPPED, INTERRUPTED = 1, 2, 3, 130
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a benchmark: 0, or 1 if a cell failed, 2 if the configuration is refused, 130 if it was interrupted."""
+    """Run a benchmark.
+
+    Returns:
+        0, or 1 if a cell failed, 2 if the configuration is refused, 3 if a file cannot be written, 130 if it was
+        interrupted.
+    """
     options = _parser().parse_args(arguments)
     console = Console(width=None if sys.stdout.isatty() else WIDTH, soft_wrap=True)
     try:
@@ -36,11 +41,17 @@ def main(arguments: list[str] | None = None) -> int:
         folder = options.out or RESULTS / config.name
         if options.dry_run:
             _show_plan(config, folder, console)
+            refuse(look(config, folder).pending, on_cluster=options.runner == "ray")
             return 0
         return _run(config, folder, _means(options, config), console, report=options.report)
     except (ConfigError, ModuleNotFoundError) as error:
         print(f"dualclip: {error}", file=sys.stderr)
         return REFUSED
+    except OSError as error:
+        text = f"Cannot write '{error.filename or options.out or RESULTS}' ({error.strerror or error})"
+        remedy = "What was done is kept; make room or choose another --out, and the same command continues."
+        print(f"dualclip: {text}. {remedy}", file=sys.stderr)
+        return STOPPED
     except KeyboardInterrupt:
         print("Stopped. What was finished is kept; the same command continues.", file=sys.stderr)
         return INTERRUPTED

@@ -16,6 +16,8 @@ import torch
 
 PACKAGE = Path(__file__).parents[1]
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+SHOWN = 12
+"""Characters of a commit that tell it from others."""
 RESET_PEAK = "5"
 """What Linux takes to start the peak of the resident size anew."""
 
@@ -85,6 +87,12 @@ def _peak_since_start() -> float | None:
         return None
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def short_revision(revision: str) -> str:
+    """The first characters of a revision, with its "-dirty"."""
+    commit, dash, state = revision.partition("-")
+    return commit[:SHOWN] + dash + state
 
 
 @cache

@@ -37,7 +37,7 @@ class Board:
     Args:
         cells: all of the plan.
         finished: keys of those that an earlier run finished.
-        workers: how many run at once.
+        workers: how many run at once; more if more are seen to, as on a cluster that grows.
     """
 
     def __init__(self, cells: Sequence[Cell], finished: Iterable[str], workers: int) -> None:
@@ -55,6 +55,7 @@ class Board:
         line = self.lines[cell.method, cell.dataset]
         if row is None:
             line.running[cell.key] = f"{cell.category}, seed {cell.seed}"
+            self.workers = max(self.workers, sum(len(each.running) for each in self.lines.values()))
             return
         line.running.pop(cell.key, None)
         if row["status"] != DONE:

@@ -1,13 +1,13 @@
 """Runs cells on a Ray cluster: a task a cell, with its resources. Needs the extra `ray` here and this package there.
 
 Tasks send their results back and the process that asked for them writes the files, so the machines of the cluster need
-the data under the same path but share no results folder. A task whose machine is lost runs again elsewhere; a cell is
-a file by its key, so none is counted twice.
+the data under the same path but share no results folder. So does the process that asks: it prepares the data before any
+task could. A task whose machine is lost runs again elsewhere; a cell is a file by its key, so none is counted twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,7 +35,7 @@ def run_on_ray(cells: Iterable[Cell], folder: Path, resources: Resources) -> Ite
     Raises:
         ModuleNotFoundError: Ray is not installed.
     """
-    ray = _import_ray()
+    ray = import_ray()
     started_here = not ray.is_initialized()
     if started_here:
         ray.init(log_to_driver=False)
@@ -45,7 +45,9 @@ def run_on_ray(cells: Iterable[Cell], folder: Path, resources: Resources) -> Ite
         )
         place = Place(threads=max(int(resources.cpus), 1))
         pending = {task.remote(cell, place): cell for cell in cells}
+        begun: set[str] = set()
         while pending:
+            yield from _begin(list(pending.values()), begun, _slots(ray, resources))
             (reference,), _ = ray.wait(list(pending), num_returns=1)
             cell = pending.pop(reference)
             try:
@@ -59,11 +61,32 @@ def run_on_ray(cells: Iterable[Cell], folder: Path, resources: Resources) -> Ite
             ray.shutdown()
 
 
+def _begin(unfinished: Sequence[Cell], begun: set[str], slots: int) -> Iterator[Event]:
+    """Say of the first cells that they have begun: Ray starts tasks in their order, as many as have room."""
+    for cell in unfinished[:slots]:
+        if cell.key not in begun:
+            begun.add(cell.key)
+            yield Event(cell, None)
+
+
+def _slots(ray: Any, resources: Resources) -> int:
+    """How many cells the cluster, as large as it is now, has room for at once."""
+    whole = ray.cluster_resources()
+    needs = {"CPU": resources.cpus, "GPU": resources.gpus}
+    rooms = [int(whole.get(name, 0) // need) for name, need in needs.items() if need]
+    return max(min(rooms, default=1), 1)
+
+
 def _run(cell: Cell, place: Place) -> CellResult:
     return run_cell(cell, place)
 
 
-def _import_ray() -> Any:
+def import_ray() -> Any:
+    """Ray.
+
+    Raises:
+        ModuleNotFoundError: it is not installed; the message says how to.
+    """
     try:
         import ray  # noqa: PLC0415
     except ModuleNotFoundError as error:

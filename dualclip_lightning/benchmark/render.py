@@ -15,6 +15,7 @@ LATEX = str.maketrans({
     "±": r"$\pm$", "†": r"$^\dagger$",
 })  # fmt: skip
 """What LaTeX would read as markup, and the signs of these tables."""
+MARKS = "The best figure is bold, the second best {second}; methods of every kind are ranked together."
 STYLES = ("", "bold", "underline")
 """In a terminal, by rank."""
 
@@ -37,6 +38,11 @@ class Table(NamedTuple):
     text_columns: int = 1
     """How many columns from the left hold words; the others hold numbers."""
 
+    def explained(self, second: str) -> list[str]:
+        """The notes, before them what the marks mean; `second` says how the second best is marked."""
+        ranked = any(cell.rank for row in self.rows for cell in row)
+        return [*([MARKS.format(second=second)] if ranked else []), *self.notes]
+
 
 def markdown(table: Table) -> str:
     """GitHub's Markdown: the best in bold, the second best in italics."""
@@ -44,7 +50,7 @@ def markdown(table: Table) -> str:
     rules = ["---" if number < table.text_columns else "--:" for number in range(len(table.columns))]
     rows = [[marks[cell.rank].format(_one_line(cell.text)) for cell in row] for row in table.rows]
     lines = ["| " + " | ".join(row) + " |" for row in ([_one_line(name) for name in table.columns], rules, *rows)]
-    notes = [f"- {_one_line(note)}" for note in table.notes]
+    notes = [f"- {_one_line(note)}" for note in table.explained("italic")]
     return "\n".join([f"**{table.caption}**", "", *lines, *([""] if notes else []), *notes]) + "\n"
 
 
@@ -54,7 +60,7 @@ def latex(table: Table, label: str) -> str:
     rows = [[marks[cell.rank].format(cell.text.translate(LATEX)) for cell in row] for row in table.rows]
     frame = pd.DataFrame(rows, columns=[name.translate(LATEX) for name in table.columns])
     layout = "l" * table.text_columns + "r" * (len(table.columns) - table.text_columns)
-    caption = " ".join([f"{table.caption}.", *table.notes]).translate(LATEX)
+    caption = " ".join([f"{table.caption}.", *table.explained("underlined")]).translate(LATEX)
     return frame.to_latex(index=False, escape=False, column_format=layout, caption=caption, label=label, position="tb")
 
 
@@ -65,9 +71,10 @@ def terminal(table: Table, width: int) -> Iterator[rich.table.Table]:
     is cut off helps nobody.
     """
     parts = list(_columns_that_fit(table, width))
+    notes = escape("\n".join(table.explained("underlined")))
     for number, columns in enumerate(parts):
         view = rich.table.Table(title=escape(table.caption) if number == 0 else None, title_justify="left",
-                                caption=escape("\n".join(table.notes)) if number == len(parts) - 1 else None,
+                                caption=notes if number == len(parts) - 1 else None,
                                 caption_justify="left")  # fmt: skip
         for column in columns:
             words = column < table.text_columns

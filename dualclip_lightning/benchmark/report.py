@@ -17,9 +17,10 @@ from dualclip_lightning.benchmark import figures
 from dualclip_lightning.benchmark.ablations import find_ablations
 from dualclip_lightning.benchmark.curves import Lines, category_lines, mean_lines
 from dualclip_lightning.benchmark.gallery import examples
+from dualclip_lightning.benchmark.machine import short_revision
 from dualclip_lightning.benchmark.published import comparisons
 from dualclip_lightning.benchmark.render import Cell, Table
-from dualclip_lightning.benchmark.results import Run
+from dualclip_lightning.benchmark.results import DONE, Run
 from dualclip_lightning.benchmark.summary import Summary, failures, summaries
 from dualclip_lightning.benchmark.tables import failed_table, slug, summary_table
 from dualclip_lightning.files import write_bytes_atomically
@@ -58,6 +59,8 @@ class Section(NamedTuple):
     anchor: str
     table: Table
     published: Table | None
+    finished: bool
+    """Whether any cell did."""
     ablations: list[Picture]
     curves: Picture | None
     categories: list[Category]
@@ -98,6 +101,7 @@ def sections(run: Run) -> Iterator[Section]:
             slug(overall.dataset),
             summary_table(overall),
             published.get(overall.dataset),
+            bool((cells["status"] == DONE).any()),
             list(_ablations(cells, overall)),
             _curves(mean_lines(lines for lines, _ in evidence.values()), f"{overall.dataset}, mean over categories"),
             [_category(overall, name, tables.get(name, overall), *found) for name, found in evidence.items()],
@@ -128,7 +132,7 @@ def method_settings(results: pd.DataFrame) -> dict[str, str]:
 
 def _values(column: pd.Series) -> str:
     texts = (f"{value:.0f}" if isinstance(value, float) else str(value) for value in column.dropna().unique())
-    return ", ".join(text[:12] if column.name in LONG else text for text in texts) or "n/a"
+    return ", ".join(short_revision(text) if column.name in LONG else text for text in texts) or "n/a"
 
 
 def _transforms(done: pd.DataFrame) -> Iterator[str]:

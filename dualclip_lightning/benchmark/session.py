@@ -12,17 +12,22 @@ import torch
 from omegaconf import OmegaConf
 from rich.console import Console
 
+from dualclip_lightning.benchmark import catalogue
 from dualclip_lightning.benchmark.cells import Cell, plan
 from dualclip_lightning.benchmark.config import Config, ConfigError
 from dualclip_lightning.benchmark.execute import failed_result
-from dualclip_lightning.benchmark.machine import Place, default_workers, git_revision, places
+from dualclip_lightning.benchmark.machine import Place, default_workers, git_revision, places, short_revision
 from dualclip_lightning.benchmark.methods import rehearse
 from dualclip_lightning.benchmark.progress import Board, watched
-from dualclip_lightning.benchmark.ray_runner import Resources, run_on_ray
+from dualclip_lightning.benchmark.ray_runner import Resources, import_ray, run_on_ray
 from dualclip_lightning.benchmark.results import assemble, is_finished, read_cell, write_cell
 from dualclip_lightning.benchmark.runner import Event, run_here, run_in_processes
 from dualclip_lightning.demo.evaluate import quiet
 from dualclip_lightning.files import write_bytes_atomically
+
+
+class DataError(RuntimeError):
+    """A data set that is not there and cannot be downloaded or generated; the message names root and remedy."""
 
 
 class Means(NamedTuple):
@@ -63,22 +68,35 @@ def run_benchmark(config: Config, folder: Path, means: Means = Means(), console:
     Raises:
         dualclip_lightning.benchmark.config.ConfigError: an argument that a method refuses, or no such device.
         ModuleNotFoundError: a cluster was asked for and Ray is not installed.
+        OSError: a file cannot be written.
     """
     todo = look(config, folder)
-    if means.ray is None:
-        _check_device(todo.pending)
-    with quiet():
-        rehearse(todo.pending)
+    refuse(todo.pending, on_cluster=means.ray is not None)
     write_bytes_atomically(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(asdict(config))).encode())
     assemble(folder, todo.keys)
     try:
-        workers = means.workers or default_workers(todo.cells[0].device)
+        workers = 1 if means.ray else means.workers or default_workers(todo.cells[0].device)
         board = Board(todo.cells, [cell.key for cell in todo.finished], workers)
         for _ in watched(_events(todo.pending, folder, means, workers), board, console or Console(quiet=True)):
             pass  # every event is written where it happens
     finally:
         frame = assemble(folder, todo.keys)
     return frame
+
+
+def refuse(cells: Sequence[Cell], on_cluster: bool = False) -> None:
+    """Refuse what could not run, before anything does.
+
+    Raises:
+        dualclip_lightning.benchmark.config.ConfigError: an argument that a method refuses, or no such device here.
+        ModuleNotFoundError: a cluster is asked for and Ray is not installed.
+    """
+    if on_cluster:
+        import_ray()
+    else:
+        _check_device(cells)
+    with quiet():
+        rehearse(cells)
 
 
 def notes(todo: Todo, folder: Path) -> Iterator[str]:
@@ -90,14 +108,11 @@ def notes(todo: Todo, folder: Path) -> Iterator[str]:
         yield f"{len(others)} cells of other settings stay in {folder / 'cells'} and are not part of the results."
     revisions = {(read_cell(folder, cell.key) or {}).get("git_revision") for cell in todo.finished} - {git_revision()}
     if revisions:
-        shown = ", ".join(sorted(str(revision)[:12] for revision in revisions))
+        shown = ", ".join(sorted(short_revision(revision or "unknown") for revision in revisions))
         yield f"Some finished cells come from another revision of the code: {shown}. Delete them to run them again."
 
 
 def _events(cells: Sequence[Cell], folder: Path, means: Means, workers: int) -> Iterator[Event]:
-    if means.ray is not None:
-        yield from run_on_ray(cells, folder, means.ray)
-        return
     errors = _prepare(cells)
     for cell in cells:
         if _data(cell) in errors:
@@ -106,7 +121,9 @@ def _events(cells: Sequence[Cell], folder: Path, means: Means, workers: int) -> 
             yield Event(cell, result.row)
     ready = [cell for cell in cells if _data(cell) not in errors]
     where = places(cells[0].device, workers) if cells else []
-    if workers == 1:
+    if means.ray is not None:
+        yield from run_on_ray(ready, folder, means.ray)
+    elif workers == 1:
         yield from run_here(ready, folder, where[0] if where else Place())
     else:
         yield from run_in_processes(ready, folder, where)
@@ -122,16 +139,29 @@ def _data(cell: Cell) -> tuple[str, str]:
     return cell.dataset, cell.category
 
 
-def _prepare(cells: Iterable[Cell]) -> dict[tuple[str, str], Exception]:
+def _prepare(cells: Iterable[Cell]) -> dict[tuple[str, str], DataError]:
     """Download or generate each data set once, before several processes try to; what went wrong, by data set."""
     parts = {_data(cell): cell for cell in cells}
     return {part: error for part, cell in parts.items() if (error := _preparation_error(cell)) is not None}
 
 
-def _preparation_error(cell: Cell) -> Exception | None:
+def _preparation_error(cell: Cell) -> DataError | None:
     try:
         with quiet():
             cell.datamodule().prepare_data()
     except Exception as error:  # noqa: BLE001  # recorded with every cell that needs the data
-        return error
+        wrapped = DataError(_say_unprepared(cell, error))
+        wrapped.__cause__ = error
+        return wrapped
     return None
+
+
+def _say_unprepared(cell: Cell, error: Exception) -> str:
+    root = (catalogue.data_arguments(cell.data) | dict(cell.data_arguments)).get("root")
+    text = f"{type(error).__name__}: {error}"
+    if root is None:
+        return f"The data of {cell.dataset} {cell.category} cannot be prepared ({text})."
+    return (
+        f"The data of {cell.dataset} {cell.category} are not under '{root}' and cannot be had ({text}). "
+        f"Put them there, or set `datasets.{cell.dataset}.arguments.root` to where they are."
+    )

@@ -108,14 +108,15 @@ def _seconds(value: float) -> str:
 
 
 def _notes(summary: Summary) -> Iterator[str]:
-    if (summary.rank > 0).any(axis=None):
-        yield "The best figure and the second best are marked; methods of every kind are ranked together."
     if summary.spread.notna().any(axis=None):
         yield "± is the standard deviation over seeds of the mean over categories."
     gaps = (summary.planned - summary.found).max(axis=1)
     for method, gap in gaps[gaps > 0].items():
         planned = summary.planned.loc[method].max()
-        yield f"† {method}: {gap} of {planned} cells are missing; its mean rests on the others and is not ranked."
+        if summary.found.loc[method].max() == 0:
+            yield f"{method}: none of {planned} cells has a result."
+        else:
+            yield f"† {method}: {gap} of {planned} cells are missing; its mean rests on the others and is not ranked."
 
 
 def _numbers(part: Summary) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from dualclip_lightning.benchmark import command
 from dualclip_lightning.benchmark.results import load_run
@@ -116,6 +117,27 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(mvtec_root, tiny_folde
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.yaml"]
 
 
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("methods.joint.arguments.alpha=2", "Expected alpha to be in [0, 1]"),
+        pytest.param("device=cuda", "device=cpu", marks=pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU")),
+    ],
+)
+def test_a_dry_run_refuses_what_a_run_would(override, sentence, mvtec_root, tiny_folder, tmp_path, capsys):
+    config = write_tiny_config(tmp_path / "tiny.yaml", mvtec_root, tiny_folder)
+    assert command.main(["--config", str(config), "--out", str(tmp_path / "run"), "--dry-run", override]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_said(mvtec_root, tiny_folder, tmp_path, capsys):
+    config = write_tiny_config(tmp_path / "tiny.yaml", mvtec_root, tiny_folder)
+    assert command.main(["--config", str(config), "--out", str(config / "run")]) == 3
+    said = capsys.readouterr().err
+    assert said.startswith("dualclip: Cannot write")
+    assert "the same command continues" in said
+
+
 def test_an_interrupt_keeps_what_is_finished(mvtec_root, tiny_folder, tmp_path, capsys, monkeypatch):
     from dualclip_lightning.benchmark import runner
 
@@ -158,16 +180,18 @@ def test_a_lost_machine_of_a_cluster_loses_no_cell_and_doubles_none(undisturbed,
     try:
         workers = [cluster.add_node(num_cpus=1) for _ in range(2)]
         ray.init(address=cluster.address, log_to_driver=False)
-        events = []
+        events, begun = [], []
         for event in run_on_ray(cells, tmp_path, Resources(cpus=1)):
-            events.append(event)
-            if len(events) == 2:
+            events += [event] if event.row is not None else []
+            begun += [event.cell.key] if event.row is None else []
+            if len(events) == 2 and event.row is not None:
                 wait_until(lambda: ray.available_resources().get("CPU", 0) == 0)  # a cell on each machine
                 cluster.remove_node(workers[0], allow_graceful=False)
         wait_until(lambda: [node["Alive"] for node in ray.nodes()].count(False) == 1)
     finally:
         ray.shutdown()
         cluster.shutdown()
+    assert sorted(begun) == sorted(cell.key for cell in cells)
     assert sorted(event.cell.key for event in events) == sorted(cell.key for cell in cells)
     frame = assemble(tmp_path, [cell.key for cell in cells])
     assert same_results(frame, undisturbed)

@@ -71,3 +71,8 @@ def test_the_revision_is_the_commit_of_the_checkout_and_says_when_files_changed(
     machine.git_revision.cache_clear()
     assert machine.git_revision() == git("rev-parse", "HEAD") + "-dirty"
     machine.git_revision.cache_clear()
+
+
+def test_a_shortened_revision_keeps_what_says_that_files_changed():
+    assert machine.short_revision("0123456789abcdef") == "0123456789ab"
+    assert machine.short_revision("0123456789abcdef-dirty") == "0123456789ab-dirty"

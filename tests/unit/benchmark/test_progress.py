@@ -59,3 +59,11 @@ def test_every_event_passes_and_nothing_is_printed_where_there_is_no_terminal(ce
         console = Console(file=io.StringIO(), force_terminal=terminal)
         assert list(watched(iter(events), Board(cells, [], 1), console)) == events
         assert bool(console.file.getvalue()) == terminal
+
+
+def test_cells_that_run_at_once_count_as_workers(cells):
+    board = Board(cells, [], workers=1)
+    for cell in cells[:2]:
+        board.note(Event(cell, None))
+    board.note(done(cells[0], 10))
+    assert board.seconds_left() == 3 * 10 / 2

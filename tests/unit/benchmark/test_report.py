@@ -133,7 +133,10 @@ def test_images_without_labels_have_no_curve_and_are_no_error(tmp_path):
 
 def test_a_run_in_which_everything_failed_still_has_a_report(tmp_path):
     run = write_run(tmp_path / "run", [failed(method="joint", category="cork")])
-    assert "Cells: 1, without a result: 1" in write_report(run).read_text(encoding="utf-8")
+    said = write_report(run).read_text(encoding="utf-8")
+    assert "Cells: 1, without a result: 1" in said
+    assert "No cell finished" in said
+    assert "No maps were kept" not in said
 
 
 @pytest.fixture

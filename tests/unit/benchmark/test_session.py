@@ -13,6 +13,7 @@ from dualclip_lightning.benchmark.cells import plan
 from dualclip_lightning.benchmark.config import ConfigError, parse_config
 from dualclip_lightning.benchmark.execute import failed_result
 from dualclip_lightning.benchmark.machine import places
+from dualclip_lightning.benchmark.ray_runner import Resources
 from dualclip_lightning.benchmark.results import cell_path, load_run
 from dualclip_lightning.benchmark.runner import run_in_processes
 from dualclip_lightning.benchmark.session import Means, look, notes, run_benchmark
@@ -96,7 +97,17 @@ def test_data_that_cannot_be_had_fail_their_cells_before_any_is_run(config, tmp_
 
     monkeypatch.setattr(MVTecAD, "prepare_data", prepare_data)
     frame = run_benchmark(config, tmp_path)
-    assert frame["error"].tolist() == ["OSError: no route to host"] * 3
+    (error,) = set(frame["error"])
+    root = config.datasets["MVTecAD"].arguments["root"]
+    for said in (
+        "DataError",
+        "MVTecAD metal_nut",
+        f"'{root}'",
+        "OSError: no route to host",
+        "datasets.MVTecAD.arguments.root",
+    ):
+        assert said in error
+    assert len(frame) == 3
     assert ran == []
 
 
@@ -119,6 +130,17 @@ def test_finished_cells_of_another_revision_are_named(config, tmp_path, monkeypa
     assert "another revision" not in " ".join(notes(look(config, tmp_path), tmp_path))
     monkeypatch.setattr(session, "git_revision", lambda: "somewhere-else")
     assert "another revision of the code" in " ".join(notes(look(config, tmp_path), tmp_path))
+
+
+def test_data_are_prepared_before_a_cluster_gets_tasks(config, tmp_path, monkeypatch):
+    from anomalib.data import MVTecAD
+
+    order, prepare_data = [], MVTecAD.prepare_data
+    monkeypatch.setattr(MVTecAD, "prepare_data", lambda self: (order.append("data"), prepare_data(self))[1])
+    monkeypatch.setattr(session, "import_ray", lambda: None)
+    monkeypatch.setattr(session, "run_on_ray", lambda cells, *_: iter([order.append(len(cells))][:0]))
+    run_benchmark(config, tmp_path, Means(ray=Resources()))
+    assert order == ["data", 3]
 
 
 def test_two_processes_give_the_table_of_one(config, tmp_path):

@@ -121,7 +121,8 @@ def test_latex_is_the_known_table():
     table = Table("A & B", ["method", "F1_max"], [[Cell("a_b"), Cell("90.0 ± 0.1", 1)], [Cell("c"), Cell("80.0†", 2)]],
                   ["100 %"])  # fmt: skip
     assert latex(table, "tab:x") == (
-        "\\begin{table}[tb]\n\\caption{A \\& B. 100 \\%}\n\\label{tab:x}\n\\begin{tabular}{lr}\n\\toprule\n"
+        "\\begin{table}[tb]\n\\caption{A \\& B. The best figure is bold, the second best underlined; methods of every kind are "
+        "ranked together. 100 \\%}\n\\label{tab:x}\n\\begin{tabular}{lr}\n\\toprule\n"
         "method & F1\\_max \\\\\n\\midrule\na\\_b & \\textbf{90.0 $\\pm$ 0.1} \\\\\n"
         "c & \\underline{80.0$^\\dagger$} \\\\\n\\bottomrule\n\\end{tabular}\n\\end{table}\n"
     )
@@ -173,3 +174,19 @@ def test_the_screen_shows_means_and_failures(results):
     assert "out of memory" in printed
     assert "pair" in printed
     assert "0.25" in printed
+
+
+def test_marks_are_explained_in_the_words_of_each_format(results):
+    table = summary_table(summarise(results, "Demo"))
+    assert "best figure is bold, the second best italic" in markdown(table)
+    assert "best figure is bold, the second best underlined" in latex(table, "tab:x")
+    console = Console(width=200, file=io.StringIO())
+    console.print(*terminal(table, 200))
+    assert "second best underlined" in " ".join(console.file.getvalue().split())
+    assert "second best" not in markdown(Table("plain", ["a"], [[Cell("1")]]))
+
+
+def test_a_method_without_any_result_has_no_mean_that_rests_on_others():
+    text = markdown(summary_table(summarise(frame(cell("text"), failed(method="joint")), "Demo")))
+    assert "joint: none of 1 cells has a result" in text
+    assert "rests on the others" not in text
