@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from dualclip_lightning.predict.listing import expand_user
 from dualclip_lightning.predict.sources import Images
 
 if TYPE_CHECKING:
@@ -48,11 +49,18 @@ def check_numbers(
 
 
 def reference_mode(references: str | Images, *, text_only: bool) -> tuple[str, Images | None]:
-    """The kind of references ("pairs", "stream", "none" or "folder"), and where those of a folder are."""
+    """The kind of references ("pairs", "stream", "none" or "folder"), and where those of a folder are.
+
+    Raises:
+        FileNotFoundError: neither a kind nor a path.
+    """
     if text_only:
         return "none", None
     if isinstance(references, str) and references in MODES:
         return references, None
+    if isinstance(references, str) and not (set("*?[") & set(references) or expand_user(references).exists()):
+        msg = f"There is no '{references}'. Expected references to be one of {', '.join(MODES)}, or images."
+        raise FileNotFoundError(msg)
     return "folder", references
 
 
@@ -86,7 +94,7 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(name)
+        device = torch.device("no such device" if name == "meta" else name)  # which computes nothing
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         msg = f"The device '{name}' cannot be used here ({str(error).splitlines()[0]}). Set device='cpu' or 'auto'."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import signal
 import sys
 import threading
@@ -14,7 +13,6 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -71,9 +69,9 @@ def run(options: Namespace) -> int:
 
 
 def _predict(options: Namespace, console: Console, errors: Console) -> int:
-    limit = options.max_megapixels * 1e6
-    if math.isfinite(limit):
-        Image.MAX_IMAGE_PIXELS = max(int(limit), Image.MAX_IMAGE_PIXELS or 0)  # this process is ours
+    if options.out.exists() and not options.out.is_dir():
+        msg = f"Expected --out to be a folder, but '{options.out}' is a file."
+        raise ValueError(msg)
     listing = find_images(options.paths, options.exclude, options.out)
     arguments = _arguments(options)
     workers = choose_workers(arguments, options.devices)
@@ -139,8 +137,9 @@ def _given_threshold(options: Namespace, run: Run) -> Threshold | None:
         for name, reason in [*listing.unreadable.items(), *report.failures]:
             msg = f"Cannot use '{name}' of --good: {reason} Repair it, or leave it out with --exclude."
             raise ValueError(msg)
+        run.detector.check_good(len(report.entries))
         scores, peaks = [e.score for e in report.entries], [e.peak for e in report.entries]
-        return from_good(scores, peaks, options.false_alarm_rate or GOOD_RATE, settings=run.detector.settings)
+        return from_good(scores, peaks, _rate(options, GOOD_RATE), settings=run.detector.settings)
     if options.threshold == "auto":
         return None
     chosen = None if options.threshold == "none" else _chosen_threshold(options, run.detector)
@@ -161,6 +160,10 @@ def _chosen_threshold(options: Namespace, detector: Detector) -> Threshold:
     return Threshold(score, options.pixel_threshold)
 
 
+def _rate(options: Namespace, default: float) -> float:
+    return default if options.false_alarm_rate is None else options.false_alarm_rate
+
+
 def _own_threshold(
     options: Namespace, entries: Sequence[Entry], detector: Detector, errors: Console
 ) -> Threshold | None:
@@ -169,7 +172,7 @@ def _own_threshold(
         return None
     scores, peaks = [e.score for e in entries], [e.peak for e in entries]
     try:
-        return from_run(scores, peaks, options.false_alarm_rate or ASSUMED_RATE, detector.settings)
+        return from_run(scores, peaks, _rate(options, ASSUMED_RATE), detector.settings)
     except ValueError as error:
         errors.print(f"No decisions: {error}", markup=False)
         return None

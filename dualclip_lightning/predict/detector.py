@@ -17,7 +17,7 @@ from dualclip_lightning.predict.encoding import ImageEncoder
 from dualclip_lightning.predict.geometry import Geometry, Mode
 from dualclip_lightning.predict.limits import MAX_MEGAPIXELS
 from dualclip_lightning.predict.prediction import Failure, Prediction
-from dualclip_lightning.predict.reading import ImageError
+from dualclip_lightning.predict.reading import ImageError, allow_megapixels
 from dualclip_lightning.predict.references import InSequence, Order, Pairs, PatchSet, StreamBank
 from dualclip_lightning.predict.scorer import DualImageScorer
 from dualclip_lightning.predict.sources import Images, Source, as_sources
@@ -68,7 +68,7 @@ class Detector:
         templates: sentences with one `{}` for the state phrase; None for the method's own.
         batch_size: views at a time; it changes speed and memory, not scores.
         device: "auto", "cpu", "cuda", "mps" or another name of PyTorch's.
-        max_megapixels: larger images are refused.
+        max_megapixels: larger images are refused; above Pillow's own limit, which is raised in this process.
 
     Raises:
         ValueError: an argument out of range or unknown.
@@ -108,6 +108,7 @@ class Detector:
         prompts = prompt_ensemble(class_name, domain, states, templates)
         chosen = Geometry(geometry) if isinstance(geometry, str) else geometry
         self._threshold = _threshold(threshold)
+        allow_megapixels(max_megapixels)
         clip = load_backbone(backbone, pretrained, preprocessing, seed)
         prepared = clip.preprocessing.at_size(image_size)
         patch_grid(clip.visual, *prepared.size)
@@ -171,8 +172,14 @@ class Detector:
             ImageError: an image that cannot be used; its name comes first.
             FileNotFoundError: a path that does not exist.
             TypeError: something that is no image.
+            ValueError: another word for `errors`.
         """
+        if errors not in {"raise", "return"}:
+            msg = f"Expected errors to be 'raise' or 'return', but got {errors!r}."
+            raise ValueError(msg)
         sources = as_sources(images, self.max_megapixels)
+        if errors == "raise":
+            sources.complete()
         found: dict[int, Outcome] = {}
         for position, outcome in self.score(sources.images):
             if isinstance(outcome, Failure) and errors == "raise":
@@ -187,9 +194,10 @@ class Detector:
 
         Raises:
             ImageError: an image that cannot be used.
-            ValueError: no image, or a rate out of range.
+            ValueError: no image, a single one without a reference, or a rate out of range.
         """
-        sources = as_sources(images, self.max_megapixels).images
+        sources = as_sources(images, self.max_megapixels).complete()
+        self.check_good(len(sources))
         outcomes = [outcome for _, outcome in self.score(sources, bank=StreamBank(self.num_references))]
         good = [outcome for outcome in outcomes if isinstance(outcome, Prediction)]
         if len(good) < len(outcomes):
@@ -199,6 +207,16 @@ class Detector:
         scores, peaks = [p.score for p in good], [p.peak for p in good]
         self.threshold = from_good(scores, peaks, false_alarm_rate, confidence, self.settings)
         return self.threshold
+
+    def check_good(self, count: int) -> None:
+        """Refuse a single image believed good where images are compared with each other: it has only its text score.
+
+        Raises:
+            ValueError: says what to do.
+        """
+        if self.mode == "pairs" and count == 1:
+            msg = "Expected at least two good images, which are compared with each other as others are, but got one."
+            raise ValueError(msg)
 
     def forget(self) -> None:
         """Empty the bank of a stream, for another camera or product."""
@@ -284,7 +302,7 @@ class Detector:
             ImageError: one that cannot be used.
             ValueError: none.
         """
-        sources = as_sources(images, self.max_megapixels, called="reference").images
+        sources = as_sources(images, self.max_megapixels, called="reference").complete()
         patches: list[PatchSet] = []
         with WorkingSet(sources, self._encoder, keep=self.batch_size) as working:
             for position, source in enumerate(sources):

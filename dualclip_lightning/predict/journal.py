@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -43,6 +43,8 @@ class Entry:
     geometry: str
     seconds: float
     notes: tuple[str, ...]
+    reference_stamps: tuple[Stamp | None, ...] = ()
+    """Of the files it was compared with."""
 
 
 class Log:
@@ -157,9 +159,11 @@ class Journal:
             raise ValueError(msg)
 
     def knows(self, name: str, stamp: Stamp | None) -> bool:
-        """Whether the score of this state of a file is there, with its map."""
+        """Whether the score of this state of a file, against this state of its references, is there with its map."""
         entry = self.entries.get(name)
-        return entry is not None and entry.stamp == stamp and self._map_file(name).is_file()
+        if entry is None or entry.stamp != stamp or entry.reference_stamps != _stamps(entry.references):
+            return False
+        return self._map_file(name).is_file()
 
     def add(self, prediction: Prediction, stamp: Stamp) -> None:
         """Keep a result: first its map, then the line that says so.
@@ -171,7 +175,8 @@ class Journal:
         np.save(buffer, prediction.patch_map, allow_pickle=False)
         write_bytes_atomically(self._map_file(prediction.name), buffer.getvalue())
         entry = Entry(prediction.name, stamp, prediction.score, prediction.peak, prediction.size,
-                      prediction.references, prediction.geometry, prediction.seconds, prediction.notes)  # fmt: skip
+                      prediction.references, prediction.geometry, prediction.seconds, prediction.notes,
+                      _stamps(prediction.references))  # fmt: skip
         self._log.append(asdict(entry))
         self.entries[entry.name] = entry
 
@@ -193,11 +198,16 @@ def file_stamp(path: str | Path) -> Stamp | None:
     return status.st_size, status.st_mtime_ns
 
 
+def _stamps(names: Iterable[str]) -> tuple[Stamp | None, ...]:
+    return tuple(file_stamp(name) for name in names)
+
+
 def _entry(record: Mapping[str, Any]) -> Entry | None:
     """A line as an entry, None if it is none."""
     try:
         size, stamp = record["size"], record["stamp"]
         lists = {key: tuple(record[key]) for key in ("references", "notes")}
+        lists["reference_stamps"] = tuple(each and (each[0], each[1]) for each in record["reference_stamps"])
         return Entry(**{**record, **lists, "size": (size[0], size[1]), "stamp": (stamp[0], stamp[1])})
     except (KeyError, TypeError, IndexError):
         return None

@@ -44,7 +44,7 @@ def find_images(targets: Sequence[str | Path], exclude: Sequence[str] = (), with
     Raises:
         FileNotFoundError: a target that does not exist, or nothing found.
     """
-    found: dict[Path, None] = {}
+    found: dict[str, Path] = {}  # by absolute path, so that an image named twice is not its own reference
     unreadable: dict[str, str] = {}
     others = 0
     for target in targets:
@@ -53,10 +53,11 @@ def find_images(targets: Sequence[str | Path], exclude: Sequence[str] = (), with
                 inside = _walk(path, without, unreadable)
                 images = [p for p in inside if p.suffix.lower() in _image_suffixes()]
                 others += len(inside) - len(images)
-                found.update(dict.fromkeys(images))
             else:
-                found[path] = None
-    kept = [path for path in found if not _matches(path, exclude)]
+                images = [path]
+            for image in images:
+                found.setdefault(os.path.abspath(image), image)  # noqa: PTH100 - links stay as named
+    kept = [path for path in found.values() if not _matches(path, exclude)]
     if not kept and not unreadable:
         msg = f"No image in {', '.join(map(repr, map(str, targets)))}. Expected a file, a folder, a pattern or a list."
         raise FileNotFoundError(msg)
@@ -65,7 +66,7 @@ def find_images(targets: Sequence[str | Path], exclude: Sequence[str] = (), with
 
 def _expand(target: str, without: Path | None) -> Iterator[Path]:
     """Files and folders of one target."""
-    path = Path(target).expanduser()
+    path = expand_user(target)
     if path.is_file() and path.suffix.lower() in LIST_SUFFIXES:
         yield from _read_list(path)
     elif os.path.lexists(path):
@@ -87,7 +88,15 @@ def _read_list(path: Path) -> Iterator[Path]:
     for line in text.split("\n"):
         name = line.rstrip("\r")
         if name and not name.startswith("#"):
-            yield path.parent / Path(name).expanduser()
+            yield path.parent / expand_user(name)
+
+
+def expand_user(name: str | Path) -> Path:
+    """A path with ~ replaced by a home folder, where there is one of that name."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:  # no such user
+        return Path(name)
 
 
 def _walk(folder: Path, without: Path | None, unreadable: dict[str, str]) -> list[Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dualclip_lightning.predict.limits import MAX_MEGAPIXELS
@@ -38,9 +38,30 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     _add_geometry(parser.add_argument_group("geometry"))
     _add_method(parser.add_argument_group("model and method"))
     options = parser.parse_args(arguments)
-    if options.image_size is not None and len(options.image_size) > 2:  # noqa: PLR2004
-        parser.error("argument --image-size: expected a side, or a height and a width")
+    for message in _contradictions(options):
+        parser.error(message)
     return options
+
+
+def _contradictions(options: argparse.Namespace) -> Iterator[str]:
+    """What would otherwise be dropped without a word."""
+    if options.image_size is not None and len(options.image_size) > 2:  # noqa: PLR2004
+        yield "argument --image-size: expected a side, or a height and a width"
+    measured = options.good is not None or options.threshold == "auto"
+    if options.good is not None and options.threshold != "auto":
+        yield "--good and --threshold exclude each other"
+    if options.false_alarm_rate is not None and not measured:
+        yield "--false-alarm-rate goes with --good or --threshold auto"
+    if options.false_alarm_rate is not None and not 0 < options.false_alarm_rate < 1:
+        yield "argument --false-alarm-rate: expected a share above 0 and below 1"
+    if options.pixel_threshold is not None and measured:
+        yield "--pixel-threshold goes with a number as --threshold"
+    if options.tile is not None and options.geometry != "tiles":
+        yield "--tile goes with --geometry tiles"
+    if options.reference is not None and options.references != "pairs":
+        yield "--reference and --references exclude each other"
+    if options.gallery < 0:
+        yield "argument --gallery: expected a number of images, or 0 for none"
 
 
 def _add_images(parser: argparse.ArgumentParser) -> None:

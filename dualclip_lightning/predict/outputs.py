@@ -25,6 +25,8 @@ from dualclip_lightning.predict.reading import ImageError, read_picture
 from dualclip_lightning.predict.thresholds import Threshold
 
 COLUMNS = ("path", "score", "decision", "threshold", "reference", "height", "width", "geometry", "seconds", "notes")
+SUFFIXES = {"heatmaps": ".png", "maps": ".npy", "masks": ".png"}
+"""Folder of each kind, and what is added to an image's name there."""
 LONGEST_NAME = 180
 """Bytes of a file name, to which suffixes are added; file systems allow 255."""
 
@@ -60,7 +62,13 @@ class Layout:
 
     def path(self, kind: str, name: str, suffix: str) -> Path:
         """The file of a kind ("heatmaps", "maps", "masks") for an image."""
-        relative = self.relative(name)
+        return self._path(kind, self.relative(name), suffix)
+
+    def all_paths(self, place: str) -> set[Path]:
+        """The files of every kind for what `relative` said of an image."""
+        return {self._path(kind, Path(place), suffix) for kind, suffix in SUFFIXES.items()}
+
+    def _path(self, kind: str, relative: Path, suffix: str) -> Path:
         return self.folder / kind / relative.parent / f"{_short(relative.name)}{suffix}"
 
 
@@ -68,7 +76,8 @@ def draw_all(
     journal: Journal, names: Sequence[str], layout: Layout, threshold: Threshold | None, drawing: Drawing,
     max_megapixels: float = MAX_MEGAPIXELS,
 ) -> Iterable[Failure | None]:  # fmt: skip
-    """Draw every scored image that is not drawn yet with this threshold and scale.
+    """Draw every scored image that is not drawn yet with this threshold and scale, and take away what earlier runs left
+    of other images or kinds.
 
     Yields:
         None for an image that is drawn, a failure where it can no longer be read (its score stays).
@@ -77,12 +86,20 @@ def draw_all(
         OSError: a result cannot be written.
     """
     with Log(journal.folder / "drawn.jsonl") as log:
-        drawn: dict[str, tuple[str, Stamp]] = {r["name"]: (r["look"], tuple(r["stamp"])) for r in log if "look" in r}
+        # By place, which images of different runs may share.
+        drawn: dict[str, tuple[str, str, Stamp]] = {
+            r["place"]: (r["name"], r["look"], tuple(r["stamp"])) for r in log if "place" in r
+        }
+        current = {path for name in names for path in _files(name, layout, threshold, drawing).values()}
+        for place in drawn:
+            for path in layout.all_paths(place) - current:
+                path.unlink(missing_ok=True)
         for name in names:
             entry = journal.entries[name]
             files, patch_map = _files(name, layout, threshold, drawing), journal.patch_map(name)
             look = _look(patch_map, threshold, drawing)
-            if drawn.get(name) == (look, entry.stamp) and all(path.is_file() for path in files.values()):
+            place = str(layout.relative(name))
+            if drawn.get(place) == (name, look, entry.stamp) and all(path.is_file() for path in files.values()):
                 yield None
                 continue
             try:
@@ -91,7 +108,7 @@ def draw_all(
             except ImageError as error:
                 yield Failure(name, f"it was scored, but could not be drawn: {error}")
                 continue
-            log.append({"name": name, "look": look, "stamp": entry.stamp})
+            log.append({"place": place, "name": name, "look": look, "stamp": entry.stamp})
             yield None
 
 
@@ -109,12 +126,12 @@ def _check_unchanged(entry: Entry) -> None:
 
 
 def _files(name: str, layout: Layout, threshold: Threshold | None, drawing: Drawing) -> dict[str, Path]:
-    kinds = {
-        "heatmaps": (drawing.heatmaps, ".png"),
-        "maps": (drawing.maps, ".npy"),
-        "masks": (drawing.masks and threshold is not None and threshold.pixel is not None, ".png"),
+    wanted = {
+        "heatmaps": drawing.heatmaps,
+        "maps": drawing.maps,
+        "masks": drawing.masks and threshold is not None and threshold.pixel is not None,
     }
-    return {kind: layout.path(kind, name, suffix) for kind, (wanted, suffix) in kinds.items() if wanted}
+    return {kind: layout.path(kind, name, suffix) for kind, suffix in SUFFIXES.items() if wanted[kind]}
 
 
 def _draw(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 
 from dualclip_lightning.predict.arrays import InMemory, to_pixels
 from dualclip_lightning.predict.heatmap import Scale, draw_heatmap
-from dualclip_lightning.predict.reading import read_picture
+from dualclip_lightning.predict.reading import ImageError, read_picture
 from dualclip_lightning.predict.thresholds import Threshold
 from dualclip_lightning.scoring import upsample
 
@@ -83,6 +84,9 @@ class Prediction:
         Raises:
             ImageError: a file that can no longer be read, or an image that was no file and is not given.
         """
+        if image is None and not Path(self.name).is_file():
+            msg = f"There is no file '{self.name}' to draw. Pass the image."
+            raise ImageError(msg)
         picture = read_picture(self.name, math.inf) if image is None else to_pixels(image, math.inf)
         pixel = None if self.threshold is None else self.threshold.pixel
         return draw_heatmap(picture.pixels, self.patch_map, scale, pixel)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import stat
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
@@ -74,6 +75,12 @@ def known_formats() -> tuple[str, ...]:
     """Those of `FORMATS` that this Pillow was built with."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def allow_megapixels(limit: float) -> None:
+    """Let Pillow open images up to a limit of ours that is above its own, in this process."""
+    if math.isfinite(limit):
+        Image.MAX_IMAGE_PIXELS = max(int(limit * 1e6), Image.MAX_IMAGE_PIXELS or 0)
 
 
 def to_picture(image: Image.Image) -> Picture:

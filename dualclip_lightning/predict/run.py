@@ -123,11 +123,12 @@ class Run:
             self._write_tables(report)
             self._draw(report, journal)
             self._write_tables(report)
+            self._clear(report)
         return report
 
     def _journal(self, part: str) -> Journal:
         references = [[name, file_stamp(name)] for name in self.detector.reference_names]
-        settings = {**self.detector.settings, "reference_images": references}
+        settings = {**self.detector.settings, "reference_images": references, "versions": _versions()}
         return Journal(self.folder / WORK / part, settings, fresh=self.fresh)
 
     def _score(self, paths: Sequence[Path], journal: Journal) -> Report:
@@ -175,9 +176,20 @@ class Run:
             "images": len(report.entries),
             "failures": len(report.failures),
             "devices": [worker.arguments["device"] for worker in self.workers] or [str(self.detector.device)],
-            "versions": {name: version(name) for name in LIBRARIES},
+            "versions": _versions(),
         }
         write_json(self.folder / "run.json", content)
+
+    def _clear(self, report: Report) -> None:
+        """Take away what an earlier run wrote and this one does not."""
+        if report.threshold is None:
+            (self.folder / "threshold.json").unlink(missing_ok=True)
+        if not self.gallery:
+            (self.folder / "index.html").unlink(missing_ok=True)
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in LIBRARIES}
 
 
 def _known(paths: Sequence[Path], journal: Journal) -> list[Entry]:

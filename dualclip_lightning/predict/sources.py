@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,9 +12,9 @@ from PIL import Image
 from torch import Tensor
 
 from dualclip_lightning.predict.arrays import InMemory, split_batch, to_pixels
-from dualclip_lightning.predict.listing import LIST_SUFFIXES, find_images
+from dualclip_lightning.predict.listing import LIST_SUFFIXES, expand_user, find_images
 from dualclip_lightning.predict.prediction import Failure
-from dualclip_lightning.predict.reading import Picture, read_picture
+from dualclip_lightning.predict.reading import ImageError, Picture, read_picture
 
 Images = str | Path | InMemory | Iterable[str | Path | InMemory]
 
@@ -35,6 +35,17 @@ class Sources(NamedTuple):
     single: bool
     """Whether the user handed over one image rather than several."""
 
+    def complete(self) -> list[Source]:
+        """The images, where none is known to be missing.
+
+        Raises:
+            ImageError: names the first that is.
+        """
+        for name, reason in self.failures:
+            msg = f"Cannot use '{name}': {reason}"
+            raise ImageError(msg)
+        return self.images
+
 
 def file_sources(paths: Iterable[Path], max_megapixels: float) -> list[Source]:
     """Image files as sources, named by their paths."""
@@ -54,7 +65,7 @@ def as_sources(images: Images, max_megapixels: float, called: str = "image") -> 
         TypeError: something that is no image.
     """
     if isinstance(images, str | Path):
-        path = Path(images).expanduser()
+        path = expand_user(images)
         if path.is_file() and path.suffix.lower() not in LIST_SUFFIXES:
             return Sources(file_sources([path], max_megapixels), [], single=True)
         listing = find_images([images])
@@ -71,7 +82,7 @@ def as_sources(images: Images, max_megapixels: float, called: str = "image") -> 
 
 def _named(name: str, image: object, max_megapixels: float) -> Source:
     if isinstance(image, str | Path):
-        return file_sources([Path(image).expanduser()], max_megapixels)[0]
+        return file_sources([expand_user(image)], max_megapixels)[0]
     if isinstance(image, Image.Image | np.ndarray | Tensor):
         return Source(name, partial(to_pixels, image, max_megapixels))
     msg = f"Expected a path, a Pillow image, an array or a tensor as {name}, but got {type(image).__name__}."
@@ -79,7 +90,7 @@ def _named(name: str, image: object, max_megapixels: float) -> Source:
 
 
 def _iterable(images: Any) -> Iterable[Any]:
-    if isinstance(images, Iterable) and not isinstance(images, bytes):
+    if isinstance(images, Iterable) and not isinstance(images, bytes | Mapping):
         return images
     msg = f"Expected a path, a Pillow image, an array, a tensor or several of them, but got {type(images).__name__}."
     raise TypeError(msg)

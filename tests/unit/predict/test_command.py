@@ -81,7 +81,9 @@ def test_all_judged_is_0_and_some_unusable_is_1(place, capsys):
         (["shots", "--threshold", "missing.json"], "Cannot read a threshold from 'missing.json'"),
         (["shots", "--good", "nowhere"], "There is no 'nowhere'"),
         (["shots", "--reference", "nowhere"], "There is no 'nowhere'"),
-        (["shots", "--good", "shots", "--false-alarm-rate", "1.5"], "above 0 and below 1"),
+        (["shots", "--good", "shots/0.png"], "at least two good images"),
+        (["~nobody_of_that_name/x"], "There is no '~nobody_of_that_name/x'"),
+        (["shots", "--device", "meta"], "cannot be used here"),
         (["shots", "--image-size", "50"], "multiple"),
         (["shots", "--device", "toaster"], "cannot be used here"),
         (["shots", "--exclude", "*"], "No image in 'shots'"),
@@ -100,7 +102,15 @@ def test_wrong_use_is_2_with_a_sentence_that_names_it(place, capsys, arguments, 
 UNKNOWN = [[], ["shots", "--colour"], ["shots", "--seed", "x"], ["shots", "--geo", "keep"]]
 
 
-@pytest.mark.parametrize("arguments", [*UNKNOWN, ["shots", "--image-size", "8", "8", "8"]])
+CONTRADICTORY = [
+    ["--image-size", "8", "8", "8"], ["--good", "a", "--threshold", "0.9"], ["--pixel-threshold", "0.3"],
+    ["--threshold", "0.5", "--false-alarm-rate", "0.2"], ["--tile", "100"], ["--gallery", "-3"],
+    ["--good", "shots", "--false-alarm-rate", "1.5"], ["--false-alarm-rate", "0"],
+    ["--reference", "a", "--references", "stream"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", [*UNKNOWN, *(["shots", *options] for options in CONTRADICTORY)])
 def test_unknown_options_are_2(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
         parse(arguments)
@@ -229,8 +239,8 @@ def test_an_interrupt_keeps_the_scores_so_far_and_a_polite_kill_is_one(place, ca
 
 def test_the_output_folder_cannot_be_a_file(place, capsys):
     (place.folder / "out").write_text("mine")
-    assert place("shots") == 3
-    assert "Cannot write" in capsys.readouterr().err
+    assert place("shots") == 2
+    assert "Expected --out to be a folder" in capsys.readouterr().err
     assert (place.folder / "out").read_text() == "mine"
 
 
@@ -246,3 +256,39 @@ def test_larger_images_than_allowed_are_listed_until_allowed(place):
     picture().resize((400, 300)).save(place.folder / "shots" / "large.png")
     assert place("shots", "--max-megapixels", "0.1") == 1
     assert place("shots", "--max-megapixels", "0.2") == 0
+
+
+def test_pictures_are_those_of_the_images_that_were_asked_for_last(place):
+    for folder, seeds in (("a", (0, 1)), ("b", (7, 8))):
+        for number, seed in enumerate(seeds):
+            write_image(place.folder / folder / f"{number}.png", seed=seed)
+    drawn = []
+    for folder in ("a", "b", "a"):
+        assert place(folder, "--threshold", "none") == 0
+        drawn.append((place.folder / "out" / "heatmaps" / "0.png.png").read_bytes())
+    assert drawn[0] == drawn[2] != drawn[1]
+
+
+def test_nothing_of_an_earlier_run_is_left_that_this_one_does_not_have(place):
+    options = ["--threshold", "0.5", "--pixel-threshold", "0.5", "--masks", "--maps"]
+    assert place("shots", *options) == 0
+    out = place.folder / "out"
+    assert (out / "threshold.json").is_file()
+    assert len(list(out.glob("m*/*"))) == 18
+    (place.folder / "shots" / "8.png").unlink()
+    assert place("shots", "--threshold", "none", "--gallery", "0") == 0
+    assert not list(out.glob("m*/*"))
+    assert len(list(out.glob("heatmaps/*"))) == 8
+    assert not (out / "threshold.json").exists()
+    assert not (out / "index.html").exists()
+
+
+def test_a_changed_partner_means_another_score(place):
+    assert place("shots", "--threshold", "none") == 0
+    before = {row["path"]: (row["reference"], row["score"]) for row in scores(place)}
+    partner = before["shots/0.png"][0]
+    write_image(place.folder / partner, seed=99)
+    assert place("shots", "--threshold", "none") == 0
+    after = {row["path"]: (row["reference"], row["score"]) for row in scores(place)}
+    changed = {path for path in before if before[path] != after[path]}
+    assert changed == {path for path in before if partner in (path, before[path][0])}

@@ -13,6 +13,7 @@ from torchvision.transforms.v2 import InterpolationMode, Resize
 from dualclip_lightning.backbone import DualPathVisionEncoder, load_backbone
 from dualclip_lightning.pairing import random_groups
 from dualclip_lightning.predict import Failure, Geometry, ImageError, Prediction, Threshold
+from dualclip_lightning.predict.listing import find_images
 from dualclip_lightning.prompts import prompt_ensemble, text_anchors
 from tests.hostile_images import picture
 from tests.towers import write_image
@@ -336,5 +337,40 @@ def test_a_prediction_draws_its_file_or_the_image_that_it_is_given(make_detector
     found = make_detector().predict(path)
     assert found.heatmap().tobytes() == found.heatmap(Image.open(path)).tobytes()
     in_memory = make_detector().predict(np.array(Image.open(path)))
-    with pytest.raises(ImageError, match="no such file"):
+    with pytest.raises(ImageError, match="Pass the image"):
         in_memory.heatmap()
+
+
+def test_a_folder_that_cannot_be_read_whole_is_an_error_unless_failures_are_wanted(make_detector, shots, monkeypatch):
+    listing = find_images([shots])
+    partly = listing._replace(unreadable={"locked": "the folder cannot be read."})
+    monkeypatch.setattr("dualclip_lightning.predict.sources.find_images", lambda *_: partly)
+    detector = make_detector()
+    for call in (detector.predict, detector.calibrate, lambda path: make_detector(references=path)):
+        with pytest.raises(ImageError, match="locked"):
+            call(shots)
+    assert detector.predict(shots, errors="return")[-1] == Failure("locked", "the folder cannot be read.")
+
+
+def test_what_cannot_be_meant_is_refused(make_detector, shots):
+    with pytest.raises(ValueError, match="'raise' or 'return'"):
+        make_detector().predict(shots, errors="ignore")
+    with pytest.raises(TypeError, match="dict"):
+        make_detector().predict({"a": picture()})
+    with pytest.raises(FileNotFoundError, match="pairs, stream, none"):
+        make_detector(references="pair")
+    with pytest.raises(ValueError, match="at least two good images"):
+        make_detector().calibrate(shots / "0.png")
+
+
+def test_an_image_named_twice_counts_once(make_detector, shots, monkeypatch):
+    monkeypatch.chdir(shots)
+    assert len(find_images(["0.png", shots / "0.png", "."]).paths) == 7
+
+
+def test_a_limit_of_ours_above_pillows_holds(make_detector, tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # an error from twice as many on
+    write_image(tmp_path / "large.png", seed=0, size=(60, 60))
+    with pytest.raises(ImageError, match="decompression bomb"):
+        make_detector(max_megapixels=0.001).predict(tmp_path / "large.png")
+    assert make_detector(max_megapixels=0.01).predict(tmp_path / "large.png").map.shape == (60, 60)
