@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
             refuse(look(config, folder).pending, on_cluster=options.runner == "ray")
             return 0
         return _run(config, folder, _means(options, config), console, report=options.report)
-    except (ConfigError, ModuleNotFoundError) as error:
+    except (ConfigError, ModuleNotFoundError, ConnectionError) as error:  # the last is a cluster's
         print(f"dualclip: {error}", file=sys.stderr)
         return REFUSED
     except OSError as error:

@@ -121,8 +121,8 @@ def test_latex_is_the_known_table():
     table = Table("A & B", ["method", "F1_max"], [[Cell("a_b"), Cell("90.0 ± 0.1", 1)], [Cell("c"), Cell("80.0†", 2)]],
                   ["100 %"])  # fmt: skip
     assert latex(table, "tab:x") == (
-        "\\begin{table}[tb]\n\\caption{A \\& B. The best figure is bold, the second best underlined; methods of every kind are "
-        "ranked together. 100 \\%}\n\\label{tab:x}\n\\begin{tabular}{lr}\n\\toprule\n"
+        "\\begin{table}[tb]\n\\caption{A \\& B. The best figure is bold, the second best underlined; "
+        "methods of every kind are ranked together. 100 \\%}\n\\label{tab:x}\n\\begin{tabular}{lr}\n\\toprule\n"
         "method & F1\\_max \\\\\n\\midrule\na\\_b & \\textbf{90.0 $\\pm$ 0.1} \\\\\n"
         "c & \\underline{80.0$^\\dagger$} \\\\\n\\bottomrule\n\\end{tabular}\n\\end{table}\n"
     )
