@@ -7,7 +7,7 @@ task could. A task whose machine is lost runs again elsewhere; a cell is a file 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,9 +47,10 @@ def run_on_ray(cells: Iterable[Cell], folder: Path, resources: Resources) -> Ite
         pending = {task.remote(cell, place): cell for cell in cells}
         begun: set[str] = set()
         while pending:
-            yield from _begin(list(pending.values()), begun, _slots(ray, resources))
+            yield from _begin(list(pending.values())[: _slots(ray, resources)], begun)
             (reference,), _ = ray.wait(list(pending), num_returns=1)
             cell = pending.pop(reference)
+            yield from _begin([cell], begun)  # one may overtake another whose machine was lost
             try:
                 result = ray.get(reference)
             except ray.exceptions.RayError as error:
@@ -61,9 +62,9 @@ def run_on_ray(cells: Iterable[Cell], folder: Path, resources: Resources) -> Ite
             ray.shutdown()
 
 
-def _begin(unfinished: Sequence[Cell], begun: set[str], slots: int) -> Iterator[Event]:
-    """Say of the first cells that they have begun: Ray starts tasks in their order, as many as have room."""
-    for cell in unfinished[:slots]:
+def _begin(cells: Iterable[Cell], begun: set[str]) -> Iterator[Event]:
+    """Say of cells, once each, that they have begun. Ray starts tasks in their order, as many as have room."""
+    for cell in cells:
         if cell.key not in begun:
             begun.add(cell.key)
             yield Event(cell, None)
