@@ -6,6 +6,16 @@ from pathlib import Path
 from uuid import uuid4
 
 
+def cannot_write(error: OSError, where: Path) -> str:
+    """The sentence for a file or folder that refuses to be written.
+
+    Args:
+        error: what came of it.
+        where: what was to be written, if the error does not say.
+    """
+    return f"Cannot write '{error.filename or where}' ({error.strerror or error})."
+
+
 def write_bytes_atomically(path: Path, content: bytes) -> None:
     """Write a file under a temporary name in its folder and rename it: a reader or a crash never meets half of it.
 

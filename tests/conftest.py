@@ -7,6 +7,8 @@ import os
 # Before anything imports huggingface_hub: a download that should not happen then fails at once.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+# The towers are so small that threads cost more than they bring; the processes of the tests share the cores instead.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch

@@ -16,14 +16,15 @@ from rich.console import Console
 
 from dualclip_lightning.benchmark.config import Config, ConfigError, load_config
 from dualclip_lightning.benchmark.ray_runner import Resources
+from dualclip_lightning.benchmark.render import screen
 from dualclip_lightning.benchmark.report import write_report
 from dualclip_lightning.benchmark.results import DONE, load_run
 from dualclip_lightning.benchmark.session import Means, look, notes, refuse, run_benchmark
+from dualclip_lightning.benchmark.shipped import config_names, find_config
 from dualclip_lightning.benchmark.tables import show_tables, write_tables
+from dualclip_lightning.files import cannot_write
 
 RESULTS = Path("results/benchmark")
-WIDTH = 160
-"""Columns of a table that goes to a file."""
 SOME_FAILED, REFUSED, STOPPED, INTERRUPTED = 1, 2, 3, 130
 
 
@@ -35,9 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
         interrupted.
     """
     options = _parser().parse_args(arguments)
-    console = Console(width=None if sys.stdout.isatty() else WIDTH, soft_wrap=True)
+    console = screen()
     try:
-        config = load_config(options.config, options.overrides)
+        config = load_config(find_config(options.config, "benchmark"), options.overrides)
         folder = options.out or RESULTS / config.name
         if options.dry_run:
             _show_plan(config, folder, console)
@@ -48,9 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"dualclip: {error}", file=sys.stderr)
         return REFUSED
     except OSError as error:
-        text = f"Cannot write '{error.filename or options.out or RESULTS}' ({error.strerror or error})"
         remedy = "What was done is kept; make room or choose another --out, and the same command continues."
-        print(f"dualclip: {text}. {remedy}", file=sys.stderr)
+        print(f"dualclip: {cannot_write(error, options.out or RESULTS)} {remedy}", file=sys.stderr)
         return STOPPED
     except KeyboardInterrupt:
         print("Stopped. What was finished is kept; the same command continues.", file=sys.stderr)
@@ -100,7 +100,9 @@ def _means(options: argparse.Namespace, config: Config) -> Means:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dualclip benchmark", description=(__doc__ or "").splitlines()[0],
                                      epilog="anomalib's own benchmark is `anomalib benchmark`.")  # fmt: skip
-    parser.add_argument("--config", type=Path, required=True, help="for example configs/benchmark/demo.yaml")
+    parser.add_argument(
+        "--config", type=Path, required=True, help=f"a YAML file, or {', '.join(config_names('benchmark'))}"
+    )
     parser.add_argument("--out", type=Path, help=f"folder of the run; {RESULTS}/<name> if not given")
     parser.add_argument("--workers", type=_positive, help="processes at once; one a GPU if not given, or one")
     parser.add_argument("--runner", choices=["local", "ray"], default="local", help="this machine, or a Ray cluster")

@@ -16,14 +16,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
 from scipy.stats import wilcoxon
 
 from dualclip_lightning.benchmark.ablations import flat
-from dualclip_lightning.benchmark.render import Cell, Table, latex, markdown, terminal
+from dualclip_lightning.benchmark.render import Cell, Table, latex, markdown, screen, terminal
 from dualclip_lightning.benchmark.results import Run, load_run
 from dualclip_lightning.benchmark.summary import DIGITS, METRICS
-from dualclip_lightning.files import write_bytes_atomically
+from dualclip_lightning.files import cannot_write, write_bytes_atomically
 
 CELL = ["method", "dataset", "category", "seed"]
 DRAWS, CONFIDENCE = 9999, 0.95
@@ -192,7 +191,7 @@ def _save(folder: Path, tables: list[Table], found: pd.DataFrame) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int | None:
-    """Print the comparison of two runs; 2 if they cannot be compared."""
+    """Print the comparison of two runs; 2 if they cannot be compared, 3 if the files cannot be written."""
     parser = argparse.ArgumentParser(prog="dualclip compare", description="Two runs side by side, cell by cell.")
     parser.add_argument("run_a", type=Path, help="folder that `dualclip benchmark` left, the one to start from")
     parser.add_argument("run_b", type=Path, help="the other; differences are B - A")
@@ -203,9 +202,13 @@ def main(arguments: list[str] | None = None) -> int | None:
     except (OSError, ValueError) as error:
         print(f"dualclip: {error}", file=sys.stderr)
         return 2
-    console = Console()
+    console = screen()
     for table in tables:
         console.print(*terminal(table, console.width))
-    if options.out is not None:
-        _save(options.out, tables, found)
+    try:
+        if options.out is not None:
+            _save(options.out, tables, found)
+    except OSError as error:
+        print(f"dualclip: {cannot_write(error, options.out)} Choose another --out.", file=sys.stderr)
+        return 3
     return None

@@ -27,10 +27,11 @@ from dualclip_lightning.benchmark.cells import plan
 from dualclip_lightning.benchmark.config import Config, ConfigError, parse_config, read_yaml
 from dualclip_lightning.benchmark.results import DONE, Run, load_run
 from dualclip_lightning.benchmark.session import Means, run_benchmark
+from dualclip_lightning.benchmark.shipped import find_config
 from dualclip_lightning.benchmark.summary import METRICS
-from dualclip_lightning.files import write_bytes_atomically
+from dualclip_lightning.files import cannot_write, write_bytes_atomically
 
-DEFAULT = Path("configs/regression/demo.yaml")
+DEFAULT = "demo"
 MEAN_SCORE = "mean_score"
 """Mean image score: it moves smoothly where a metric of few images stands still or jumps."""
 FIELDS = ("method", "dataset", "category", "seed")
@@ -86,9 +87,6 @@ def load_guard(path: Path) -> Guard:
     Raises:
         ConfigError: no such file, or one that cannot be meant.
     """
-    if not path.is_file():
-        msg = f"Expected '{path}' to be the YAML file of a regression check. Give it with --config."
-        raise ConfigError(msg)
     content = cast("dict[str, Any]", OmegaConf.to_container(read_yaml(path)))
     missing = [name for name in ("benchmark", "tolerances") if not isinstance(content.get(name), dict)]
     if missing:
@@ -189,14 +187,20 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     console, start = Console(), time.monotonic()
     try:
-        guard = load_guard(options.config)
+        path = find_config(options.config, "regression")
+        guard = load_guard(path)
         guard = replace(guard, config=replace(guard.config, device=options.device or guard.config.device))
         if options.action == "record":
-            status = record(options.config, guard.config, options.workers, console)
+            status = record(path, guard.config, options.workers, console)
         else:
-            status = check(options.config, guard, options.workers, console)
+            status = check(path, guard, options.workers, console)
     except ConfigError as error:
         print(f"dualclip: {error}", file=sys.stderr)
+        return REFUSED
+    except OSError as error:
+        print(
+            f"dualclip: {cannot_write(error, options.config)} Copy the YAML file to a folder of yours.", file=sys.stderr
+        )
         return REFUSED
     console.print(f"{time.monotonic() - start:.0f} s")
     return status
@@ -205,7 +209,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dualclip regression", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("action", choices=["record", "check"])
-    parser.add_argument("--config", type=Path, default=DEFAULT, help=f"YAML file, {DEFAULT} if not given")
+    parser.add_argument(
+        "--config", type=Path, default=Path(DEFAULT), help=f"a YAML file, or the shipped {DEFAULT} if not given"
+    )
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], help="instead of that of the file")
     parser.add_argument("--workers", type=int, help="processes at once")
     return parser

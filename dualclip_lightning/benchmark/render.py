@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import pandas as pd
 import rich.table
+from rich.console import Console
 from rich.markup import escape
 
 LATEX = str.maketrans({
@@ -18,6 +20,8 @@ LATEX = str.maketrans({
 MARKS = "The best figure is bold, the second best {second}; methods of every kind are ranked together."
 STYLES = ("", "bold", "underline")
 """In a terminal, by rank."""
+WIDTH = 160
+"""Columns of a table that goes to a file."""
 
 
 class Cell(NamedTuple):
@@ -62,6 +66,11 @@ def latex(table: Table, label: str) -> str:
     layout = "l" * table.text_columns + "r" * (len(table.columns) - table.text_columns)
     caption = " ".join([f"{table.caption}.", *table.explained("underlined")]).translate(LATEX)
     return frame.to_latex(index=False, escape=False, column_format=layout, caption=caption, label=label, position="tb")
+
+
+def screen() -> Console:
+    """For what a command prints: as wide as the terminal, or as a table needs where there is none."""
+    return Console(width=None if sys.stdout.isatty() else WIDTH, soft_wrap=True)
 
 
 def terminal(table: Table, width: int) -> Iterator[rich.table.Table]:

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from dualclip_lightning.backbone import WeightsError
+from dualclip_lightning.files import cannot_write
 from dualclip_lightning.predict.detector import Detector
 from dualclip_lightning.predict.devices import DeviceError, choose_workers
 from dualclip_lightning.predict.geometry import Geometry
@@ -52,8 +53,8 @@ def run(options: Namespace) -> int:
     except (ValueError, FileNotFoundError, WeightsError) as error:
         return _say(errors, str(error), WRONG)
     except OSError as error:
-        text = f"Cannot write '{error.filename or options.out}' ({error.strerror or error}). What was done is kept"
-        return _say(errors, f"{text}: make room or choose another place, and run the same command again.", STOPPED)
+        remedy = "What was done is kept: make room or choose another place, and run the same command again."
+        return _say(errors, f"{cannot_write(error, options.out)} {remedy}", STOPPED)
     except KeyboardInterrupt:
         return _say(
             errors, f"Stopped. What was done is kept in '{options.out}'; the same command goes on.", INTERRUPTED

@@ -31,7 +31,7 @@ class Cluster:
     def cluster_resources(self):
         return {"CPU": 1.0}
 
-    def remote(self, function):
+    def remote(self, _):
         def submit(cell, place):
             number = len(self.tasks)
             self.tasks[number] = (cell, place)
