@@ -46,6 +46,14 @@ def test_nothing_recorded_is_said(guard, capsys):
     assert "regression record" in capsys.readouterr().err
 
 
+def test_a_place_that_cannot_be_written_is_said(guard, capsys):
+    guard.with_suffix(".json").mkdir()
+    assert main(["record", "--config", str(guard)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("dualclip: Cannot write")
+    assert "Copy the YAML file to a folder of yours" in said
+
+
 def test_a_device_without_tolerances_is_said(guard, capsys):
     content = yaml.safe_load(guard.read_text(encoding="utf-8"))
     guard.write_text(yaml.safe_dump(content | {"tolerances": {"cuda": {"image_": 1}}}), encoding="utf-8")

@@ -132,6 +132,21 @@ def test_the_command_prints_and_writes_what_it_found(tmp_path, capsys):
     assert pd.read_csv(out / "compare.csv")["mean"].to_numpy() == pytest.approx(20)
 
 
+def test_a_folder_that_cannot_be_written_is_said_after_the_table(tmp_path, capsys):
+    write_run(tmp_path / "a", [cell("m")])
+    (tmp_path / "file").write_text("no folder")
+    assert main([str(tmp_path / "a"), str(tmp_path / "a"), "--out", str(tmp_path / "file" / "out")]) == 3
+    output = capsys.readouterr()
+    assert output.err.startswith("dualclip: Cannot write")
+    assert "B - A" in output.out
+
+
+def test_a_table_that_goes_to_a_file_is_as_wide_as_it_needs(tmp_path, capsys):
+    write_run(tmp_path / "a", [cell("a method with a long name, and with more of it than fits eighty columns")])
+    main([str(tmp_path / "a"), str(tmp_path / "a")])
+    assert "and with more of it than fits eighty columns" in capsys.readouterr().out
+
+
 def test_the_command_refuses_in_one_line_what_cannot_be_compared(tmp_path, capsys):
     write_run(tmp_path / "a", [cell("m")])
     write_run(tmp_path / "b", [cell("other")])
