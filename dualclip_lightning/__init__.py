@@ -6,7 +6,7 @@ Nothing heavy is imported until it is asked for: PyTorch loads :mod:`dualclip_li
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from dualclip_lightning.registry import DATAMODULES, MODELS
@@ -34,7 +34,7 @@ _HOMES = MODELS | DATAMODULES | {"Detector": "dualclip_lightning.predict"}
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        return _version()
+        return version("dualclip_lightning")
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     message = f"module {__name__!r} has no attribute {name!r}"
@@ -43,10 +43,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-def _version() -> str:
-    try:
-        return version("dualclip_lightning")
-    except PackageNotFoundError:  # run from a source tree that was never installed
-        return "0+unknown"

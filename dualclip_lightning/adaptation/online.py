@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import PurePath
 
-import torch
 from torch import Tensor
 
 from dualclip_lightning.adaptation.dual_image import AdaptationInputs, adapt_to_pseudo_anomalies
+from dualclip_lightning.adaptation.masks import patch_targets
 from dualclip_lightning.adaptation.pseudo import PseudoAnomalies, pseudo_anomalies
 from dualclip_lightning.adaptation.settings import AdaptationSettings
 from dualclip_lightning.adaptation.textures import TextureSource
+from dualclip_lightning.memory import is_out_of_memory
 from dualclip_lightning.seeding import derive_seed
-
-NO_MEMORY = ("allocate memory", "out of memory", "STATUS_ALLOC_FAILED")
-"""What CPUs, GPUs and their libraries say where they do not raise torch.OutOfMemoryError."""
 
 
 class TestTimeAdaptation:
@@ -47,12 +45,33 @@ class TestTimeAdaptation:
         seeds = image_seeds(self.seed, "adaptation", images, names)
         return pseudo_anomalies(images, seeds, self.source, self.mean, self.std, self.settings)
 
-    def adapt(self, inputs: AdaptationInputs) -> Tensor:
-        """The adapted text map [B, h, w].
+    def adapted_map(
+        self,
+        encode: Callable[[Tensor], Tensor],
+        images: Tensor,
+        names: Sequence[str],
+        patches: Tensor,
+        joint_map: Tensor,
+        anchors: Tensor,
+        temperature: float,
+    ) -> Tensor:
+        """The adapted text map [B, h, w] (eq. 7 to 11).
+
+        Args:
+            encode: patch embeddings [B, h, w, D] of images [B, 3, H, W].
+            images: [B, 3, H, W], preprocessed.
+            names: the path of each image, or nothing.
+            patches: [B, h, w, D], what `encode` gives of `images`.
+            joint_map: A_J, [B, h, w].
+            anchors: [2, D].
+            temperature: of the softmax over the two states.
 
         Raises:
             FloatingPointError: a loss that is not finite.
         """
+        pseudo = self.corrupt(images, names)
+        targets = patch_targets(pseudo.masks, (patches.shape[1], patches.shape[2]), self.settings.patch_share)
+        inputs = AdaptationInputs(patches, encode(pseudo.images), targets, joint_map, anchors, temperature)
         return adapt_to_pseudo_anomalies(inputs, self.settings)[0]
 
 
@@ -85,8 +104,7 @@ def out_of_memory_advice(batch: int, levers: Sequence[str] = ()) -> Iterator[Non
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        certain = isinstance(error, MemoryError | torch.OutOfMemoryError)
-        if not certain and not any(words in str(error) for words in NO_MEMORY):
+        if not is_out_of_memory(error):
             raise
         advice = " or ".join([f"Lower eval_batch_size of the data (now {batch})", *levers])
         msg = f"A batch of {batch} does not fit in memory. {advice}."

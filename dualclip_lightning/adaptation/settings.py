@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from numbers import Integral, Real
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
+
+from dualclip_lightning.arguments import check_positive, check_share, check_whole, is_number
 
 
 @dataclass(frozen=True)
@@ -45,27 +47,45 @@ class AdaptationSettings:
     textures: str | Path | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.steps, bool) or not isinstance(self.steps, Integral) or self.steps < 0:
-            msg = f"Expected steps to be a whole number of at least 0, but got {self.steps!r}. The paper uses 2."
-            raise ValueError(msg)
-        if not (_is_finite(self.learning_rate) and self.learning_rate > 0):
-            msg = f"Expected learning_rate to be a number above 0, but got {self.learning_rate!r}. The default is 1e-3."
-            raise ValueError(msg)
+        check_whole("steps", self.steps, 0, "The paper uses 2.")
+        check_positive("learning_rate", self.learning_rate, "The default is 1e-3.")
         for name in ("weight_decay", "anomaly_weight", "consistency_weight"):
-            self._expect(name, 0, math.inf)
+            self._expect_from_zero(name)
         for name in ("residual", "map_weight"):
-            self._expect(name, 0, 1)
-        if not (_is_finite(self.patch_share) and 0 <= self.patch_share < 1):
+            check_share(name, getattr(self, name))
+        if not (is_number(self.patch_share) and 0 <= self.patch_share < 1):
             msg = f"Expected patch_share to be in [0, 1), but got {self.patch_share!r}."
             raise ValueError(msg)
         self._expect_range("mask_area", open_ended=True)
         self._expect_range("opacity", open_ended=False)
 
-    def _expect(self, name: str, low: float, high: float) -> None:
+    @classmethod
+    def from_choice(cls, tta: Any) -> AdaptationSettings | None:
+        """Settings from what the user said, or None for no adaptation.
+
+        Args:
+            tta: true for the defaults, false for none, or settings by name.
+
+        Raises:
+            ValueError: neither true, false nor a mapping; an unknown name; or a value out of range.
+        """
+        if isinstance(tta, bool):
+            return cls() if tta else None
+        if not isinstance(tta, Mapping):
+            msg = f"Expected tta to be true, false or a mapping of settings such as {{'steps': 4}}, but got {tta!r}."
+            raise ValueError(msg)  # noqa: TRY004 - the user's value is wrong, not the program's type
+        known = [field.name for field in fields(cls)]
+        unknown = sorted(set(tta) - set(known))
+        if unknown:
+            msg = f"Unknown setting(s) of tta: {', '.join(unknown)}. Expected some of {', '.join(known)}."
+            raise ValueError(msg)
+        values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in tta.items()}
+        return cls(**values)
+
+    def _expect_from_zero(self, name: str) -> None:
         value = getattr(self, name)
-        if not (_is_finite(value) and low <= value <= high):
-            wanted = f"in [{low}, {high}]" if math.isfinite(high) else f"at least {low} and finite"
-            msg = f"Expected {name} to be {wanted}, but got {value!r}."
+        if not (is_number(value) and value >= 0):
+            msg = f"Expected {name} to be at least 0 and finite, but got {value!r}."
             raise ValueError(msg)
 
     def _expect_range(self, name: str, *, open_ended: bool) -> None:
@@ -76,12 +96,8 @@ class AdaptationSettings:
             raise ValueError(msg)
 
 
-def _is_finite(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def _is_range(value: object, *, open_ended: bool) -> bool:
-    if not (isinstance(value, tuple | list) and len(value) == 2 and all(map(_is_finite, value))):  # noqa: PLR2004
+    if not (isinstance(value, tuple | list) and len(value) == 2 and all(map(is_number, value))):  # noqa: PLR2004
         return False
     low, high = value
     return 0 < low <= high < 1 if open_ended else 0 < low <= high <= 1

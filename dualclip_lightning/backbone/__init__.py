@@ -2,7 +2,7 @@
 
 from dualclip_lightning.backbone.dual_path import DualPathFeatures, DualPathVisionEncoder
 from dualclip_lightning.backbone.intermediate import IntermediateEncoder, IntermediateFeatures
-from dualclip_lightning.backbone.loading import Backbone, WeightsError, load_backbone
+from dualclip_lightning.backbone.loading import Backbone, WeightsError, load_backbone, prepare_backbone
 from dualclip_lightning.backbone.plain import ClassEncoder, PlainVisionEncoder
 from dualclip_lightning.backbone.preprocessing import Preprocessing
 from dualclip_lightning.backbone.staged_dual_path import StagedDualPathEncoder, StagedFeatures
@@ -25,4 +25,5 @@ __all__ = [
     "WindowFeatures",
     "encode_texts",
     "load_backbone",
+    "prepare_backbone",
 ]

@@ -17,9 +17,10 @@ import torch
 from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
+from dualclip_lightning.arguments import check_whole
 from dualclip_lightning.backbone.preprocessing import Preprocessing, PreprocessingChoice, resolve_preprocessing
 from dualclip_lightning.backbone.text import encode_texts
-from dualclip_lightning.backbone.tower import check_tower
+from dualclip_lightning.backbone.tower import check_tower, patch_grid
 
 DEMO = "demo"
 RANDOM = "random"
@@ -116,6 +117,26 @@ def load_backbone(
         name=name,
         weights=weights,
     )
+
+
+def prepare_backbone(
+    backbone: str,
+    pretrained: str,
+    preprocessing: PreprocessingChoice,
+    seed: int,
+    image_size: int | tuple[int, int] | None,
+) -> tuple[Backbone, Preprocessing]:
+    """The frozen CLIP model and its preprocessing at the size asked for, checked now rather than at the first image.
+
+    Raises:
+        ValueError: as `load_backbone`, a seed that is no whole number, or a size that is not a multiple of the patch.
+        WeightsError: weights that cannot be had.
+    """
+    check_whole("seed", seed)
+    clip = load_backbone(backbone, pretrained, preprocessing, seed)
+    prepared = clip.preprocessing.at_size(image_size)
+    patch_grid(clip.visual, *prepared.size)
+    return clip, prepared
 
 
 def _resolve_source(backbone: str, pretrained: str) -> tuple[str, str | None]:

@@ -17,17 +17,15 @@ from torch import Tensor, nn
 from dualclip_lightning.adaptation import augmented_views, image_seeds, out_of_memory_advice
 from dualclip_lightning.adaptation.anoclip import adapt_to_noise, draw_adapter, draw_noise
 from dualclip_lightning.adaptation.loop import OptimizerMemory
-from dualclip_lightning.backbone import ClassEncoder, DualPathVisionEncoder
+from dualclip_lightning.arguments import check_blocks, check_temperature, check_whole
+from dualclip_lightning.backbone import ClassEncoder, DualPathVisionEncoder, prepare_backbone
 from dualclip_lightning.models.base import (
     AnchoredModel,
     Kind,
     ZeroShotShell,
-    check_temperature,
     describe_common,
     method_pre_processor,
-    prepare_backbone,
 )
-from dualclip_lightning.models.checks import check_blocks, check_whole
 from dualclip_lightning.models.views import batch_names
 from dualclip_lightning.prompts import PromptPair, prompt_ensemble, text_embeddings
 from dualclip_lightning.scoring import average_neighbours, text_score, upsample
@@ -95,9 +93,10 @@ class AnoCLIPModel(AnchoredModel):
         anchors, features = self.require_anchors(), self.encoder(images)
         classes = [features.class_embedding[None], *([self._encode_views(images)] if self.views else [])]
         scores = text_score(torch.cat(classes), anchors, self.temperature).mean(dim=0)
-        maps = text_score(features.patch_embeddings, anchors, self.temperature)
         if self.settings.steps:
             maps = self._adapted_map(features.patch_embeddings, image_seeds(self.seed, "noise", images, names))
+        else:
+            maps = text_score(features.patch_embeddings, anchors, self.temperature)
         size = images.shape[-2], images.shape[-1]
         drawn = upsample(average_neighbours(maps), size, align_corners=True)
         return InferenceBatch(pred_score=scores, anomaly_map=drawn)

@@ -16,9 +16,9 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from dualclip_lightning.arguments import check_whole
 from dualclip_lightning.data.labelled import labelled_parts, no_masks
 from dualclip_lightning.models.base import ZeroShotShell
-from dualclip_lightning.models.checks import check_whole
 from dualclip_lightning.pairing import OrderedView, image_names
 from dualclip_lightning.seeding import derive_seed
 

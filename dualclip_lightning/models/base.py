@@ -21,12 +21,11 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 
 from dualclip_lightning.adaptation import out_of_memory_advice
-from dualclip_lightning.backbone import Backbone, load_backbone
-from dualclip_lightning.backbone.preprocessing import PRESETS, Preprocessing, PreprocessingChoice, ResizeMode
-from dualclip_lightning.backbone.tower import patch_grid
+from dualclip_lightning.arguments import check_precision
+from dualclip_lightning.backbone import Backbone
+from dualclip_lightning.backbone.preprocessing import PRESETS, Preprocessing, ResizeMode
 from dualclip_lightning.files import write_bytes_atomically
 from dualclip_lightning.metrics import default_evaluator
-from dualclip_lightning.models.checks import check_precision, check_whole
 from dualclip_lightning.models.export import ExportMixin
 from dualclip_lightning.models.views import ViewsMixin
 from dualclip_lightning.prompts import PromptPair, prompt_ensemble, text_anchors
@@ -89,8 +88,8 @@ class AnchoredModel(nn.Module):
 class ZeroShotShell(ViewsMixin, ExportMixin):
     """Mixin: no training, no validation, no labels, no frozen weights in checkpoints.
 
-    A subclass checks its arguments with `check_prompts` and its own, calls `prepare_backbone`, then the constructor of
-    AnomalibModule, then `_attach`; it sets `model`, which gives an InferenceBatch for images [B, 3, H, W].
+    A subclass checks its prompts with `prompt_ensemble` and its own arguments, calls `prepare_backbone`, then the
+    constructor of AnomalibModule, then `_attach`; it sets `model`, which gives an InferenceBatch for [B, 3, H, W].
     """
 
     kind: Kind
@@ -211,33 +210,6 @@ class ZeroShotShell(ViewsMixin, ExportMixin):
             "parameters": {key: _plain(value) for key, value in self.hparams.items()},
             "versions": {name: version(name) for name in LIBRARIES},
         }
-
-
-def check_temperature(temperature: float) -> None:
-    """Refuse a temperature that no softmax can have.
-
-    Raises:
-        ValueError: not above 0, or not finite.
-    """
-    if not 0 < temperature < float("inf"):
-        msg = f"Expected temperature to be above 0, but got {temperature}. Published values lie between 0.01 and 1."
-        raise ValueError(msg)
-
-
-def prepare_backbone(
-    backbone: str, pretrained: str, preprocessing: PreprocessingChoice, seed: int, image_size: int | Size | None
-) -> tuple[Backbone, Preprocessing]:
-    """The frozen CLIP model and its preprocessing at the size asked for, checked now rather than at the first image.
-
-    Raises:
-        ValueError: as `load_backbone`, a seed that is no whole number, or a size that is not a multiple of the patch.
-        WeightsError: weights that cannot be had.
-    """
-    check_whole("seed", seed)
-    clip = load_backbone(backbone, pretrained, preprocessing, seed)
-    prepared = clip.preprocessing.at_size(image_size)
-    patch_grid(clip.visual, *prepared.size)
-    return clip, prepared
 
 
 def drop_frozen_weights(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:

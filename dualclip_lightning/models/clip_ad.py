@@ -16,18 +16,16 @@ from torch.utils.data import DataLoader, Dataset
 
 from dualclip_lightning.adaptation import out_of_memory_advice
 from dualclip_lightning.adaptation.stage_layers import StageLayers, segmentation_loss
-from dualclip_lightning.backbone import StagedDualPathEncoder, StagedFeatures
+from dualclip_lightning.arguments import check_blocks, check_temperature, check_whole
+from dualclip_lightning.backbone import StagedDualPathEncoder, StagedFeatures, prepare_backbone
 from dualclip_lightning.models.auxiliary import AuxiliaryMixin, TrainingSettings
 from dualclip_lightning.models.base import (
     AnchoredModel,
     Kind,
     ZeroShotShell,
-    check_temperature,
     describe_common,
     method_pre_processor,
-    prepare_backbone,
 )
-from dualclip_lightning.models.checks import check_blocks, check_whole
 from dualclip_lightning.pairing import OrderedView
 from dualclip_lightning.prompts import PromptPair, prompt_ensemble, text_embeddings
 from dualclip_lightning.prompts.representative import Representative, check_representative, representative_vector

@@ -10,15 +10,14 @@ from anomalib.models.components.base import AnomalibModule
 from anomalib.visualization import Visualizer
 from torch import Tensor, nn
 
-from dualclip_lightning.backbone import PlainVisionEncoder
+from dualclip_lightning.arguments import check_temperature
+from dualclip_lightning.backbone import PlainVisionEncoder, prepare_backbone
 from dualclip_lightning.models.base import (
     AnchoredModel,
     Kind,
     ZeroShotShell,
-    check_temperature,
     describe_common,
     method_pre_processor,
-    prepare_backbone,
 )
 from dualclip_lightning.prompts import prompt_ensemble
 from dualclip_lightning.scoring import text_score, upsample

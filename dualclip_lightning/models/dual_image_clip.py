@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,24 +16,10 @@ from anomalib.visualization import Visualizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 
-from dualclip_lightning.adaptation import (
-    AdaptationInputs,
-    AdaptationSettings,
-    TestTimeAdaptation,
-    out_of_memory_advice,
-    patch_targets,
-)
-from dualclip_lightning.backbone import DualPathVisionEncoder
-from dualclip_lightning.models.base import (
-    AnchoredModel,
-    Kind,
-    ZeroShotShell,
-    check_temperature,
-    describe_common,
-    method_pre_processor,
-    prepare_backbone,
-)
-from dualclip_lightning.models.checks import check_blocks, check_whole
+from dualclip_lightning.adaptation import AdaptationSettings, TestTimeAdaptation, out_of_memory_advice
+from dualclip_lightning.arguments import check_blocks, check_share, check_temperature, check_whole
+from dualclip_lightning.backbone import DualPathVisionEncoder, prepare_backbone
+from dualclip_lightning.models.base import AnchoredModel, Kind, ZeroShotShell, describe_common, method_pre_processor
 from dualclip_lightning.models.pairing import PairingMixin
 from dualclip_lightning.pairing import PatchPrediction, neighbour_references
 from dualclip_lightning.prompts import prompt_ensemble
@@ -112,19 +97,24 @@ class DualImageCLIPModel(AnchoredModel):
         class_score = text_score(features.class_embedding, self.anchors, self.temperature)
         score_map = self._joint_map(features.patch_embeddings, references, names)
         if self.adaptation is not None and self.adaptation.settings.steps:
-            adapted = self._adapted_map(self.adaptation, images, names, features.patch_embeddings, score_map)
+            adapted = self.adaptation.adapted_map(
+                self._patches, images, names, features.patch_embeddings, score_map, self.anchors, self.temperature
+            )
             score_map = joint_score(adapted, score_map, self.adaptation.settings.map_weight)
         return PatchPrediction(image_score(class_score, score_map, self.class_weight), score_map)
 
     def set_references(self, images: Tensor, names: Sequence[str]) -> None:
         """Keep images [R, 3, H, W] as the references of every image that comes with another name."""
-        patches = [self.encoder(part).patch_embeddings for part in images.split(BANK_BATCH)]
-        self.reference_bank, self.reference_names = torch.cat(patches), [os.path.realpath(name) for name in names]
+        patches = torch.cat([self._patches(part) for part in images.split(BANK_BATCH)])
+        self.reference_bank, self.reference_names = patches, [os.path.realpath(name) for name in names]
 
     def draw(self, prediction: PatchPrediction, size: Sequence[int]) -> InferenceBatch:
         """A prediction with its maps at full size (H, W)."""
         maps = upsample(prediction.maps, (size[0], size[1]))
         return InferenceBatch(pred_score=prediction.scores, anomaly_map=maps)
+
+    def _patches(self, images: Tensor) -> Tensor:
+        return self.encoder(images).patch_embeddings
 
     def _joint_map(self, patches: Tensor, references: Tensor | None, names: Sequence[str]) -> Tensor:
         """A_J (eq. 2 to 6) of every image that has a reference, the text map of others."""
@@ -147,28 +137,6 @@ class DualImageCLIPModel(AnchoredModel):
         if not self._said_text_only:
             logger.warning("An image without any other to compare with gets its text score alone.")
             self._said_text_only = True
-
-    def _adapted_map(
-        self,
-        adaptation: TestTimeAdaptation,
-        images: Tensor,
-        names: Sequence[str],
-        patches: Tensor,
-        joint_map: Tensor,
-    ) -> Tensor:
-        """The adapted text map (eq. 7 to 11)."""
-        pseudo = adaptation.corrupt(images, names)
-        grid = patches.shape[1], patches.shape[2]
-        return adaptation.adapt(
-            AdaptationInputs(
-                patches=patches,
-                pseudo_patches=self.encoder(pseudo.images).patch_embeddings,
-                targets=patch_targets(pseudo.masks, grid, adaptation.settings.patch_share),
-                joint_map=joint_map,
-                anchors=self.anchors,
-                temperature=self.temperature,
-            )
-        )
 
     def _bank_rows(self, batch: int, names: Sequence[str]) -> list[list[int]]:
         """For each image the rows of the reference bank that are not the image itself."""
@@ -235,7 +203,7 @@ class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):
         check_ranges(num_references, temperature, alpha=alpha, class_weight=class_weight)
         prompt_ensemble(class_name or "object", domain, states, templates)  # complains before weights are loaded
         check_blocks("vv_blocks", vv_blocks)
-        settings = adaptation_settings(tta)
+        settings = AdaptationSettings.from_choice(tta)
         clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
         super().__init__(method_pre_processor(pre_processor, prepared, resize), post_processor, evaluator, visualizer)
         self._attach(clip, class_name, seed)
@@ -261,26 +229,6 @@ class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):
         return batch.update(**self.model.draw(prediction, batch.image.shape[-2:])._asdict())
 
 
-def adaptation_settings(tta: bool | dict[str, Any]) -> AdaptationSettings | None:
-    """Settings from what the user said, or None for no adaptation.
-
-    Raises:
-        ValueError: neither true, false nor a mapping; an unknown name; or a value out of range.
-    """
-    if isinstance(tta, bool):
-        return AdaptationSettings() if tta else None
-    if not isinstance(tta, Mapping):
-        msg = f"Expected tta to be true, false or a mapping of settings such as {{'steps': 4}}, but got {tta!r}."
-        raise ValueError(msg)  # noqa: TRY004 - the user's value is wrong, not the program's type
-    known = [field.name for field in fields(AdaptationSettings)]
-    unknown = sorted(set(tta) - set(known))
-    if unknown:
-        msg = f"Unknown setting(s) of tta: {', '.join(unknown)}. Expected some of {', '.join(known)}."
-        raise ValueError(msg)
-    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in tta.items()}
-    return AdaptationSettings(**values)
-
-
 def check_ranges(num_references: int, temperature: float, **weights: float) -> None:
     """Refuse numbers out of range.
 
@@ -290,6 +238,4 @@ def check_ranges(num_references: int, temperature: float, **weights: float) -> N
     check_whole("num_references", num_references, 1, "Set alpha=1 for text alone.")
     check_temperature(temperature)
     for name, weight in weights.items():
-        if not 0 <= weight <= 1:
-            msg = f"Expected {name} to be in [0, 1], but got {weight}."
-            raise ValueError(msg)
+        check_share(name, weight)

@@ -17,15 +17,14 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 
 from dualclip_lightning.adaptation import out_of_memory_advice
-from dualclip_lightning.backbone import IntermediateEncoder
+from dualclip_lightning.arguments import check_blocks, check_whole, check_whole_list
+from dualclip_lightning.backbone import IntermediateEncoder, prepare_backbone
 from dualclip_lightning.models.base import (
     Kind,
     ZeroShotShell,
     describe_common,
     method_pre_processor,
-    prepare_backbone,
 )
-from dualclip_lightning.models.checks import check_blocks, check_whole, check_whole_list
 from dualclip_lightning.models.pairing import PairingMixin
 from dualclip_lightning.models.whole_set import WholeSetMixin
 from dualclip_lightning.pairing import FeatureStore, ImageSet, PatchPrediction, neighbour_references

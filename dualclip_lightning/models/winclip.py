@@ -16,17 +16,15 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 
 from dualclip_lightning.adaptation import out_of_memory_advice
-from dualclip_lightning.backbone import WindowEncoder, WindowFeatures
+from dualclip_lightning.arguments import check_temperature, check_whole, check_whole_list
+from dualclip_lightning.backbone import WindowEncoder, WindowFeatures, prepare_backbone
 from dualclip_lightning.models.base import (
     AnchoredModel,
     Kind,
     ZeroShotShell,
-    check_temperature,
     describe_common,
     method_pre_processor,
-    prepare_backbone,
 )
-from dualclip_lightning.models.checks import check_whole, check_whole_list
 from dualclip_lightning.models.views import batch_names
 from dualclip_lightning.pairing import image_names
 from dualclip_lightning.prompts import prompt_ensemble

@@ -7,6 +7,7 @@ from dualclip_lightning.pairing.groups import (
     random_groups,
     random_subsets,
     references_in_group,
+    whole_groups,
 )
 from dualclip_lightning.pairing.store import FeatureStore
 from dualclip_lightning.pairing.view import OrderedView, image_names, read_item
@@ -26,4 +27,5 @@ __all__ = [
     "random_subsets",
     "read_item",
     "references_in_group",
+    "whole_groups",
 ]

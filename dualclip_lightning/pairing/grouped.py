@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from dualclip_lightning.pairing.groups import Group, references_in_group
+from dualclip_lightning.pairing.groups import Group, references_in_group, whole_groups
 
 
 class PatchPrediction(NamedTuple):
@@ -67,7 +67,7 @@ class GroupedScoring:
         positions = [self._position[name] for name in names]
         at_hand = dict(zip(positions, images, strict=True))
         wanted = dict.fromkeys(self._group_of[p] for p in positions if p not in self._waiting)
-        for groups in _chunks(wanted, limit=len(images)):
+        for groups in whole_groups(wanted, limit=len(images)):
             self._score_groups(groups, at_hand)
         found = [self._waiting[p] for p in positions]
         for position in set(positions):
@@ -83,18 +83,6 @@ class GroupedScoring:
         names = [self.names[m] for m in members]
         prediction = self.score(images, references, names)
         self._waiting.update(zip(members, zip(*prediction, strict=True), strict=True))
-
-
-def _chunks(groups: dict[Group, None], limit: int) -> Iterator[list[Group]]:
-    """Lists of groups with at most `limit` images together, or a single larger group."""
-    chunk: list[Group] = []
-    for group in groups:
-        if chunk and sum(map(len, chunk)) + len(group) > limit:
-            yield chunk
-            chunk = []
-        chunk.append(group)
-    if chunk:
-        yield chunk
 
 
 def _reference_rows(groups: Sequence[Group], num_references: int) -> Tensor | None:

@@ -8,7 +8,7 @@ size. Here the groups come from the seed and the set of images alone.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 
@@ -125,3 +125,15 @@ def _relative(names: Sequence[str]) -> list[str]:
     except ValueError:  # no names, or absolute and relative ones mixed
         return list(names)
     return [os.path.relpath(name, root) if root else name for name in names]
+
+
+def whole_groups(groups: Iterable[Group], limit: int) -> Iterator[list[Group]]:
+    """Lists of groups with at most `limit` images together, or a single larger group."""
+    chunk: list[Group] = []
+    for group in groups:
+        if chunk and sum(map(len, chunk)) + len(group) > limit:
+            yield chunk
+            chunk = []
+        chunk.append(group)
+    if chunk:
+        yield chunk

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from dualclip_lightning.data.images import SIXTEEN_BIT
 from dualclip_lightning.predict.reading import (
     ImageError,
     Picture,
@@ -92,7 +93,7 @@ def _known_range(values: npt.NDArray[Any]) -> Pixels:
     if kind == np.uint8:
         return _check_bytes(values)
     if kind == np.uint16:
-        return (values / np.float32(65535)).astype(np.float32)
+        return (values / np.float32(SIXTEEN_BIT)).astype(np.float32)
     if np.issubdtype(kind, np.floating):
         return unit_range(values, _float_remedy(values))
     raise _unknown_range(kind)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from dualclip_lightning.arguments import check_positive, check_share, check_temperature, check_whole
 from dualclip_lightning.predict.listing import expand_user
 from dualclip_lightning.predict.sources import Images
 
 if TYPE_CHECKING:
-    from dualclip_lightning.adaptation import TestTimeAdaptation
+    from dualclip_lightning.adaptation import AdaptationSettings, TestTimeAdaptation
     from dualclip_lightning.backbone import Preprocessing
 
 MODES = ("pairs", "stream", "none")
@@ -35,17 +34,11 @@ def check_numbers(
     """
     counts = {"num_references": num_references, "bank_size": bank_size, "batch_size": batch_size}
     for name, count in counts.items():
-        if count < 1:
-            msg = f"Expected {name} to be at least 1, but got {count}."
-            raise ValueError(msg)
-    for name, number in {"temperature": temperature, "max_megapixels": max_megapixels}.items():
-        if not 0 < number < math.inf:
-            msg = f"Expected {name} to be above 0, but got {number}."
-            raise ValueError(msg)
-    for name, share in {**weights, "spatial_window": spatial_window or 0}.items():
-        if not 0 <= share <= 1:
-            msg = f"Expected {name} to be in [0, 1], but got {share}."
-            raise ValueError(msg)
+        check_whole(name, count, 1)
+    check_temperature(temperature)
+    check_positive("max_megapixels", max_megapixels)
+    for name, share in {**weights, "spatial_window": 0 if spatial_window is None else spatial_window}.items():
+        check_share(name, share)
 
 
 def reference_mode(references: str | Images, *, text_only: bool) -> tuple[str, Images | None]:
@@ -64,25 +57,32 @@ def reference_mode(references: str | Images, *, text_only: bool) -> tuple[str, I
     return "folder", references
 
 
-def make_adaptation(
-    tta: bool | Mapping[str, Any], preprocessing: Preprocessing, seed: int
-) -> TestTimeAdaptation | None:
-    """Test-time adaptation as the user wants it, or None.
+def adaptation_settings(tta: bool | Mapping[str, Any]) -> AdaptationSettings | None:
+    """Settings of test-time adaptation as the user wants it, or None.
 
     Raises:
-        ValueError: an unknown setting, or a value out of range.
+        ValueError: as `AdaptationSettings.from_choice`.
     """
     if tta is False:
         return None
-    from dualclip_lightning.adaptation import AdaptationSettings, TestTimeAdaptation  # noqa: PLC0415 - takes seconds
+    from dualclip_lightning.adaptation import AdaptationSettings  # noqa: PLC0415 - takes seconds
 
-    values: dict[str, Any] = {} if tta is True else {k: tuple(v) if isinstance(v, list) else v for k, v in tta.items()}
-    known = [field.name for field in fields(AdaptationSettings)]
-    unknown = sorted(set(values) - set(known))
-    if unknown:
-        msg = f"Unknown setting(s) of tta: {', '.join(unknown)}. Expected some of {', '.join(known)}."
-        raise ValueError(msg)
-    return TestTimeAdaptation(AdaptationSettings(**values), preprocessing.mean, preprocessing.std, seed)
+    return AdaptationSettings.from_choice(tta)
+
+
+def make_adaptation(
+    settings: AdaptationSettings | None, preprocessing: Preprocessing, seed: int
+) -> TestTimeAdaptation | None:
+    """Test-time adaptation with these settings.
+
+    Raises:
+        ValueError: a texture folder that is missing or empty.
+    """
+    if settings is None:
+        return None
+    from dualclip_lightning.adaptation import TestTimeAdaptation  # noqa: PLC0415 - takes seconds
+
+    return TestTimeAdaptation(settings, preprocessing.mean, preprocessing.std, seed)
 
 
 def choose_device(name: str) -> torch.device:

@@ -18,10 +18,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from dualclip_lightning.backbone import WeightsError
 from dualclip_lightning.files import cannot_write
+from dualclip_lightning.memory import is_out_of_memory
 from dualclip_lightning.predict.detector import Detector
 from dualclip_lightning.predict.devices import DeviceError, choose_workers
 from dualclip_lightning.predict.geometry import Geometry
 from dualclip_lightning.predict.journal import Entry
+from dualclip_lightning.predict.limits import ASSUMED_RATE, GOOD_RATE
 from dualclip_lightning.predict.listing import Listing, find_images
 from dualclip_lightning.predict.outputs import Drawing
 from dualclip_lightning.predict.prediction import Failure
@@ -33,17 +35,14 @@ if TYPE_CHECKING:
 
 DONE, SOME_FAILED, WRONG, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit statuses."""
-NO_MEMORY = ("out of memory", "allocate memory")
-"""What PyTorch says then."""
-GOOD_RATE, ASSUMED_RATE = 0.05, 0.01
-"""False alarms that are aimed at from good images, and from an unlabelled run."""
 
 
 def run(options: Namespace) -> int:
     """Run the command with the options of `options.parse` and return its exit status.
 
     0: every image was judged. 1: some could not be used; they are listed, the rest was judged. 2: nothing was run,
-    because of what was asked. 3: a result could not be written. 130: interrupted; what was done is kept.
+    because of what was asked. 3: a result could not be written, memory
+    ran out or a process died. 130: interrupted; what was done is kept.
     """
     console, errors = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
     warnings.filterwarnings("ignore", module=r"PIL\.")  # what is wrong with a file stands in failures.csv
@@ -62,7 +61,7 @@ def run(options: Namespace) -> int:
     except DeviceError as error:
         return _say(errors, f"{error} What was done is kept; the same command goes on.", STOPPED)
     except (RuntimeError, MemoryError) as error:
-        if isinstance(error, RuntimeError) and not any(words in str(error).lower() for words in NO_MEMORY):
+        if not is_out_of_memory(error):
             raise
         return _say(
             errors, "It does not fit in memory. Lower --batch-size or --image-size; what was done is kept.", STOPPED

@@ -9,13 +9,19 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from dualclip_lightning.backbone import DualPathVisionEncoder, load_backbone
+from dualclip_lightning.arguments import check_blocks
+from dualclip_lightning.backbone import DualPathVisionEncoder, prepare_backbone
 from dualclip_lightning.backbone.preprocessing import PreprocessingChoice
-from dualclip_lightning.backbone.tower import patch_grid
-from dualclip_lightning.predict.checks import check_numbers, choose_device, make_adaptation, reference_mode
+from dualclip_lightning.predict.checks import (
+    adaptation_settings,
+    check_numbers,
+    choose_device,
+    make_adaptation,
+    reference_mode,
+)
 from dualclip_lightning.predict.encoding import ImageEncoder
 from dualclip_lightning.predict.geometry import Geometry, Mode
-from dualclip_lightning.predict.limits import MAX_MEGAPIXELS
+from dualclip_lightning.predict.limits import GOOD_RATE, MAX_MEGAPIXELS
 from dualclip_lightning.predict.prediction import Failure, Prediction
 from dualclip_lightning.predict.reading import ImageError, allow_megapixels
 from dualclip_lightning.predict.references import InSequence, Order, Pairs, PatchSet, StreamBank
@@ -105,14 +111,14 @@ class Detector:
     ) -> None:
         check_numbers(num_references, bank_size, batch_size, temperature, spatial_window, max_megapixels,
                       alpha=alpha, class_weight=class_weight)  # fmt: skip
+        check_blocks("vv_blocks", vv_blocks)
+        tta_settings = adaptation_settings(tta)
         prompts = prompt_ensemble(class_name, domain, states, templates)
         chosen = Geometry(geometry) if isinstance(geometry, str) else geometry
         self._threshold = _threshold(threshold)
         allow_megapixels(max_megapixels)
-        clip = load_backbone(backbone, pretrained, preprocessing, seed)
-        prepared = clip.preprocessing.at_size(image_size)
-        patch_grid(clip.visual, *prepared.size)
-        adaptation = make_adaptation(tta, prepared, seed)
+        clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
+        adaptation = make_adaptation(tta_settings, prepared, seed)
         anchors = text_anchors(clip, prompts)
         self.device = choose_device(device)
         encoder = DualPathVisionEncoder(clip.visual, vv_blocks).to(self.device)
@@ -189,7 +195,7 @@ class Detector:
         outcomes = [found[i] for i in range(len(found))]
         return outcomes[0] if sources.single else [*outcomes, *sources.failures]
 
-    def calibrate(self, images: Images, false_alarm_rate: float = 0.05, confidence: float = 0.95) -> Threshold:
+    def calibrate(self, images: Images, false_alarm_rate: float = GOOD_RATE, confidence: float = 0.95) -> Threshold:
         """Take the threshold from images believed good, which needs no label of a defect (`thresholds.from_good`).
 
         Raises:

@@ -6,12 +6,14 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dualclip_lightning.predict.limits import MAX_MEGAPIXELS
+from dualclip_lightning.predict.limits import ASSUMED_RATE, GOOD_RATE, MAX_MEGAPIXELS
 
-EPILOG = """exit status: 0 all judged, 1 some files could not be used (see failures.csv), 2 wrong use, 3 results could
-not be written, 130 interrupted. The same command continues where one stopped.
+EPILOG = """exit status: 0 all judged, 1 some files could not be used (see failures.csv), 2 wrong use, 3 stopped: results
+could not be written, memory ran out or a process died, 130 interrupted. The same command continues where one stopped.
 
 With --model, --data or --config, `dualclip predict` is anomalib's command: see `anomalib predict --help`."""
+DEFAULTS = {"references": "pairs", "num_references": 1, "bank_size": 4, "overlap": 0.25, "scale": ["0", "1"]}
+"""Of options that only some others leave a meaning; it is known whether they were given."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,6 +42,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     for message in _contradictions(options):
         parser.error(message)
+    for name, value in DEFAULTS.items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
     return options
 
 
@@ -56,12 +61,27 @@ def _contradictions(options: argparse.Namespace) -> Iterator[str]:
         yield "argument --false-alarm-rate: expected a share above 0 and below 1"
     if options.pixel_threshold is not None and measured:
         yield "--pixel-threshold goes with a number as --threshold"
-    if options.tile is not None and options.geometry != "tiles":
-        yield "--tile goes with --geometry tiles"
-    if options.reference is not None and options.references != "pairs":
-        yield "--reference and --references exclude each other"
+    for name in ("tile", "overlap"):
+        if getattr(options, name) is not None and options.geometry != "tiles":
+            yield f"--{name} goes with --geometry tiles"
+    if options.scale is not None and not options.heatmaps:
+        yield "--scale is for heatmaps, which --no-heatmaps leaves out"
+    yield from _contradicting_references(options)
     if options.gallery < 0:
         yield "argument --gallery: expected a number of images, or 0 for none"
+
+
+def _contradicting_references(options: argparse.Namespace) -> Iterator[str]:
+    if options.reference is not None and options.references is not None:
+        yield "--reference and --references exclude each other"
+    if options.num_references is not None and (options.reference or options.references not in {None, "pairs"}):
+        yield "--num-references goes with random pairs"
+    if options.bank_size is not None and options.references != "stream":
+        yield "--bank-size goes with --references stream"
+    if options.alpha == 1 and (options.reference or options.references in {"pairs", "stream"}):
+        yield "--alpha 1 is for text alone, and references count for nothing"
+    if options.spatial_window is not None and (options.alpha == 1 or options.references == "none"):
+        yield "--spatial-window goes with references"
 
 
 def _add_images(parser: argparse.ArgumentParser) -> None:
@@ -72,15 +92,17 @@ def _add_images(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_results(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--out", type=Path, default=Path("results/predict"), help="folder for everything")
+    group.add_argument(
+        "--out", type=Path, default=Path("results/predict"), help="folder for everything; default: %(default)s"
+    )
     group.add_argument("--fresh", action="store_true", help="discard an earlier run instead of continuing it")
     group.add_argument("--no-heatmaps", dest="heatmaps", action="store_false", help="no pictures")
     group.add_argument("--maps", action="store_true", help="raw maps at the size of the image (.npy, float32)")
     group.add_argument("--masks", action="store_true", help="anomalous pixels as PNG")
     group.add_argument("--gallery", type=int, default=200, metavar="N", help="images in index.html; 0 for none")
     group.add_argument(
-        "--scale", nargs="+", default=["0", "1"], metavar="VALUE",
-        help="ends of the colour scale, or 'image' for each image's own (not comparable)",
+        "--scale", nargs="+", metavar="VALUE",
+        help="ends of the colour scale (default 0 1), or 'image' for each image's own (not comparable)",
     )  # fmt: skip
 
 
@@ -90,24 +112,26 @@ def _add_decisions(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--pixel-threshold", type=float, help="with a number: for masks and contours")
     group.add_argument("--good", metavar="FOLDER", help="take the threshold from images believed good")
-    group.add_argument("--false-alarm-rate", type=float, help="default 0.05 with --good, 0.01 with 'auto'")
+    group.add_argument(
+        "--false-alarm-rate", type=float, help=f"default {GOOD_RATE} with --good, {ASSUMED_RATE} with 'auto'"
+    )
 
 
 def _add_references(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--reference", metavar="FOLDER", help="compare with these unlabelled images of the product")
     group.add_argument(
-        "--references", choices=("pairs", "stream", "none"), default="pairs",
-        help="without --reference: random pairs, the images just before, or text alone",
+        "--references", choices=("pairs", "stream", "none"),
+        help="without --reference: random pairs (default), the images just before, or text alone",
     )  # fmt: skip
-    group.add_argument("--num-references", type=int, default=1, metavar="K", help="of pairs")
-    group.add_argument("--bank-size", type=int, default=4, metavar="N", help="of a stream")
+    group.add_argument("--num-references", type=int, metavar="K", help="of pairs; default 1")
+    group.add_argument("--bank-size", type=int, metavar="N", help="of a stream; default 4")
     group.add_argument("--spatial-window", type=float, metavar="SHARE", help="for aligned products, for example 0.1")
 
 
 def _add_geometry(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--geometry", choices=("squash", "keep", "tiles"), default="squash", help="default: %(default)s")
     group.add_argument("--tile", type=int, metavar="PIXELS", help="side of a tile; default: the model's size")
-    group.add_argument("--overlap", type=float, default=0.25, metavar="SHARE", help="of tiles")
+    group.add_argument("--overlap", type=float, metavar="SHARE", help="of tiles; default 0.25")
     group.add_argument("--image-size", type=int, nargs="+", metavar="PIXELS", help="of the model: side, or H W")
 
 
@@ -116,11 +140,13 @@ def _add_method(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--pretrained", default="laion400m_e32", help='tag, file, folder, or "demo" (offline)')
     group.add_argument("--preprocessing", help="openai, imagenet or inception, for a raw weights file")
     group.add_argument("--domain", choices=("object", "texture"), help="which words prompts use")
-    group.add_argument("--temperature", type=float, default=0.07)
-    group.add_argument("--alpha", type=float, default=0.5, help="weight of text against reference")
-    group.add_argument("--class-weight", type=float, default=0.5)
+    group.add_argument("--temperature", type=float, default=0.07, help="default: %(default)s")
+    group.add_argument(
+        "--alpha", type=float, default=0.5, help="weight of text against reference; default: %(default)s"
+    )
+    group.add_argument("--class-weight", type=float, default=0.5, help="of the image score; default: %(default)s")
     group.add_argument("--tta", action="store_true", help="test-time adaptation")
-    group.add_argument("--seed", type=int, default=0)
-    group.add_argument("--batch-size", type=int, default=8)
-    group.add_argument("--device", default="auto")
+    group.add_argument("--seed", type=int, default=0, help="draws the pairs; default: %(default)s")
+    group.add_argument("--batch-size", type=int, default=8, help="default: %(default)s")
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, mps; default: %(default)s")
     group.add_argument("--devices", type=int, default=1, metavar="N", help="GPUs, or processes that share the cores")

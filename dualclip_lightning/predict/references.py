@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from threading import Lock
 from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
-from dualclip_lightning.pairing import random_groups
+from dualclip_lightning.pairing import random_groups, whole_groups
 
 
 class PatchSet(NamedTuple):
@@ -45,14 +46,7 @@ class Pairs:
 
     def chunks(self, size: int) -> Iterator[list[int]]:
         """Whole groups."""
-        chunk: list[int] = []
-        for group in self.groups:
-            if chunk and len(chunk) + len(group) > size:
-                yield chunk
-                chunk = []
-            chunk.extend(group)
-        if chunk:
-            yield chunk
+        yield from (list(chain.from_iterable(groups)) for groups in whole_groups(self.groups, size))
 
     def candidates(self, position: int) -> Iterator[int]:
         """The next ones around the group, then the groups that follow."""

@@ -77,7 +77,10 @@ class DualImageScorer:
         if self.adaptation is None or not self.adaptation.settings.steps:
             return joint
         with self._one_at_a_time:
-            adapted = self._adapted(self.adaptation, batch, joint, _view_names(plan, batch, name))
+            adapted = self.adaptation.adapted_map(
+                self._patches, batch.images.to(patches.device), _view_names(plan, batch, name), patches, joint,
+                self.anchors, self.temperature,
+            )  # fmt: skip
         return joint_score(adapted, joint, self.adaptation.settings.map_weight)
 
     def _visual(self, patches: Tensor, places: Tensor, reference: PatchSet) -> Tensor:
@@ -89,23 +92,8 @@ class DualImageScorer:
         score = reference_score(tall, reference.embeddings[None, None].to(patches.device), near)
         return score.view(patches.shape[:3])
 
-    def _adapted(self, adaptation: TestTimeAdaptation, batch: ViewBatch, joint: Tensor, names: Sequence[str]) -> Tensor:
-        from dualclip_lightning.adaptation import AdaptationInputs, patch_targets  # noqa: PLC0415 - takes seconds
-
-        patches = batch.features.patch_embeddings
-        pseudo = adaptation.corrupt(batch.images.to(patches.device), names)
-        return adaptation.adapt(
-            AdaptationInputs(
-                patches=patches,
-                pseudo_patches=self.encoder(pseudo.images).patch_embeddings,
-                targets=patch_targets(
-                    pseudo.masks, (patches.shape[1], patches.shape[2]), adaptation.settings.patch_share
-                ),
-                joint_map=joint,
-                anchors=self.anchors,
-                temperature=self.temperature,
-            )
-        )
+    def _patches(self, images: Tensor) -> Tensor:
+        return self.encoder(images).patch_embeddings
 
 
 def _view_names(plan: ViewPlan, batch: ViewBatch, name: str) -> list[str]:

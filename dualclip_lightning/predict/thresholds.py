@@ -14,6 +14,7 @@ import numpy as np
 from scipy.special import betaincinv
 
 from dualclip_lightning.files import write_bytes_atomically
+from dualclip_lightning.predict.limits import ASSUMED_RATE, GOOD_RATE
 
 VERSION = 1
 Kind = Literal["good", "robust", "fixed"]
@@ -115,7 +116,7 @@ class Threshold:
 def from_good(
     scores: Sequence[float],
     peaks: Sequence[float],
-    false_alarm_rate: float = 0.05,
+    false_alarm_rate: float = GOOD_RATE,
     confidence: float = 0.95,
     settings: Mapping[str, Any] | None = None,
 ) -> Threshold:
@@ -164,7 +165,7 @@ def from_good(
 def from_run(
     scores: Sequence[float],
     peaks: Sequence[float],
-    false_alarm_rate: float = 0.01,
+    false_alarm_rate: float = ASSUMED_RATE,
     settings: Mapping[str, Any] | None = None,
 ) -> Threshold:
     """Median and median absolute deviation of an unlabelled run: robust to anomalies among less than half of it.

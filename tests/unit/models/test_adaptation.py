@@ -15,7 +15,6 @@ from dualclip_lightning.adaptation import (
 from dualclip_lightning.backbone import DualPathVisionEncoder
 from dualclip_lightning.backbone.preprocessing import PRESETS
 from dualclip_lightning.models import DualImageCLIPModel
-from dualclip_lightning.models.dual_image_clip import adaptation_settings
 from tests.towers import DIM, random_images, tower
 
 MEAN, STD = PRESETS["openai"]["mean"], PRESETS["openai"]["std"]
@@ -86,11 +85,13 @@ def test_another_seed_gives_other_pseudo_anomalies():
 
 
 def test_the_switch_takes_the_defaults_or_some_settings():
-    assert adaptation_settings(False) is None
-    assert adaptation_settings(True) == AdaptationSettings()
-    assert adaptation_settings({"steps": 4, "opacity": [0.1, 0.2]}) == AdaptationSettings(steps=4, opacity=(0.1, 0.2))
+    assert AdaptationSettings.from_choice(False) is None
+    assert AdaptationSettings.from_choice(True) == AdaptationSettings()
+    assert AdaptationSettings.from_choice({"steps": 4, "opacity": [0.1, 0.2]}) == AdaptationSettings(
+        steps=4, opacity=(0.1, 0.2)
+    )
 
 
 def test_an_unknown_setting_is_refused_with_those_there_are():
     with pytest.raises(ValueError, match=r"Unknown setting\(s\) of tta: step\. Expected some of steps, learning_rate"):
-        adaptation_settings({"step": 2})
+        AdaptationSettings.from_choice({"step": 2})

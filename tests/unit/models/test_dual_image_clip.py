@@ -150,20 +150,22 @@ BAD_NUMBERS = [
     ({"num_references": 0}, "num_references to be a whole number of at least 1, but got 0. Set alpha=1"),
     ({"num_references": -3}, "num_references to be a whole number of at least 1"),
     ({"num_references": 1.5}, r"num_references to be a whole number of at least 1, but got 1\.5"),
-    ({"temperature": 0.0}, r"temperature to be above 0, but got 0\.0"),
-    ({"temperature": -1.0}, "temperature to be above 0"),
-    ({"temperature": math.nan}, "temperature to be above 0, but got nan"),
-    ({"temperature": math.inf}, "temperature to be above 0"),
+    ({"temperature": 0.0}, r"temperature to be a number above 0, but got 0\.0"),
+    ({"temperature": -1.0}, "temperature to be a number above 0"),
+    ({"temperature": math.nan}, "temperature to be a number above 0, but got nan"),
+    ({"temperature": math.inf}, "temperature to be a number above 0"),
     ({"alpha": -0.1}, r"alpha to be in \[0, 1\], but got -0\.1"),
     ({"alpha": 1.5}, r"alpha to be in \[0, 1\]"),
     ({"alpha": math.nan}, r"alpha to be in \[0, 1\]"),
     ({"class_weight": 2.0}, r"class_weight to be in \[0, 1\], but got 2\.0"),
+    ({"class_weight": "half"}, r"class_weight to be in \[0, 1\], but got 'half'"),
+    ({"temperature": "x"}, "temperature to be a number above 0, but got 'x'"),
 ]
 
 
 @pytest.mark.parametrize(("arguments", "match"), BAD_NUMBERS)
 def test_numbers_out_of_range_are_refused_before_any_weights_are_loaded(arguments, match, monkeypatch):
-    monkeypatch.setattr("dualclip_lightning.models.base.load_backbone", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr("dualclip_lightning.backbone.loading.load_backbone", lambda *_: pytest.fail("loaded"))
     with pytest.raises(ValueError, match=match):
         DualImageCLIP(**arguments)
     with pytest.raises(ValueError, match=match):
@@ -184,7 +186,7 @@ def test_numbers_out_of_range_are_refused_before_any_weights_are_loaded(argument
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_any_weights_are_loaded(arguments, match, monkeypatch):
-    monkeypatch.setattr("dualclip_lightning.models.base.load_backbone", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr("dualclip_lightning.backbone.loading.load_backbone", lambda *_: pytest.fail("loaded"))
     with pytest.raises(ValueError, match=match):
         DualImageCLIP(**arguments)
 

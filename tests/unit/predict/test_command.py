@@ -73,7 +73,7 @@ def test_all_judged_is_0_and_some_unusable_is_1(place, capsys):
     [
         (["nowhere"], "There is no 'nowhere'"),
         (["shots", "--alpha", "2"], "alpha to be in [0, 1]"),
-        (["shots", "--overlap", "0.9"], "overlap to be in [0, 0.75]"),
+        (["shots", "--geometry", "tiles", "--overlap", "0.9"], "overlap to be in [0, 0.75]"),
         (["shots", "--scale", "1", "0"], "the smaller first"),
         (["shots", "--scale", "0", "half"], "two numbers or 'image'"),
         (["shots", "--scale", "0", "1", "2"], "two numbers or 'image'"),
@@ -106,7 +106,11 @@ CONTRADICTORY = [
     ["--image-size", "8", "8", "8"], ["--good", "a", "--threshold", "0.9"], ["--pixel-threshold", "0.3"],
     ["--threshold", "0.5", "--false-alarm-rate", "0.2"], ["--tile", "100"], ["--gallery", "-3"],
     ["--good", "shots", "--false-alarm-rate", "1.5"], ["--false-alarm-rate", "0"],
-    ["--reference", "a", "--references", "stream"],
+    ["--reference", "a", "--references", "stream"], ["--reference", "a", "--references", "pairs"],
+    ["--overlap", "0.5"], ["--bank-size", "9"], ["--references", "stream", "--num-references", "3"],
+    ["--reference", "a", "--num-references", "3"], ["--alpha", "1", "--reference", "a"],
+    ["--alpha", "1", "--references", "stream"], ["--alpha", "1", "--spatial-window", "0.1"],
+    ["--references", "none", "--spatial-window", "0.1"], ["--no-heatmaps", "--scale", "image"],
 ]  # fmt: skip
 
 

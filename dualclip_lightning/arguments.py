@@ -1,9 +1,10 @@
-"""Checks of arguments that every method has in its own way."""
+"""Checks of arguments that methods, adaptation and detectors have in common; each names the argument."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 
@@ -30,6 +31,37 @@ def check_whole_list(name: str, values: Any, example: Sequence[int]) -> None:
         raise ValueError(msg)
 
 
+def check_positive(name: str, value: Any, remedy: str = "") -> None:
+    """Refuse what is no number above 0, or not finite.
+
+    Raises:
+        ValueError: with the name, the value and the remedy.
+    """
+    if not (is_number(value) and value > 0):
+        msg = f"Expected {name} to be a number above 0, but got {value!r}. {remedy}".rstrip()
+        raise ValueError(msg)
+
+
+def check_share(name: str, value: Any) -> None:
+    """Refuse what is no number from 0 to 1.
+
+    Raises:
+        ValueError: with the name and the value.
+    """
+    if not (is_number(value) and 0 <= value <= 1):
+        msg = f"Expected {name} to be in [0, 1], but got {value!r}."
+        raise ValueError(msg)
+
+
+def check_temperature(temperature: Any) -> None:
+    """Refuse a temperature that no softmax can have.
+
+    Raises:
+        ValueError: as `check_positive`.
+    """
+    check_positive("temperature", temperature, "Published values lie between 0.01 and 1.")
+
+
 def check_blocks(name: str, numbers: Any) -> None:
     """Refuse what is neither None nor a list of whole numbers; the encoder knows which blocks its tower has.
 
@@ -38,6 +70,11 @@ def check_blocks(name: str, numbers: Any) -> None:
     """
     if numbers is not None:
         check_whole_list(name, numbers, (1, 2, 3))
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a finite number; true and false are none."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _is_whole(value: Any) -> bool:
