@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
-from PIL import Image
+from torchvision.transforms.v2.functional import resize, to_dtype
 
-from dualclip_lightning.data.images import BROKEN_IMAGE
+from dualclip_lightning.data.images import BROKEN_IMAGE, read_rgb
 
 MISSES, FALSE_ALARMS, HITS = 2, 1, 2
 
@@ -68,7 +68,7 @@ def examples(images: pd.DataFrame, maps: Mapping[str, Mapping[str, NDArray[Any]]
 def read_image(path: str, size: tuple[int, ...]) -> NDArray[np.uint8] | None:
     """An image squeezed to (H, W), or None if there is none to be read at the path."""
     try:
-        with Image.open(Path(path)) as image:
-            return np.asarray(image.convert("RGB").resize((size[1], size[0]), Image.Resampling.BILINEAR))
+        image = read_rgb(path)
     except BROKEN_IMAGE:
         return None
+    return to_dtype(resize(image, list(size)), torch.uint8, scale=True).permute(1, 2, 0).numpy()

@@ -260,6 +260,13 @@ def test_an_image_that_is_gone_is_no_error(tmp_path):
     assert read_image(str(tmp_path / "there.png"), (4, 6)).shape == (4, 6, 3)
 
 
+def test_an_image_of_16_bits_is_shown_as_it_is_not_white(tmp_path):
+    ramp = np.arange(256, dtype=np.uint16).reshape(16, 16)
+    Image.fromarray(ramp * 257).save(tmp_path / "deep.png")
+    found = read_image(str(tmp_path / "deep.png"), (16, 16))
+    np.testing.assert_array_equal(found, np.repeat(ramp[..., None], 3, axis=-1))
+
+
 def pixels(address):
     kind, content = re.fullmatch(r"data:image/(.+);base64,(.+)", address).groups()
     return kind, base64.b64decode(content)
