@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import math
 import multiprocessing
-import resource
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,12 +28,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics.classification import BinaryAUROC, BinaryAveragePrecision
 
+from dualclip_lightning.benchmark.machine import peak_megabytes, reset_peak
 from dualclip_lightning.metrics import PixelMetrics
 
 Results = dict[str, float]
 Variant = Callable[[Tensor, Tensor], Results]
 
 BATCH = 8
+CPU = torch.device("cpu")
 OURS = ("exact", "streaming")
 SORTS = ("a bare sort, NumPy", "a bare sort, PyTorch")
 
@@ -97,21 +98,15 @@ def report(table: pd.DataFrame) -> Iterator[str]:
 
 def _run(variant: Variant, maps: Tensor, masks: Tensor, there: Connection) -> None:
     variant(maps[:2], masks[:2])  # What is loaded and allocated once is neither the metric's time nor its memory.
-    _forget_peak()
+    ctypes.CDLL(None).malloc_trim(0)  # Free memory that stays with the process would hide what the variant takes.
+    reset_peak(CPU)
     before, start = _peak(), time.perf_counter()
     figures = variant(maps, masks)
     there.send({"seconds": time.perf_counter() - start, "MB": _peak() - before} | figures)
 
 
-def _forget_peak() -> None:
-    """Give free memory back, and let the largest size be what the process has now."""
-    ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-
-
 def _peak() -> float:
-    """The largest size this process has had, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return peak_megabytes(CPU) or math.nan
 
 
 def _batches(maps: Tensor, masks: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
