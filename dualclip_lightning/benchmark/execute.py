@@ -25,7 +25,7 @@ from dualclip_lightning.benchmark.methods import build_method, describe_method
 from dualclip_lightning.benchmark.recorder import Recorder, data_root
 from dualclip_lightning.benchmark.results import COLUMNS, DONE, FAILED, CellResult
 from dualclip_lightning.benchmark.summary import METRICS
-from dualclip_lightning.demo.evaluate import quiet
+from dualclip_lightning.quiet import quiet
 
 
 def run_cell(cell: Cell, place: Place = Place()) -> CellResult:  # noqa: B008  # it cannot be changed

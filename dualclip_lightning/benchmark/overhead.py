@@ -23,8 +23,8 @@ from anomalib.engine import Engine
 from lightning.pytorch import Callback, LightningModule, Trainer
 from PIL import Image
 
-from dualclip_lightning.demo.evaluate import quiet
 from dualclip_lightning.models import DualImageCLIP
+from dualclip_lightning.quiet import quiet
 
 WARM_UP = 4
 

@@ -22,8 +22,8 @@ from dualclip_lightning.benchmark.progress import Board, watched
 from dualclip_lightning.benchmark.ray_runner import Resources, import_ray, run_on_ray
 from dualclip_lightning.benchmark.results import assemble, is_finished, read_cell, write_cell
 from dualclip_lightning.benchmark.runner import Event, run_here, run_in_processes
-from dualclip_lightning.demo.evaluate import quiet
 from dualclip_lightning.files import write_bytes_atomically
+from dualclip_lightning.quiet import quiet
 
 
 class DataError(RuntimeError):

@@ -16,9 +16,10 @@ from typing import Any
 import pandas as pd
 
 from dualclip_lightning.data.demo import MATERIALS
-from dualclip_lightning.demo.evaluate import quiet, run_once
+from dualclip_lightning.demo.evaluate import run_once
 from dualclip_lightning.demo.run import to_frame
 from dualclip_lightning.files import write_bytes_atomically
+from dualclip_lightning.quiet import quiet
 
 METRICS = ("image_AUROC", "image_F1Max", "image_AP", "pixel_AUROC", "pixel_F1Max", "pixel_PRO", "pixel_AP")
 ABLATIONS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {

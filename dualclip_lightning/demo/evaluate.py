@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,15 +56,3 @@ class KeepExample(Callback):
             area = int(mask.sum())
             if self.example is None or (area, str(path)) > (self.example.area, self.example.path):
                 self.example = Example(str(path), area, score_map.cpu().numpy(), mask.cpu().numpy())
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Leave the screen to a table: Lightning and anomalib say much about each of many runs."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)
-        try:
-            yield
-        finally:
-            logging.disable(logging.NOTSET)

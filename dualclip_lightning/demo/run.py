@@ -18,10 +18,11 @@ from rich.console import Console
 from rich.table import Table
 
 from dualclip_lightning.data.demo import CATEGORIES, MATERIALS
-from dualclip_lightning.demo.evaluate import DemoRun, quiet, run_once
+from dualclip_lightning.demo.evaluate import DemoRun, run_once
 from dualclip_lightning.demo.figure import draw_examples
 from dualclip_lightning.files import write_bytes_atomically
 from dualclip_lightning.models import DualImageCLIP
+from dualclip_lightning.quiet import quiet
 
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "text only": {"alpha": 1.0},
