@@ -38,7 +38,6 @@ class Published:
     protocol: tuple[str, ...]
     categories: int | None
     """How many the data set has."""
-    kind: str | None = None
     backbone: str | None = None
     over: Mapping[str, Any] | None = None
     """The method that the gain is over, described as in `match`."""
@@ -71,7 +70,6 @@ def _published(entry: Mapping[str, Any], dataset: str, document: Mapping[str, An
         spread=entry.get("spread", {}).get(dataset, {}),
         protocol=(*about.get("protocol", ()), *entry.get("protocol", ())),
         categories=about.get("categories"),
-        kind=entry.get("kind"),
         backbone=entry.get("backbone"),
         over=entry.get("over"),
     )
