@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from dualclip_lightning.benchmark.status import finished
+
 IGNORED = {"seed"}
 """Every cell of a method may have its own."""
 FEWEST = 3
@@ -26,7 +28,7 @@ class Ablation(NamedTuple):
 
 def find_ablations(results: pd.DataFrame) -> Iterator[Ablation]:
     """Every family of at least three methods of one model whose parameters agree in all but one number."""
-    done = results[results["status"] == "done"].drop_duplicates(["dataset", "method"])
+    done = finished(results).drop_duplicates(["dataset", "method"])
     for (dataset, model), rows in done.groupby(["dataset", "model"], sort=False):
         settings = {row.method: flat(json.loads(row.parameters)) for row in rows.itertuples()}
         for parameter in sorted({name for setting in settings.values() for name in setting}):

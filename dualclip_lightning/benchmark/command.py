@@ -18,9 +18,10 @@ from dualclip_lightning.benchmark.config import Config, ConfigError, load_config
 from dualclip_lightning.benchmark.ray_runner import Resources
 from dualclip_lightning.benchmark.render import screen
 from dualclip_lightning.benchmark.report import write_report
-from dualclip_lightning.benchmark.results import DONE, load_run
+from dualclip_lightning.benchmark.results import load_run
 from dualclip_lightning.benchmark.session import Means, look, notes, refuse, run_benchmark
 from dualclip_lightning.benchmark.shipped import config_names, find_config
+from dualclip_lightning.benchmark.summary import failures
 from dualclip_lightning.benchmark.tables import show_tables, write_tables
 from dualclip_lightning.files import cannot_write
 
@@ -84,7 +85,7 @@ def _publish(folder: Path, console: Console, report: bool) -> None:
 
 
 def _say_failures(frame: pd.DataFrame) -> int:
-    failed = frame[frame["status"] != DONE]
+    failed = failures(frame)
     for row in failed.itertuples():
         print(f"Failed: {row.method}, {row.dataset} {row.category}, seed {row.seed}: {row.error}", file=sys.stderr)
     return SOME_FAILED if len(failed) else 0

@@ -21,6 +21,7 @@ from scipy.stats import wilcoxon
 from dualclip_lightning.benchmark.ablations import flat
 from dualclip_lightning.benchmark.render import Cell, Table, latex, markdown, screen, terminal
 from dualclip_lightning.benchmark.results import Run, load_run
+from dualclip_lightning.benchmark.status import finished
 from dualclip_lightning.benchmark.summary import DIGITS, METRICS
 from dualclip_lightning.files import cannot_write, write_bytes_atomically
 
@@ -54,8 +55,7 @@ class Difference(NamedTuple):
 
 def pair(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     """The cells that finished in both runs, the columns of the first with the ending `_a`, of the second with `_b`."""
-    finished = [frame[frame["status"] == "done"] for frame in (first, second)]
-    return finished[0].merge(finished[1], on=CELL, suffixes=("_a", "_b"), validate="one_to_one")
+    return finished(first).merge(finished(second), on=CELL, suffixes=("_a", "_b"), validate="one_to_one")
 
 
 def paired_difference(by_category: np.ndarray, seed: int = 0) -> Difference:
@@ -102,8 +102,8 @@ def provenance_differences(pairs: pd.DataFrame) -> dict[tuple[str, str, str], li
 def unpaired(first: pd.DataFrame, second: pd.DataFrame) -> Iterator[str]:
     """What one run finished and the other did not, a sentence a method."""
     for name, own, other in (("A", first, second), ("B", second, first)):
-        done = other[other["status"] == "done"].set_index(CELL).index
-        cells = own[own["status"] == "done"]
+        done = finished(other).set_index(CELL).index
+        cells = finished(own)
         lonely = cells[~cells.set_index(CELL).index.isin(done)]
         for method, count in lonely["method"].value_counts(sort=False).items():
             yield f"{method}: {count} cells finished in {name} alone; they are left out."

@@ -23,7 +23,8 @@ from dualclip_lightning.benchmark.cells import Cell, versions
 from dualclip_lightning.benchmark.machine import Place, git_revision, peak_megabytes, reset_peak, threads
 from dualclip_lightning.benchmark.methods import build_method, describe_method
 from dualclip_lightning.benchmark.recorder import Recorder, data_root
-from dualclip_lightning.benchmark.results import COLUMNS, DONE, FAILED, CellResult
+from dualclip_lightning.benchmark.results import COLUMNS, CellResult
+from dualclip_lightning.benchmark.status import DONE, FAILED
 from dualclip_lightning.benchmark.summary import METRICS
 from dualclip_lightning.quiet import quiet
 

@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from dualclip_lightning.benchmark.cells import Cell
-from dualclip_lightning.benchmark.results import DONE
 from dualclip_lightning.benchmark.runner import Event
+from dualclip_lightning.benchmark.status import DONE
 
 REFRESHES_A_SECOND = 2
 

@@ -15,6 +15,7 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from dualclip_lightning.benchmark.render import Cell, Table
+from dualclip_lightning.benchmark.status import finished
 from dualclip_lightning.benchmark.summary import DIGITS, METRICS, Summary, summarise
 from dualclip_lightning.registry import MODELS
 
@@ -104,7 +105,7 @@ def comparisons(results: pd.DataFrame) -> Iterator[tuple[str, Table, pd.DataFram
     """For every data set with published figures: its name, the table, and the same as a row a figure."""
     for dataset, cells in results.groupby("dataset", sort=False):
         summary = summarise(cells, str(dataset))
-        done = cells[cells["status"] == "done"]
+        done = finished(cells)
         methods = [row for _, row in done.drop_duplicates("method").iterrows()]
         pairs = ((row, entry) for row in methods for entry in find_published(row))
         compared = ((row, entry, compare(row, entry, summary, methods)) for row, entry in pairs)
@@ -136,7 +137,7 @@ def compare(method: Mapping[str, Any], entry: Published, summary: Summary, metho
 def protocol_notes(method: Mapping[str, Any], entry: Published, cells: pd.DataFrame) -> Iterator[str]:
     """What keeps the two figures from being the same measurement."""
     name = method["method"]
-    own = cells[(cells["method"] == name) & (cells["status"] == "done")]
+    own = finished(cells[cells["method"] == name])
     categories = own["category"].nunique()
     if entry.backbone not in {None, method["backbone"]}:
         yield f"{name}: backbone {method['backbone']} here, {entry.backbone} published."

@@ -25,17 +25,18 @@ from rich.console import Console
 
 from dualclip_lightning.benchmark.cells import plan
 from dualclip_lightning.benchmark.config import Config, ConfigError, parse_config, read_yaml
-from dualclip_lightning.benchmark.results import DONE, Run, load_run
+from dualclip_lightning.benchmark.results import Run, load_run
 from dualclip_lightning.benchmark.session import Means, run_benchmark
 from dualclip_lightning.benchmark.shipped import find_config
-from dualclip_lightning.benchmark.summary import METRICS
+from dualclip_lightning.benchmark.status import finished
+from dualclip_lightning.benchmark.summary import METRICS, failures
 from dualclip_lightning.files import cannot_write, write_bytes_atomically
 
 DEFAULT = "demo"
 MEAN_SCORE = "mean_score"
 """Mean image score: it moves smoothly where a metric of few images stands still or jumps."""
 FIELDS = ("method", "dataset", "category", "seed")
-MOVED, REFUSED = 1, 2
+MOVED, REFUSED, UNWRITTEN = 1, 2, 3
 DIGITS = 7
 
 Numbers = dict[str, dict[str, float]]
@@ -97,7 +98,7 @@ def load_guard(path: Path) -> Guard:
 
 def numbers(run: Run) -> Numbers:
     """What is recorded of every finished cell: its metrics and the mean of its image scores."""
-    done = run.frame[run.frame["status"] == DONE]
+    done = finished(run.frame)
     means = run.images.groupby("key")["score"].mean()
     return {
         " | ".join(str(row[name]) for name in FIELDS): {
@@ -124,7 +125,7 @@ def measure(config: Config, workers: int | None, console: Console) -> Run:
     """
     with tempfile.TemporaryDirectory() as folder:
         frame = run_benchmark(config, Path(folder), Means(workers), console)
-        failed = frame[frame["status"] != DONE]
+        failed = failures(frame)
         if len(failed):
             raise ConfigError("\n".join(f"{row.method}, {row.category}: {row.error}" for row in failed.itertuples()))
         return load_run(folder)
@@ -183,7 +184,11 @@ def _sentence(move: Move) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """0 if no number moved beyond its tolerance, 1 if one did, 2 if nothing could be compared."""
+    """Record or check.
+
+    Returns:
+        0, or 1 if a number moved beyond its tolerance, 2 if nothing could be compared, 3 if a file cannot be written.
+    """
     options = _parser().parse_args(arguments)
     console, start = Console(), time.monotonic()
     try:
@@ -201,7 +206,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(
             f"dualclip: {cannot_write(error, options.config)} Copy the YAML file to a folder of yours.", file=sys.stderr
         )
-        return REFUSED
+        return UNWRITTEN
     console.print(f"{time.monotonic() - start:.0f} s")
     return status
 

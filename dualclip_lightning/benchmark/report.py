@@ -20,7 +20,8 @@ from dualclip_lightning.benchmark.gallery import examples
 from dualclip_lightning.benchmark.machine import short_revision
 from dualclip_lightning.benchmark.published import comparisons
 from dualclip_lightning.benchmark.render import Cell, Table
-from dualclip_lightning.benchmark.results import DONE, Run
+from dualclip_lightning.benchmark.results import Run
+from dualclip_lightning.benchmark.status import finished
 from dualclip_lightning.benchmark.summary import Summary, failures, summaries
 from dualclip_lightning.benchmark.tables import failed_table, slug, summary_table
 from dualclip_lightning.files import write_bytes_atomically
@@ -101,7 +102,7 @@ def sections(run: Run) -> Iterator[Section]:
             slug(overall.dataset),
             summary_table(overall),
             published.get(overall.dataset),
-            bool((cells["status"] == DONE).any()),
+            not finished(cells).empty,
             list(_ablations(cells, overall)),
             _curves(mean_lines(lines for lines, _ in evidence.values()), f"{overall.dataset}, mean over categories"),
             [_category(overall, name, tables.get(name, overall), *found) for name, found in evidence.items()],
@@ -110,7 +111,7 @@ def sections(run: Run) -> Iterator[Section]:
 
 def provenance_table(results: pd.DataFrame) -> Table:
     """What produced each method's figures; several values where cells differ."""
-    done = results[results["status"] == "done"]
+    done = finished(results)
     rows = [
         [Cell(str(method)), *(Cell(_values(own[column])) for column in PROVENANCE)]
         for method, own in done.groupby("method", sort=False)
@@ -121,7 +122,7 @@ def provenance_table(results: pd.DataFrame) -> Table:
 
 def method_settings(results: pd.DataFrame) -> dict[str, str]:
     """The arguments of each method that are not null, as text."""
-    done = results[results["status"] == "done"].drop_duplicates("method")
+    done = finished(results).drop_duplicates("method")
     return {
         row.method: ", ".join(
             f"{key}={value}" for key, value in json.loads(row.parameters).items() if value is not None
@@ -150,7 +151,7 @@ def _versions(done: pd.DataFrame) -> str:
 
 def _evidence(run: Run, cells: pd.DataFrame) -> tuple[Lines, Picture | None]:
     """Curves and gallery of one category: of each method's first finished seed."""
-    first = cells[cells["status"] == "done"].sort_values("seed", kind="stable").drop_duplicates("method")
+    first = finished(cells).sort_values("seed", kind="stable").drop_duplicates("method")
     first = first.set_index("key").loc[[key for key in cells["key"] if key in set(first["key"])]]
     images = run.images[run.images["key"].isin(first.index)].dropna(subset=["label", "score"])
     kept = {str(method): run.maps(key) for key, method in first["method"].items()}

@@ -25,6 +25,7 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from dualclip_lightning.benchmark.config import read_yaml
+from dualclip_lightning.benchmark.status import DONE
 from dualclip_lightning.benchmark.summary import METRICS
 from dualclip_lightning.files import write_bytes_atomically
 
@@ -38,7 +39,6 @@ preprocessing and method alone. `parameters` and `versions` are JSON."""
 IDENTITY = ("key", "method", "dataset", "category", "seed")
 """What every row of images.csv says of its cell."""
 IMAGE_COLUMNS = (*IDENTITY, "image_path", "label", "score")
-DONE, FAILED = "done", "failed"
 
 
 class Maps(NamedTuple):

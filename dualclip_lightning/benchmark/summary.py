@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from dualclip_lightning.benchmark.status import DONE, finished
+
 METRICS = {
     "image_AUROC": "image AUROC",
     "image_F1Max": "image F1max",
@@ -60,7 +62,7 @@ def summaries(results: pd.DataFrame) -> Iterator[Summary]:
 def summarise(cells: pd.DataFrame, dataset: str, category: str | None = None) -> Summary:
     """Summarise the cells of one data set, or of one of its categories."""
     order = cells["method"].unique()
-    done = cells[cells["status"] == "done"]
+    done = finished(cells)
     figures = done.set_index("method")[list(METRICS)] * 100
     mean = done.groupby(["method", "category"])[list(METRICS)].mean().groupby("method").mean() * 100
     found = figures.notna().groupby("method").sum()
@@ -76,7 +78,7 @@ def planned_cells(cells: pd.DataFrame) -> pd.DataFrame:
 
     A category lacks a metric when it has finished cells and none of them has a figure, for example without masks.
     """
-    done = cells[cells["status"] == "done"]
+    done = finished(cells)
     best = done.groupby("category")[list(METRICS)].max()
     categories = best.reindex(cells["category"].unique())
     untried = pd.Series(~categories.index.isin(done["category"]), index=categories.index)
@@ -114,5 +116,5 @@ def ranks(mean: pd.DataFrame) -> pd.DataFrame:
 
 def failures(results: pd.DataFrame) -> pd.DataFrame:
     """The cells that did not finish: method, dataset, category, seed, error."""
-    failed = results[results["status"] != "done"]
+    failed = results[results["status"] != DONE]
     return failed[["method", "dataset", "category", "seed", "error"]].reset_index(drop=True)

@@ -48,7 +48,7 @@ def test_nothing_recorded_is_said(guard, capsys):
 
 def test_a_place_that_cannot_be_written_is_said(guard, capsys):
     guard.with_suffix(".json").mkdir()
-    assert main(["record", "--config", str(guard)]) == 2
+    assert main(["record", "--config", str(guard)]) == 3
     said = capsys.readouterr().err
     assert said.startswith("dualclip: Cannot write")
     assert "Copy the YAML file to a folder of yours" in said
