@@ -6,6 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from open_clip.constants import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    INCEPTION_MEAN,
+    INCEPTION_STD,
+    OPENAI_DATASET_MEAN,
+    OPENAI_DATASET_STD,
+)
 from torchvision.transforms.v2 import CenterCrop, Compose, InterpolationMode, Normalize, Resize, Transform
 
 Triple = tuple[float, float, float]
@@ -13,13 +21,9 @@ PreprocessingChoice = str | dict[str, Any] | None
 ResizeMode = Literal["squash", "crop"]
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "openai": {
-        "mean": (0.48145466, 0.4578275, 0.40821073),
-        "std": (0.26862954, 0.26130258, 0.27577711),
-        "interpolation": "bicubic",
-    },
-    "imagenet": {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "interpolation": "bicubic"},
-    "inception": {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5), "interpolation": "bicubic"},
+    "openai": {"mean": OPENAI_DATASET_MEAN, "std": OPENAI_DATASET_STD, "interpolation": "bicubic"},
+    "imagenet": {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, "interpolation": "bicubic"},
+    "inception": {"mean": INCEPTION_MEAN, "std": INCEPTION_STD, "interpolation": "bicubic"},
 }
 """Published preprocessing under the names open_clip gives it; most CLIP weights, LAION's included, use "openai"."""
 

@@ -4,14 +4,6 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from open_clip.constants import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    INCEPTION_MEAN,
-    INCEPTION_STD,
-    OPENAI_DATASET_MEAN,
-    OPENAI_DATASET_STD,
-)
 from open_clip.transform import image_transform
 from PIL import Image
 from torchvision.transforms.v2.functional import to_dtype, to_image
@@ -33,18 +25,6 @@ def photo(height: int, width: int) -> Image.Image:
 
 def as_tensor(image: Image.Image) -> torch.Tensor:
     return to_dtype(to_image(image), torch.float32, scale=True)
-
-
-@pytest.mark.parametrize(
-    ("name", "mean", "std"),
-    [
-        ("openai", OPENAI_DATASET_MEAN, OPENAI_DATASET_STD),
-        ("imagenet", IMAGENET_MEAN, IMAGENET_STD),
-        ("inception", INCEPTION_MEAN, INCEPTION_STD),
-    ],
-)
-def test_presets_are_open_clips_constants(name, mean, std):
-    assert PRESETS[name] == {"mean": mean, "std": std, "interpolation": "bicubic"}
 
 
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
