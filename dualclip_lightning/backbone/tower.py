@@ -22,7 +22,7 @@ def check_tower(visual: object) -> VisionTransformer:
         ValueError: not an open_clip VisionTransformer with a class token and plain multi-head attention.
     """
     remedy = (
-        "Dual-path encoding needs an open_clip VisionTransformer that pools its class token, "
+        "This package needs an open_clip VisionTransformer that pools its class token, "
         "for example ViT-B-16-plus-240, ViT-B-16, ViT-L-14-336 or ViT-H-14."
     )
     if not isinstance(visual, VisionTransformer):

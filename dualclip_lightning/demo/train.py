@@ -3,7 +3,7 @@
     python -m dualclip_lightning.demo.train --textures FOLDER --out open_clip_model.safetensors
 
 FOLDER holds one folder of photographs for each material. The materials of the demo data are left out by name, and so
-is one kind of defect. Everything is drawn from one seed; the weights are rounded to half precision before they are
+are two kinds of defect. Everything is drawn from one seed; the weights are rounded to half precision before they are
 saved, so that what is measured is what is shipped.
 """
 
