@@ -46,7 +46,7 @@ class StagedDualPathEncoder(nn.Module):
     def __init__(
         self,
         visual: nn.Module,
-        stages: Sequence[int] | None = (3, 6, 9, 12),
+        stages: Sequence[int] | None = None,
         keep_ordinary: bool = True,
         released_tokens: bool = False,
     ) -> None:

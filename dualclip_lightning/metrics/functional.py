@@ -20,6 +20,8 @@ Floats = NDArray[np.float64]
 
 FPR_LIMIT = 0.3
 """False-positive rate up to which PRO integrates, the convention of MVTec AD; the area is divided by it."""
+THRESHOLDS = 200
+"""Of `pro_200`."""
 
 
 class Curve(NamedTuple):
@@ -86,7 +88,7 @@ def metrics(fpr_limit: float | None = FPR_LIMIT) -> Mapping[str, Callable[[Curve
     return ranked if fpr_limit is None else ranked | {"pro": partial(pro, fpr_limit=fpr_limit)}
 
 
-def pro_200(ranking: Ranking, steps: int = 200, expected_fpr: float = FPR_LIMIT) -> float:
+def pro_200(ranking: Ranking) -> float:
     """PRO as the tables of AnoCLIP and CLIP-AD read it: not the integral that `pro` is, and not comparable with it.
 
     A pixel is found above each of 200 thresholds that rise in equal steps from the lowest score. Points with a
@@ -94,10 +96,10 @@ def pro_200(ranking: Ranking, steps: int = 200, expected_fpr: float = FPR_LIMIT)
     kept points is taken. NaN if fewer than two points or no false positive remain.
     """
     low, high = ranking.low, ranking.high
-    thresholds = low + (high - low) / steps * np.arange(steps)
+    thresholds = low + (high - low) / THRESHOLDS * np.arange(THRESHOLDS)
     found = ranking.counts(np.nextafter(thresholds, np.inf))
     rate, overlap = found[:, 0] / (ranking.size - ranking.anomalous.size), found[:, 2] / ranking.overlap[0]
-    kept = rate < expected_fpr
+    kept = rate < FPR_LIMIT
     if kept.sum() < 2 or not rate[kept].max():  # noqa: PLR2004 (an area needs two points)
         return float("nan")
     return float(_area((rate[kept] / rate[kept].max())[::-1], overlap[kept][::-1]))

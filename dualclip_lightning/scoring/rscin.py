@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-def rscin(scores: Tensor, class_embeddings: Tensor, k: Sequence[int] = (1, 2, 3), rescale: bool = True) -> Tensor:
+def rscin(scores: Tensor, class_embeddings: Tensor, k: Sequence[int] = (1, 2, 3), rescale: bool = False) -> Tensor:
     """Re-scoring with Constrained Image-level Neighbourhood: [N] -> [N], in the range of the scores given.
 
     Each image gets the mean of the scores of its k nearest images, itself first, weighted by their inner products; then

@@ -122,7 +122,7 @@ def by_hand(method: MuSc, images: torch.Tensor) -> tuple[torch.Tensor, torch.Ten
     features = encoder(images)
     maps = mutual_scores(features.layers) / 2
     classes = F.normalize(features.class_embedding, dim=-1)
-    return rscin(maps.flatten(1).amax(dim=1), classes, rescale=False), maps
+    return rscin(maps.flatten(1).amax(dim=1), classes), maps
 
 
 @torch.no_grad()
@@ -183,7 +183,7 @@ def test_images_of_a_subset_score_each_other_and_all_smooth_the_image_scores(mak
     for subset in random_subsets(names, 2, seed=3):
         maps[list(subset)] = mutual_scores([layer[list(subset)] for layer in features.layers]) / 2
     classes = F.normalize(features.class_embedding, dim=-1)
-    scores = rscin(maps.flatten(1).amax(dim=1), classes, rescale=False)
+    scores = rscin(maps.flatten(1).amax(dim=1), classes)
     assert record.scores == pytest.approx(dict(zip(names, scores.tolist(), strict=True)), **SAME)
     assert record.scores != pytest.approx(run(make(), datamodule=mvtec(mvtec_root)).scores, **SAME)
     other = run(make(subsets=2, seed=4), datamodule=mvtec(mvtec_root))

@@ -38,41 +38,42 @@ def scores(generator):
 
 def test_reproduces_the_recorded_vectors_of_the_released_code(golden):
     vectors = golden("musc")
-    found = rscin(vectors["out.anomaly_map"].amax(dim=1), vectors["in.class_tokens"])
+    found = rscin(vectors["out.anomaly_map"].amax(dim=1), vectors["in.class_tokens"], rescale=True)
     torch.testing.assert_close(found, vectors["out.image_score_rscin"], **EXACT)
 
 
 @pytest.mark.parametrize("k", [(1, 2, 3), (1, 8, 9), (4,), (50, 2)])
 def test_equals_the_plain_version_for_any_k(scores, classes, k):
-    assert rscin(scores, classes, k).tolist() == pytest.approx(plain_rscin(scores.tolist(), classes, k), abs=1e-5)
+    found = rscin(scores, classes, k, rescale=True)
+    assert found.tolist() == pytest.approx(plain_rscin(scores.tolist(), classes, k), abs=1e-5)
 
 
 def test_one_neighbour_is_oneself_and_changes_nothing_but_the_scale(scores, classes):
-    torch.testing.assert_close(rscin(scores, classes, (1,), rescale=False), scores)
-    scaled = rscin(scores, classes, (1,))
+    torch.testing.assert_close(rscin(scores, classes, (1,)), scores)
+    scaled = rscin(scores, classes, (1,), rescale=True)
     assert (float(scaled.min()), float(scaled.max())) == (0, 1)
 
 
 def test_one_neighbour_is_oneself_among_copies(scores, classes):
     copies = classes[:1].expand(9, -1)
-    assert torch.equal(rscin(scores, copies, (1,), rescale=False), scores)
+    assert torch.equal(rscin(scores, copies, (1,)), scores)
 
 
 def test_scaling_first_changes_neither_order_nor_ratios(scores, classes):
-    plain = rscin(scores, classes, rescale=False)
+    plain = rscin(scores, classes)
     expected = (plain - scores.min()) / (scores.max() - scores.min())
-    torch.testing.assert_close(rscin(scores, classes), expected, **EXACT)
+    torch.testing.assert_close(rscin(scores, classes, rescale=True), expected, **EXACT)
 
 
 def test_a_lone_high_score_among_images_that_look_alike_comes_down(generator):
     classes = F.normalize(1 + 0.01 * torch.rand(6, 8, generator=generator), dim=-1)
     scores = torch.tensor([0.1, 0.1, 0.9, 0.1, 0.1, 0.1])
-    assert 0.1 < rscin(scores, classes, rescale=False)[2] < 0.9
+    assert 0.1 < rscin(scores, classes)[2] < 0.9
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_few_images_have_finite_scores(count, scores, classes):
-    found = rscin(scores[:count], classes[:count])
+    found = rscin(scores[:count], classes[:count], rescale=True)
     assert found.shape == (count,)
     assert found.isfinite().all()
     assert found.min() >= 0
@@ -81,8 +82,8 @@ def test_few_images_have_finite_scores(count, scores, classes):
 
 def test_equal_scores_and_embeddings_that_point_apart_stay_finite():
     apart = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 0.0]])
-    assert rscin(torch.full((3,), 0.7), apart).tolist() == [0, 0, 0]
-    assert rscin(torch.tensor([0.2, 0.8, 0.5]), apart, rescale=False).tolist()[:2] == pytest.approx([0.2, 0.8])
+    assert rscin(torch.full((3,), 0.7), apart, rescale=True).tolist() == [0, 0, 0]
+    assert rscin(torch.tensor([0.2, 0.8, 0.5]), apart).tolist()[:2] == pytest.approx([0.2, 0.8])
 
 
 @pytest.mark.parametrize("k", [(), (0, 1), (-1,)])
