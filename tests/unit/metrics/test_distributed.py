@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from pathlib import Path
 
 import pytest
@@ -43,29 +42,23 @@ def metrics_of(case: str, images: slice) -> tuple[dict[str, torch.Tensor], dict[
     return results, pixel.error_bound
 
 
-def work(rank: int, port: int, folder: str) -> None:
+def work(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    # They meet at a file: another test cannot take it, as it could a port. Lightning then uses the group that is there.
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     found = {}
     for case, (first, _) in SHARDS.items():
         found[case] = metrics_of(case, slice(first, None) if rank else slice(0, first))
     torch.save(found, Path(folder) / f"metrics {rank}.pt")
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": str(rank), "LOCAL_RANK": "0",
-                   "WORLD_SIZE": "2", "RANK": str(rank)}  # fmt: skip
+    os.environ |= {"NODE_RANK": str(rank), "LOCAL_RANK": "0", "WORLD_SIZE": "2", "RANK": str(rank)}
     evaluate(Path(folder) / f"logged {rank}.pt", devices=1, num_nodes=2, strategy="ddp")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """Where two processes left what they found: metrics by case, and what Lightning logged."""
     folder = tmp_path_factory.mktemp("ranks")
-    multiprocessing.spawn(work, (free_port(), str(folder)), nprocs=2)
+    multiprocessing.spawn(work, (str(folder),), nprocs=2)
     return folder
 
 
