@@ -2,20 +2,34 @@ from __future__ import annotations
 
 import re
 
+from dualclip_lightning.backbone import DualPathVisionEncoder
 from dualclip_lightning.benchmark import overhead
+from dualclip_lightning.metrics.evaluator import ZeroShotEvaluator
 
 
 def test_a_run_is_divided_into_the_image_tower_and_the_rest(tiny_folder, capsys, monkeypatch):
-    seconds = []
-    original = overhead.time_run
-    monkeypatch.setattr(overhead, "time_run", lambda *a, **k: seconds.append(original(*a, **k)) or seconds[-1])
-    overhead.main(["--pretrained", str(tiny_folder), "--images", "6", "--size", "40", "--num-workers", "0"])
-    assert len(seconds) == 2  # one to warm up
-    assert seconds[1]["whole run"] > seconds[1]["forward"] > 0
-    assert seconds[1]["whole run"] == seconds[1]["forward"] + seconds[1]["everything else"]
+    passed = []
+    monkeypatch.setattr(overhead, "_now", lambda: sum(passed))
+
+    def takes(owner, name, seconds):
+        original = getattr(owner, name)
+
+        def wrapped(*args, **kwargs):
+            passed.append(seconds)
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, wrapped)
+
+    takes(DualPathVisionEncoder, "forward", 20)
+    takes(ZeroShotEvaluator, "on_test_batch_end", 3)
+    options = ("--images", "6", "--size", "40", "--batch", "6", "--num-workers", "0")
+    overhead.main(["--pretrained", str(tiny_folder), *options])
+    assert passed == 2 * [20, 3]  # a batch to warm up, one that counts
     printed = capsys.readouterr().out
     assert "6 images of 40x40" in printed
-    assert re.search(r"everything else\s+\d", printed)
+    assert re.search(r"whole run\s+23\.0\s+1\.15", printed)
+    assert re.search(r"forward\s+20\.0\s+1\.00", printed)
+    assert re.search(r"everything else\s+3\.0\s+0\.15", printed)
 
 
 def test_images_half_of_them_with_a_mask_of_their_size(tmp_path):
