@@ -40,6 +40,6 @@ def write_tiny_config(path, root, weights, **changes):
     return path
 
 
-def same_results(first, second):
-    """Whether two results agree in everything that is not a measurement of the machine."""
-    return pd.testing.assert_frame_equal(first.drop(columns=MEASURED), second.drop(columns=MEASURED), atol=1e-6) is None
+def assert_same_results(first, second):
+    """Two results agree in everything that is not a measurement of the machine."""
+    pd.testing.assert_frame_equal(first.drop(columns=MEASURED), second.drop(columns=MEASURED), atol=1e-6)

@@ -16,9 +16,10 @@ import torch
 from dualclip_lightning.benchmark import command
 from dualclip_lightning.benchmark.results import load_run
 from dualclip_lightning.benchmark.session import run_benchmark
-from tests.tiny_benchmark import same_results, tiny_config, write_tiny_config
+from tests.tiny_benchmark import assert_same_results, tiny_config, write_tiny_config
 
-SEEDS = [0, 1, 2, 3, 4]
+SEEDS = [0, 1, 2, 3, 4, 5, 6]
+"""Enough cells that a run is killed after the first of them and before the last even when the machine is busy."""
 PATIENCE = 120
 
 
@@ -55,10 +56,10 @@ def is_running(pid):
     return state.exists() and state.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-def stopped_run(config, folder, *options, cells=2):
-    """Kill the command when it has finished some cells; the time each of them was written."""
+def stopped_run(config, folder, *options):
+    """Kill the command when it has finished a cell or a few; the time each of them was written."""
     process = start(config, folder, *options)
-    wait_for(lambda: len(list((folder / "cells").glob("*.json"))) >= cells, process)
+    wait_for(lambda: any((folder / "cells").glob("*.json")), process)
     workers = children(process.pid) if options else []
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -75,7 +76,7 @@ def test_a_killed_run_continues_where_it_was_and_gives_the_same_table(
     config = write_tiny_config(tmp_path / "tiny.yaml", mvtec_root, tiny_folder, seeds=SEEDS)
     folder = tmp_path / "run"
     kept = stopped_run(config, folder, *options)
-    assert 2 <= len(kept) < len(undisturbed)
+    assert 1 <= len(kept) < len(undisturbed)
     assert all(json.loads(path.read_text())["status"] == "done" for path in kept)
     process = start(config, folder, *options)
     printed, complaints = process.communicate(timeout=PATIENCE)
@@ -83,7 +84,7 @@ def test_a_killed_run_continues_where_it_was_and_gives_the_same_table(
     assert f"{len(kept)} of {len(undisturbed)} cells are finished already" in printed
     assert {path: path.stat().st_mtime_ns for path in kept} == kept  # nothing was repeated
     assert len(list((folder / "cells").glob("*.json"))) == len(undisturbed)
-    assert same_results(load_run(folder).frame, undisturbed.astype(load_run(folder).frame.dtypes))
+    assert_same_results(load_run(folder).frame, undisturbed.astype(load_run(folder).frame.dtypes))
     assert (folder / "report.html").is_file()
 
 
@@ -185,23 +186,16 @@ def test_a_lost_machine_of_a_cluster_loses_no_cell_and_doubles_none(undisturbed,
             events += [event] if event.row is not None else []
             begun += [event.cell.key] if event.row is None else []
             if len(events) == 1 and event.row is not None:
-                wait_until(lambda: ray.available_resources().get("CPU", 0) == 0)  # a cell on each machine
+                wait_for(lambda: ray.available_resources().get("CPU", 0) == 0)  # a cell on each machine
                 cluster.remove_node(workers[0], allow_graceful=False)
-        wait_until(lambda: [node["Alive"] for node in ray.nodes()].count(False) == 1)
+        wait_for(lambda: [node["Alive"] for node in ray.nodes()].count(False) == 1)
     finally:
         ray.shutdown()
         cluster.shutdown()
     assert sorted(begun) == sorted(cell.key for cell in cells)
     assert sorted(event.cell.key for event in events) == sorted(cell.key for cell in cells)
     frame = assemble(tmp_path, [cell.key for cell in cells])
-    assert same_results(frame, undisturbed)
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    assert_same_results(frame, undisturbed)
 
 
 def test_without_ray_a_cluster_is_refused_with_the_remedy(mvtec_root, tiny_folder, tmp_path, capsys, monkeypatch):

@@ -17,7 +17,7 @@ from dualclip_lightning.benchmark.ray_runner import Resources
 from dualclip_lightning.benchmark.results import cell_path, load_run
 from dualclip_lightning.benchmark.runner import run_in_processes
 from dualclip_lightning.benchmark.session import Means, look, notes, run_benchmark
-from tests.tiny_benchmark import same_results, tiny_config
+from tests.tiny_benchmark import assert_same_results, tiny_config
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_data_are_prepared_before_a_cluster_gets_tasks(config, tmp_path, monkeyp
 def test_two_processes_give_the_table_of_one(config, tmp_path):
     one = run_benchmark(config, tmp_path / "one")
     two = run_benchmark(config, tmp_path / "two", Means(workers=2))
-    assert same_results(one, two)
+    assert_same_results(one, two)
     images = [load_run(tmp_path / name).images for name in ("one", "two")]
     pd.testing.assert_frame_equal(*images, atol=1e-6)  # threads share out sums in another order
 
