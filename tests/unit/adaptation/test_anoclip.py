@@ -3,36 +3,32 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from dualclip_lightning.adaptation.anoclip import adapt_to_noise
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "noise_tta.safetensors"
+
+@pytest.fixture
+def vectors(golden):
+    return golden("noise_tta")
 
 
-@pytest.fixture(scope="module")
-def golden():
-    return load_file(GOLDEN)
-
-
-def _inputs(golden):
+def _inputs(vectors):
     """Tokens, noise, weight and bias of a batch of one."""
-    return golden["in.tokens"], golden["in.noise"], golden["in.weight"][None], golden["in.bias"][None]
+    return vectors["in.tokens"], vectors["in.noise"], vectors["in.weight"][None], vectors["in.bias"][None]
 
 
-def _run(golden, tokens, noise, weight, bias, **settings):
-    return adapt_to_noise(tokens, [noise] * 5, golden["in.text_embeddings"], (weight, bias), **settings)
+def _run(vectors, tokens, noise, weight, bias, **settings):
+    return adapt_to_noise(tokens, [noise] * 5, vectors["in.text_embeddings"], (weight, bias), **settings)
 
 
 @pytest.mark.parametrize("context", [nullcontext, torch.no_grad, torch.inference_mode])
-def test_losses_adapter_and_scores_are_the_published_ones(golden, context):
-    tokens, noise, weight, bias = _inputs(golden)
+def test_losses_adapter_and_scores_are_the_published_ones(vectors, context):
+    tokens, noise, weight, bias = _inputs(vectors)
     with context():
-        probability, adapted = _run(golden, tokens.clone(), noise.clone(), weight, bias)
+        probability, adapted = _run(vectors, tokens.clone(), noise.clone(), weight, bias)
     found = {
         "losses": adapted.losses[:, 0],
         "weight": adapted.parameters[0][0],
@@ -40,20 +36,20 @@ def test_losses_adapter_and_scores_are_the_published_ones(golden, context):
         "anomaly_probability": probability,
     }
     for name, value in found.items():
-        assert torch.allclose(value, golden[f"out.{name}"], rtol=0, atol=1e-5), name
+        assert torch.allclose(value, vectors[f"out.{name}"], rtol=0, atol=1e-5), name
 
 
-def test_among_unlike_neighbours_an_image_still_has_the_published_numbers(golden):
-    values = _inputs(golden)
+def test_among_unlike_neighbours_an_image_still_has_the_published_numbers(vectors):
+    values = _inputs(vectors)
     generator = torch.Generator().manual_seed(2)
     neighbours = [torch.randn(3, *value.shape[1:], generator=generator) for value in values]
     batch = [torch.cat([other[:2], value, other[2:]]) for value, other in zip(values, neighbours, strict=True)]
-    probability, adapted = _run(golden, *batch)
-    assert torch.allclose(probability[2], golden["out.anomaly_probability"][0], rtol=0, atol=1e-5)
-    assert torch.allclose(adapted.losses[:, 2], golden["out.losses"], rtol=0, atol=1e-5)
+    probability, adapted = _run(vectors, *batch)
+    assert torch.allclose(probability[2], vectors["out.anomaly_probability"][0], rtol=0, atol=1e-5)
+    assert torch.allclose(adapted.losses[:, 2], vectors["out.losses"], rtol=0, atol=1e-5)
     assert not torch.allclose(probability[0], probability[2], atol=1e-2)
 
 
-def test_a_rate_that_diverges_is_named(golden):
+def test_a_rate_that_diverges_is_named(vectors):
     with pytest.raises(FloatingPointError, match=r"Lower its learning rate, which is 1e\+38"):
-        _run(golden, *_inputs(golden), learning_rate=1e38)
+        _run(vectors, *_inputs(vectors), learning_rate=1e38)
