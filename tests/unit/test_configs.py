@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import asdict
 from pathlib import Path
 
 import anomalib.models
@@ -8,6 +9,7 @@ import pytest
 import yaml
 
 import dualclip_lightning
+from dualclip_lightning.adaptation import AdaptationSettings
 from dualclip_lightning.registry import MODELS
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "model"
@@ -21,7 +23,12 @@ def parameters(name: str) -> dict:
     home = dualclip_lightning if name in MODELS else anomalib.models
     signature = inspect.signature(getattr(home, name))
     defaults = {parameter.name: parameter.default for parameter in signature.parameters.values()}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in defaults.items()}
+    return plain(defaults)
+
+
+def plain(values: dict) -> dict:
+    """As YAML has them: lists where Python has tuples."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 @pytest.mark.parametrize(("name", "home"), MODELS.items())
@@ -35,3 +42,14 @@ def test_a_configuration_names_a_model_and_parameters_that_exist(path):
     model = read(path)
     assert model["class_path"] in {*MODELS, "Patchcore"}
     assert set(model["init_args"]) <= set(parameters(model["class_path"]))
+
+
+def test_the_configuration_of_adaptation_states_every_setting_at_its_default():
+    assert read(CONFIGS / "dual_image_clip_tta.yaml")["init_args"] == {"tta": plain(asdict(AdaptationSettings()))}
+
+
+def test_the_configuration_of_training_states_its_parameters_at_their_defaults():
+    arguments = read(CONFIGS / "clip_ad_plus.yaml")["init_args"]
+    assert arguments.pop("variant") == "sdp+"
+    defaults = parameters("ClipAD")
+    assert arguments == {name: defaults[name] for name in arguments}
