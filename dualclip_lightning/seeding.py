@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from pathlib import PurePath
 
 
 def derive_seed(seed: int, *parts: str | bytes | int) -> int:
@@ -16,3 +18,9 @@ def derive_seed(seed: int, *parts: str | bytes | int) -> int:
         digest.update(f"|{type(part).__name__}:{len(content)}:".encode())
         digest.update(content)
     return int.from_bytes(digest.digest()[:8], "big") >> 1
+
+
+def file_identity(name: str) -> str:
+    """Folder and file name: the same wherever the data set and the working directory lie."""
+    path = os.path.abspath(name) if os.path.exists(name) else name  # noqa: PTH100, PTH110 - what is no file has a name
+    return "/".join(PurePath(path).parts[-2:])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -17,6 +18,7 @@ NOISE_THRESHOLD = 0.5
 MOST_CELLS = 32
 """Noise has 1, 2, 4, ... up to so many cells a side; given by DRAEM."""
 ATTEMPTS = 8
+_ONE_THREAD = Lock()
 
 
 def perlin_mask(size: tuple[int, int], seed: int, area: tuple[float, float]) -> Tensor:
@@ -42,8 +44,11 @@ def perlin_mask(size: tuple[int, int], seed: int, area: tuple[float, float]) -> 
 
 @contextmanager
 def _own_generator(seed: int) -> Iterator[None]:
-    """A seed for anomalib's noise, which draws from the CPU's global generator; that gets its state back."""
-    with torch.random.fork_rng(devices=[]):
+    """A seed for anomalib's noise, which draws from the CPU's global generator; that gets its state back.
+
+    One thread at a time, as all share that generator.
+    """
+    with _ONE_THREAD, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed GPUs too
         yield
 

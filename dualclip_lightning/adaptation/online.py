@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import PurePath
 
 from torch import Tensor
 
@@ -14,7 +13,7 @@ from dualclip_lightning.adaptation.pseudo import PseudoAnomalies, pseudo_anomali
 from dualclip_lightning.adaptation.settings import AdaptationSettings
 from dualclip_lightning.adaptation.textures import TextureSource
 from dualclip_lightning.memory import is_out_of_memory
-from dualclip_lightning.seeding import derive_seed
+from dualclip_lightning.seeding import derive_seed, file_identity
 
 
 class TestTimeAdaptation:
@@ -77,13 +76,8 @@ class TestTimeAdaptation:
 
 def image_seeds(seed: int, use: str, images: Tensor, names: Sequence[str] = ()) -> list[int]:
     """A seed for every image [B, ...] from its folder and file name, or from its pixels if it has no name."""
-    identities: Iterable[str | bytes] = map(_file_identity, names) if names else map(_pixel_identity, images)
+    identities: Iterable[str | bytes] = map(file_identity, names) if names else map(_pixel_identity, images)
     return [derive_seed(seed, use, identity) for identity in identities]
-
-
-def _file_identity(name: str) -> str:
-    """Folder and file name: the same wherever the data set lies."""
-    return "/".join(PurePath(name).parts[-2:])
 
 
 def _pixel_identity(image: Tensor) -> bytes:

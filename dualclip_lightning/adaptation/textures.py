@@ -6,6 +6,7 @@ import logging
 import os
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,7 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 AUGMENTATIONS = 3
 """How many different augmentations a texture gets; given by DRAEM."""
 
+_ONE_THREAD = Lock()
 logger = logging.getLogger(__name__)
 
 
@@ -77,9 +79,10 @@ def _images_below(folder: Path) -> list[Path]:
 
 def _augment(texture: Tensor, seed: int) -> Tensor:
     pixels = (texture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-    augmentations = _augmentations()
-    augmentations.set_random_seed(seed % 2**32)
-    augmented = augmentations(image=np.ascontiguousarray(pixels))["image"]
+    with _ONE_THREAD:  # all share one pipeline and its seed
+        augmentations = _augmentations()
+        augmentations.set_random_seed(seed % 2**32)
+        augmented = augmentations(image=np.ascontiguousarray(pixels))["image"]
     return torch.from_numpy(augmented).permute(2, 0, 1) / 255
 
 

@@ -25,6 +25,12 @@ def augmented_views(images: Tensor) -> Tensor:
     Args:
         images: [B, 3, H, W], normalised.
     """
+    # Under autocast, half precision would displace the pixels by up to one.
+    with torch.autocast(images.device.type, enabled=False):
+        return _augmented_views(images.float())
+
+
+def _augmented_views(images: Tensor) -> Tensor:
     height, width = images.shape[-2:]
     turns = [sign * angle for angle in ANGLES for sign in (1, -1)] + list(QUARTERS)
     steps = [(share * (width - 1) * a, share * (height - 1) * b) for share, a, b in product(SHIFTS, (1, -1), (1, -1))]

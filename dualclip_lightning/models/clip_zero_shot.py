@@ -51,9 +51,9 @@ class ClipZeroShot(ZeroShotShell, AnomalibModule):
     The row "CLIP" of the tables of WinCLIP, AnoCLIP and Dual-Image CLIP. Patch tokens of the ordinary Q-K-V path were
     never trained to agree with texts: the map is often upside down, and that is the point of the row.
 
-    Given: the backbone, and the temperature of 1/100 at which CLIP was trained; as a softmax over two states ranks
-    alike at any temperature, it changes no AUROC, F1max, AP or PRO. Assumed: the prompts, AnoCLIP's, because those
-    tables do not say which words their CLIP had; the same words make the rows comparable.
+    Given: the backbone, and the temperature of 1/100 at which CLIP was trained. It changes rankings a little: scores
+    near 0 and 1 tie in single precision, and maps are interpolated between probabilities. Assumed: the prompts,
+    AnoCLIP's, because those tables do not say which words their CLIP had; the same words make the rows comparable.
 
     Args:
         {common}

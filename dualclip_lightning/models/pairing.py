@@ -94,7 +94,8 @@ class PairingMixin(Base):
     def _read_references(self) -> None:
         if self.reference_dir is not None:
             names = self._image_files(self.reference_dir)
-            self.model.set_references(self._read_images(names).to(self.device), names)
+            with self.trainer.precision_plugin.forward_context():  # in the precision of the images they meet
+                self.model.set_references(self._read_images(names).to(self.device), names)
 
 
 def _ranks() -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from threading import Lock
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,6 +12,7 @@ from dualclip_lightning.predict.encoding import EncodedImage, ViewBatch, batch_p
 from dualclip_lightning.predict.geometry import ViewPlan, blend
 from dualclip_lightning.predict.references import PatchSet
 from dualclip_lightning.scoring import image_score, joint_score, reference_score, text_score, within_window
+from dualclip_lightning.seeding import file_identity
 
 if TYPE_CHECKING:
     from dualclip_lightning.adaptation import TestTimeAdaptation
@@ -49,7 +49,6 @@ class DualImageScorer:
         self.class_weight = class_weight
         self.window = window
         self.adaptation = adaptation
-        self._one_at_a_time = Lock()  # drawing pseudo anomalies borrows PyTorch's global generator
 
     @torch.inference_mode()
     def score(self, image: EncodedImage, references: Sequence[PatchSet], name: str) -> tuple[float, Tensor]:
@@ -76,11 +75,10 @@ class DualImageScorer:
             joint = joint_score(joint, visual, self.alpha)
         if self.adaptation is None or not self.adaptation.settings.steps:
             return joint
-        with self._one_at_a_time:
-            adapted = self.adaptation.adapted_map(
-                self._patches, batch.images.to(patches.device), _view_names(plan, batch, name), patches, joint,
-                self.anchors, self.temperature,
-            )  # fmt: skip
+        adapted = self.adaptation.adapted_map(
+            self._patches, batch.images.to(patches.device), _view_names(plan, batch, name), patches, joint,
+            self.anchors, self.temperature,
+        )  # fmt: skip
         return joint_score(adapted, joint, self.adaptation.settings.map_weight)
 
     def _visual(self, patches: Tensor, places: Tensor, reference: PatchSet) -> Tensor:
@@ -100,4 +98,5 @@ def _view_names(plan: ViewPlan, batch: ViewBatch, name: str) -> list[str]:
     """What adaptation takes its seeds from: the image's path, and the number of the view where there are several."""
     if len(plan.corners) == 1:
         return [name]
+    name = file_identity(name)
     return [f"{name}#{batch.first + i}" for i in range(len(batch.images))]

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -63,7 +64,8 @@ def compute_embeddings(backbone: Backbone, prompts: PromptPair) -> tuple[Tensor,
 
 
 def _path(kind: str, backbone: Backbone, prompts: PromptPair, cache: Path | None) -> Path:
-    content = json.dumps([CACHE_VERSION, kind, backbone.text_digest, prompts.normal, prompts.anomalous])
+    libraries = [version(name) for name in ("open_clip_torch", "torch")]
+    content = json.dumps([CACHE_VERSION, libraries, kind, backbone.text_digest, prompts.normal, prompts.anomalous])
     folder = cache_dir(kind) if cache is None else cache
     return folder / f"{hashlib.sha256(content.encode()).hexdigest()}.safetensors"
 

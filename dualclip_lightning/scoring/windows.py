@@ -16,11 +16,18 @@ def harmonic_map(scores: Tensor, grid: tuple[int, int]) -> Tensor:
         scores: of a window at each of its places, in [0, 1]; a score of 0 makes its patches 0.
         grid: h and w; the window has sides h - h' + 1 and w - w' + 1.
     """
-    ones = scores.new_ones(1, 1, grid[0] - scores.shape[1] + 1, grid[1] - scores.shape[2] + 1)
-    with torch.autocast(scores.device.type, enabled=False):
-        inverse = F.conv_transpose2d(scores.reciprocal().unsqueeze(1), ones)
-        count = F.conv_transpose2d(torch.ones_like(scores[:1]).unsqueeze(1), ones)
-    return (count / inverse).squeeze(1)
+    window = grid[0] - scores.shape[1] + 1, grid[1] - scores.shape[2] + 1
+    return _sum_over(torch.ones_like(scores[:1]), window) / _sum_over(scores.reciprocal(), window)
+
+
+def _sum_over(values: Tensor, window: tuple[int, int]) -> Tensor:
+    """Sum of the values of all windows over each patch: [B, h', w'] -> [B, h, w].
+
+    By pooling: a convolution would be rounded to TF32 on a GPU, and could make NaN of the infinite inverse of 0.
+    """
+    height, width = window
+    padded = F.pad(values, (width - 1, width - 1, height - 1, height - 1))
+    return F.avg_pool2d(padded, window, stride=1, divisor_override=1)
 
 
 def harmonic_mean(maps: Sequence[Tensor]) -> Tensor:

@@ -421,6 +421,12 @@ def test_mixed_precision_gives_nearly_the_scores_of_single_precision(make, engin
     assert mixed != single
 
 
+def test_references_are_encoded_in_the_precision_of_the_images_they_meet(make, engine, mvtec_root, references):
+    model = make(reference_dir=references)
+    engine(precision="bf16-mixed").test(model, datamodule=mvtec(mvtec_root))
+    assert model.model.reference_bank.dtype == torch.bfloat16
+
+
 @pytest.mark.parametrize("precision", ["16-true", "bf16-true", "64-true"])
 def test_a_precision_that_images_do_not_have_is_refused(precision, make, engine, mvtec_root):
     with pytest.raises(ValueError, match="Set 16-mixed or bf16-mixed"):

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from dualclip_lightning.seeding import derive_seed
+from dualclip_lightning.seeding import derive_seed, file_identity
 
 
 def test_the_seed_is_the_first_63_bits_of_a_hash_that_any_machine_can_compute():
@@ -40,3 +40,14 @@ def test_seeds_fit_what_takes_seeds_and_spread_over_the_range():
 def test_a_file_name_that_is_no_unicode_has_a_seed_of_its_own():
     broken = b"caf\xe9.png".decode("utf-8", "surrogateescape")
     assert derive_seed(0, broken) != derive_seed(0, "caf\u00e9.png")
+
+
+def test_a_file_is_the_same_from_every_working_directory(tmp_path, monkeypatch):
+    (tmp_path / "good").mkdir()
+    (tmp_path / "good" / "0.png").touch()
+    found = [file_identity(str(tmp_path / "good" / "0.png"))]
+    for folder, name in ((tmp_path, "good/0.png"), (tmp_path / "good", "0.png"), (tmp_path / "good", "../good/0.png")):
+        monkeypatch.chdir(folder)
+        found.append(file_identity(name))
+    assert set(found) == {"good/0.png"}
+    assert file_identity("image 3") == "image 3"  # in memory

@@ -48,3 +48,10 @@ def test_the_image_itself_comes_first():
     assert torch.equal(views[0], images)
     assert views.shape == (22, 2, 3, 16, 48)
     assert views.isfinite().all()
+
+
+def test_half_precision_displaces_no_pixel():
+    images = torch.randn(2, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        halved = augmented_views(images)
+    torch.testing.assert_close(halved, augmented_views(images), atol=1e-6, rtol=0)

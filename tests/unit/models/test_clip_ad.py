@@ -160,7 +160,7 @@ class TestNormalizedScores:
         ({"representative": "median"}, "mean, pca, kde, dbscan, mean_shift"),
         ({"eps": -1.0}, "eps to be above 0"),
         ({"min_samples": 0}, "min_samples to be at least 1"),
-        ({"temperature": 0.0}, "temperature to be above 0"),
+        ({"temperature": 0.0}, "temperature to be a number above 0"),
         ({"sigma": -1.0}, "sigma to be at least 0"),
         ({"epochs": 0}, "epochs to be a whole number of at least 1"),
         ({"epochs": 1.5}, r"epochs to be a whole number of at least 1, but got 1\.5"),
