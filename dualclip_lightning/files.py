@@ -2,8 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from uuid import uuid4
+
+
+def files_digest(files: Mapping[str, Path]) -> str:
+    """SHA-256 of files by name: of the names and of what is in the files, whatever their order and place."""
+    sha = hashlib.sha256()
+    for name in sorted(files):
+        state = files[name].stat()
+        sha.update(f"{name}:{_file_digest(files[name], state.st_mtime_ns, state.st_size)}\n".encode())
+    return sha.hexdigest()
+
+
+@cache
+def _file_digest(path: Path, modified: int, size: int) -> str:
+    """Digest of a file, read once in a process; what it is known by changes with it."""
+    del modified, size
+    sha = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            sha.update(block)
+    return sha.hexdigest()
 
 
 def cannot_write(error: OSError, where: Path) -> str:

@@ -26,6 +26,8 @@ PROVENANCE = {
     "weights_sha256": "ab" * 32,
     "transform": "Resize(size=[240, 240])",
     "parameters": json.dumps({"alpha": 0.5, "tta": False, "seed": 0}),
+    "data_arguments": json.dumps({"root": "data"}),
+    "images_sha256": "cd" * 32,
     "versions": json.dumps({"torch": "2.5.0"}),
     "git_revision": "c0ffee",
     "started": "2026-01-01T00:00:00+00:00",

@@ -9,6 +9,8 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
+from anomalib.data.utils import ValSplitMode
+
 from dualclip_lightning.registry import DATAMODULES, MODELS
 
 TRAINED = ("Patchcore",)
@@ -58,6 +60,19 @@ def method_arguments(name: str) -> dict[str, Any]:
 def data_arguments(name: str) -> dict[str, Any]:
     """Constructor arguments of a datamodule that a configuration may set, with their defaults."""
     return _arguments(data_class(name), DATA_SET_BY_THE_RUN)
+
+
+def split(name: str) -> dict[str, Any]:
+    """Arguments of a datamodule under which every image of its test set is tested, the same ones for every seed.
+
+    anomalib takes half of some test sets away for validation, which nothing here does, and draws the rest of a split
+    from the global generator.
+    """
+    arguments = data_arguments(name)
+    chosen: dict[str, Any] = {"seed": 0} if arguments.get("seed", 0) is None else {}
+    if arguments.get("val_split_mode") == ValSplitMode.FROM_TEST:
+        chosen["val_split_mode"] = ValSplitMode.SAME_AS_TEST.value
+    return chosen
 
 
 def required(arguments: Mapping[str, Any]) -> list[str]:

@@ -6,8 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,9 @@ import torch
 from dualclip_lightning.benchmark import catalogue
 from dualclip_lightning.benchmark.config import Config, DataSettings, MethodSettings, arguments_of, categories_of
 from dualclip_lightning.benchmark.tables import slug
+from dualclip_lightning.files import files_digest
 from dualclip_lightning.models.base import LIBRARIES
+from dualclip_lightning.versions import versions
 
 PATHS = ("pretrained", "reference_dir", "textures", "checkpoint")
 """Arguments that may name a file or folder, whose content then counts."""
@@ -78,7 +78,7 @@ def _cells(
             yield Cell(
                 method=method[0], model=method[1].model, arguments=arguments_of(method[1], config),
                 checkpoint=method[1].checkpoint, dataset=dataset[0], data=dataset[1].data or dataset[0],
-                data_arguments=dataset[1].arguments,
+                data_arguments=catalogue.split(dataset[1].data or dataset[0]) | dataset[1].arguments,
                 category=category, class_name=dataset[1].class_name, seed=seed, device=device,
                 precision=config.precision, batch_size=config.batch_size, num_workers=config.num_workers,
                 keep_maps=config.keep_maps == "all" or (config.keep_maps == "first" and seed == seeds[0]),
@@ -95,22 +95,21 @@ def identity(cell: Cell) -> dict[str, Any]:
     """Everything that determines the numbers of a cell, as plain data.
 
     Defaults of arguments are spelt out, files and folders of the method count by content, and so do the versions of
-    the libraries. Images of the data set count by their path alone. Batches and loaders are left out: no score may
-    depend on them, which the tests of every method check.
+    the libraries. Images of the data set count by their path alone; the digest of their content is a result. Batches
+    and loaders are left out: no score may depend on them, which the tests of every method check.
     """
     left_out = {"key", "batch_size", "num_workers", "keep_maps"}
     described = {name: value for name, value in asdict(cell).items() if name not in left_out}
     described["arguments"] = catalogue.method_arguments(cell.model) | dict(cell.arguments)
     described["data_arguments"] = catalogue.data_arguments(cell.data) | dict(cell.data_arguments)
     described["files"] = dict(_fingerprints({**cell.arguments, "checkpoint": cell.checkpoint}))
-    described["versions"] = versions()
+    described["versions"] = libraries()
     return described
 
 
-@cache
-def versions() -> dict[str, str]:
-    """The versions of what takes part in a score."""
-    return {name: version(name) for name in (*LIBRARIES, "timm")}
+def libraries() -> dict[str, str]:
+    """The versions of what takes part in the score of any method."""
+    return versions(*LIBRARIES, "timm")
 
 
 def _fingerprints(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -125,19 +124,5 @@ def _fingerprints(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _digest(path: Path) -> str:
-    sha = hashlib.sha256()
-    for file in [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file()):
-        state = file.stat()
-        sha.update(f"{file.relative_to(path)}:{_file_digest(file, state.st_mtime_ns, state.st_size)}\n".encode())
-    return sha.hexdigest()
-
-
-@cache
-def _file_digest(path: Path, modified: int, size: int) -> str:
-    """Digest of a file, read once for all cells; what it is known by changes with it."""
-    del modified, size
-    sha = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            sha.update(block)
-    return sha.hexdigest()
+    files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
+    return files_digest({str(file.relative_to(path)): file for file in files})

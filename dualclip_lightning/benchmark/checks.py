@@ -72,7 +72,7 @@ def _method_problems(config: Config) -> Iterator[str]:
 
 def _argument_problems(where: str, owner: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[str]:
     for name in given:
-        if name == "seed":
+        if name == "seed" and name not in known:
             yield f"{where}: seeds stand under `seeds`, not under `arguments`."
         elif name in catalogue.SET_BY_THE_RUN | catalogue.DATA_SET_BY_THE_RUN and name not in known:
             yield f"{where}: the run itself sets {name!r} of {owner}. Take it out of `arguments`."

@@ -27,6 +27,7 @@ from dualclip_lightning.files import cannot_write, write_bytes_atomically
 
 CELL = ["method", "dataset", "category", "seed"]
 DRAWS, CONFIDENCE = 9999, 0.95
+DIGEST_LENGTH = 12
 FEWEST_FOR_INTERVAL, FEWEST_FOR_TEST = 5, 6
 """Categories; with fewer than six that differ, the signed-rank test cannot fall below 0.05 whatever the figures are."""
 PROVENANCE = (
@@ -160,10 +161,14 @@ def _method_notes(found: pd.DataFrame) -> Iterator[str]:
 def _provenance(cells: pd.DataFrame, ending: str) -> dict[str, str]:
     """Everything that describes how some cells came about, as text."""
     plain = {name: cells[name + ending].dropna().astype(str).unique() for name in PROVENANCE}
-    images = cells.groupby("category")[f"num_images{ending}"].first()
+    images = cells.groupby("category")[[f"num_images{ending}", f"images_sha256{ending}"]].first()
     described = {name: ", ".join(sorted(values)) for name, values in plain.items()}
-    described |= {f"images of {category}": f"{count:g}" for category, count in images.dropna().items()}
-    for column in ("parameters", "versions"):
+    described |= {
+        f"images of {category}": f"{count:g}" if pd.isna(digest) else f"{count:g} ({digest[:DIGEST_LENGTH]})"
+        for category, count, digest in images.itertuples()
+        if pd.notna(count)
+    }
+    for column in ("parameters", "data_arguments", "versions"):
         leaves = pd.DataFrame([flat(json.loads(text)) for text in cells[column + ending].dropna().unique()])
         for name in leaves:
             described[f"{column}: {name}"] = ", ".join(sorted({str(value) for value in leaves[name]}))

@@ -16,11 +16,10 @@ from typing import Any
 import torch
 from anomalib.callbacks import ModelCheckpoint
 from anomalib.engine import Engine
-from lightning.pytorch.utilities.seed import isolate_rng
 
 from dualclip_lightning.benchmark import catalogue
-from dualclip_lightning.benchmark.cells import Cell, versions
-from dualclip_lightning.benchmark.machine import Place, git_revision, peak_megabytes, reset_peak, threads
+from dualclip_lightning.benchmark.cells import Cell, libraries
+from dualclip_lightning.benchmark.machine import Place, git_revision, peak_megabytes, reset_peak, seeded, threads
 from dualclip_lightning.benchmark.methods import build_method, describe_method
 from dualclip_lightning.benchmark.recorder import Recorder, data_root
 from dualclip_lightning.benchmark.results import COLUMNS, CellResult
@@ -32,12 +31,12 @@ from dualclip_lightning.quiet import quiet
 def run_cell(cell: Cell, place: Place = Place()) -> CellResult:  # noqa: B008  # it cannot be changed
     """Run one cell; what goes wrong is its result, too.
 
-    Models of anomalib draw from the global generators. Those are seeded by the cell's seed and put back afterwards.
+    Models of anomalib draw from the global generators. Those are seeded by the cell's seed, and put back whatever
+    happens.
     """
     began, start = datetime.now(timezone.utc), time.monotonic()
     try:
-        with quiet(), threads(place.threads), isolate_rng():
-            torch.manual_seed(cell.seed)
+        with quiet(), threads(place.threads), seeded(cell.seed):
             result = _score(cell, place)
     except Exception as error:  # noqa: BLE001  # the other cells go on, whatever this one met
         return failed_result(cell, error, began)
@@ -63,7 +62,8 @@ def _row(cell: Cell, began: datetime) -> dict[str, Any]:
         },
         "parameters": json.dumps(dict(cell.arguments) | {"seed": cell.seed}, default=str),
         "device": cell.device,
-        "versions": json.dumps(versions()),
+        "data_arguments": json.dumps(dict(cell.data_arguments), default=str),
+        "versions": json.dumps(libraries()),
         "git_revision": git_revision(),
         "started": began.isoformat(timespec="seconds"),
     }
@@ -82,6 +82,7 @@ def _score(cell: Cell, place: Place) -> CellResult:
         figures = engine.test(model=model, datamodule=datamodule, ckpt_path=cell.checkpoint, verbose=False)[0]
     row = _found(recorder, figures) | describe_method(model, cell)
     about = {"device": _device_name(device), "peak_memory_mb": peak_megabytes(device), "data_root": recorder.root}
+    about["images_sha256"] = recorder.digest()
     return CellResult(row | about, recorder.images(), recorder.maps())
 
 

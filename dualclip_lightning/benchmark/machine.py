@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import subprocess
 import sys
@@ -12,7 +13,9 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from lightning.pytorch.utilities.seed import isolate_rng
 
 PACKAGE = Path(__file__).parents[1]
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -58,6 +61,22 @@ def threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed every global generator for a while: PyTorch's, NumPy's and Python's. They are put back, whatever happens."""
+    error = None
+    with isolate_rng():  # which puts back only after what ends well
+        torch.manual_seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002 - scikit-learn, behind PatchCore, draws from it
+        random.seed(seed)
+        try:
+            yield
+        except BaseException as raised:  # noqa: BLE001 - it is raised again below
+            error = raised
+    if error is not None:
+        raise error
 
 
 def reset_peak(device: torch.device) -> None:

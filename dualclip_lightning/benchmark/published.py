@@ -89,9 +89,14 @@ def matches(method: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """Whether a method of a run (a row of its results) is the one described."""
     parameters = _parameters(method)
     return all(method[name] == value for name, value in wanted.items() if name != "parameters") and all(
-        bool(parameters.get(name)) is value if isinstance(value, bool) else parameters.get(name) == value
+        _is_on(parameters.get(name)) is value if isinstance(value, bool) else parameters.get(name) == value
         for name, value in wanted.get("parameters", {}).items()
     )
+
+
+def _is_on(value: Any) -> bool:
+    """Whether a switch is on; settings of no step are off."""
+    return value.get("steps") != 0 if isinstance(value, Mapping) else bool(value)
 
 
 def find_published(method: Mapping[str, Any]) -> list[Published]:

@@ -14,6 +14,7 @@ from lightning.pytorch import Callback
 from torch import Tensor
 
 from dualclip_lightning.benchmark.results import Maps
+from dualclip_lightning.files import files_digest
 
 
 class Recorder(Callback):
@@ -31,6 +32,7 @@ class Recorder(Callback):
         self.root = root
         self.keep_maps = keep_maps
         self.rows: list[tuple[str, int | None, float]] = []
+        self._files: dict[str, Path] = {}
         self.seconds = 0.0
         self._maps: list[np.ndarray] = []
         self._masks: list[np.ndarray] = []
@@ -49,6 +51,9 @@ class Recorder(Callback):
         labels = [None] * len(scores) if outputs.gt_label is None else outputs.gt_label.flatten().int().tolist()
         paths = [self._name(path) for path in outputs.image_path]
         self.rows += zip(paths, labels, scores, strict=True)
+        self._files |= zip(paths, map(Path, outputs.image_path), strict=True)
+        drawn = zip(paths, outputs.mask_path or (), strict=False)
+        self._files |= {f"mask of {name}": Path(path) for name, path in drawn if path}
         if self.keep_maps and outputs.anomaly_map is not None:
             self._maps.append(_squeeze(outputs.anomaly_map).to("cpu", torch.float16).numpy())
             masks = torch.zeros_like(outputs.anomaly_map) if outputs.gt_mask is None else outputs.gt_mask
@@ -58,6 +63,10 @@ class Recorder(Callback):
         """image_path, label, score; a row an image, by path: the order of a test is a method's own affair."""
         frame = pd.DataFrame(self.rows, columns=["image_path", "label", "score"]).astype({"label": "Int64"})
         return frame.sort_values("image_path", kind="stable", ignore_index=True)
+
+    def digest(self) -> str:
+        """Digest of the images that were scored, and of their masks."""
+        return files_digest({name: path for name, path in self._files.items() if path.is_file()})
 
     def maps(self) -> Maps | None:
         """The maps in the order of the images; None if they were not wanted."""

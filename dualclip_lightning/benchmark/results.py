@@ -31,11 +31,13 @@ from dualclip_lightning.files import write_bytes_atomically
 
 TEXTS_BEFORE = ("key", "status", "error", "method", "model", "kind", "dataset", "category")
 NUMBERS = (*METRICS, "num_images", "seconds", "seconds_per_image", "peak_memory_mb")
-TEXTS_AFTER = ("device", "precision", "backbone", "weights", "weights_sha256", "transform", "parameters", "versions",
+TEXTS_AFTER = ("device", "precision", "backbone", "weights", "weights_sha256", "transform", "parameters",
+               "data_arguments", "images_sha256", "versions",
                "git_revision", "started")  # fmt: skip
 COLUMNS = (*TEXTS_BEFORE, "seed", *NUMBERS, *TEXTS_AFTER)
 """Columns of results.csv. `seconds` is the whole cell with loading, anchors and metrics; `seconds_per_image` is
-preprocessing and method alone. `parameters` and `versions` are JSON."""
+preprocessing and method alone. `parameters`, `data_arguments` and `versions` are JSON; `images_sha256` is a digest of
+the images and masks tested."""
 IDENTITY = ("key", "method", "dataset", "category", "seed")
 """What every row of images.csv says of its cell."""
 IMAGE_COLUMNS = (*IDENTITY, "image_path", "label", "score")
@@ -96,7 +98,7 @@ def load_run(folder: Path | str) -> Run:
     if not (folder / "results.csv").is_file():
         msg = f"Expected '{folder}' to hold the results.csv of a run. Give the folder that `dualclip benchmark` wrote."
         raise FileNotFoundError(msg)
-    frame = _read(folder / "results.csv", [*TEXTS_BEFORE, *TEXTS_AFTER])
+    frame = _read(folder / "results.csv", [*TEXTS_BEFORE, *TEXTS_AFTER]).reindex(columns=list(COLUMNS))
     config = folder / "config.yaml"
     plain = OmegaConf.to_container(read_yaml(config)) if config.is_file() else {}
     return Run(folder, cast("dict[str, Any]", plain), frame, _read_images(folder))

@@ -25,6 +25,8 @@ class DemoRun(NamedTuple):
     metrics: dict[str, float]
     example: Example | None
     """The image with the largest defect."""
+    provenance: dict[str, Any]
+    """What produced it."""
 
 
 def run_once(category: str, variant: str, seed: int, arguments: Mapping[str, Any], folder: Path) -> DemoRun:
@@ -40,7 +42,7 @@ def run_once(category: str, variant: str, seed: int, arguments: Mapping[str, Any
         enable_model_summary=False,
     )
     metrics = engine.test(model=model, datamodule=Demo(category=category), verbose=False)[0]
-    return DemoRun(model.kind, category, variant, seed, dict(metrics), keep.example)
+    return DemoRun(model.kind, category, variant, seed, dict(metrics), keep.example, model.provenance())
 
 
 class KeepExample(Callback):

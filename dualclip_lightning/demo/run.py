@@ -21,7 +21,6 @@ from dualclip_lightning.data.demo import CATEGORIES, MATERIALS
 from dualclip_lightning.demo.evaluate import DemoRun, run_once
 from dualclip_lightning.demo.figure import draw_examples
 from dualclip_lightning.files import write_bytes_atomically
-from dualclip_lightning.models import DualImageCLIP
 from dualclip_lightning.quiet import quiet
 
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
@@ -94,7 +93,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _save(runs: Sequence[DemoRun], table: pd.DataFrame, folder: Path) -> None:
     write_bytes_atomically(folder / "results.csv", to_frame(runs).to_csv(index=False).encode())
     write_bytes_atomically(folder / "summary.csv", table.to_csv().encode())
-    provenance = DualImageCLIP(pretrained="demo", visualizer=False).provenance()
+    provenance = {f"{run.category}, {run.variant}, seed {run.seed}": run.provenance for run in runs}
     write_bytes_atomically(folder / "provenance.json", json.dumps(provenance, indent=2).encode())
     examples = {(r.category, r.variant): r.example for r in runs if r.seed == 0 and r.example is not None}
     write_bytes_atomically(folder / "heatmaps.png", draw_examples(examples, list(VARIANTS)))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -29,11 +28,12 @@ from dualclip_lightning.metrics import default_evaluator
 from dualclip_lightning.models.export import ExportMixin
 from dualclip_lightning.models.views import ViewsMixin
 from dualclip_lightning.prompts import PromptPair, prompt_ensemble, text_anchors
+from dualclip_lightning.versions import ADAPTATION, ENGINE, SCORING, versions
 
 T = TypeVar("T")
 Size = tuple[int, int]
 Kind = Literal["inductive", "pair", "transductive", "few-shot", "auxiliary", "auxiliary, transductive"]
-LIBRARIES = ("dualclip_lightning", "anomalib", "lightning", "torch", "torchvision", "open_clip_torch", "torchmetrics")
+LIBRARIES = (*SCORING, *ADAPTATION, *ENGINE)
 
 COMMON_ARGUMENTS = """
         backbone: open_clip architecture, or "hf-hub:owner/name".
@@ -208,7 +208,7 @@ class ZeroShotShell(ViewsMixin, ExportMixin):
             "weights_sha256": self.backbone.digest,
             "transform": str(getattr(self.pre_processor, "transform", None)),
             "parameters": {key: _plain(value) for key, value in self.hparams.items()},
-            "versions": {name: version(name) for name in LIBRARIES},
+            "versions": versions(*LIBRARIES),
         }
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from dualclip_lightning.predict.limits import ASSUMED_RATE, GOOD_RATE, MAX_MEGAPIXELS
 
-EPILOG = """exit status: 0 all judged, 1 some files could not be used (see failures.csv), 2 wrong use, 3 stopped (results
-could not be written, memory ran out, a process died), 130 interrupted. The same command continues where one stopped.
+EPILOG = """exit status: 0 all judged, 1 some files could not be used (see failures.csv), 2 wrong use, 3 stopped: a
+result could not be written, memory ran out or a process died, 130 interrupted. The same command continues where one
+stopped.
 
 With --model, --data or --config, `dualclip predict` is anomalib's command: see `anomalib predict --help`."""
 DEFAULTS = {"references": "pairs", "num_references": 1, "bank_size": 4, "overlap": 0.25, "scale": ["0", "1"]}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,8 +24,8 @@ from dualclip_lightning.predict.outputs import (
 from dualclip_lightning.predict.prediction import Failure
 from dualclip_lightning.predict.sources import Source, file_sources
 from dualclip_lightning.predict.thresholds import Threshold
+from dualclip_lightning.versions import ADAPTATION, SCORING, versions
 
-LIBRARIES = ("dualclip_lightning", "torch", "torchvision", "open_clip_torch", "pillow", "numpy")
 WORK = ".work"
 """Below the output folder: what a later run continues from."""
 
@@ -128,7 +127,11 @@ class Run:
 
     def _journal(self, part: str) -> Journal:
         references = [[name, file_stamp(name)] for name in self.detector.reference_names]
-        settings = {**self.detector.settings, "reference_images": references, "versions": _versions()}
+        settings = {
+            **self.detector.settings,
+            "reference_images": references,
+            "versions": versions(*SCORING, *ADAPTATION),
+        }
         return Journal(self.folder / WORK / part, settings, fresh=self.fresh)
 
     def _score(self, paths: Sequence[Path], journal: Journal) -> Report:
@@ -176,7 +179,7 @@ class Run:
             "images": len(report.entries),
             "failures": len(report.failures),
             "devices": [worker.arguments["device"] for worker in self.workers] or [str(self.detector.device)],
-            "versions": _versions(),
+            "versions": versions(*SCORING, *ADAPTATION),
         }
         write_json(self.folder / "run.json", content)
 
@@ -186,10 +189,6 @@ class Run:
             (self.folder / "threshold.json").unlink(missing_ok=True)
         if not self.gallery:
             (self.folder / "index.html").unlink(missing_ok=True)
-
-
-def _versions() -> dict[str, str]:
-    return {name: version(name) for name in LIBRARIES}
 
 
 def _known(paths: Sequence[Path], journal: Journal) -> list[Entry]:

@@ -42,4 +42,8 @@ def test_it_leaves_a_picture_and_what_produced_it(folder):
     with Image.open(folder / "heatmaps.png") as picture:
         assert min(picture.size) > 100
         assert len(picture.convert("RGB").getcolors(1 << 20)) > 100
-    assert json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["weights"] == "demo"
+    records = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    assert len(records) == 5
+    joint = records["granite, joint, seed 1"]
+    assert (joint["weights"], joint["class_name"], joint["parameters"]["seed"]) == ("demo", "granite", 1)
+    assert records["granite, text only, seed 0"]["parameters"]["alpha"] == 1

@@ -65,7 +65,7 @@ def test_a_default_spelt_out_keeps_the_key_and_another_version_or_default_does_n
     config = tiny_config("data", "demo")
     spelt = replace(config, arguments={**config.arguments, "num_references": 1})
     assert keys(config) == keys(spelt)
-    monkeypatch.setattr(rooms, "versions", lambda: {"torch": "0.1"})
+    monkeypatch.setattr(rooms, "libraries", lambda: {"torch": "0.1"})
     assert not set(keys(config)) & set(keys(tiny_config("data", "random")))
     newer = keys(config)
     monkeypatch.undo()

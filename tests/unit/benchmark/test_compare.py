@@ -101,14 +101,18 @@ def test_what_differs_in_provenance_is_listed_leaf_by_leaf_and_once():
     a = frame(cell("m"), cell("n"))
     b = frame(
         cell("m", versions=versions, parameters=json.dumps({"alpha": 0.7, "tta": False, "seed": 1})),
-        cell("n", versions=versions, weights="openai", num_images=9),
+        cell("n", versions=versions, weights="openai", num_images=9, data_arguments=json.dumps({"root": "other"})),
     )
     assert provenance_differences(pair(a, b)) == {
         ("parameters: alpha", "0.5", "0.7"): ["m"],
         ("versions: torch", "2.5.0", "2.6.0"): ["m", "n"],
         ("weights", "laion400m_e32", "openai"): ["n"],
-        ("images of cork", "8", "9"): ["n"],
+        ("images of cork", "8 (cdcdcdcdcdcd)", "9 (cdcdcdcdcdcd)"): ["n"],
+        ("data_arguments: root", "data", "other"): ["n"],
     }
+    other = frame(cell("m", images_sha256="ef" * 32))
+    expected = ("images of cork", "8 (cdcdcdcdcdcd)", "8 (efefefefefef)")
+    assert provenance_differences(pair(a, other)) == {expected: ["m"]}
     table = compare(run(cell("m"), cell("n")), SimpleNamespace(frame=b, folder=Path("b")))[0][-1]
     assert ["versions: torch", "2.5.0", "2.6.0", "all"] in [[entry.text for entry in row] for row in table.rows]
 

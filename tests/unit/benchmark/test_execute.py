@@ -66,10 +66,39 @@ def test_a_row_has_every_column_and_says_what_produced_it(joint, mvtec_root, tin
 def test_the_same_cell_gives_the_same_numbers_and_leaves_the_global_generators_alone(joint, mvtec_root, tiny_folder):
     for cell in (cells(mvtec_root, tiny_folder)[1], cells(mvtec_root, tiny_folder, methods=PATCHCORE)[0]):
         before, threads = torch.get_rng_state(), torch.get_num_threads()
-        first, second = run_cell(cell), run_cell(cell)
+        np.random.seed(1)  # noqa: NPY002
+        first = run_cell(cell)
+        np.random.seed(2)  # noqa: NPY002 - as in another process
+        second = run_cell(cell)
         assert torch.equal(torch.get_rng_state(), before)
         assert torch.get_num_threads() == threads
         assert first.images.equals(second.images)
+
+
+def test_a_row_knows_the_images_and_masks_that_were_tested(joint, tiny_folder, tmp_path):
+    write_mvtec(tmp_path / "other", "metal_nut")
+    cell = cells(tmp_path / "other", tiny_folder)[1]
+    same = run_cell(cell).row
+    assert same["images_sha256"] == joint.row["images_sha256"]  # wherever they lie
+    assert json.loads(same["data_arguments"])["root"] == str(tmp_path / "other")
+    changed = []
+    for part in ("test/*/*.png", "ground_truth/*/*.png"):
+        path = min((tmp_path / "other" / "metal_nut").glob(part))
+        kept = path.read_bytes()
+        path.write_bytes(kept + b"0")  # which no reader minds
+        changed.append(run_cell(cell).row["images_sha256"])
+        path.write_bytes(kept)
+    assert len({same["images_sha256"], *changed}) == 3
+
+
+def test_a_folder_is_tested_whole_and_with_the_same_images_for_every_seed(mvtec_root, tiny_folder):
+    arguments = {"name": "nuts", "root": str(mvtec_root / "metal_nut"), "normal_dir": "train/good",
+                 "normal_test_dir": "test/good", "abnormal_dir": "test/scratch"}  # fmt: skip
+    planned = cells(mvtec_root, tiny_folder, datasets={"Folder": {"arguments": arguments}}, seeds=[0, 1])[1:]
+    frames = [run_cell(cell).images for cell in planned]
+    on_disk = sorted(path.relative_to(arguments["root"]).as_posix() for path in mvtec_root.glob("*/test/*/*.png"))
+    assert len(frames) == 2
+    assert all(frame["image_path"].tolist() == on_disk for frame in frames)
 
 
 def test_patchcore_is_trained_and_judged_as_the_others_and_says_so(joint, mvtec_root, tiny_folder):

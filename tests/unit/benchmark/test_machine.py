@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 import re
 import subprocess
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from dualclip_lightning.benchmark import machine
-from dualclip_lightning.benchmark.machine import Place, default_workers, places, threads
+from dualclip_lightning.benchmark.machine import Place, default_workers, places, seeded, threads
 
 
 @pytest.mark.parametrize(("cores", "workers", "expected"), [(16, 4, 4), (16, 3, 5), (2, 4, 1)])
@@ -35,6 +36,26 @@ def test_threads_are_put_back():
     with threads(None):
         assert torch.get_num_threads() == before
     assert torch.get_num_threads() == before
+
+
+def draws():
+    return torch.rand(3).tolist(), np.random.rand(3).tolist(), random.random()  # noqa: NPY002, S311
+
+
+def test_every_global_generator_is_seeded_and_put_back_whatever_happens():
+    for generator in (torch.manual_seed, np.random.seed, random.seed):
+        generator(7)
+    expected = draws()
+    for generator in (torch.manual_seed, np.random.seed, random.seed):
+        generator(7)
+    with seeded(2**40 + 1):
+        first = draws()
+    with seeded(2**40 + 1):
+        assert draws() == first
+    with pytest.raises(KeyError), seeded(2**40 + 1):
+        _ = {}[draws]
+    assert draws() == expected
+    assert first != expected
 
 
 @pytest.mark.skipif(not machine.CLEAR.exists(), reason="only Linux forgets a peak")
