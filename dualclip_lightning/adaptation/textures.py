@@ -16,6 +16,7 @@ from torchvision.transforms.v2.functional import resize
 
 from dualclip_lightning.data import texture_paths
 from dualclip_lightning.data.images import BROKEN_IMAGE, read_rgb
+from dualclip_lightning.files import files_digest
 
 if TYPE_CHECKING:
     from albumentations import Compose
@@ -41,6 +42,10 @@ class TextureSource:
     def __init__(self, folder: str | Path | None = None) -> None:
         self.paths = texture_paths() if folder is None else _images_below(Path(folder))
         self._broken: set[Path] = set()
+
+    def digest(self) -> str:
+        """SHA-256 of the photographs, in the order in which they are drawn from."""
+        return files_digest({f"{place:06}: {path.name}": path for place, path in enumerate(self.paths)})
 
     def draw(self, size: tuple[int, int], seed: int) -> Tensor:
         """An augmented texture [3, H, W] in [0, 1]; the same seed gives the same one. A broken file gives the next.

@@ -18,6 +18,7 @@ from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
 from dualclip_lightning.arguments import check_whole
+from dualclip_lightning.backbone.digest import weights_digest
 from dualclip_lightning.backbone.preprocessing import Preprocessing, PreprocessingChoice, resolve_preprocessing
 from dualclip_lightning.backbone.text import encode_texts
 from dualclip_lightning.backbone.tower import check_tower, patch_grid
@@ -60,11 +61,7 @@ class Backbone:
         texts see `text_digest`.
         """
         layers = [(type(layer).__name__, getattr(layer, "num_heads", None)) for layer in self.clip.modules()]
-        sha = hashlib.sha256(repr(layers).encode())
-        for name, tensor in sorted(self.clip.state_dict().items()):
-            sha.update(f"{name}{tuple(tensor.shape)}".encode())
-            sha.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy())
-        return sha.hexdigest()
+        return weights_digest(self.clip, repr(layers))
 
     @cached_property
     def text_digest(self) -> str:

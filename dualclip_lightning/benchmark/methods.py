@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import Any
 
 from anomalib.models.components.base import AnomalibModule
 from anomalib.post_processing import PostProcessor
-from torch import nn
 
+from dualclip_lightning.backbone.digest import weights_digest
 from dualclip_lightning.benchmark import catalogue
 from dualclip_lightning.benchmark.cells import Cell
 from dualclip_lightning.benchmark.config import ConfigError
@@ -39,14 +38,18 @@ def describe_method(model: Any, cell: Cell) -> dict[str, Any]:
     if cell.model not in catalogue.TRAINED:
         found = model.provenance()
         wanted = ("kind", "backbone", "weights", "weights_sha256", "transform")
-        trained = {name: found[name] for name in ("trained_on",) if name in found}
+        trained = {
+            name: found[name]
+            for name in ("trained_on", "layers_sha256", "references", "textures_sha256")
+            if name in found
+        }
         return {**{name: found[name] for name in wanted}, "parameters": json.dumps(found["parameters"] | trained)}
     arguments = catalogue.method_arguments(cell.model) | dict(cell.arguments)
     return {
         "kind": FULL_SHOT,
         "backbone": arguments["backbone"],
         "weights": "timm, pre-trained" if arguments["pre_trained"] else "random",
-        "weights_sha256": _digest(model.model.feature_extractor),
+        "weights_sha256": weights_digest(model.model.feature_extractor),
         "transform": str(model.pre_processor.transform),
         "parameters": json.dumps(arguments | {"seed": cell.seed}, default=str),
     }
@@ -103,11 +106,3 @@ def _trained_arguments(owner: Any, arguments: Mapping[str, Any]) -> dict[str, An
         "evaluator": default_evaluator(),
         "visualizer": False,
     }
-
-
-def _digest(module: nn.Module) -> str:
-    sha = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        sha.update(name.encode())
-        sha.update(tensor.detach().cpu().float().contiguous().numpy())
-    return sha.hexdigest()

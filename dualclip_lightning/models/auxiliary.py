@@ -16,7 +16,8 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dualclip_lightning.arguments import check_whole
+from dualclip_lightning.arguments import check_positive, check_whole
+from dualclip_lightning.backbone.digest import weights_digest
 from dualclip_lightning.data.labelled import labelled_parts, no_masks
 from dualclip_lightning.models.base import ZeroShotShell
 from dualclip_lightning.pairing import OrderedView, image_names
@@ -26,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 RECORD = "auxiliary_training"
 """Where a checkpoint says what its layers were trained on and what they fit."""
+
+HOW = ("epochs", "batch_size", "learning_rate", "shuffle")
+"""Settings of training that a checkpoint tells of."""
 
 if TYPE_CHECKING:
     Base = ZeroShotShell
@@ -57,9 +61,7 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
             check_whole(name, getattr(self, name), 1)
-        if not 0 < self.learning_rate < float("inf"):
-            msg = f"Expected learning_rate to be above 0, but got {self.learning_rate}. The published one is 0.0001."
-            raise ValueError(msg)
+        check_positive("learning_rate", self.learning_rate, "The published one is 0.0001.")
         if self.categories is not None and not self.categories:
             msg = "Expected auxiliary_categories to name at least one category. Leave it out for the data's own."
             raise ValueError(msg)
@@ -139,13 +141,17 @@ class AuxiliaryMixin(Base):
         return loss
 
     def on_train_start(self) -> None:
-        """Note what the layers are trained on."""
+        """Note what the layers are trained on, and how."""
         super().on_train_start()
         dataset = getattr(self.trainer.train_dataloader, "dataset", None)
         name, category = self._data_identity(dataset)
-        chosen = self.training_settings.categories if self.training_settings else None
+        chosen = self.training_settings
         images = len(dataset) if dataset is not None else 0
-        record = {"dataset": name, "categories": list(chosen or [category]), "images": images}
+        record = {"dataset": name, "categories": list((chosen and chosen.categories) or [category]), "images": images}
+        if chosen is not None:
+            record |= {"epochs": self.trainer.max_epochs, "learning_rate": chosen.learning_rate, "seed": self.seed}
+        if chosen is not None and getattr(self.trainer, "datamodule", None) is not None:  # else the loader is not ours
+            record |= {"batch_size": chosen.batch_size, "shuffle": chosen.shuffle}
         if record not in self.trained_on:
             self.trained_on += (record,)
 
@@ -213,9 +219,16 @@ class AuxiliaryMixin(Base):
         self.trained_on = tuple(record["trained_on"])
 
     def provenance(self) -> dict[str, Any]:
-        """As every method's, with what the layers were trained on."""
+        """As every method's, with the layers and how they were trained, which this object's arguments do not say."""
         known = super().provenance()
-        return known if self.training_settings is None else known | {"trained_on": list(self.trained_on)}
+        if self.training_settings is None:
+            return known
+        told_by_record = {*HOW, "auxiliary_categories"} if self.trained_on else set()
+        return known | {
+            "parameters": {name: value for name, value in known["parameters"].items() if name not in told_by_record},
+            "trained_on": list(self.trained_on),
+            "layers_sha256": weights_digest(self.model.trained_layers),
+        }
 
     def _unexportable(self) -> str | None:
         untrained = self.training_settings is not None and not self.trained_on

@@ -23,7 +23,7 @@ from dualclip_lightning.adaptation import out_of_memory_advice
 from dualclip_lightning.arguments import check_precision
 from dualclip_lightning.backbone import Backbone
 from dualclip_lightning.backbone.preprocessing import PRESETS, Preprocessing, ResizeMode
-from dualclip_lightning.files import write_bytes_atomically
+from dualclip_lightning.files import files_digest, write_bytes_atomically
 from dualclip_lightning.metrics import default_evaluator
 from dualclip_lightning.models.export import ExportMixin
 from dualclip_lightning.models.views import ViewsMixin
@@ -199,7 +199,9 @@ class ZeroShotShell(ViewsMixin, ExportMixin):
 
     def provenance(self) -> dict[str, Any]:
         """What produced this method's scores, as plain data to store beside every result."""
-        return {
+        files = {f"{place}: {Path(name).name}": Path(name) for place, name in enumerate(self._references)}
+        references = {"references": {"images": list(files), "sha256": files_digest(files)}} if files else {}
+        return references | {
             "method": type(self).__name__,
             "kind": self.kind,
             "class_name": self.described_class,

@@ -215,6 +215,13 @@ class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):
             None if settings is None else TestTimeAdaptation(settings, prepared.mean, prepared.std, seed),
         )  # fmt: skip
 
+    def provenance(self) -> dict[str, Any]:
+        """As every method's, with a digest of textures that are not the packaged ones."""
+        adaptation = self.model.adaptation
+        if adaptation is None or adaptation.settings.textures is None:
+            return super().provenance()
+        return super().provenance() | {"textures_sha256": adaptation.source.digest()}
+
     def _unexportable(self) -> str | None:
         if self.model.adaptation is not None:
             return "adaptation takes gradients at test time; set tta to false"

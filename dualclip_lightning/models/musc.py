@@ -81,7 +81,7 @@ class MuScModel(nn.Module):
         """Scores and patch maps of images scored within their set; image scores are smoothed over all sets."""
         maps, classes = zip(*(self._map_set(images) for images in sets), strict=True)
         joined = torch.cat(maps)
-        scores = rscin(joined.flatten(1).amax(dim=1), torch.cat(classes), self.neighbours, rescale=False)
+        scores = rscin(joined.flatten(1).amax(dim=1), torch.cat(classes), self.neighbours)
         return PatchPrediction(scores, joined)
 
     def predict_patches(

@@ -93,9 +93,7 @@ class PairingMixin(Base):
 
     def _read_references(self) -> None:
         if self.reference_dir is not None:
-            names = self._image_files(self.reference_dir)
-            with self.trainer.precision_plugin.forward_context():  # in the precision of the images they meet
-                self.model.set_references(self._read_images(names).to(self.device), names)
+            self._set_references(self._image_files(self.reference_dir))
 
 
 def _ranks() -> int:

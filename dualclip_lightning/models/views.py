@@ -33,6 +33,10 @@ class ViewsMixin(Base):
     the batch, and one broken file would end a run over a folder.
     """
 
+    model: Any
+    _references: tuple[str, ...] = ()
+    """Files of the images that every image is compared with, where there are such."""
+
     def _view_data(self, stage: str) -> None:
         """Put the view of every data set of this run in its place."""
         datamodule: Any = getattr(self.trainer, "datamodule", None)
@@ -69,6 +73,12 @@ class ViewsMixin(Base):
     def _read_images(self, names: Sequence[str]) -> Tensor:
         """Images [R, 3, H, W] by path, prepared as those of the run are."""
         return torch.stack([self._prepare(self._geometry()(read_rgb(name))) for name in names])
+
+    def _set_references(self, names: Sequence[str]) -> None:
+        """Encode image files as the model's references, in the precision of the images they meet."""
+        with self.trainer.precision_plugin.forward_context():
+            self.model.set_references(self._read_images(names).to(self.device), names)
+        self._references = tuple(names)
 
     @staticmethod
     def _image_files(folder: str | Path) -> list[str]:

@@ -194,9 +194,7 @@ class WinCLIP(ZeroShotShell, AnomalibModule):
             raise ValueError(msg)
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "normal images"))
         drawn = torch.randperm(len(names), generator=generator)[: self.k_shot].tolist()
-        chosen = [names[i] for i in drawn]
-        with self.trainer.precision_plugin.forward_context():  # in the precision of the images they meet
-            self.model.set_references(self._read_images(chosen).to(self.device), chosen)
+        self._set_references([names[i] for i in drawn])
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
         """Score a batch, no image as its own reference."""

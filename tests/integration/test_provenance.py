@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from anomalib.data import MVTecAD
 from anomalib.engine import Engine
 
-from dualclip_lightning.models import DualImageCLIP
+from dualclip_lightning.models import DualImageCLIP, WinCLIP
+from tests.towers import write_image
 
 
 @pytest.mark.parametrize(("alpha", "kind"), [(0.5, "pair"), (1.0, "inductive")])
@@ -27,3 +29,34 @@ def test_a_test_leaves_its_provenance_beside_its_results(tiny_folder, mvtec_root
     assert "Resize" in found["transform"]
     assert found["versions"].keys() >= {"dualclip_lightning", "anomalib", "torch", "open_clip_torch"}
     assert (found["device"], found["devices"], found["precision"]) == ("cpu", 1, "32-true")
+
+
+@pytest.fixture
+def tested(tiny_folder, mvtec_root, tmp_path):
+    """What a test of a method leaves beside its results."""
+
+    def run(kind, **arguments):
+        method = kind(pretrained=str(tiny_folder), visualizer=False, **arguments)
+        engine = Engine(accelerator="cpu", logger=False, default_root_dir=tmp_path, enable_progress_bar=False)
+        engine.test(method, datamodule=MVTecAD(root=mvtec_root, category="metal_nut", num_workers=0))
+        newest = max(tmp_path.rglob("provenance.json"), key=lambda path: path.stat().st_mtime_ns)
+        return json.loads(newest.read_text())
+
+    return run
+
+
+def test_the_normal_images_that_were_drawn_are_named(tested):
+    first, second = (tested(WinCLIP, k_shot=1, seed=seed)["references"] for seed in (0, 1))
+    assert re.fullmatch(r"0: 00\d\.png", first["images"][0])
+    assert first["sha256"] != second["sha256"]
+
+
+def test_references_and_textures_are_known_by_content(tested, tmp_path):
+    folder = tmp_path / "folder"
+    write_image(folder / "0.png", seed=1)
+    before = tested(DualImageCLIP, reference_dir=folder, tta={"steps": 1, "textures": str(folder)})
+    write_image(folder / "0.png", seed=2)
+    after = tested(DualImageCLIP, reference_dir=folder, tta={"steps": 1, "textures": str(folder)})
+    assert before["references"]["images"] == after["references"]["images"] == ["0: 0.png"]
+    assert before["references"]["sha256"] != after["references"]["sha256"]
+    assert before["textures_sha256"] != after["textures_sha256"]

@@ -10,7 +10,7 @@ from dualclip_lightning.demo.evaluate import DemoRun
 
 def test_every_variant_meets_every_material_with_every_seed(monkeypatch, tmp_path):
     def run_once(category, variant, seed, arguments, folder):
-        return DemoRun("pair", category, variant, seed, {"image_AUROC": 0.5}, None)
+        return DemoRun("pair", category, variant, seed, {"image_AUROC": 0.5}, None, {})
 
     monkeypatch.setattr(ablation, "run_once", run_once)
     frame = ablation.run_ablation("references", 2, tmp_path)

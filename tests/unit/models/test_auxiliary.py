@@ -18,6 +18,7 @@ from dualclip_lightning import ClipAD
 from tests.towers import random_images, write_mvtec
 
 EXACT = {"atol": 1e-6, "rtol": 0}
+HOW = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-4, "shuffle": True, "seed": 0}
 
 
 class Elsewhere(MVTecAD):
@@ -114,7 +115,7 @@ def test_a_checkpoint_holds_the_layers_alone_and_what_they_were_trained_on(train
     layers = sum(p.numel() * p.element_size() for p in method.model.trained_layers.parameters())
     assert layers < Path(path).stat().st_size < layers + 30_000
     record = checkpoint["auxiliary_training"]
-    assert record["trained_on"] == [{"dataset": "MVTecAD", "categories": ["metal_nut"], "images": 7}]
+    assert record["trained_on"] == [{"dataset": "MVTecAD", "categories": ["metal_nut"], "images": 7, **HOW}]
     assert record["fits"]["stages"] == [1, 2, 3]
 
 
@@ -206,7 +207,19 @@ def test_another_data_set_is_tested_without_a_warning(trained, make, engine, dat
     assert "trained on" not in caplog.text
     record = json.loads(next((tmp_path / "results").rglob("Elsewhere/**/provenance.json")).read_text())
     assert record["kind"] == "auxiliary"
-    assert record["trained_on"] == [{"dataset": "MVTecAD", "categories": ["metal_nut"], "images": 7}]
+    assert record["trained_on"] == [{"dataset": "MVTecAD", "categories": ["metal_nut"], "images": 7, **HOW}]
+
+
+def test_provenance_tells_of_the_layers_in_use_and_of_their_training(trained, make, engine, data):
+    method, path = trained
+    tested = make(epochs=99, seed=5)
+    fresh = tested.provenance()
+    assert fresh["parameters"]["epochs"] == 99
+    engine().test(tested, ckpt_path=path, datamodule=data(Elsewhere))
+    told = tested.provenance()
+    assert told["trained_on"][0]["epochs"] == 1  # of the checkpoint, not of the object that tests
+    assert not {"epochs", "learning_rate"} & set(told["parameters"])
+    assert told["layers_sha256"] == method.provenance()["layers_sha256"] != fresh["layers_sha256"]
 
 
 @pytest.mark.parametrize("stage", ["test", "predict"])
@@ -274,7 +287,8 @@ def test_training_loaders_of_ones_own_are_taken_as_they_are(make, engine, data):
     dataset = datamodule.test_data
     dataset.augmentations = Resize((48, 48))
     engine().fit(method, train_dataloaders=DataLoader(dataset, batch_size=4, collate_fn=dataset.collate_fn))
-    assert method.trained_on == ({"dataset": "MVTecAD", "categories": ["metal_nut"], "images": 7},)
+    own = {"epochs": 1, "learning_rate": 1e-4, "seed": 0}
+    assert method.trained_on == ({"dataset": "MVTecAD", "categories": ["metal_nut"], "images": 7, **own},)
 
 
 def test_only_sdp_plus_trains(make):

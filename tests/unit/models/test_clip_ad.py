@@ -167,7 +167,7 @@ class TestNormalizedScores:
         ({"batch_size": 0}, "batch_size to be a whole number of at least 1"),
         ({"batch_size": True}, "batch_size to be a whole number"),
         ({"min_samples": 1.5}, "min_samples to be a whole number"),
-        ({"learning_rate": 0.0}, "learning_rate to be above 0"),
+        ({"learning_rate": 0.0}, "learning_rate to be a number above 0"),
         ({"auxiliary_categories": []}, "at least one category"),
     ],
 )
