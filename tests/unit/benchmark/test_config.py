@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from dualclip_lightning.adaptation import AdaptationSettings
 from dualclip_lightning.benchmark import catalogue
 from dualclip_lightning.benchmark.config import ConfigError, load_config, parse_config
+from dualclip_lightning.data.demo import MATERIALS
 from dualclip_lightning.registry import MODELS
 from tests.tiny_benchmark import CONFIGS, tiny_content
 
@@ -103,7 +107,18 @@ def test_the_papers_ablations_vary_what_they_say():
     parts = load_config(CONFIGS / "ablation_components.yaml").methods.values()
     found = {(method.arguments.get("alpha", 0.5) < 1, method.arguments.get("tta", False)) for method in parts}
     assert found == {(reference, tta) for reference in (False, True) for tta in (False, True)}
-    assert all(len(load_config(path).seeds) == 5 for path in CONFIGS.glob("*.yaml") if path.stem != "demo")
+    assert all(len(load_config(path).seeds) == 5 for path in CONFIGS.glob("*.yaml") if not path.stem.startswith("demo"))
+
+
+def test_the_ablations_of_the_demo_are_the_papers_on_its_materials():
+    config = load_config(CONFIGS / "demo_ablations.yaml")
+    assert set(config.datasets["Demo"].categories) == set(MATERIALS)
+    given = {label: method.arguments for label, method in config.methods.items()}
+    papers = [load_config(CONFIGS / f"ablation_{name}.yaml").methods for name in ("components", "steps", "references")]
+    asked = {json.dumps(method.arguments) for methods in papers for method in methods.values()}
+    here = {json.dumps(arguments) for arguments in given.values()}
+    assert asked - {json.dumps({"tta": True})} <= here  # which is two steps, the default
+    assert {"tta": {"steps": AdaptationSettings().steps}} in given.values()
 
 
 @pytest.mark.parametrize(
