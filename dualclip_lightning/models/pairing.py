@@ -73,12 +73,14 @@ class PairingMixin(Base):
     def on_test_start(self) -> None:
         """Encode the reference folder, if there is one."""
         super().on_test_start()
-        self._read_references()
+        with self._precision_of_run():
+            self._read_references()
 
     def on_predict_start(self) -> None:
         """As `on_test_start`."""
         super().on_predict_start()
-        self._read_references()
+        with self._precision_of_run():
+            self._read_references()
 
     def _predict_paired(self, batch: Any, dataloader_idx: int = 0) -> PatchPrediction:
         """Scores and patch maps of a batch, wherever its images' references are."""

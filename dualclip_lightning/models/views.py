@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,10 +76,13 @@ class ViewsMixin(Base):
         return torch.stack([self._prepare(self._geometry()(read_rgb(name))) for name in names])
 
     def _set_references(self, names: Sequence[str]) -> None:
-        """Encode image files as the model's references, in the precision of the images they meet."""
-        with self.trainer.precision_plugin.forward_context():
-            self.model.set_references(self._read_images(names).to(self.device), names)
+        """Encode image files as the model's references."""
+        self.model.set_references(self._read_images(names).to(self.device), names)
         self._references = tuple(names)
+
+    def _precision_of_run(self) -> AbstractContextManager[None]:
+        """That of the steps, for references to be encoded as the images they meet; Lightning's hooks are outside it."""
+        return self.trainer.precision_plugin.forward_context()
 
     @staticmethod
     def _image_files(folder: str | Path) -> list[str]:

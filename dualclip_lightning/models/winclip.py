@@ -172,12 +172,14 @@ class WinCLIP(ZeroShotShell, AnomalibModule):
     def on_test_start(self) -> None:
         """Encode the normal images, if there are any."""
         super().on_test_start()
-        self._read_references()
+        with self._precision_of_run():
+            self._read_references()
 
     def on_predict_start(self) -> None:
         """As `on_test_start`."""
         super().on_predict_start()
-        self._read_references()
+        with self._precision_of_run():
+            self._read_references()
 
     def _read_references(self) -> None:
         """Draw the normal images by the seed and keep their embeddings.
