@@ -8,9 +8,10 @@ from importlib.metadata import version
 
 SCORING = ("dualclip_lightning", "torch", "torchvision", "open_clip_torch", "numpy", "pillow", "scipy")
 """What every score goes through."""
-ADAPTATION = ("albumentations", "kornia", "opencv-python-headless", "scikit-learn")
-"""What draws pseudo anomalies and views, and finds representative vectors."""
-ENGINE = ("anomalib", "lightning", "torchmetrics")
+ADAPTATION = ("albumentations", "anomalib", "opencv-python-headless")
+"""What draws pseudo anomalies; their noise is anomalib's."""
+ENGINE = ("kornia", "lightning", "scikit-learn", "torchmetrics")
+"""What else takes part in a run of any method: AnoCLIP's views, CLIP-AD's vectors, the Engine and its metrics."""
 
 
 @cache
