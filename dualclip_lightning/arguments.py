@@ -42,6 +42,17 @@ def check_positive(name: str, value: Any, remedy: str = "") -> None:
         raise ValueError(msg)
 
 
+def check_from_zero(name: str, value: Any, remedy: str = "") -> None:
+    """Refuse what is no number from 0, or not finite.
+
+    Raises:
+        ValueError: with the name, the value and the remedy.
+    """
+    if not (is_number(value) and value >= 0):
+        msg = f"Expected {name} to be at least 0 and finite, but got {value!r}. {remedy}".rstrip()
+        raise ValueError(msg)
+
+
 def check_share(name: str, value: Any) -> None:
     """Refuse what is no number from 0 to 1.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from dualclip_lightning.arguments import check_positive, check_share, check_whole, is_number
+from dualclip_lightning.arguments import check_from_zero, check_positive, check_share, check_whole, is_number
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class AdaptationSettings:
         check_whole("steps", self.steps, 0, "The paper uses 2.")
         check_positive("learning_rate", self.learning_rate, "The default is 1e-3.")
         for name in ("weight_decay", "anomaly_weight", "consistency_weight"):
-            self._expect_from_zero(name)
+            check_from_zero(name, getattr(self, name))
         for name in ("residual", "map_weight"):
             check_share(name, getattr(self, name))
         if not (is_number(self.patch_share) and 0 <= self.patch_share < 1):
@@ -81,12 +81,6 @@ class AdaptationSettings:
             raise ValueError(msg)
         values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in tta.items()}
         return cls(**values)
-
-    def _expect_from_zero(self, name: str) -> None:
-        value = getattr(self, name)
-        if not (is_number(value) and value >= 0):
-            msg = f"Expected {name} to be at least 0 and finite, but got {value!r}."
-            raise ValueError(msg)
 
     def _expect_range(self, name: str, *, open_ended: bool) -> None:
         value = getattr(self, name)

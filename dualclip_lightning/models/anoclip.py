@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from dualclip_lightning.adaptation import augmented_views, image_seeds, out_of_memory_advice
 from dualclip_lightning.adaptation.anoclip import adapt_to_noise, draw_adapter, draw_noise
 from dualclip_lightning.adaptation.loop import OptimizerMemory
-from dualclip_lightning.arguments import check_blocks, check_temperature, check_whole
+from dualclip_lightning.arguments import check_blocks, check_from_zero, check_temperature, check_whole
 from dualclip_lightning.backbone import ClassEncoder, DualPathVisionEncoder, prepare_backbone
 from dualclip_lightning.models.base import (
     AnchoredModel,
@@ -47,9 +47,7 @@ class NoiseSettings:
     def __post_init__(self) -> None:
         check_whole("steps", self.steps, 0)
         for name, value in vars(self).items():
-            if not 0 <= value < float("inf"):
-                msg = f"Expected {name} to be at least 0 and finite, but got {value}."
-                raise ValueError(msg)
+            check_from_zero(name, value)
 
 
 class AnoCLIPModel(AnchoredModel):

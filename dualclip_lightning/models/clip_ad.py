@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from dualclip_lightning.adaptation import out_of_memory_advice
 from dualclip_lightning.adaptation.stage_layers import StageLayers, segmentation_loss
-from dualclip_lightning.arguments import check_blocks, check_temperature, check_whole
+from dualclip_lightning.arguments import check_blocks, check_from_zero, check_temperature, check_whole
 from dualclip_lightning.backbone import StagedDualPathEncoder, StagedFeatures, prepare_backbone
 from dualclip_lightning.models.auxiliary import AuxiliaryMixin, TrainingSettings
 from dualclip_lightning.models.base import (
@@ -271,6 +271,4 @@ def check_settings(variant: str, sigma: float) -> None:
     if variant not in {"sdp", "sdp+"}:
         msg = f"Expected variant to be 'sdp' or 'sdp+', but got '{variant}'."
         raise ValueError(msg)
-    if not 0 <= sigma < float("inf"):
-        msg = f"Expected sigma to be at least 0, but got {sigma}. The published one is 8; 0 does not smooth."
-        raise ValueError(msg)
+    check_from_zero("sigma", sigma, "The published one is 8; 0 does not smooth.")
