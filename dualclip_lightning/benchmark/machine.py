@@ -66,17 +66,15 @@ def threads(count: int | None) -> Iterator[None]:
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Seed every global generator for a while: PyTorch's, NumPy's and Python's. They are put back, whatever happens."""
-    error = None
-    with isolate_rng():  # which puts back only after what ends well
+    isolation = isolate_rng()
+    isolation.__enter__()
+    try:
         torch.manual_seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002 - scikit-learn, behind PatchCore, draws from it
         random.seed(seed)
-        try:
-            yield
-        except BaseException as raised:  # noqa: BLE001 - it is raised again below
-            error = raised
-    if error is not None:
-        raise error
+        yield
+    finally:
+        isolation.__exit__(None, None, None)  # told of an error, it would put nothing back
 
 
 def reset_peak(device: torch.device) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from anomalib import LearningType
@@ -145,12 +145,13 @@ class AuxiliaryMixin(Base):
         super().on_train_start()
         dataset = getattr(self.trainer.train_dataloader, "dataset", None)
         name, category = self._data_identity(dataset)
-        chosen = self.training_settings
+        chosen = cast("TrainingSettings", self.training_settings)  # without, there was no optimiser
         images = len(dataset) if dataset is not None else 0
-        record = {"dataset": name, "categories": list((chosen and chosen.categories) or [category]), "images": images}
-        if chosen is not None:
-            record |= {"epochs": self.trainer.max_epochs, "learning_rate": chosen.learning_rate, "seed": self.seed}
-        if chosen is not None and getattr(self.trainer, "datamodule", None) is not None:  # else the loader is not ours
+        record = {
+            "dataset": name, "categories": list(chosen.categories or [category]), "images": images,
+            "epochs": self.trainer.max_epochs, "learning_rate": chosen.learning_rate, "seed": self.seed,
+        }  # fmt: skip
+        if getattr(self.trainer, "datamodule", None) is not None:  # else the loader is not ours
             record |= {"batch_size": chosen.batch_size, "shuffle": chosen.shuffle}
         if record not in self.trained_on:
             self.trained_on += (record,)
