@@ -40,6 +40,24 @@ def tiny_folder(tmp_path_factory):
 
 
 @pytest.fixture
+def takes(monkeypatch):
+    """Sets by hand what a call takes; the seconds that have passed are a list in the order of the calls."""
+    passed = []
+
+    def set_seconds(owner, name, seconds):
+        original = getattr(owner, name)
+
+        def wrapped(*args, **kwargs):
+            passed.append(seconds)
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, wrapped)
+
+    set_seconds.passed = passed
+    return set_seconds
+
+
+@pytest.fixture
 def generator():
     return torch.Generator().manual_seed(0)
 

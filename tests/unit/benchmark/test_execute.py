@@ -123,28 +123,17 @@ def test_what_goes_wrong_is_the_result_of_the_cell(tmp_path, tiny_folder):
     json.dumps(dict(row), allow_nan=False)
 
 
-def test_the_time_of_the_steps_has_neither_loading_nor_metrics_in_it(mvtec_root, tiny_folder, monkeypatch):
+def test_the_time_of_the_steps_has_neither_loading_nor_metrics_in_it(mvtec_root, tiny_folder, monkeypatch, takes):
     from dualclip_lightning.benchmark import execute, recorder
     from dualclip_lightning.metrics.evaluator import ZeroShotEvaluator
     from dualclip_lightning.models.dual_image_clip import DualImageCLIPModel
 
-    passed = []
-    monkeypatch.setattr(recorder, "_now", lambda _: sum(passed))
-
-    def takes(owner, name, seconds):
-        original = getattr(owner, name)
-
-        def wrapped(*args, **kwargs):
-            passed.append(seconds)
-            return original(*args, **kwargs)
-
-        monkeypatch.setattr(owner, name, wrapped)
-
+    monkeypatch.setattr(recorder, "_now", lambda _: sum(takes.passed))
     takes(execute, "build_method", 100)
     takes(DualImageCLIPModel, "draw", 9)
     takes(ZeroShotEvaluator, "on_test_batch_end", 1000)
     row = run_cell(replace(cells(mvtec_root, tiny_folder)[1], batch_size=9)).row
-    assert passed == [100, 9, 1000]  # nine images in one batch
+    assert takes.passed == [100, 9, 1000]  # nine images in one batch
     assert row["seconds_per_image"] == 1
 
 
