@@ -15,8 +15,8 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
 from dualclip_lightning.data import texture_paths
-from dualclip_lightning.data.images import BROKEN_IMAGE, read_rgb
 from dualclip_lightning.files import files_digest
+from dualclip_lightning.images.tensors import BROKEN_IMAGE, read_rgb
 
 if TYPE_CHECKING:
     from albumentations import Compose

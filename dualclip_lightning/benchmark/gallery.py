@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torchvision.transforms.v2.functional import resize, to_dtype
 
-from dualclip_lightning.data.images import BROKEN_IMAGE, read_rgb
+from dualclip_lightning.images.tensors import BROKEN_IMAGE, read_rgb
 
 MISSES, FALSE_ALARMS, HITS = 2, 1, 2
 

@@ -1,4 +1,4 @@
-"""Data that anomalib lacks: the embedded demo, an older name of MVTec AD, and careful reading of images."""
+"""Data that anomalib lacks: the embedded demo and an older name of MVTec AD."""
 
 from __future__ import annotations
 

@@ -28,8 +28,8 @@ from dualclip_lightning.backbone import DualPathFeatures, DualPathVisionEncoder
 from dualclip_lightning.backbone.loading import CONFIG_FILE, DEMO_FOLDER
 from dualclip_lightning.backbone.text import encode_tokens
 from dualclip_lightning.data.defects import DEFECTS, add_defect
-from dualclip_lightning.data.images import read_rgb
 from dualclip_lightning.files import write_bytes_atomically
+from dualclip_lightning.images.tensors import read_rgb
 from dualclip_lightning.prompts import WORDINGS, prompt_ensemble
 from dualclip_lightning.prompts.ensemble import ARTICLES, VIEWS
 from dualclip_lightning.scoring import reference_score, state_logits

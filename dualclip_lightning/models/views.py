@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import CenterCrop, Compose, Resize, Transform
 
-from dualclip_lightning.data.images import read_rgb, unreadable_images
+from dualclip_lightning.images.tensors import read_rgb, unreadable_images
 from dualclip_lightning.pairing import OrderedView, image_names
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from torchvision.transforms.v2 import Transform
 from torchvision.tv_tensors import Mask
 
-from dualclip_lightning.data.images import BROKEN_IMAGE, is_deep, read_rgb
+from dualclip_lightning.images.tensors import BROKEN_IMAGE, is_deep, read_rgb
 
 
 class OrderedView(Dataset):

@@ -6,21 +6,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dualclip_lightning.images.picture import ImageError
+    from dualclip_lightning.images.sources import Failure
     from dualclip_lightning.predict.detector import Detector
     from dualclip_lightning.predict.geometry import Geometry
-    from dualclip_lightning.predict.prediction import Failure, Prediction
-    from dualclip_lightning.predict.reading import ImageError
+    from dualclip_lightning.predict.prediction import Prediction
     from dualclip_lightning.predict.thresholds import Threshold
 
 __all__ = ["Detector", "Failure", "Geometry", "ImageError", "Prediction", "Threshold"]
 
 _HOMES = {
-    "Detector": "detector",
-    "Failure": "prediction",
-    "Geometry": "geometry",
-    "ImageError": "reading",
-    "Prediction": "prediction",
-    "Threshold": "thresholds",
+    "Detector": "predict.detector",
+    "Failure": "images.sources",
+    "Geometry": "predict.geometry",
+    "ImageError": "images.picture",
+    "Prediction": "predict.prediction",
+    "Threshold": "predict.thresholds",
 }
 
 
@@ -28,4 +29,4 @@ def __getattr__(name: str) -> Any:  # lazily, because PyTorch takes seconds to i
     if name not in _HOMES:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"dualclip_lightning.{_HOMES[name]}"), name)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dualclip_lightning.arguments import check_positive, check_share, check_temperature, check_whole
-from dualclip_lightning.predict.listing import expand_user
-from dualclip_lightning.predict.sources import Images
+from dualclip_lightning.images.listing import expand_user
+from dualclip_lightning.images.sources import Images
 
 if TYPE_CHECKING:
     from dualclip_lightning.adaptation import AdaptationSettings, TestTimeAdaptation

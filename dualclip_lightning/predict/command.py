@@ -18,15 +18,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from dualclip_lightning.backbone import WeightsError
 from dualclip_lightning.files import cannot_write
+from dualclip_lightning.images.listing import Listing, find_images
+from dualclip_lightning.images.sources import Failure
 from dualclip_lightning.memory import is_out_of_memory
 from dualclip_lightning.predict.detector import Detector
 from dualclip_lightning.predict.devices import DeviceError, choose_workers
 from dualclip_lightning.predict.geometry import Geometry
 from dualclip_lightning.predict.journal import Entry
 from dualclip_lightning.predict.limits import ASSUMED_RATE, GOOD_RATE
-from dualclip_lightning.predict.listing import Listing, find_images
 from dualclip_lightning.predict.outputs import Drawing
-from dualclip_lightning.predict.prediction import Failure
 from dualclip_lightning.predict.run import Report, Run
 from dualclip_lightning.predict.thresholds import Threshold, from_good, from_run
 

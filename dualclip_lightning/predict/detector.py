@@ -12,6 +12,10 @@ from typing import Any, Literal, NamedTuple
 from dualclip_lightning.arguments import check_blocks
 from dualclip_lightning.backbone import DualPathVisionEncoder, prepare_backbone
 from dualclip_lightning.backbone.preprocessing import PreprocessingChoice
+from dualclip_lightning.images.decoding import allow_megapixels
+from dualclip_lightning.images.limits import MAX_MEGAPIXELS
+from dualclip_lightning.images.picture import ImageError
+from dualclip_lightning.images.sources import Failure, Images, Source, as_sources
 from dualclip_lightning.predict.checks import (
     adaptation_settings,
     check_numbers,
@@ -21,12 +25,10 @@ from dualclip_lightning.predict.checks import (
 )
 from dualclip_lightning.predict.encoding import ImageEncoder
 from dualclip_lightning.predict.geometry import Geometry, Mode
-from dualclip_lightning.predict.limits import GOOD_RATE, MAX_MEGAPIXELS
-from dualclip_lightning.predict.prediction import Failure, Prediction
-from dualclip_lightning.predict.reading import ImageError, allow_megapixels
+from dualclip_lightning.predict.limits import GOOD_RATE
+from dualclip_lightning.predict.prediction import Prediction
 from dualclip_lightning.predict.references import InSequence, Order, Pairs, PatchSet, StreamBank
 from dualclip_lightning.predict.scorer import DualImageScorer
-from dualclip_lightning.predict.sources import Images, Source, as_sources
 from dualclip_lightning.predict.thresholds import Threshold, from_good
 from dualclip_lightning.predict.working import WorkingSet
 from dualclip_lightning.prompts import prompt_ensemble, text_anchors

@@ -13,9 +13,9 @@ import jinja2
 from PIL import Image
 
 from dualclip_lightning.files import write_bytes_atomically
+from dualclip_lightning.images.sources import Failure
 from dualclip_lightning.predict.journal import Entry
 from dualclip_lightning.predict.outputs import Layout
-from dualclip_lightning.predict.prediction import Failure
 from dualclip_lightning.predict.thresholds import Threshold
 
 WIDEST, TALLEST, QUALITY = 640, 360, 80

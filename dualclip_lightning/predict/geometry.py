@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dualclip_lightning.predict.reading import Pixels
+from dualclip_lightning.images.picture import Pixels
 
 Mode = Literal["squash", "keep", "tiles"]
 Size = tuple[int, int]

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from dualclip_lightning.predict.reading import Pixels
+from dualclip_lightning.images.picture import Pixels
 
 COLOURS = "cividis"
 """Perceptually uniform, and the same to colour-blind eyes (Nunez et al., 2018)."""

@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dualclip_lightning.predict.limits import ASSUMED_RATE, GOOD_RATE, MAX_MEGAPIXELS
+from dualclip_lightning.images.limits import MAX_MEGAPIXELS
+from dualclip_lightning.predict.limits import ASSUMED_RATE, GOOD_RATE
 
 EPILOG = """exit status: 0 all judged, 1 some files could not be used (see failures.csv), 2 wrong use, 3 stopped: a
 result could not be written, memory ran out or a process died, 130 interrupted. The same command continues where one

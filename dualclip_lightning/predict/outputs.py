@@ -17,11 +17,13 @@ import numpy.typing as npt
 from PIL import Image
 
 from dualclip_lightning.files import write_bytes_atomically
+from dualclip_lightning.images.decoding import read_picture
+from dualclip_lightning.images.limits import MAX_MEGAPIXELS
+from dualclip_lightning.images.picture import ImageError
+from dualclip_lightning.images.sources import Failure
 from dualclip_lightning.predict.heatmap import Scale, draw_heatmap
 from dualclip_lightning.predict.journal import Entry, Journal, Log, Stamp, file_stamp
-from dualclip_lightning.predict.limits import MAX_MEGAPIXELS
-from dualclip_lightning.predict.prediction import Failure, draw_map
-from dualclip_lightning.predict.reading import ImageError, read_picture
+from dualclip_lightning.predict.prediction import draw_map
 from dualclip_lightning.predict.thresholds import Threshold
 
 COLUMNS = ("path", "score", "decision", "threshold", "reference", "height", "width", "geometry", "seconds", "notes")

@@ -5,25 +5,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
 
-from dualclip_lightning.predict.arrays import InMemory, to_pixels
+from dualclip_lightning.images.arrays import InMemory, to_pixels
+from dualclip_lightning.images.decoding import read_picture
+from dualclip_lightning.images.picture import ImageError
 from dualclip_lightning.predict.heatmap import Scale, draw_heatmap
-from dualclip_lightning.predict.reading import ImageError, read_picture
 from dualclip_lightning.predict.thresholds import Threshold
 from dualclip_lightning.scoring import upsample
-
-
-class Failure(NamedTuple):
-    """An image that could not be judged."""
-
-    name: str
-    reason: str
 
 
 @dataclass(frozen=True, eq=False)

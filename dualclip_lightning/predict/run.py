@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from dualclip_lightning.images.sources import Failure, Source, file_sources
 from dualclip_lightning.predict.detector import Detector, Outcome
 from dualclip_lightning.predict.devices import Worker, score_on_devices
 from dualclip_lightning.predict.gallery import write_gallery
@@ -21,8 +22,6 @@ from dualclip_lightning.predict.outputs import (
     write_json,
     write_scores,
 )
-from dualclip_lightning.predict.prediction import Failure
-from dualclip_lightning.predict.sources import Source, file_sources
 from dualclip_lightning.predict.thresholds import Threshold
 from dualclip_lightning.versions import ADAPTATION, SCORING, versions
 

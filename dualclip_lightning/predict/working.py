@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from dualclip_lightning.images.picture import ImageError
+from dualclip_lightning.images.sources import Failure, Source
 from dualclip_lightning.predict.encoding import EncodedImage, ImageEncoder, Prepared
-from dualclip_lightning.predict.prediction import Failure
-from dualclip_lightning.predict.reading import ImageError
 from dualclip_lightning.predict.references import PatchSet
-from dualclip_lightning.predict.sources import Source
 
 if TYPE_CHECKING:
     from typing_extensions import Self

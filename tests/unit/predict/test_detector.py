@@ -11,9 +11,9 @@ from PIL import Image
 from torchvision.transforms.v2 import InterpolationMode, Resize
 
 from dualclip_lightning.backbone import DualPathVisionEncoder, load_backbone
+from dualclip_lightning.images.listing import find_images
 from dualclip_lightning.pairing import random_groups
 from dualclip_lightning.predict import Failure, Geometry, ImageError, Prediction, Threshold
-from dualclip_lightning.predict.listing import find_images
 from dualclip_lightning.prompts import prompt_ensemble, text_anchors
 from tests.hostile_images import picture
 from tests.towers import write_image
@@ -351,7 +351,7 @@ def test_a_prediction_draws_its_file_or_the_image_that_it_is_given(make_detector
 def test_a_folder_that_cannot_be_read_whole_is_an_error_unless_failures_are_wanted(make_detector, shots, monkeypatch):
     listing = find_images([shots])
     partly = listing._replace(unreadable={"locked": "the folder cannot be read."})
-    monkeypatch.setattr("dualclip_lightning.predict.sources.find_images", lambda *_: partly)
+    monkeypatch.setattr("dualclip_lightning.images.sources.find_images", lambda *_: partly)
     detector = make_detector()
     for call in (detector.predict, detector.calibrate, lambda path: make_detector(references=path)):
         with pytest.raises(ImageError, match="locked"):

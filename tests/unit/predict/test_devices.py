@@ -7,12 +7,12 @@ from functools import partial
 
 import pytest
 
+from dualclip_lightning.images.limits import MAX_MEGAPIXELS
+from dualclip_lightning.images.listing import find_images
+from dualclip_lightning.images.sources import Source, file_sources
 from dualclip_lightning.predict import Detector
 from dualclip_lightning.predict.detector import Share
 from dualclip_lightning.predict.devices import DeviceError, Worker, choose_workers, score_on_devices
-from dualclip_lightning.predict.limits import MAX_MEGAPIXELS
-from dualclip_lightning.predict.listing import find_images
-from dualclip_lightning.predict.sources import Source, file_sources
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from dualclip_lightning.backbone import DualPathVisionEncoder
+from dualclip_lightning.images.picture import Picture
 from dualclip_lightning.predict import encoding
 from dualclip_lightning.predict.encoding import EncodedImage, ImageEncoder
 from dualclip_lightning.predict.geometry import Geometry, blend
-from dualclip_lightning.predict.reading import Picture
 from dualclip_lightning.predict.scorer import DualImageScorer
 from tests.hostile_images import picture
 from tests.towers import PATCH, SIZE, tiny_backbone

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays, scalar_dtypes
 from PIL import Image, ImageFile
 
+from dualclip_lightning.images.arrays import to_pixels
+from dualclip_lightning.images.decoding import read_picture
+from dualclip_lightning.images.picture import Picture
 from dualclip_lightning.predict import Geometry, ImageError, Prediction
-from dualclip_lightning.predict.arrays import to_pixels
 from dualclip_lightning.predict.heatmap import draw_heatmap
-from dualclip_lightning.predict.reading import Picture, read_picture
 from tests.hostile_images import SIZE, bomb, encoded, picture, turned
 
 MODES = ("1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "F", "LA", "PA", "RGBX", "RGBa", "La",

@@ -7,12 +7,11 @@ from collections import Counter
 import pytest
 import torch
 
+from dualclip_lightning.images.picture import ImageError
+from dualclip_lightning.images.sources import Failure, Source
 from dualclip_lightning.predict.encoding import EncodedImage, Prepared
 from dualclip_lightning.predict.geometry import Geometry, plan_views
-from dualclip_lightning.predict.prediction import Failure
-from dualclip_lightning.predict.reading import ImageError
 from dualclip_lightning.predict.references import PatchSet
-from dualclip_lightning.predict.sources import Source
 from dualclip_lightning.predict.working import WorkingSet
 
 PLAN = plan_views((16, 16), Geometry(), (16, 16), (16, 16))

@@ -10,16 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dualclip_lightning.data.images import SIXTEEN_BIT
-from dualclip_lightning.predict.reading import (
-    ImageError,
-    Picture,
-    Pixels,
-    check_area,
-    reason_of,
-    to_picture,
-    unit_range,
-)
+from dualclip_lightning.images.decoding import SIXTEEN_BIT, check_area, reason_of, to_picture, unit_range
+from dualclip_lightning.images.picture import ImageError, Picture, Pixels
 
 CHANNELS = (1, 3, 4)
 """Grey, RGB, and RGB with alpha, which is dropped."""

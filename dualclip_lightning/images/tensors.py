@@ -12,9 +12,8 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2.functional import to_dtype, to_image
 
-SIXTEEN_BIT = 65535
-DEEP_MODES = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
-"""Pillow modes whose conversion to RGB clips at 255 without a word."""
+from dualclip_lightning.images.decoding import DEEP_MODES, SIXTEEN_BIT
+
 BROKEN_IMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 """What Pillow raises for files that are no image, not whole, or say that they are larger than memory."""
 

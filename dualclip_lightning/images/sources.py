@@ -11,12 +11,19 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from dualclip_lightning.predict.arrays import InMemory, split_batch, to_pixels
-from dualclip_lightning.predict.listing import LIST_SUFFIXES, expand_user, find_images
-from dualclip_lightning.predict.prediction import Failure
-from dualclip_lightning.predict.reading import ImageError, Picture, read_picture
+from dualclip_lightning.images.arrays import InMemory, split_batch, to_pixels
+from dualclip_lightning.images.decoding import read_picture
+from dualclip_lightning.images.listing import LIST_SUFFIXES, expand_user, find_images
+from dualclip_lightning.images.picture import ImageError, Picture
 
 Images = str | Path | InMemory | Iterable[str | Path | InMemory]
+
+
+class Failure(NamedTuple):
+    """An image that could not be judged."""
+
+    name: str
+    reason: str
 
 
 class Source(NamedTuple):

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dualclip_lightning.predict import reading
-from dualclip_lightning.predict.reading import ImageError, read_picture
+from dualclip_lightning.images import decoding
+from dualclip_lightning.images.decoding import read_picture
+from dualclip_lightning.images.picture import ImageError
 from tests.hostile_images import BROKEN, SIZE, SOUND, encoded, picture
 
 
@@ -72,13 +73,13 @@ def test_a_file_without_permission_is_refused(tmp_path, monkeypatch):
     def deny(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("dualclip_lightning.predict.reading.Image.open", deny)  # a superuser may read anything
+    monkeypatch.setattr("dualclip_lightning.images.decoding.Image.open", deny)  # a superuser may read anything
     with pytest.raises(ImageError, match="permission to read it is denied"):
         read_picture(tmp_path / "a.png")
 
 
 def test_large_images_are_decoded_one_at_a_time(tmp_path, monkeypatch):
-    real, inside, together = reading.to_picture, [], []
+    real, inside, together = decoding.to_picture, [], []
 
     def slow(image):
         inside.append(image)
@@ -87,11 +88,11 @@ def test_large_images_are_decoded_one_at_a_time(tmp_path, monkeypatch):
         inside.pop()
         return real(image)
 
-    monkeypatch.setattr(reading, "to_picture", slow)
+    monkeypatch.setattr(decoding, "to_picture", slow)
     path = tmp_path / "a.png"
     path.write_bytes(encoded(picture(), "PNG"))
     for limit, most in ((0, {1}), (1e9, {2, 3, 4})):
-        monkeypatch.setattr(reading, "LARGE", limit)
+        monkeypatch.setattr(decoding, "LARGE", limit)
         together.clear()
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(read_picture, [path] * 8))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dualclip_lightning.predict.listing import find_images
+from dualclip_lightning.images.listing import find_images
 
 
 @pytest.fixture

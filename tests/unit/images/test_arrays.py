@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from dualclip_lightning.predict.arrays import split_batch, to_pixels
-from dualclip_lightning.predict.reading import ImageError
+from dualclip_lightning.images.arrays import split_batch, to_pixels
+from dualclip_lightning.images.picture import ImageError
 from tests.hostile_images import picture
 
 SHAPES = st.one_of(

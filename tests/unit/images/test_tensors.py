@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dualclip_lightning.data.images import is_deep, read_rgb, unreadable_images
+from dualclip_lightning.images.tensors import is_deep, read_rgb, unreadable_images
 
 RAMP = np.linspace(0, 255, 48, dtype=np.uint8).reshape(6, 8)
 

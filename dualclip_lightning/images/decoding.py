@@ -8,41 +8,23 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from dualclip_lightning.data.images import DEEP_MODES, SIXTEEN_BIT
-from dualclip_lightning.predict.limits import MAX_MEGAPIXELS
+from dualclip_lightning.images.limits import MAX_MEGAPIXELS
+from dualclip_lightning.images.picture import ImageError, Picture
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "SGI", "TGA", "TIFF", "WEBP")
 """What is read. Not EPS, for one, which Pillow hands to an interpreter of PostScript programs."""
 
+SIXTEEN_BIT = 65535
+DEEP_MODES = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
+"""Pillow modes whose conversion to RGB clips at 255 without a word."""
 LARGE = 16e6
 """Pixels of an image above which it waits for its turn."""
 _one_large = Lock()
-
-Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
-
-
-class ImageError(ValueError):
-    """An image that cannot be used; the message is one plain sentence."""
-
-
-class Picture(NamedTuple):
-    """An image as it is to be judged."""
-
-    pixels: Pixels
-    """RGB [H, W, 3]: bytes, or single precision in [0, 1]."""
-    notes: tuple[str, ...] = ()
-    """What was done to it on the way in."""
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.pixels.shape[0], self.pixels.shape[1]
 
 
 def read_picture(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS) -> Picture:

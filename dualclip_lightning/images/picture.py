@@ -1,0 +1,28 @@
+"""An image as it is to be judged, and the error for one that cannot be."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+
+
+class ImageError(ValueError):
+    """An image that cannot be used; the message is one plain sentence."""
+
+
+class Picture(NamedTuple):
+    """An image as it is to be judged."""
+
+    pixels: Pixels
+    """RGB [H, W, 3]: bytes, or single precision in [0, 1]."""
+    notes: tuple[str, ...] = ()
+    """What was done to it on the way in."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.pixels.shape[0], self.pixels.shape[1]
