@@ -37,16 +37,19 @@ def identity_adapter(batch: int, width: int, device: torch.device) -> tuple[Tens
 
 
 def apply_adapter(patches: Tensor, weight: Tensor, bias: Tensor, residual: float) -> Tensor:
-    """Adapted embeddings `(1 - rho) x + rho (W x + b)` [B, h, w, D] of unit vectors x (eq. 7 and 8).
+    """Adapted embeddings `(1 - rho) x + rho (W x/|x| + b)` (eq. 7 and 8), of the shape of x.
+
+    This form, with rho = 0.5, is that of the one linear adapter that the authors' group has released (AnoVL,
+    github.com/hq-deng/AnoVL, `Adapter` in model.py). As x keeps its length, adapters move long embeddings less.
 
     Args:
-        patches: [B, h, w, D], normalised, so that one learning rate serves towers with embeddings of any length.
+        patches: x, [B, ..., D], of any length.
         weight: [B, D, D].
         bias: [B, D].
         residual: rho.
     """
-    flat = patches.flatten(1, 2)
-    mapped = torch.baddbmm(bias.unsqueeze(1), flat, weight.transpose(1, 2))
+    flat = patches.flatten(1, -2)
+    mapped = torch.baddbmm(bias.unsqueeze(1), F.normalize(flat, dim=-1), weight.transpose(1, 2))
     return torch.lerp(flat, mapped, residual).view_as(patches)
 
 
@@ -83,9 +86,10 @@ def adapt_to_pseudo_anomalies(inputs: AdaptationInputs, settings: AdaptationSett
         FloatingPointError: a loss that is not finite, or a map after the last step.
     """
     with training_context(inputs.patches.device):
-        original = F.normalize(constant(inputs.patches), dim=-1)
+        original, joint_map, anchors = map(constant, (inputs.patches, inputs.joint_map, inputs.anchors))
         copies, targets = anomalous_patches(constant(inputs.pseudo_patches), inputs.targets)
-        copies, joint_map, anchors = F.normalize(copies, dim=-1), constant(inputs.joint_map), constant(inputs.anchors)
+        if settings.blend == "unit":
+            original, copies = F.normalize(original, dim=-1), F.normalize(copies, dim=-1)
         rho, temperature = settings.residual, inputs.temperature
 
         def loss(adapter: Sequence[Tensor]) -> Tensor:

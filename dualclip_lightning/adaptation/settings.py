@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from dualclip_lightning.arguments import check_from_zero, check_positive, check_share, check_whole, is_number
+
+Blend = Literal["raw", "unit"]
+BLENDS = get_args(Blend)
 
 
 @dataclass(frozen=True)
@@ -15,13 +18,17 @@ class AdaptationSettings:
     """Settings of Dual-Image CLIP's test-time adaptation. None may be tuned on test labels.
 
     Given by the paper (arXiv 2405.04782): AdamW, steps, that pseudo anomalies are DRAEM's. Given by DRAEM: opacity.
-    Assumed, because the paper's text as we have it does not say: all others.
+    Given by the one linear adapter that the same group has released (AnoVL, `model.py`): residual, blend. Assumed,
+    because the paper's text as we have it does not say: all others.
 
     Args:
         steps: T; 0 is exactly the method without adaptation. The paper's best of 1 to 6.
         learning_rate: of AdamW. Assumed.
         weight_decay: of AdamW. Assumed, PyTorch's default.
-        residual: rho in [0, 1], how much of the adapter's output replaces the embedding. Assumed.
+        residual: rho in [0, 1], how much of the adapter's output replaces the embedding.
+        blend: what of the embedding is blended with that output: "raw", it as it comes, or "unit", its direction at
+            length 1. The adapter itself reads the direction in both. With "unit" one learning rate moves the map of
+            every tower alike, and further: most embeddings are longer than 1.
         anomaly_weight: weight of the loss on pseudo-anomalous patches (eq. 10). Assumed.
         consistency_weight: weight of the loss that keeps the original near its joint map (eq. 11). Assumed.
         map_weight: weight of the adapted text map against the joint map in the final map (eq. 12). Assumed.
@@ -38,6 +45,7 @@ class AdaptationSettings:
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
     residual: float = 0.5
+    blend: Blend = "raw"
     anomaly_weight: float = 1.0
     consistency_weight: float = 1.0
     map_weight: float = 0.5
@@ -53,6 +61,9 @@ class AdaptationSettings:
             check_from_zero(name, getattr(self, name))
         for name in ("residual", "map_weight"):
             check_share(name, getattr(self, name))
+        if self.blend not in BLENDS:
+            msg = f"Expected blend to be one of {', '.join(BLENDS)}, but got {self.blend!r}."
+            raise ValueError(msg)
         if not (is_number(self.patch_share) and 0 <= self.patch_share < 1):
             msg = f"Expected patch_share to be in [0, 1), but got {self.patch_share!r}."
             raise ValueError(msg)

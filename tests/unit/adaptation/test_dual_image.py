@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 import torch
@@ -29,14 +30,16 @@ def _inputs(batch=3, grid=(2, 4), width=8):
 def _one_image(inputs, i, settings):
     """Equations 7 to 11 for one image with PyTorch's own linear layer and plain AdamW."""
     anchors, tau, rho = F.normalize(inputs.anchors, dim=-1), inputs.temperature, settings.residual
-    original, copy = (F.normalize(p[i].flatten(0, 1), dim=-1) for p in (inputs.patches, inputs.pseudo_patches))
+    original, copy = (p[i].flatten(0, 1) for p in (inputs.patches, inputs.pseudo_patches))
+    if settings.blend == "unit":
+        original, copy = (p / p.norm(dim=-1, keepdim=True) for p in (original, copy))
     layer = torch.nn.Linear(original.shape[-1], original.shape[-1])
     with torch.no_grad():
         layer.weight.copy_(torch.eye(original.shape[-1]))
         layer.bias.zero_()
 
     def probabilities(x):
-        mixed = (1 - rho) * x + rho * layer(x)
+        mixed = (1 - rho) * x + rho * layer(x / x.norm(dim=-1, keepdim=True))
         return (F.normalize(mixed, dim=-1) @ anchors.T / tau).softmax(-1)[:, 1]
 
     optimizer = torch.optim.AdamW(layer.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
@@ -50,11 +53,30 @@ def _one_image(inputs, i, settings):
     return probabilities(original).detach().view(inputs.patches.shape[1:3])
 
 
-def test_a_batch_gives_the_numbers_of_a_loop_over_images():
-    inputs = _inputs()
-    maps, _ = adapt_to_pseudo_anomalies(inputs, SETTINGS)
-    slow = torch.stack([_one_image(inputs, i, SETTINGS) for i in range(3)])
+@pytest.mark.parametrize("blend", ["raw", "unit"])
+def test_a_batch_gives_the_numbers_of_a_loop_over_images(blend):
+    inputs, settings = _inputs(), replace(SETTINGS, blend=blend)
+    maps, _ = adapt_to_pseudo_anomalies(inputs, settings)
+    slow = torch.stack([_one_image(inputs, i, settings) for i in range(3)])
     assert torch.allclose(maps, slow, atol=1e-5)
+
+
+def test_the_default_is_the_adapter_that_the_authors_group_has_released(golden):
+    vectors, settings = golden("anovl_visa"), AdaptationSettings()
+    assert (settings.blend, settings.residual) == ("raw", 0.5)
+    tokens, weight, bias = (vectors[f"in.{name}"] for name in ("tokens", "weight", "bias"))
+    adapted = apply_adapter(tokens[None], weight[None], bias[None], settings.residual)[0]
+    assert torch.allclose(adapted, vectors["out.adapter_forward"], rtol=0, atol=1e-5)
+
+
+def test_long_embeddings_keep_their_place_unless_directions_are_blended():
+    inputs, moved = _inputs(), {}
+    inputs = inputs._replace(patches=10 * inputs.patches, pseudo_patches=10 * inputs.pseudo_patches)
+    plain = text_score(inputs.patches, inputs.anchors, inputs.temperature)
+    for blend in ("raw", "unit"):
+        maps, _ = adapt_to_pseudo_anomalies(inputs, replace(SETTINGS, blend=blend))
+        moved[blend] = float((maps - plain).abs().mean())
+    assert 0 < moved["raw"] < moved["unit"] / 5
 
 
 def test_an_image_does_not_know_its_neighbours():
@@ -77,9 +99,9 @@ def test_at_the_size_of_the_paper_an_image_has_the_same_map_alone_and_in_a_batch
 
 def test_the_start_changes_nothing():
     inputs = _inputs()
-    patches = F.normalize(inputs.patches, dim=-1)
     start = identity_adapter(3, 8, torch.device("cpu"))
-    assert torch.allclose(apply_adapter(patches, *start, residual=0.3), patches, atol=1e-7)
+    started = apply_adapter(inputs.patches, *start, residual=0.3)
+    assert torch.allclose(F.normalize(started, dim=-1), F.normalize(inputs.patches, dim=-1), atol=1e-6)
     unadapted, _ = adapt_to_pseudo_anomalies(inputs, AdaptationSettings(steps=0))
     assert torch.allclose(unadapted, text_score(inputs.patches, inputs.anchors, inputs.temperature), atol=1e-6)
 

@@ -27,6 +27,8 @@ from dualclip_lightning.adaptation import AdaptationSettings, out_of_memory_advi
         ("weight_decay", -0.1),
         ("residual", 1.1),
         ("residual", None),
+        ("blend", "cosine"),
+        ("blend", None),
         ("map_weight", -0.1),
         ("anomaly_weight", math.inf),
         ("consistency_weight", -1),
