@@ -30,7 +30,7 @@ from dualclip_lightning.backbone.text import encode_tokens
 from dualclip_lightning.data.defects import DEFECTS, add_defect
 from dualclip_lightning.files import write_bytes_atomically
 from dualclip_lightning.images.tensors import read_rgb
-from dualclip_lightning.prompts import WORDINGS, prompt_ensemble
+from dualclip_lightning.prompts import WORDINGS, class_words, prompt_ensemble
 from dualclip_lightning.prompts.ensemble import ARTICLES, VIEWS
 from dualclip_lightning.scoring import reference_score, state_logits
 
@@ -151,7 +151,8 @@ class Trainer:
         """Anchors [C, 2, D] from a few random prompts a state."""
         texts = []
         for name in classes:
-            for prompts in prompt_ensemble(name, templates=captions(str(self.rng.choice(["object", "texture"])))):
+            templates = captions(str(self.rng.choice(["object", "texture"])))
+            for prompts in prompt_ensemble(class_words(name), templates=templates):
                 texts += [prompts[i] for i in self.rng.integers(0, len(prompts), PROMPTS)]
         embeddings = F.normalize(encode_tokens(self.clip, self.tokenizer(texts)), dim=-1)
         return F.normalize(embeddings.unflatten(0, (len(classes), 2, PROMPTS)).mean(2), dim=-1)

@@ -23,11 +23,12 @@ from dualclip_lightning.models.base import (
     AnchoredModel,
     Kind,
     ZeroShotShell,
+    check_prompts,
     describe_common,
     method_pre_processor,
 )
 from dualclip_lightning.models.views import batch_names
-from dualclip_lightning.prompts import PromptPair, prompt_ensemble, text_embeddings
+from dualclip_lightning.prompts import PromptPair, Words, text_embeddings
 from dualclip_lightning.scoring import average_neighbours, text_score, upsample
 
 VIEW_BATCH = 32
@@ -181,6 +182,7 @@ class AnoCLIP(ZeroShotShell, AnomalibModule):
         image_size: int | tuple[int, int] | None = None,
         resize: Literal["squash", "crop"] = "squash",
         preprocessing: str | dict[str, Any] | None = None,
+        words: Words = "plain",
         domain: Literal["object", "texture"] | None = None,
         states: dict[str, list[str]] | None = None,
         templates: list[str] | None = None,
@@ -192,7 +194,7 @@ class AnoCLIP(ZeroShotShell, AnomalibModule):
         check_temperature(temperature)
         check_blocks("vv_blocks", vv_blocks)
         settings = NoiseSettings(steps, learning_rate, weight_decay, noise)
-        prompt_ensemble(class_name or "object", domain, states, templates)  # complains before weights are loaded
+        check_prompts(class_name, words, domain, states, templates)
         clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
         super().__init__(method_pre_processor(pre_processor, prepared, resize), post_processor, evaluator, visualizer)
         self._attach(clip, class_name, seed)

@@ -266,7 +266,7 @@ class AuxiliaryMixin(Base):
             return None
         own, anchors = self.described_class, []
         for name in class_names:
-            self.set_class_name(name)
+            self.set_class_name(self._class_words(name))
             anchors.append(self.model.anchors)
         self.set_class_name(own or "object")
         return torch.stack(anchors)

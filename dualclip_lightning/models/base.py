@@ -27,7 +27,16 @@ from dualclip_lightning.files import files_digest, write_bytes_atomically
 from dualclip_lightning.metrics import default_evaluator
 from dualclip_lightning.models.export import ExportMixin
 from dualclip_lightning.models.views import ViewsMixin
-from dualclip_lightning.prompts import PromptPair, prompt_ensemble, text_anchors
+from dualclip_lightning.prompts import (
+    WORDINGS,
+    PromptPair,
+    Words,
+    check_words,
+    class_words,
+    prompt_ensemble,
+    text_anchors,
+)
+from dualclip_lightning.prompts.ensemble import Domain
 from dualclip_lightning.versions import ADAPTATION, ENGINE, SCORING, versions
 
 T = TypeVar("T")
@@ -39,7 +48,10 @@ COMMON_ARGUMENTS = """
         backbone: open_clip architecture, or "hf-hub:owner/name".
         pretrained: weights tag, file or folder; "demo" is the small model of this package with its own architecture;
             "random" is for measuring time (see `dualclip_lightning.backbone.load_backbone`).
-        class_name: what the images show, in words; None takes the datamodule's category, else "object".
+        class_name: what the images show, in words that prompts take as they are; None takes the datamodule's category,
+            else "object".
+        words: what prompts call a category of the data: "plain" for what people call it ("metal nut", "printed circuit
+            board"), "released" for what the method's released code calls it (metal_nut, pcb1).
         seed: draws whatever the method leaves to chance.
         image_size: side, or height and width, in pixels, multiples of the patch; None takes that of the weights.
         resize: "squash" the whole image to the size, or "crop" its centre square as open_clip does.
@@ -100,7 +112,7 @@ class ZeroShotShell(ViewsMixin, ExportMixin):
     wording: ClassVar[str] = "anoclip"
     """Whose words the prompts use (`dualclip_lightning.prompts.WORDINGS`)."""
     described_class: str | None = None
-    """The class whose prompts are in use."""
+    """What the prompts in use call the class."""
     class_name: str | None
     seed: int
     model: Any
@@ -152,12 +164,15 @@ class ZeroShotShell(ViewsMixin, ExportMixin):
         super().setup(stage)
         check_precision(str(self.trainer.precision))
         category = getattr(getattr(self.trainer, "datamodule", None), "category", None)
-        self.set_class_name(self.class_name or category or "object")
+        self.set_class_name(self.class_name or (self._class_words(category) if category else "object"))
         if stage in {"test", "predict"}:
             self._view_data(stage)
 
     def set_class_name(self, class_name: str) -> None:
-        """Compute what the method takes from the words of a class, or read it from the cache.
+        """Compute what the method takes from the words for a class, or read it from the cache.
+
+        Args:
+            class_name: the words, which are taken as they are.
 
         Raises:
             ValueError: no letter in the name.
@@ -165,6 +180,10 @@ class ZeroShotShell(ViewsMixin, ExportMixin):
         self.described_class = class_name
         chosen = {name: self.hparams[name] for name in ("domain", "states", "templates")}
         self._encode_prompts(prompt_ensemble(class_name, **chosen, wording=self.wording))
+
+    def _class_words(self, category: str) -> str:
+        """What prompts call a category of the data."""
+        return class_words(category, self.hparams["words"], WORDINGS[self.wording].renamed)
 
     def _encode_prompts(self, prompts: PromptPair) -> None:
         """Turn prompts into the model's text anchors."""
@@ -212,6 +231,22 @@ class ZeroShotShell(ViewsMixin, ExportMixin):
             "parameters": {key: _plain(value) for key, value in self.hparams.items()},
             "versions": versions(*LIBRARIES),
         }
+
+
+def check_prompts(
+    class_name: str | None,
+    words: Words,
+    domain: Domain | None,
+    states: Mapping[str, Sequence[str]] | None,
+    templates: Sequence[str] | None,
+) -> None:
+    """Refuse what cannot become prompts, before weights are loaded.
+
+    Raises:
+        ValueError: as `prompt_ensemble` and `check_words`.
+    """
+    check_words(words)
+    prompt_ensemble(class_name or "object", domain, states, templates)
 
 
 def drop_frozen_weights(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:

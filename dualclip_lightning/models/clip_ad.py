@@ -23,11 +23,12 @@ from dualclip_lightning.models.base import (
     AnchoredModel,
     Kind,
     ZeroShotShell,
+    check_prompts,
     describe_common,
     method_pre_processor,
 )
 from dualclip_lightning.pairing import OrderedView
-from dualclip_lightning.prompts import PromptPair, prompt_ensemble, text_embeddings
+from dualclip_lightning.prompts import PromptPair, Words, text_embeddings
 from dualclip_lightning.prompts.representative import Representative, check_representative, representative_vector
 from dualclip_lightning.scoring import feature_surgery, gaussian_blur, text_score, upsample
 from dualclip_lightning.scoring.text import ANOMALOUS
@@ -188,6 +189,7 @@ class ClipAD(AuxiliaryMixin, ZeroShotShell, AnomalibModule):
         image_size: int | tuple[int, int] | None = None,
         resize: Literal["squash", "crop"] = "squash",
         preprocessing: str | dict[str, Any] | None = None,
+        words: Words = "plain",
         domain: Literal["object", "texture"] | None = None,
         states: dict[str, list[str]] | None = None,
         templates: list[str] | None = None,
@@ -203,7 +205,7 @@ class ClipAD(AuxiliaryMixin, ZeroShotShell, AnomalibModule):
         check_representative(representative, eps, min_samples)
         categories = None if auxiliary_categories is None else tuple(dict.fromkeys(auxiliary_categories))
         settings = TrainingSettings(epochs, batch_size, learning_rate, shuffle, categories)
-        prompt_ensemble(class_name or "object", domain, states, templates)  # complains before weights are loaded
+        check_prompts(class_name, words, domain, states, templates)
         clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
         super().__init__(method_pre_processor(pre_processor, prepared, resize), post_processor, evaluator, visualizer)
         self._attach(clip, class_name, seed)

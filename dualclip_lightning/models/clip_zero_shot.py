@@ -16,10 +16,11 @@ from dualclip_lightning.models.base import (
     AnchoredModel,
     Kind,
     ZeroShotShell,
+    check_prompts,
     describe_common,
     method_pre_processor,
 )
-from dualclip_lightning.prompts import prompt_ensemble
+from dualclip_lightning.prompts import Words
 from dualclip_lightning.scoring import text_score, upsample
 
 
@@ -75,6 +76,7 @@ class ClipZeroShot(ZeroShotShell, AnomalibModule):
         image_size: int | tuple[int, int] | None = None,
         resize: Literal["squash", "crop"] = "squash",
         preprocessing: str | dict[str, Any] | None = None,
+        words: Words = "plain",
         domain: Literal["object", "texture"] | None = None,
         states: dict[str, list[str]] | None = None,
         templates: list[str] | None = None,
@@ -84,7 +86,7 @@ class ClipZeroShot(ZeroShotShell, AnomalibModule):
         visualizer: Visualizer | bool = True,
     ) -> None:
         check_temperature(temperature)
-        prompt_ensemble(class_name or "object", domain, states, templates)  # complains before weights are loaded
+        check_prompts(class_name, words, domain, states, templates)
         clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
         super().__init__(method_pre_processor(pre_processor, prepared, resize), post_processor, evaluator, visualizer)
         self._attach(clip, class_name, seed)

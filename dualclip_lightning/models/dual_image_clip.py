@@ -19,10 +19,17 @@ from torch import Tensor, nn
 from dualclip_lightning.adaptation import AdaptationSettings, TestTimeAdaptation, out_of_memory_advice
 from dualclip_lightning.arguments import check_blocks, check_share, check_temperature, check_whole
 from dualclip_lightning.backbone import DualPathVisionEncoder, prepare_backbone
-from dualclip_lightning.models.base import AnchoredModel, Kind, ZeroShotShell, describe_common, method_pre_processor
+from dualclip_lightning.models.base import (
+    AnchoredModel,
+    Kind,
+    ZeroShotShell,
+    check_prompts,
+    describe_common,
+    method_pre_processor,
+)
 from dualclip_lightning.models.pairing import PairingMixin
 from dualclip_lightning.pairing import PatchPrediction, neighbour_references
-from dualclip_lightning.prompts import prompt_ensemble
+from dualclip_lightning.prompts import Words
 from dualclip_lightning.scoring import image_score, joint_score, reference_score, text_score, upsample
 
 BANK_BATCH = 8
@@ -191,6 +198,7 @@ class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):
         resize: Literal["squash", "crop"] = "squash",
         preprocessing: str | dict[str, Any] | None = None,
         reference_dir: str | Path | None = None,
+        words: Words = "plain",
         domain: Literal["object", "texture"] | None = None,
         tta: bool | dict[str, Any] = False,
         states: dict[str, list[str]] | None = None,
@@ -201,7 +209,7 @@ class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):
         visualizer: Visualizer | bool = True,
     ) -> None:
         check_ranges(num_references, temperature, alpha=alpha, class_weight=class_weight)
-        prompt_ensemble(class_name or "object", domain, states, templates)  # complains before weights are loaded
+        check_prompts(class_name, words, domain, states, templates)
         check_blocks("vv_blocks", vv_blocks)
         settings = AdaptationSettings.from_choice(tta)
         clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)

@@ -22,13 +22,14 @@ from dualclip_lightning.backbone import IntermediateEncoder, prepare_backbone
 from dualclip_lightning.models.base import (
     Kind,
     ZeroShotShell,
+    check_prompts,
     describe_common,
     method_pre_processor,
 )
 from dualclip_lightning.models.pairing import PairingMixin
 from dualclip_lightning.models.whole_set import WholeSetMixin
 from dualclip_lightning.pairing import FeatureStore, ImageSet, PatchPrediction, neighbour_references
-from dualclip_lightning.prompts import PromptPair, prompt_ensemble
+from dualclip_lightning.prompts import PromptPair, Words
 from dualclip_lightning.scoring import mutual_scores, paired_scores, rscin, upsample
 from dualclip_lightning.scoring.mutual import check_degrees
 from dualclip_lightning.scoring.rscin import check_neighbours
@@ -147,8 +148,8 @@ class MuSc(WholeSetMixin, PairingMixin, ZeroShotShell, AnomalibModule):  # type:
     the set, which changes no order and so no AUROC, F1max or AP, but would give every set a score of 1; and
     `subsets` are random, where the released code divides each kind of defect evenly, which takes labels.
 
-    Takes no text: class_name is checked and recorded; domain, states and templates, which all methods have, change
-    nothing. The table's other row is backbone "ViT-L-14-336", pretrained "openai", image_size 518.
+    Takes no text: class_name is checked and recorded; words, domain, states and templates, which all methods have,
+    change nothing. The table's other row is backbone "ViT-L-14-336", pretrained "openai", image_size 518.
 
     Args:
         {common}
@@ -184,6 +185,7 @@ class MuSc(WholeSetMixin, PairingMixin, ZeroShotShell, AnomalibModule):  # type:
         image_size: int | tuple[int, int] | None = None,
         resize: Literal["squash", "crop"] = "squash",
         preprocessing: str | dict[str, Any] | None = None,
+        words: Words = "plain",
         domain: Literal["object", "texture"] | None = None,
         states: dict[str, list[str]] | None = None,
         templates: list[str] | None = None,
@@ -198,7 +200,7 @@ class MuSc(WholeSetMixin, PairingMixin, ZeroShotShell, AnomalibModule):  # type:
         check_whole_list("neighbours", neighbours, (1, 2, 3))
         check_neighbours(neighbours)
         check_set(num_references, subsets)
-        prompt_ensemble(class_name or "object", domain, states, templates)  # complains before weights are loaded
+        check_prompts(class_name, words, domain, states, templates)
         clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
         super().__init__(method_pre_processor(pre_processor, prepared, resize), post_processor, evaluator, visualizer)
         self._attach(clip, class_name, seed)

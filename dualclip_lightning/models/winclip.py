@@ -22,12 +22,13 @@ from dualclip_lightning.models.base import (
     AnchoredModel,
     Kind,
     ZeroShotShell,
+    check_prompts,
     describe_common,
     method_pre_processor,
 )
 from dualclip_lightning.models.views import batch_names
 from dualclip_lightning.pairing import image_names
-from dualclip_lightning.prompts import prompt_ensemble
+from dualclip_lightning.prompts import Words
 from dualclip_lightning.scoring import association_score, harmonic_map, harmonic_mean, joint_score, text_score, upsample
 from dualclip_lightning.seeding import derive_seed
 
@@ -148,6 +149,7 @@ class WinCLIP(ZeroShotShell, AnomalibModule):
         image_size: int | tuple[int, int] | None = None,
         resize: Literal["squash", "crop"] = "squash",
         preprocessing: str | dict[str, Any] | None = None,
+        words: Words = "plain",
         domain: Literal["object", "texture"] | None = None,
         states: dict[str, list[str]] | None = None,
         templates: list[str] | None = None,
@@ -159,7 +161,7 @@ class WinCLIP(ZeroShotShell, AnomalibModule):
         check_temperature(temperature)
         check_whole_list("scales", scales, (2, 3))
         check_shots(k_shot, reference_dir)
-        prompt_ensemble(class_name or "object", domain, states, templates, self.wording)  # complains before loading
+        check_prompts(class_name, words, domain, states, templates)
         clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
         super().__init__(method_pre_processor(pre_processor, prepared, resize), post_processor, evaluator, visualizer)
         self._attach(clip, class_name, seed)

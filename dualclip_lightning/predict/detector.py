@@ -51,7 +51,7 @@ class Detector:
     stream changes between calls.
 
     Args:
-        class_name: what the images show, in words.
+        class_name: what the images show, in words that prompts take as they are.
         backbone: open_clip architecture, or "hf-hub:owner/name".
         pretrained: weights tag, file or folder; "demo" is the small model of this package.
         references: "pairs" compares the images of a call with each other in random pairs; "stream" compares each with

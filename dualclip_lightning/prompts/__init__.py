@@ -4,13 +4,15 @@
 """
 
 from dualclip_lightning.prompts.anchors import text_anchors, text_embeddings
-from dualclip_lightning.prompts.categories import class_words, is_texture
+from dualclip_lightning.prompts.categories import Words, check_words, class_words, is_texture
 from dualclip_lightning.prompts.ensemble import WORDINGS, PromptPair, Wording, prompt_ensemble
 
 __all__ = [
     "WORDINGS",
     "PromptPair",
     "Wording",
+    "Words",
+    "check_words",
     "class_words",
     "is_texture",
     "prompt_ensemble",

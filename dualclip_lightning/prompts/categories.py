@@ -1,9 +1,15 @@
-"""What people call the categories of the public data sets."""
+"""What the categories of the public data sets are called in prompts."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal, get_args
+
+Words = Literal["plain", "released"]
+AS_THEY_STAND: Mapping[str, str] = MappingProxyType({})
+"""Of released code that renames no category."""
 
 WORDS: Mapping[str, str] = {
     "pcb": "printed circuit board",
@@ -26,17 +32,40 @@ TEXTURES = frozenset({
 """Classes described as surfaces: the five textures of MVTec AD, then common materials."""
 
 
-def class_words(category: str) -> str:
-    """The words for a category: `metal_nut` -> "metal nut", `pcb1` -> "printed circuit board".
+def class_words(category: str, words: Words = "plain", renamed: Mapping[str, str] = AS_THEY_STAND) -> str:
+    """What prompts call a category. A name that a user typed is none: prompts take it as it is.
+
+    Args:
+        category: of a data set, for example `metal_nut`.
+        words: "plain" for what people call it: `metal_nut` -> "metal nut", `pcb1` -> "printed circuit board";
+            "released" for what the released code of a method calls it: the category itself, `metal_nut` or `pcb1`.
+        renamed: the categories that the released code calls something else.
+    """
+    if words == "released":
+        return renamed.get(category, category)
+    return WORDS.get(category.strip().lower(), re.sub(r"[_\s]+", " ", category).strip())
+
+
+def check_words(words: str) -> None:
+    """Refuse a choice of words that there is not.
+
+    Raises:
+        ValueError: with the choices.
+    """
+    if words not in get_args(Words):
+        msg = f"Expected words to be one of {list(get_args(Words))}, but got {words!r}."
+        raise ValueError(msg)
+
+
+def check_class_name(class_name: str) -> None:
+    """Refuse a name that says nothing.
 
     Raises:
         ValueError: no letter or digit in it.
     """
-    words = WORDS.get(category.strip().lower(), re.sub(r"[_\s]+", " ", category).strip())
-    if not re.search(r"\w", words):
-        msg = f"Expected a class name with at least one letter, but got {category!r}. Set class_name, e.g. 'screw'."
+    if not re.search(r"[^\W_]", class_name):
+        msg = f"Expected a class name with at least one letter, but got {class_name!r}. Set class_name, e.g. 'screw'."
         raise ValueError(msg)
-    return words.replace("{", "").replace("}", "")
 
 
 def is_texture(category: str) -> bool:

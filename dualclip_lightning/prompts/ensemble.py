@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Literal, NamedTuple, get_args
 
-from dualclip_lightning.prompts.categories import class_words, is_texture
+from dualclip_lightning.prompts.categories import AS_THEY_STAND, check_class_name, is_texture
 
 Domain = Literal["object", "texture"]
 
@@ -39,6 +39,8 @@ class Wording(NamedTuple):
     texture_nouns: tuple[str, ...] = ("photo",)
     stop: str = ""
     """Ends every sentence."""
+    renamed: Mapping[str, str] = AS_THEY_STAND
+    """Categories that the released code does not call by their names."""
 
     def templates(self, domain: Domain) -> tuple[str, ...]:
         """Every view x noun x article as a template with one `{}` for the state."""
@@ -53,6 +55,7 @@ WORDINGS: Mapping[str, Wording] = {
         anomalous=("damaged {}", "abnormal {}", "imperfect {}", "blemished {}", *WITH),
         object_nouns=("industrial photo", "industrial image", "manufacturing image"),
         texture_nouns=("industrial photo", "textural photo", "surface picture"),
+        renamed={"macaroni1": "macaroni", "macaroni2": "macaroni"},
     ),
     "winclip": Wording(
         normal=("{}", "flawless {}", "perfect {}", "unblemished {}", *WITHOUT),
@@ -96,7 +99,7 @@ def prompt_ensemble(
     """All sentences for one class.
 
     Args:
-        class_name: a category such as `metal_nut` or words such as "steel plate"; categories become words.
+        class_name: words such as "steel plate", taken as they are; `class_words` has those for a category.
         domain: whether the class is an object or a texture, which chooses the nouns; None looks the class up and
             takes "object" for one it does not know.
         states: phrases with one `{}` for the class, under the keys "normal" and "anomalous"; replaces the default.
@@ -106,7 +109,7 @@ def prompt_ensemble(
     Raises:
         ValueError: an empty class name, an unknown domain or state, or a phrase without exactly one `{}`.
     """
-    words = class_words(class_name)
+    check_class_name(class_name)
     domain = domain or ("texture" if is_texture(class_name) else "object")
     if domain not in get_args(Domain):
         msg = f"Expected domain to be one of {list(get_args(Domain))}, but got '{domain}'."
@@ -116,7 +119,7 @@ def prompt_ensemble(
     templates = _check_slots("templates", words_of.templates(domain) if templates is None else templates)
     return PromptPair(
         *(
-            tuple(dict.fromkeys(t.format(s.format(words)) for s, t in product(states[name], templates)))
+            tuple(dict.fromkeys(t.format(s.format(class_name)) for s, t in product(states[name], templates)))
             for name in PromptPair._fields
         ),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from importlib import import_module
 from inspect import signature
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -61,7 +62,7 @@ def make(method_class, settings, tiny_folder, mvtec_root):
         if settings.get("k_shot"):
             tiny["reference_dir"] = mvtec_root / "metal_nut" / "train" / "good"
         method = method_class(**tiny | settings | arguments)
-        method.set_class_name(method.class_name)
+        method.set_class_name(method.class_name or "object")
         if settings.get("variant") == "sdp+":  # as a checkpoint would say
             method.trained_on = ({"dataset": "another", "categories": ["another"], "images": 1},)
         if settings.get("k_shot"):
@@ -218,6 +219,22 @@ def test_half_precision_errs_by_a_small_share_of_the_range(make, dtype, share):
         torch.testing.assert_close(found, expected, atol=share * spread, rtol=0)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [({"class_name": None}, "metal nut"), ({"class_name": None, "words": "released"}, "metal_nut"),
+     ({"class_name": "metal_nut"}, "metal_nut")],
+    ids=str,
+)  # fmt: skip
+def test_a_category_becomes_words_and_a_name_that_was_given_stays(make, arguments, expected):
+    method = make(**arguments)
+    told = []
+    method._encode_prompts = lambda prompts: told.append(prompts.normal[0])
+    method._trainer = SimpleNamespace(precision="32-true", datamodule=SimpleNamespace(category="metal_nut"))
+    method.setup("validate")
+    assert expected in told[-1]
+    assert method.provenance()["class_name"] == expected
+
+
 def test_no_training_and_no_validation_on_labels(make):
     method = make()
     assert method.trainer_arguments["limit_val_batches"] == 0
@@ -245,6 +262,7 @@ def test_provenance_names_weights_parameters_and_versions(make, name):
         ({"backbone": "RN50", "pretrained": "openai"}, "no plain vision transformer"),
         ({"backbone": "ViT-B-16-plus-240", "pretrained": "nothing"}, "laion400m_e31, laion400m_e32"),
         ({"class_name": "__"}, "at least one letter"),
+        ({"words": "raw"}, r"words to be one of \['plain', 'released'\]"),
         ({"image_size": 50}, "multiples of the patch"),
     ],
 )

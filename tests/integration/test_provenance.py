@@ -22,7 +22,7 @@ def test_a_test_leaves_its_provenance_beside_its_results(tiny_folder, mvtec_root
     found = json.loads(path.read_text())
     assert found["method"] == "DualImageCLIP"
     assert found["kind"] == kind
-    assert found["class_name"] == "metal_nut"
+    assert found["class_name"] == "metal nut"
     assert found["weights_sha256"] == method.backbone.digest
     assert found["parameters"]["seed"] == 7
     assert found["parameters"]["tta"] == {"steps": 1}

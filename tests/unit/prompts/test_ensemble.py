@@ -64,9 +64,11 @@ def test_textures_have_their_own_nouns():
     assert prompt_ensemble("screw", domain="texture").normal[0].endswith("normal screw")
 
 
-def test_the_class_is_named_in_words():
-    prompts = prompt_ensemble("metal_nut")
-    assert all("metal nut" in sentence for side in prompts for sentence in side)
+@pytest.mark.parametrize("wording", WORDINGS)
+@pytest.mark.parametrize("name", ["metal_nut", "pcb1", "chewinggum", "steel  plate", "{0} nut {x"])
+def test_a_name_is_taken_as_it_is(name, wording):
+    prompts = prompt_ensemble(name, wording=wording)
+    assert all(name in sentence for side in prompts for sentence in side)
 
 
 def test_own_states_and_templates_replace_the_default():
@@ -81,7 +83,7 @@ def test_equal_sentences_are_kept_once_in_the_order_of_their_first():
 
 
 def test_a_class_name_with_braces_does_not_break_the_templates():
-    assert prompt_ensemble("{0} nut {x", states=STATES, templates=["{}"]).normal == ("good 0 nut x",)
+    assert prompt_ensemble("{0} nut {x", states=STATES, templates=["{}"]).normal == ("good {0} nut {x",)
 
 
 @pytest.mark.parametrize(

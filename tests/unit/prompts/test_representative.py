@@ -112,7 +112,7 @@ def test_bad_input_is_an_error_that_names_the_remedy(arguments, match):
 
 
 def test_clip_ads_words_are_9_and_10_states_in_22_templates():
-    prompts = prompt_ensemble("metal_nut", wording="clip_ad")
+    prompts = prompt_ensemble("metal nut", wording="clip_ad")
     assert [len(state) for state in prompts] == [9 * 22, 10 * 22]
     assert "a photo of the metal nut without contamination." in prompts.normal
     assert "a jpeg corrupted photo of a broken metal nut." in prompts.anomalous
