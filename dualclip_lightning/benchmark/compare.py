@@ -22,7 +22,7 @@ from dualclip_lightning.benchmark.ablations import flat
 from dualclip_lightning.benchmark.render import Cell, Table, latex, markdown, screen, terminal
 from dualclip_lightning.benchmark.results import Run, load_run
 from dualclip_lightning.benchmark.status import finished
-from dualclip_lightning.benchmark.summary import DIGITS, METRICS
+from dualclip_lightning.benchmark.summary import DIGITS, metrics_of, title
 from dualclip_lightning.files import cannot_write, write_bytes_atomically
 
 CELL = ["method", "dataset", "category", "seed"]
@@ -74,7 +74,7 @@ def differences(pairs: pd.DataFrame) -> pd.DataFrame:
     """A row a data set, method and metric: A and B in %, their difference, and how many categories and cells count."""
     rows = []
     for (dataset, method), cells in pairs.groupby(["dataset", "method"], sort=False):
-        for metric in METRICS:
+        for metric in metrics_of(_common(cells)):
             both = cells[["category", f"{metric}_a", f"{metric}_b"]].dropna()
             if len(both):
                 means = 100 * both.groupby("category").mean()
@@ -86,6 +86,11 @@ def differences(pairs: pd.DataFrame) -> pd.DataFrame:
                     "categories": len(change), "cells": len(both),
                 })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def _common(pairs: pd.DataFrame) -> list[str]:
+    """The columns that both runs have."""
+    return [name.removesuffix("_a") for name in pairs if str(name).endswith("_a")]
 
 
 def provenance_differences(pairs: pd.DataFrame) -> dict[tuple[str, str, str], list[str]]:
@@ -137,7 +142,7 @@ HEADINGS = ("method", "metric", "A", "B", "B - A", "95 % interval", "p", "better
 
 def _row(row: Any) -> Iterator[Cell]:
     yield Cell(row.method)
-    yield Cell(METRICS[row.metric])
+    yield Cell(str(title(row.metric)))
     yield Cell(f"{row.a:.{DIGITS}f}")
     yield Cell(f"{row.b:.{DIGITS}f}")
     yield Cell(f"{row.mean:+.2f}")

@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from dualclip_lightning.benchmark.ablations import Ablation
 from dualclip_lightning.benchmark.curves import PANELS, Lines, Panel
 from dualclip_lightning.benchmark.gallery import Example
-from dualclip_lightning.benchmark.summary import METRICS, Summary
+from dualclip_lightning.benchmark.summary import Summary, title
 from dualclip_lightning.metrics.functional import Floats
 from dualclip_lightning.metrics.plots import SHOWN
 
@@ -66,14 +66,14 @@ def draw_ablation(ablation: Ablation, summary: Summary) -> str:
     """A panel a metric: mean over categories against the parameter, one standard deviation over seeds as a band."""
     with mpl.rc_context(TEXT):
         methods, x = list(ablation.points), np.array(list(ablation.points.values()))
-        metrics = [metric for metric in METRICS if summary.mean.loc[methods, metric].notna().any()]
+        metrics = [metric for metric in summary.mean if summary.mean.loc[methods, metric].notna().any()]
         figure = Figure(figsize=(9.6, 2.2 * -(-len(metrics) // 4) + 0.2), layout="constrained")
         axes = figure.subplots(-(-len(metrics) // 4), min(4, len(metrics)), squeeze=False).ravel()
         for metric, axis in zip(metrics, axes, strict=False):
             y, spread = summary.mean.loc[methods, metric].to_numpy(), summary.spread.loc[methods, metric].to_numpy()
             axis.plot(x, y, marker="o", markersize=4, color=COLOURS[0])
             axis.fill_between(x, y - spread, y + spread, alpha=0.25, color=COLOURS[0], linewidth=0)
-            axis.set(title=f"{METRICS[metric]} (%)", xlabel=ablation.parameter.rpartition(".")[-1])
+            axis.set(title=f"{title(metric)} (%)", xlabel=ablation.parameter.rpartition(".")[-1])
             axis.xaxis.set_major_locator(MaxNLocator(integer=bool((x == x.round()).all()), nbins=6))
             axis.grid(alpha=0.3)
             gaps = (summary.found.loc[methods, metric] < summary.planned.loc[methods, metric]).to_numpy()

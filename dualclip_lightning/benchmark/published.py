@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 from importlib import import_module
 from importlib.resources import files
 from inspect import signature
+from itertools import groupby
 from typing import Any, cast
 
 import pandas as pd
@@ -16,9 +17,11 @@ from omegaconf import OmegaConf
 
 from dualclip_lightning.benchmark.render import Cell, Table
 from dualclip_lightning.benchmark.status import finished
-from dualclip_lightning.benchmark.summary import DIGITS, METRICS, Summary, summarise
+from dualclip_lightning.benchmark.summary import DIGITS, Summary, metrics_of, summarise, title
 from dualclip_lightning.registry import MODELS
 
+UNCLEAR = "‡"
+"""Marks a published figure whose document does not say how it is computed."""
 SPEAK_FOR_THEMSELVES = {"backbone", "pretrained", "class_name", "seed", "visualizer", "evaluator"}
 """Arguments that have columns of their own or touch no score."""
 
@@ -29,6 +32,7 @@ class Published:
 
     method: str
     source: str
+    """The document in which the figures were read."""
     dataset: str
     figures: Mapping[str, float]
     """By metric, in %; with `over` percentage points gained."""
@@ -42,6 +46,8 @@ class Published:
     backbone: str | None = None
     over: Mapping[str, Any] | None = None
     """The method that the gain is over, described as in `match`."""
+    unclear: tuple[str, ...] = ()
+    """Metrics of which the document does not say how they are computed."""
 
 
 @cache
@@ -61,10 +67,10 @@ def load_published() -> list[Published]:
 
 
 def _published(entry: Mapping[str, Any], dataset: str, document: Mapping[str, Any]) -> Published:
-    about = document["datasets"][dataset]
+    about, source = document["datasets"][dataset], document["sources"][entry["source"]]
     return Published(
         method=entry["method"],
-        source=document["sources"][entry["source"]],
+        source=source["document"],
         dataset=dataset,
         figures=entry["figures"][dataset],
         match=entry["match"],
@@ -73,6 +79,7 @@ def _published(entry: Mapping[str, Any], dataset: str, document: Mapping[str, An
         categories=about.get("categories"),
         backbone=entry.get("backbone"),
         over=entry.get("over"),
+        unclear=tuple(source.get("unclear", ())),
     )
 
 
@@ -100,7 +107,10 @@ def _is_on(value: Any) -> bool:
 
 
 def find_published(method: Mapping[str, Any]) -> list[Published]:
-    """The published results of a method of a run on its data set: those with its backbone if there are any."""
+    """The published results of a method of a run on its data set: those with its backbone if there are any.
+
+    Documents that give different figures of one method are entries of their own.
+    """
     dataset = canonical(method["dataset"])
     found = [entry for entry in load_published() if entry.dataset == dataset and matches(method, entry.match)]
     return [entry for entry in found if entry.backbone in {None, method["backbone"]}] or found
@@ -123,11 +133,11 @@ def comparisons(results: pd.DataFrame) -> Iterator[tuple[str, Table, pd.DataFram
 def compare(method: Mapping[str, Any], entry: Published, summary: Summary, methods: list[Any]) -> pd.DataFrame:
     """Figures here and published in %, with spread and difference: a row a metric that was published."""
     metrics = list(entry.figures)
-    here = summary.mean.loc[method["method"], metrics]
-    spread = summary.spread.loc[method["method"], metrics]
+    here = summary.mean.loc[method["method"]].reindex(metrics)
+    spread = summary.spread.loc[method["method"]].reindex(metrics)
     if entry.over is not None:
         base = next((row["method"] for row in methods if matches(row, entry.over)), None)
-        here = here - summary.mean.loc[base, metrics] if base else here * float("nan")
+        here = here - summary.mean.loc[base].reindex(metrics) if base else here * float("nan")
         spread = spread * float("nan")
     published = pd.Series(dict(entry.figures))
     frame = pd.DataFrame({"here": here, "here_std": spread, "published": published,
@@ -156,7 +166,16 @@ def protocol_notes(method: Mapping[str, Any], entry: Published, cells: pd.DataFr
     if changed:
         yield f"{name}: not the defaults here: {', '.join(f'{key}={value}' for key, value in changed.items())}."
     for note in entry.protocol:
-        yield f"{entry.method} as published: {note}"
+        yield f"{entry.method} in {entry.source}: {note}"
+    for metric in (name for name in entry.unclear if name in entry.figures):
+        yield f"{UNCLEAR} {entry.source} does not say how {title(metric)} is computed: no like-for-like difference."
+    for metric in (name for name in entry.figures if name not in summary_metrics(cells)):
+        yield f"{entry.method} in {entry.source}: {title(metric)} is not in this run; set it under `evaluation`."
+
+
+def summary_metrics(cells: pd.DataFrame) -> set[str]:
+    """The metrics of which some cell has a figure."""
+    return {name for name in metrics_of(cells) if cells[name].notna().any()}
 
 
 def changed_parameters(method: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,8 +186,13 @@ def changed_parameters(method: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in _parameters(method).items()
-        if name in arguments and name not in SPEAK_FOR_THEMSELVES and value != arguments[name].default
+        if name in arguments and name not in SPEAK_FOR_THEMSELVES and value != _stored(arguments[name].default)
     }
+
+
+def _stored(value: Any) -> Any:
+    """A default as it comes back from the JSON of a result, where tuples are lists and keys are texts."""
+    return json.loads(json.dumps(value, default=str))
 
 
 def _parameters(method: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,23 +204,32 @@ def _name(entry: Published) -> str:
 
 
 def _table(dataset: str, shown: list[tuple[Any, Published, pd.DataFrame]], notes: list[str]) -> Table:
-    metrics = [name for name in METRICS if any(name in set(figures["metric"]) for *_, figures in shown)]
+    published = list(dict.fromkeys(name for *_, figures in shown for name in figures["metric"]))
+    metrics = [name for name in metrics_of(published) if name in published]
     rows: list[list[Cell]] = []
-    for method, entry, figures in shown:
-        table = figures.set_index("metric").reindex(metrics)
-        gain = f", gain over {entry.over['model']}" if entry.over else ""
-        rows += [
-            _row(f"{method['method']}{gain}", "here", table["here"], table["here_std"]),
-            _row(_name(entry), entry.source, table["published"], table["published_std"]),
-            _row(f"{method['method']}{gain}", "difference", table["difference"], None),
-        ]
-    columns = ["method", "figures", *(METRICS[name] for name in metrics)]
+    for name, group in groupby(shown, key=_label):
+        compared = [(entry, figures.set_index("metric").reindex(metrics)) for _, entry, figures in group]
+        here = reduce(pd.DataFrame.combine_first, (table[["here", "here_std"]] for _, table in compared))
+        rows.append(_row(name, "here", here["here"].reindex(metrics), here["here_std"].reindex(metrics)))
+        for entry, table in compared:
+            rows.append(_row(_name(entry), entry.source, table["published"], table["published_std"], entry.unclear))
+            rows.append(_row(name, f"difference to {entry.source}", table["difference"], None, entry.unclear))
+    columns = ["method", "figures", *(str(title(name)) for name in metrics)]
     return Table(f"{dataset} beside published figures (in %)", columns, rows, list(dict.fromkeys(notes)), 2)
 
 
-def _row(name: str, what: str, values: pd.Series, spread: pd.Series | None) -> list[Cell]:
+def _label(compared: tuple[Any, Published, Any]) -> str:
+    """What a row is called that is of this run."""
+    method, entry, _ = compared
+    return f"{method['method']}, gain over {entry.over['model']}" if entry.over else str(method["method"])
+
+
+def _row(name: str, what: str, values: pd.Series, spread: pd.Series | None, unclear: Sequence[str] = ()) -> list[Cell]:
+    """A row of the table; without a spread it is one of differences."""
     sign = "+" if spread is None else ""
-    shown = ["n/a" if pd.isna(value) else f"{value:{sign}.{DIGITS}f}" for value in values]
-    if spread is not None:
-        shown = [text if pd.isna(s) else f"{text} ± {s:.{DIGITS}f}" for text, s in zip(shown, spread, strict=True)]
-    return [Cell(name), Cell(what), *map(Cell, shown)]
+    shown = {metric: "n/a" if pd.isna(value) else f"{value:{sign}.{DIGITS}f}" for metric, value in values.items()}
+    for metric, deviation in ({} if spread is None else spread.dropna()).items():
+        shown[metric] += f" ± {deviation:.{DIGITS}f}"
+    for metric in set(unclear) & set(values.dropna().index):
+        shown[metric] += UNCLEAR
+    return [Cell(name), Cell(what), *map(Cell, shown.values())]

@@ -29,7 +29,7 @@ from dualclip_lightning.benchmark.results import Run, load_run
 from dualclip_lightning.benchmark.session import Means, run_benchmark
 from dualclip_lightning.benchmark.shipped import find_config
 from dualclip_lightning.benchmark.status import finished
-from dualclip_lightning.benchmark.summary import METRICS, failures
+from dualclip_lightning.benchmark.summary import failures, metrics_of
 from dualclip_lightning.files import cannot_write, write_bytes_atomically
 
 DEFAULT = "demo"
@@ -102,7 +102,7 @@ def numbers(run: Run) -> Numbers:
     means = run.images.groupby("key")["score"].mean()
     return {
         " | ".join(str(row[name]) for name in FIELDS): {
-            **{metric: round(float(row[metric]), DIGITS) for metric in METRICS if pd.notna(row[metric])},
+            **{metric: round(float(row[metric]), DIGITS) for metric in metrics_of(done) if pd.notna(row[metric])},
             MEAN_SCORE: round(float(means[row["key"]]), DIGITS),
         }
         for _, row in done.iterrows()

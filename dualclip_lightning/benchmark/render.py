@@ -14,7 +14,7 @@ from rich.markup import escape
 LATEX = str.maketrans({
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "±": r"$\pm$", "†": r"$^\dagger$",
+    "±": r"$\pm$", "†": r"$^\dagger$", "‡": r"$^\ddagger$",
 })  # fmt: skip
 """What LaTeX would read as markup, and the signs of these tables."""
 MARKS = "The best figure is bold, the second best {second}; methods of every kind are ranked together."

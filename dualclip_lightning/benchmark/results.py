@@ -26,18 +26,19 @@ from omegaconf import OmegaConf
 
 from dualclip_lightning.benchmark.config import read_yaml
 from dualclip_lightning.benchmark.status import DONE
-from dualclip_lightning.benchmark.summary import METRICS
+from dualclip_lightning.benchmark.summary import ENDINGS, METRICS, metrics_of
 from dualclip_lightning.files import write_bytes_atomically
 
 TEXTS_BEFORE = ("key", "status", "error", "method", "model", "kind", "dataset", "category")
 NUMBERS = (*METRICS, "num_images", "seconds", "seconds_per_image", "peak_memory_mb")
-TEXTS_AFTER = ("device", "precision", "backbone", "weights", "weights_sha256", "transform", "parameters",
-               "data_arguments", "images_sha256", "versions",
+TEXTS_AFTER = ("device", "precision", "backbone", "weights", "weights_sha256", "transform", "parameters", "masks",
+               "evaluation", "data_arguments", "images_sha256", "versions",
                "git_revision", "started")  # fmt: skip
 COLUMNS = (*TEXTS_BEFORE, "seed", *NUMBERS, *TEXTS_AFTER)
-"""Columns of results.csv. `seconds` is the whole cell with loading, anchors and metrics; `seconds_per_image` is
-preprocessing and method alone. `parameters`, `data_arguments` and `versions` are JSON; `images_sha256` is a digest of
-the images and masks tested."""
+"""Columns of results.csv, to which `evaluation` in a configuration adds metrics and intervals. `seconds` is the whole
+cell with loading, anchors and metrics; `seconds_per_image` is preprocessing and method alone. `masks` is the rule by
+which masks were resized. `parameters`, `evaluation`, `data_arguments` and `versions` are JSON; `images_sha256` is a
+digest of the images and masks tested."""
 IDENTITY = ("key", "method", "dataset", "category", "seed")
 """What every row of images.csv says of its cell."""
 IMAGE_COLUMNS = (*IDENTITY, "image_path", "label", "score")
@@ -98,10 +99,21 @@ def load_run(folder: Path | str) -> Run:
     if not (folder / "results.csv").is_file():
         msg = f"Expected '{folder}' to hold the results.csv of a run. Give the folder that `dualclip benchmark` wrote."
         raise FileNotFoundError(msg)
-    frame = _read(folder / "results.csv", [*TEXTS_BEFORE, *TEXTS_AFTER]).reindex(columns=list(COLUMNS))
+    frame = _read(folder / "results.csv", [*TEXTS_BEFORE, *TEXTS_AFTER])
+    frame = frame.reindex(columns=columns_of(frame))
     config = folder / "config.yaml"
     plain = OmegaConf.to_container(read_yaml(config)) if config.is_file() else {}
     return Run(folder, cast("dict[str, Any]", plain), frame, _read_images(folder))
+
+
+def columns_of(names: Iterable[str]) -> list[str]:
+    """The columns of results.csv for rows with these keys: further metrics after those that every result has."""
+    names = dict.fromkeys(names)
+    metrics = metrics_of(names)
+    ends = [f"{metric}{ending}" for metric in metrics for ending in ENDINGS if f"{metric}{ending}" in names]
+    others = [name for name in COLUMNS if name not in METRICS]
+    place = others.index(NUMBERS[len(METRICS)])
+    return [*others[:place], *metrics, *ends, *others[place:]]
 
 
 def cell_path(folder: Path, key: str, ending: str = "json") -> Path:
@@ -145,7 +157,7 @@ def write_cell(folder: Path, result: CellResult) -> None:
 def assemble(folder: Path, keys: Iterable[str]) -> pd.DataFrame:
     """Put results.csv and images.csv together from the cells with these keys that are there, and return the results."""
     rows = [_flat(row) for key in keys if (row := read_cell(folder, key)) is not None]
-    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    frame = pd.DataFrame(rows, columns=columns_of(name for row in rows for name in row))
     write_bytes_atomically(folder / "results.csv", frame.to_csv(index=False).encode())
     done = (cell_path(folder, row["key"], "images.csv") for row in rows if row["status"] == DONE)
     lines = [path.read_text(encoding="utf-8").split("\n", 1)[1] for path in done]
@@ -163,7 +175,7 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
 def _read(path: Path, texts: list[str]) -> pd.DataFrame:
     """A table whose texts stay texts: category "01" is no number, and one named "null" is not missing."""
     frame = pd.read_csv(path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""])
-    numbers = {name: float for name in NUMBERS if name in frame}
+    numbers = {name: float for name in (*NUMBERS, *metrics_of(frame)) if name in frame}
     return frame.astype(numbers)
 
 

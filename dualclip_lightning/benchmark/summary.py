@@ -6,7 +6,8 @@ planned says how many, and takes no part in the ranking.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import pandas as pd
@@ -22,7 +23,16 @@ METRICS = {
     "pixel_PRO": "PRO",
     "pixel_AP": "pixel AP",
 }
-"""Columns of the results, shares in [0, 1], and how tables call them."""
+"""Columns that every result has, shares in [0, 1], and how tables call them."""
+ENDINGS = ("_low", "_high")
+"""Of the columns that hold the bootstrap interval of a metric."""
+_FURTHER = {
+    r"pixel_PRO@(?P<limit>0?\.\d+|1)": "PRO to FPR {limit}",
+    r"pixel_PRO200": "PRO, 200 thresholds",
+    r"pixel_AUPIMO": "AUPIMO",
+    r"image_F1@(?P<threshold>\w+)": "image F1 at the {threshold} threshold",
+}
+"""Columns that a configuration adds with `evaluation`: each protocol has a name of its own."""
 DIGITS = 1
 """Decimals of a percentage; what looks the same in a table ranks the same."""
 RANKED = 2
@@ -50,6 +60,19 @@ class Summary(NamedTuple):
     """By metric: 1 the best, 2 the second best, 0 for others, for gaps, and where there is nothing to compare."""
 
 
+def title(metric: str) -> str | None:
+    """How tables call a metric; None for a column that holds none."""
+    if metric in METRICS:
+        return METRICS[metric]
+    found = ((re.fullmatch(pattern, metric), text) for pattern, text in _FURTHER.items())
+    return next((text.format(**match.groupdict()) for match, text in found if match), None)
+
+
+def metrics_of(columns: Iterable[str]) -> list[str]:
+    """The metrics among some columns: those that every result has, then the others in the order given."""
+    return [*METRICS, *(name for name in columns if name not in METRICS and title(str(name)))]
+
+
 def summaries(results: pd.DataFrame) -> Iterator[Summary]:
     """For every data set the mean over its categories, then, if it has several, each of them."""
     for dataset, cells in results.groupby("dataset", sort=False):
@@ -63,12 +86,13 @@ def summarise(cells: pd.DataFrame, dataset: str, category: str | None = None) ->
     """Summarise the cells of one data set, or of one of its categories."""
     order = cells["method"].unique()
     done = finished(cells)
-    figures = done.set_index("method")[list(METRICS)] * 100
-    mean = done.groupby(["method", "category"])[list(METRICS)].mean().groupby("method").mean() * 100
+    metrics = metrics_of(cells)
+    figures = done.set_index("method")[metrics] * 100
+    mean = done.groupby(["method", "category"])[metrics].mean().groupby("method").mean() * 100
     found = figures.notna().groupby("method").sum()
     planned = planned_cells(cells)
     mean, found = mean.reindex(order), found.reindex(order, fill_value=0)
-    spread = pd.DataFrame({metric: seed_spread(done, metric) for metric in METRICS}).reindex(order)
+    spread = pd.DataFrame({metric: seed_spread(done, metric) for metric in metrics}).reindex(order)
     return Summary(dataset, category, describe_methods(cells), mean, spread, found, planned,
                    ranks(mean.where(found == planned)))  # fmt: skip
 
@@ -78,13 +102,13 @@ def planned_cells(cells: pd.DataFrame) -> pd.DataFrame:
 
     A category lacks a metric when it has finished cells and none of them has a figure, for example without masks.
     """
-    done = finished(cells)
-    best = done.groupby("category")[list(METRICS)].max()
+    done, metrics = finished(cells), metrics_of(cells)
+    best = done.groupby("category")[metrics].max()
     categories = best.reindex(cells["category"].unique())
     untried = pd.Series(~categories.index.isin(done["category"]), index=categories.index)
-    exists = categories.notna() | pd.DataFrame(dict.fromkeys(METRICS, untried))
+    exists = categories.notna() | pd.DataFrame(dict.fromkeys(metrics, untried))
     seeds = cells.groupby("method", sort=False)["seed"].nunique()
-    return pd.DataFrame({metric: seeds * int(exists[metric].sum()) for metric in METRICS})
+    return pd.DataFrame({metric: seeds * int(exists[metric].sum()) for metric in metrics})
 
 
 def seed_spread(done: pd.DataFrame, metric: str) -> pd.Series:

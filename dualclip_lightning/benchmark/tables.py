@@ -12,7 +12,7 @@ from rich.console import Console
 from dualclip_lightning.benchmark.published import comparisons
 from dualclip_lightning.benchmark.render import Cell, Table, latex, markdown, terminal
 from dualclip_lightning.benchmark.results import Run
-from dualclip_lightning.benchmark.summary import DIGITS, METRICS, Summary, failures, summaries
+from dualclip_lightning.benchmark.summary import DIGITS, Summary, failures, summaries, title
 from dualclip_lightning.files import write_bytes_atomically
 
 MISSING = "n/a"
@@ -45,14 +45,14 @@ def show_tables(run: Run, console: Console) -> None:
 
 def summary_table(summary: Summary) -> Table:
     """The table of one summary; a metric that no method has is left out."""
-    metrics = [metric for metric in METRICS if summary.planned[metric].any()]
+    metrics = [metric for metric in summary.mean if summary.planned[metric].any()]
     rows = [
         [Cell(method), Cell(str(about["kind"])), Cell(str(about["seeds"])),
          *(_figure(summary, method, metric) for metric in metrics), Cell(_seconds(about["seconds_per_image"]))]
         for method, about in summary.methods.iterrows()
     ]  # fmt: skip
     where = summary.category or "mean over categories"
-    columns = ["method", "kind", "seeds", *(METRICS[metric] for metric in metrics), "s/image"]
+    columns = ["method", "kind", "seeds", *(str(title(metric)) for metric in metrics), "s/image"]
     return Table(f"{summary.dataset}, {where} (in %)", columns, rows, list(_notes(summary)), text_columns=2)
 
 
@@ -123,7 +123,7 @@ def _numbers(part: Summary) -> pd.DataFrame:
     identity = {"dataset": part.dataset, "category": part.category or "mean", "method": part.methods.index}
     columns = {
         f"{metric}{ending}": table[metric]
-        for metric in METRICS
+        for metric in part.mean
         for ending, table in (("", part.mean), ("_std", part.spread), ("_rank", part.rank), ("_cells", part.found))
     }
     return part.methods.assign(**identity, **columns).reset_index(drop=True)[[*identity, *part.methods, *columns]]

@@ -12,9 +12,15 @@ import pytest
 from anomalib.data.datasets.image.mvtecad import CATEGORIES as MVTEC
 from anomalib.data.datasets.image.visa import CATEGORIES as VISA
 
-from dualclip_lightning.benchmark.published import canonical, comparisons, find_published, load_published
+from dualclip_lightning.benchmark.published import (
+    canonical,
+    changed_parameters,
+    comparisons,
+    find_published,
+    load_published,
+)
 from dualclip_lightning.benchmark.render import markdown
-from dualclip_lightning.benchmark.summary import METRICS
+from dualclip_lightning.benchmark.summary import title
 from dualclip_lightning.registry import MODELS
 from tests.benchmark_runs import cell, failed, frame
 
@@ -29,10 +35,10 @@ def compared(*cells):
 
 def test_every_entry_is_a_percentage_with_a_source_and_known_metrics():
     entries = load_published()
-    assert len({(e.method, e.dataset, e.backbone) for e in entries}) == len(entries)
+    assert len({(e.method, e.source, e.dataset, e.backbone) for e in entries}) == len(entries)
     for entry in entries:
-        assert re.search(r"arXiv \d{4}\.\d{5}", entry.source)
-        assert set(entry.figures) <= set(METRICS)
+        assert re.search(r"arXiv \d{4}\.\d{5}|github\.com/[\w-]+/[\w-]+", entry.source)
+        assert all(title(metric) for metric in entry.figures)
         assert set(entry.spread) <= set(entry.figures)
         assert all(0 < value <= 100 for value in entry.figures.values())
 
@@ -99,8 +105,8 @@ def test_the_difference_is_ours_minus_theirs():
     assert "pixel_AP" not in set(figures["metric"])
     text = markdown(table)
     assert "| joint | here | 92.0 ± 2.0 |" in text
-    assert "| Dual-Image CLIP | arXiv 2405.04782 | 93.1 |" in text
-    assert "| +9.4 |" in text
+    assert "| Dual-Image CLIP | table 1 of arXiv 2405.04782 | 93.1 |" in text
+    assert "| +9.4‡ |" in text
 
 
 def test_the_published_spread_stands_with_its_figure():
@@ -132,11 +138,55 @@ def test_a_published_gain_stands_beside_the_gain_over_the_same_method_of_the_run
     gain = figures[figures["method"] == "sdp"].set_index("metric")
     assert gain.loc["pixel_F1Max", "here"] == pytest.approx(6)
     assert gain.loc["pixel_F1Max", "difference"] == pytest.approx(6 - 4.2)
-    assert gain.loc["pixel_PRO", "published"] == 10.7
+    assert gain.loc["pixel_PRO200", "published"] == 10.7
+    assert pd.isna(gain.loc["pixel_PRO200", "here"])  # another way of computing PRO is no figure to compare it with
 
 
 def test_a_gain_over_a_method_that_did_not_run_is_left_out():
     assert list(comparisons(frame(cell("sdp", dataset="MVTec", model="ClipAD", parameters=SDP)))) == []
+
+
+WIN = {"dataset": "MVTec", "model": "WinCLIP", "kind": "inductive"}
+
+
+def test_documents_that_differ_stand_side_by_side_and_none_gets_a_figure_that_is_not_in_it():
+    of = {entry.source: entry.figures for entry in find_published(cell(**WIN))}
+    assert {source: figures["image_F1Max"] for source, figures in of.items() if "image_F1Max" in figures} == {
+        "table 1 of arXiv 2405.04782": 91.9,
+        "comparisons of arXiv 2401.16753 and 2503.02424": 92.9,
+        "README of github.com/zqhang/Accurate-WinCLIP-pytorch": 92.7,
+    }
+    assert dict(of["abstract of arXiv 2303.14814"]) == {"image_AUROC": 91.8, "pixel_AUROC": 85.1}
+    on_visa = {
+        entry.source: entry.figures.get("pixel_PRO") for entry in find_published(cell(**WIN | {"dataset": "VisA"}))
+    }
+    assert on_visa["table 1 of arXiv 2405.04782"] == 59.8
+    assert on_visa["comparisons of arXiv 2401.16753 and 2503.02424"] == 56.8
+    _, table, _ = compared(cell(**WIN))
+    assert [row[1].text for row in table.rows].count("here") == 1
+    assert sum(row[1].text.startswith("difference to") for row in table.rows) == len(of)
+    assert any("best known re-implementation" in note for note in table.notes)
+
+
+def test_pro_of_another_protocol_has_a_column_of_its_own_and_an_unknown_one_a_mark():
+    _, table, figures = compared(cell(**WIN, pixel_PRO200=0.6))
+    there = figures.set_index(["published_method", "source", "metric"])["difference"]
+    readme = ("WinCLIP, re-implemented", "README of github.com/zqhang/Accurate-WinCLIP-pytorch")
+    assert there[(*readme, "pixel_PRO200")] == pytest.approx(60 - 61.9)
+    assert (*readme, "pixel_PRO") not in there.index
+    column = table.columns.index("PRO")
+    marked = {row[1].text: row[column].text for row in table.rows if "‡" in row[column].text}
+    assert marked == {"table 1 of arXiv 2405.04782": "64.6‡", "difference to table 1 of arXiv 2405.04782": "-14.6‡"}
+    assert any(note.startswith("‡ table 1 of arXiv 2405.04782 does not say") for note in table.notes)
+    _, without, _ = compared(cell(**WIN))
+    assert any("PRO, 200 thresholds is not in this run" in note for note in without.notes)
+
+
+@pytest.mark.parametrize("model", sorted(MODELS))
+def test_defaults_that_were_read_back_from_a_file_are_not_changed(model):
+    parameters = signature(getattr(import_module(MODELS[model]), model)).parameters
+    stored = json.dumps({name: parameter.default for name, parameter in parameters.items()}, default=str)
+    assert changed_parameters(cell(model=model, parameters=stored)) == {}
 
 
 def test_our_own_protocol_is_the_published_one_where_it_says_so():
