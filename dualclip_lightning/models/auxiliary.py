@@ -246,9 +246,7 @@ class AuxiliaryMixin(Base):
         chosen = self.training_settings
         if datamodule is None or chosen is None:
             return
-        data = datamodule.test_data
-        data = data.dataset if isinstance(data, OrderedView) else data
-        parts = labelled_parts(data, datamodule.name, chosen.categories)
+        parts = labelled_parts(datamodule.test_data, datamodule.name, chosen.categories)
         self._class_of = {name: row for row, part in enumerate(parts) for name in image_names(part) or ()}
         self._class_anchors = self._anchors_of(chosen.categories)
         whole = copy.copy(reduce(add, parts))

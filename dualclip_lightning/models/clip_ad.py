@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -163,8 +163,8 @@ class ClipAD(AuxiliaryMixin, ZeroShotShell, AnomalibModule):
 
     kind: Kind = "inductive"
     wording: ClassVar[str] = "clip_ad"
-    _views: tuple[Dataset, ...] = ()
-    _ranges: dict[int, Tensor | None]
+    _views: tuple[tuple[OrderedView, Mapping[str, Any]], ...] = ()
+    _ranges: dict[int, Tensor]
 
     def __init__(
         self,
@@ -235,9 +235,11 @@ class ClipAD(AuxiliaryMixin, ZeroShotShell, AnomalibModule):
         self._views, self._ranges = (), {}
         super()._view_data(stage)
 
-    def _view(self, dataset: Dataset, names: Sequence[str] | None, kept: Sequence[int]) -> Dataset:
-        view = super()._view(dataset, names, kept)
-        self._views += (view,)
+    def _view(
+        self, dataset: Dataset, names: Sequence[str] | None, kept: Sequence[int], reading: Mapping[str, Any]
+    ) -> OrderedView:
+        view = super()._view(dataset, names, kept, reading)
+        self._views += ((view, reading),)
         return view
 
     def _score_ranges(self, dataloader_idx: int) -> Tensor | None:
@@ -245,13 +247,11 @@ class ClipAD(AuxiliaryMixin, ZeroShotShell, AnomalibModule):
         if not self.model.normalize_scores or not self._views:
             return None
         if dataloader_idx not in self._ranges:
-            view = self._views[dataloader_idx]
-            self._ranges[dataloader_idx] = self._measure(view) if isinstance(view, OrderedView) else None
+            self._ranges[dataloader_idx] = self._measure(*self._views[dataloader_idx])
         return self._ranges[dataloader_idx]
 
-    def _measure(self, view: OrderedView) -> Tensor:
-        workers = getattr(getattr(self.trainer, "datamodule", None), "num_workers", 0)
-        batches = DataLoader(view, RANGE_BATCH, num_workers=workers, collate_fn=view.collate_fn)
+    def _measure(self, view: OrderedView, reading: Mapping[str, Any]) -> Tensor:
+        batches = DataLoader(view, RANGE_BATCH, **reading)
         images = (self._prepare(batch.image.to(self.device, self.dtype)) for batch in batches)
         parts = torch.cat([self.model.score_parts(batch)[0] for batch in images], dim=1)
         return torch.stack(parts.aminmax(dim=1))

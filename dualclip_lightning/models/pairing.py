@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from dualclip_lightning.pairing import (
     GroupedScoring,
     OrderedView,
     PatchPrediction,
+    known_names,
     neighbour_references,
     order_for_ranks,
     random_groups,
@@ -47,13 +48,14 @@ class PairingMixin(Base):
         self._scoring = ()
         super()._view_data(stage)
 
-    def _view(self, dataset: Dataset, names: Sequence[str] | None, kept: Sequence[int]) -> Dataset:
+    def _view(
+        self, dataset: Dataset, names: Sequence[str] | None, kept: Sequence[int], reading: Mapping[str, Any]
+    ) -> OrderedView:
         """A data set in the order of its groups; what scores them is noted (None where there are no groups)."""
-        if names is None:
-            logger.warning("The data set does not tell the paths of its images: each batch is paired in itself.")
-        if names is None or self.reference_dir is not None:
+        if self.reference_dir is not None:
             self._scoring += (None,)
-            return super()._view(dataset, names, kept)
+            return super()._view(dataset, names, kept, reading)
+        names = known_names(dataset, names, kept)
         if len(kept) <= self.num_references:
             logger.warning(
                 "%d image(s) cannot give %d reference(s) each; there will be %d.",

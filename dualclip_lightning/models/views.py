@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import CenterCrop, Compose, Resize, Transform
 
 from dualclip_lightning.images.tensors import read_rgb, unreadable_images
+from dualclip_lightning.models.loaders import check_loader, chosen_images, flattened, reading_options
 from dualclip_lightning.pairing import OrderedView, image_names
 
 logger = logging.getLogger(__name__)
@@ -30,8 +31,9 @@ else:
 class ViewsMixin(Base):
     """Mixin: test and predict runs see an `OrderedView` of every data set; a method may choose its order in `_view`.
 
-    Without it anomalib's collation would squash images of different sizes to one size, so that a score depended on
-    the batch, and one broken file would end a run over a folder.
+    It does not matter whether the data comes from anomalib's datamodule, from one of the user's, or as loaders. Without
+    the view anomalib's collation would squash images of different sizes to one size, so that a score depended on the
+    batch, and one broken file would end a run over a folder.
     """
 
     model: Any
@@ -39,37 +41,44 @@ class ViewsMixin(Base):
     """Files of the images that every image is compared with, where there are such."""
 
     def _view_data(self, stage: str) -> None:
-        """Put the view of every data set of this run in its place."""
-        datamodule: Any = getattr(self.trainer, "datamodule", None)
-        if hasattr(datamodule, "test_data"):
-            datamodule.test_data = self._view_of(datamodule.test_data, stage)
-            return
-        source = _data_source(self.trainer, stage)
-        loaders = getattr(source, "instance", None)
-        if isinstance(loaders, DataLoader):
-            loaders = [loaders]
-        if isinstance(loaders, list) and all(isinstance(loader, DataLoader) for loader in loaders):
-            source.instance = [_with_dataset(loader, self._view_of(loader.dataset, stage)) for loader in loaders]
+        """Put a loader of the view of its data set in the place of every loader of this run, wherever it comes from.
 
-    def teardown(self, stage: str) -> None:
-        """Give the datamodule its own data set back."""
-        super().teardown(stage)
-        datamodule: Any = getattr(self.trainer, "datamodule", None)
-        data = getattr(datamodule, "test_data", None)
-        if isinstance(data, OrderedView):
-            datamodule.test_data = data.dataset
+        Raises:
+            TypeError: a loader over which no view can be laid (`check_loader`).
+            ValueError: the same, or no image that can be read.
+        """
+        loop = self.trainer.test_loop if stage == "test" else self.trainer.predict_loop
+        source = loop._data_source  # noqa: SLF001 - Lightning has no other way
+        loaders = flattened(source.dataloader())
+        loaders.flattened = [self._view_loader(loader, stage) for loader in loaders.flattened]
+        source.instance = loaders
 
-    def _view_of(self, dataset: Dataset, stage: str) -> Dataset:
-        """The view of a data set, or the data set itself if it does not name its images."""
-        if isinstance(dataset, OrderedView):  # left over from a run that broke off
-            dataset = dataset.dataset
-        names = image_names(dataset)
-        kept = [] if names is None else range(len(names)) if stage == "test" else readable(names)
-        return self._view(dataset, names, kept)
+    def _view_loader(self, loader: DataLoader, stage: str) -> DataLoader:
+        """A loader of the view of a loader's data set: its images, its batch size, its way of reading.
 
-    def _view(self, dataset: Dataset, names: Sequence[str] | None, kept: Sequence[int]) -> Dataset:
-        """The view of a data set with these names, None if unknown, of which the images at `kept` can be read."""
-        return dataset if names is None else OrderedView(dataset, kept, self._geometry())
+        Their order is that which the method wants; every batch tells the paths of its images.
+        """
+        check_loader(loader)
+        names = image_names(loader.dataset)
+        kept, size = chosen_images(loader)
+        if stage == "predict" and names is not None:
+            kept = [kept[i] for i in readable([names[position] for position in kept])]
+        reading = reading_options(loader)
+        return DataLoader(self._view(loader.dataset, names, kept, reading), batch_size=size, **reading)
+
+    def _view(
+        self, dataset: Dataset, names: Sequence[str] | None, kept: Sequence[int], reading: Mapping[str, Any]
+    ) -> OrderedView:
+        """The view of a data set.
+
+        Args:
+            dataset: its items are anomalib's.
+            names: the path of every item, None if they are not known without reading it.
+            kept: positions of the images of the run.
+            reading: arguments of the run's DataLoader that say how images are read.
+        """
+        del names, reading
+        return OrderedView(dataset, kept, self._geometry())
 
     def _read_images(self, names: Sequence[str]) -> Tensor:
         """Images [R, 3, H, W] by path, prepared as those of the run are."""
@@ -129,22 +138,3 @@ def readable(names: Sequence[str]) -> list[int]:
         msg = f"None of the {len(names)} image(s) can be read. Check the path and the files named above."
         raise ValueError(msg)
     return kept
-
-
-def _data_source(trainer: Any, stage: str) -> Any:
-    """Where Lightning keeps data loaders that were passed to `test` or `predict`; None if it does no longer."""
-    loop = getattr(trainer, "test_loop" if stage == "test" else "predict_loop", None)
-    return getattr(loop, "_data_source", None)
-
-
-def _with_dataset(loader: DataLoader, dataset: Dataset) -> DataLoader:
-    """The same loader over another data set, in its order."""
-    if dataset is loader.dataset:
-        return loader
-    return DataLoader(
-        dataset,
-        batch_size=loader.batch_size or 1,
-        num_workers=loader.num_workers,
-        collate_fn=loader.collate_fn,
-        pin_memory=loader.pin_memory,
-    )

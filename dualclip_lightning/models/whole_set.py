@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from dualclip_lightning.models.views import ViewsMixin
-from dualclip_lightning.pairing import ImageSet, OrderedView, PatchPrediction, WholeSetScoring, random_subsets
+from dualclip_lightning.pairing import (
+    ImageSet,
+    OrderedView,
+    PatchPrediction,
+    WholeSetScoring,
+    known_names,
+    random_subsets,
+)
 from dualclip_lightning.pairing.groups import Group
 
 logger = logging.getLogger(__name__)
@@ -35,27 +42,26 @@ class WholeSetMixin(Base):
     seed: int
     subsets: int
     num_references: int | None
-    _whole_sets: tuple[WholeSetScoring | None, ...] = ()
+    _whole_sets: tuple[WholeSetScoring, ...] = ()
 
     def _view_data(self, stage: str) -> None:
         """Forget the scores of the run before."""
         self._whole_sets = ()
         super()._view_data(stage)
 
-    def _view(self, dataset: Dataset, names: Sequence[str] | None, kept: Sequence[int]) -> Dataset:
-        """The data set resized item by item; what scores it is noted (None where it does not name its images)."""
+    def _view(
+        self, dataset: Dataset, names: Sequence[str] | None, kept: Sequence[int], reading: Mapping[str, Any]
+    ) -> OrderedView:
+        """The data set resized item by item; what scores it is noted."""
         if self.num_references is not None:
-            return super()._view(dataset, names, kept)
-        if names is None:
-            logger.warning("The data set does not tell the paths of its images: each batch is a set of its own.")
-            self._whole_sets += (None,)
-            return dataset
+            return super()._view(dataset, names, kept, reading)
+        names = known_names(dataset, names, kept)
         drawn = random_subsets([names[i] for i in kept], self.subsets, self.seed)
         if len(drawn) < self.subsets:
             logger.warning("%d image(s) do not fill %d subsets; there will be %d.", len(kept), self.subsets, len(drawn))
         subsets = [tuple(kept[i] for i in sorted(subset)) for subset in drawn]
         view = OrderedView(dataset, kept, self._geometry())
-        scoring = WholeSetScoring(names, subsets, partial(self._read_batches, view), self.model.predict_sets)
+        scoring = WholeSetScoring(names, subsets, partial(self._read_batches, view, reading), self.model.predict_sets)
         self._whole_sets += (scoring,)
         return view
 
@@ -66,16 +72,13 @@ class WholeSetMixin(Base):
             return scoring([str(path) for path in batch.image_path], batch.image)
         return self.model.predict_sets([ImageSet(len(batch.image), [batch.image])])
 
-    def _read_batches(self, view: OrderedView, positions: Group, batch_size: int) -> Iterable[Tensor]:
-        """Images of a data set as the run's own batches have them, read by as many workers."""
+    def _read_batches(
+        self, view: OrderedView, reading: Mapping[str, Any], positions: Group, batch_size: int
+    ) -> Iterable[Tensor]:
+        """Images of a data set as the run's own batches have them, read as those are."""
         transform = getattr(self.pre_processor, "transform", None) or nn.Identity()
         images = _Images(view, positions, transform)
-        return _stack(DataLoader(images, batch_size, num_workers=self._workers(), collate_fn=list))
-
-    def _workers(self) -> int:
-        loaders = self.trainer.test_dataloaders if self.trainer.testing else self.trainer.predict_dataloaders
-        loaders = loaders if isinstance(loaders, list | tuple) else [loaders]
-        return max(getattr(loader, "num_workers", 0) for loader in loaders)
+        return _stack(DataLoader(images, batch_size, **{**reading, "collate_fn": list}))
 
 
 class _Images(Dataset):

@@ -10,7 +10,7 @@ from dualclip_lightning.pairing.groups import (
     whole_groups,
 )
 from dualclip_lightning.pairing.store import FeatureStore
-from dualclip_lightning.pairing.view import OrderedView, image_names, read_item
+from dualclip_lightning.pairing.view import OrderedView, image_names, known_names, read_item
 from dualclip_lightning.pairing.whole_set import ImageSet, WholeSetScoring
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "PatchPrediction",
     "WholeSetScoring",
     "image_names",
+    "known_names",
     "neighbour_references",
     "order_for_ranks",
     "random_groups",

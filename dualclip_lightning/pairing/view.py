@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import Dataset
+from torch.utils.data import ConcatDataset, Dataset, Subset
 from torchvision.transforms.v2 import Transform
 from torchvision.tv_tensors import Mask
 
@@ -63,7 +64,9 @@ class OrderedView(Dataset):
         self.dataset.augmentations = augmentations
 
     def __getattr__(self, name: str) -> Any:
-        if name == "dataset":  # not there yet while a worker unpickles this object
+        # "dataset" is not there yet while a worker unpickles this object; torch would pass the view by through the
+        # `__getitems__` of a Subset.
+        if name == "dataset" or name.startswith("__"):
             raise AttributeError(name)
         return getattr(self.dataset, name)
 
@@ -89,7 +92,42 @@ def read_item(dataset: Dataset, position: int) -> Any:
 
 
 def image_names(dataset: Any) -> list[str] | None:
-    """The path of every item of an anomalib dataset, without loading one; None if it does not tell."""
+    """The path of every item of an anomalib dataset, without loading one; None if it does not tell.
+
+    Subsets and concatenations (`torch.utils.data`) tell if their parts do.
+    """
+    if isinstance(dataset, Subset):
+        names = image_names(dataset.dataset)
+        return None if names is None else [names[position] for position in dataset.indices]
+    if isinstance(dataset, ConcatDataset):
+        parts = [image_names(part) for part in dataset.datasets]
+        return None if None in parts else [name for part in parts for name in part or ()]
     samples = getattr(dataset, "samples", None)
-    paths = getattr(dataset, "image_filenames", None) if samples is None else samples.image_path
+    paths = getattr(samples, "image_path", None) if samples is not None else getattr(dataset, "image_filenames", None)
     return None if paths is None else [str(path) for path in paths]
+
+
+def known_names(dataset: Any, names: Sequence[str] | None, kept: Sequence[int]) -> list[str]:
+    """Distinct names of the items at `kept` (others are empty), for methods that tell images apart by their paths.
+
+    Items are read where the data set does not tell them.
+
+    Raises:
+        ValueError: an item without a path, or two with the same.
+    """
+    if names is None:
+        paths = {position: getattr(read_item(dataset, position), "image_path", None) for position in kept}
+    else:
+        paths = {position: names[position] for position in kept}
+    nameless = [position for position, path in paths.items() if not path]
+    if nameless:
+        msg = (
+            f"Item {nameless[0]} of the data set has no image_path, by which images that are compared with each other "
+            "are told apart. Return items that have it, set reference_dir, or use a method that scores each by itself."
+        )
+        raise ValueError(msg)
+    name, times = Counter(map(str, paths.values())).most_common(1)[0]
+    if times > 1:
+        msg = f"Expected every image of the data set once, but '{name}' is there {times} times. Leave it out."
+        raise ValueError(msg)
+    return [str(paths.get(position, "")) for position in range(len(dataset))]

@@ -99,7 +99,7 @@ def test_scores_are_those_of_the_module_called_by_hand(make, engine, mvtec_root)
     method, record, data = make(class_name="metal nut"), Record(), mvtec(mvtec_root, eval_batch_size=2)
     engine(record).test(method, datamodule=data)
     method.set_class_name("metal nut")
-    view, scoring = method._view_of(data.test_data, "test"), method._scoring[-1]
+    view, scoring = method._view_loader(data.test_dataloader(), "test").dataset, method._scoring[-1]
     for group in scoring.groups:
         images = torch.stack([method.pre_processor.transform(view.load(member).image) for member in group])
         by_hand = method.model(images)
@@ -388,7 +388,7 @@ def test_maps_come_at_the_size_the_model_sees_whatever_the_size_of_the_images(ma
 def test_drawing_pairs_and_making_anchors_leave_the_global_generators_alone(make, mvtec_root):
     states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
     method = make()
-    method._view_of(PredictDataset(mvtec_root), "predict")
+    method._view_loader(DataLoader(PredictDataset(mvtec_root)), "predict")
     method.set_class_name("screw")
     assert torch.equal(torch.get_rng_state(), states[0])
     assert (random.getstate(), np.random.get_state()[1].tolist()) == states[1:]  # noqa: NPY002

@@ -281,10 +281,8 @@ def test_two_loaders_are_two_sets(make, run, tmp_path):
     assert run(make(), "predict", dataloaders=loaders).scores == pytest.approx(expected, **SAME)
 
 
-def test_where_images_have_no_paths_the_batch_is_the_set_and_that_is_said(make, caplog):
+def test_called_by_hand_the_batch_is_the_set(make):
     method, images = make(), random_images(3)
-    assert method._view(["nothing"], None, []) == ["nothing"]
-    assert "each batch is a set of its own" in caplog.text
     scored = method.predict_step(ImageBatch(image=images), 0)
     assert scored.pred_score.tolist() == pytest.approx(method.model(images).pred_score.tolist(), **SAME)
 

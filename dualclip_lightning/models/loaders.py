@@ -1,0 +1,84 @@
+"""What a data loader asks for, told apart from its order: which images, in batches of how many, read how."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from inspect import signature
+from typing import Any
+
+from lightning.pytorch.utilities.combined_loader import CombinedLoader
+from torch.utils.data import DataLoader, DistributedSampler, IterableDataset
+
+ORDER = frozenset({"dataset", "batch_size", "shuffle", "sampler", "batch_sampler", "drop_last"})
+"""Arguments of a DataLoader that say which images there are and how they are grouped; the others say how to read."""
+
+
+def flattened(loaders: Any) -> CombinedLoader:
+    """Any collection of loaders that Lightning accepts as one object that may be changed."""
+    return copy.copy(loaders) if isinstance(loaders, CombinedLoader) else CombinedLoader(loaders, "sequential")
+
+
+def check_loader(loader: Any) -> None:
+    """Refuse a loader over which no view can be laid: scores would depend on its batches, or a setting would be lost.
+
+    Raises:
+        TypeError: no plain DataLoader, one over an IterableDataset, or one with a DistributedSampler.
+        ValueError: a loader without batches.
+    """
+    if type(loader) is not DataLoader:
+        msg = f"Expected torch's DataLoader, but got {_kind(loader)}. Give DataLoader(dataset, batch_size=...)."
+        raise TypeError(msg)
+    if isinstance(loader.dataset, IterableDataset):
+        msg = (
+            f"Expected a data set with a length, but {_kind(loader.dataset)} is an IterableDataset, whose images are "
+            'not known before they come. Give a map-style data set, or use Detector(references="stream").'
+        )
+        raise TypeError(msg)
+    if loader.batch_sampler is None:
+        msg = "Expected a DataLoader with batches, but got batch_size=None. Set batch_size to a number of images."
+        raise ValueError(msg)
+    if isinstance(loader.sampler, DistributedSampler):
+        msg = "Lightning divides the images among processes by itself. Leave the DistributedSampler out."
+        raise TypeError(msg)
+
+
+def chosen_images(loader: DataLoader) -> tuple[list[int], int]:
+    """Positions in the data set of the images that one pass over the loader gives, in its order, and its batch size.
+
+    The batch size of a batch sampler with batches of several sizes is the largest of them.
+
+    Raises:
+        ValueError: none, or one of them twice.
+    """
+    count = len(loader.dataset)  # type: ignore[arg-type]
+    batches = list(_until(loader.batch_sampler or (), count))
+    positions = [int(position) for batch in batches for position in batch]
+    if not positions:
+        msg = f"The sampler of the DataLoader gives none of {count} image(s). Check sampler, batch_size and drop_last."
+        raise ValueError(msg)
+    position, times = Counter(positions).most_common(1)[0]
+    if times > 1:
+        msg = f"The sampler gives image {position} of the data set more than once. Use one without replacement."
+        raise ValueError(msg)
+    return positions, loader.batch_size or max(map(len, batches))
+
+
+def _until(batches: Iterable[Sequence[int]], count: int) -> Iterator[Sequence[int]]:
+    """Batches up to the first that goes beyond so many images: a sampler may have no end."""
+    for batch in batches:
+        yield batch
+        count -= len(batch)
+        if count < 0:
+            return
+
+
+def reading_options(loader: DataLoader) -> dict[str, Any]:
+    """How a loader reads: workers and all that concerns them, collation, pinned memory; arguments of a DataLoader."""
+    known = signature(DataLoader).parameters.keys() - ORDER
+    return {name: getattr(loader, name) for name in sorted(known) if hasattr(loader, name)}
+
+
+def _kind(value: object) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"
