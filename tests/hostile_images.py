@@ -33,12 +33,20 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
+def chunk(kind: bytes, content: bytes) -> bytes:
+    """A chunk of a PNG file."""
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def exif(orientation: int) -> bytes:
+    """EXIF data that only tell an orientation."""
+    data = Image.Exif()
+    data[0x0112] = orientation
+    return data.tobytes()
+
+
 def bomb(width: int = 30_000, height: int = 30_000) -> bytes:
     """A PNG of a hundred bytes whose header promises 900 megapixels."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 64))
             + chunk(b"IEND", b""))  # fmt: skip
@@ -46,9 +54,7 @@ def bomb(width: int = 30_000, height: int = 30_000) -> bytes:
 
 def turned() -> bytes:
     """A JPEG that EXIF says to turn by 90 degrees; upright it is `SIZE` turned."""
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    return encoded(picture(), "JPEG", exif=exif)
+    return encoded(picture(), "JPEG", exif=exif(6))
 
 
 def animated() -> bytes:
@@ -79,8 +85,8 @@ SOUND: dict[str, tuple[bytes, str]] = {
     "palette.gif": (encoded(picture("P", 4), "GIF"), "P converted to RGB"),
     "one_bit.png": (encoded(picture("1", 5), "PNG"), "1 converted to RGB"),
     "alpha.png": (encoded(picture("RGBA", 6), "PNG"), "alpha dropped"),
-    "sixteen_bit.png": (encoded(picture("I;16", 7), "PNG"), "16"),
-    "float.tif": (encoded(picture("F", 8), "TIFF"), "F converted to RGB"),
+    "sixteen_bit.png": (encoded(picture("I;16", 7), "PNG"), "16 bits a channel"),
+    "float.tif": (encoded(picture("F", 8), "TIFF"), "floating-point numbers"),
     "animated.gif": (animated(), "first of 3 frames"),
     "turned.jpg": (turned(), "turned upright"),
     "one_pixel.png": (encoded(Image.new("RGB", (1, 1), (200, 10, 10)), "PNG"), ""),

@@ -16,7 +16,8 @@ from torchvision.transforms.v2.functional import resize
 
 from dualclip_lightning.data import texture_paths
 from dualclip_lightning.files import files_digest
-from dualclip_lightning.images.tensors import BROKEN_IMAGE, read_rgb
+from dualclip_lightning.images.picture import ImageError
+from dualclip_lightning.images.tensors import read_rgb
 
 if TYPE_CHECKING:
     from albumentations import Compose
@@ -67,7 +68,7 @@ class TextureSource:
             return None
         try:
             return read_rgb(path)
-        except BROKEN_IMAGE as error:
+        except ImageError as error:
             logger.warning("The texture '%s' cannot be read (%s); the next one is taken in its place.", path, error)
             self._broken.add(path)
             return None

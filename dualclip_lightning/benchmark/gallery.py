@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torchvision.transforms.v2.functional import resize, to_dtype
 
-from dualclip_lightning.images.tensors import BROKEN_IMAGE, read_rgb
+from dualclip_lightning.images.picture import ImageError
+from dualclip_lightning.images.tensors import read_rgb
 
 MISSES, FALSE_ALARMS, HITS = 2, 1, 2
 
@@ -69,6 +70,6 @@ def read_image(path: str, size: tuple[int, ...]) -> NDArray[np.uint8] | None:
     """An image squeezed to (H, W), or None if there is none to be read at the path."""
     try:
         image = read_rgb(path)
-    except BROKEN_IMAGE:
+    except ImageError:
         return None
     return to_dtype(resize(image, list(size)), torch.uint8, scale=True).permute(1, 2, 0).numpy()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
+from PIL import Image, ImageFile
 from torch import Tensor
 
-from dualclip_lightning.images.decoding import SIXTEEN_BIT, check_area, reason_of, to_picture, unit_range
-from dualclip_lightning.images.picture import ImageError, Picture, Pixels
+from dualclip_lightning.images.area import check_area
+from dualclip_lightning.images.decoding import is_reduced_by_pillow, read_stream
+from dualclip_lightning.images.depth import from_samples, unknown_range
+from dualclip_lightning.images.picture import ImageError, Picture
+from dualclip_lightning.images.pillow import from_pillow, reason_of
 
 CHANNELS = (1, 3, 4)
 """Grey, RGB, and RGB with alpha, which is dropped."""
@@ -35,15 +37,26 @@ def to_pixels(image: InMemory, max_megapixels: float) -> Picture:
     if isinstance(image, Image.Image):
         check_area(image.size, max_megapixels)
         try:
-            return to_picture(image)
+            return _of_pillow(image, max_megapixels)
         except ImageError:
             raise
         except Exception as error:  # a Pillow image may be a file that is decoded only now
             raise ImageError(reason_of(error)) from error
     values = _channels_last(image)
     check_area((values.shape[0], values.shape[1]), max_megapixels)
-    pixels = _known_range(values)
-    return Picture(np.ascontiguousarray(pixels[..., :3] if pixels.shape[-1] > 1 else np.repeat(pixels, 3, axis=-1)))
+    return from_samples(values)
+
+
+def _of_pillow(image: Image.Image, max_megapixels: float) -> Picture:
+    """A Pillow image; a file that it has opened but not decoded is read as other files are, in full depth."""
+    file = image.fp if isinstance(image, ImageFile.ImageFile) and image.tile and image.tell() == 0 else None
+    if file is None or not file.seekable() or not is_reduced_by_pillow(file):
+        return from_pillow(image)
+    place = file.tell()
+    try:
+        return read_stream(file, max_megapixels)
+    finally:
+        file.seek(place)
 
 
 def split_batch(images: npt.NDArray[Any] | Tensor) -> list[Any] | None:
@@ -73,41 +86,5 @@ def _channels_last(image: npt.NDArray[Any] | Tensor) -> npt.NDArray[Any]:
     try:
         values = (image if exact else image.float()).numpy()  # NumPy has no bfloat16 and no 8-bit floats
     except (TypeError, RuntimeError) as error:  # sparse, quantised, complex of half precision
-        raise _unknown_range(image.dtype) from error
+        raise unknown_range(image.dtype) from error
     return values[..., None] if values.ndim == MATRIX else values.transpose(1, 2, 0)
-
-
-def _known_range(values: npt.NDArray[Any]) -> Pixels:
-    """Bytes, or single precision in [0, 1]."""
-    kind = values.dtype
-    if kind == np.bool_:
-        return values.astype(np.uint8) * np.uint8(255)
-    if kind == np.uint8:
-        return _check_bytes(values)
-    if kind == np.uint16:
-        return (values / np.float32(SIXTEEN_BIT)).astype(np.float32)
-    if np.issubdtype(kind, np.floating):
-        return unit_range(values, _float_remedy(values))
-    raise _unknown_range(kind)
-
-
-def _unknown_range(kind: object) -> ImageError:
-    return ImageError(
-        f"its numbers are of type {kind}, whose range is not known. Use uint8 (0 to 255) or floats from 0 to 1."
-    )
-
-
-def _check_bytes(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    if values.max() == 1:
-        msg = (
-            "its bytes are all 0 or 1, which may be a mask or floats from 0 to 1 that were cut off. "
-            "Multiply by 255 before the conversion, or pass booleans."
-        )
-        raise ImageError(msg)
-    return values
-
-
-def _float_remedy(values: npt.NDArray[Any]) -> str:
-    if values.min() < 0:
-        return "Pass the image before it is normalised by mean and standard deviation."
-    return "Divide by the largest value it can take (255 for 8 bits), or pass uint8."

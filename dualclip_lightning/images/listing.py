@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from dualclip_lightning.images.decoding import known_formats
+from dualclip_lightning.images.pillow import known_formats
 
 LIST_SUFFIXES = frozenset({".txt", ".lst"})
 PATTERN_SIGNS = frozenset("*?[")

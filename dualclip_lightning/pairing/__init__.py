@@ -10,7 +10,7 @@ from dualclip_lightning.pairing.groups import (
     whole_groups,
 )
 from dualclip_lightning.pairing.store import FeatureStore
-from dualclip_lightning.pairing.view import OrderedView, image_names, known_names, read_item
+from dualclip_lightning.pairing.view import OrderedView, image_names, known_names
 from dualclip_lightning.pairing.whole_set import ImageSet, WholeSetScoring
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "order_for_ranks",
     "random_groups",
     "random_subsets",
-    "read_item",
     "references_in_group",
     "whole_groups",
 ]

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from torch.utils.data import ConcatDataset, Dataset, Subset
 from torchvision.transforms.v2 import Transform
 from torchvision.tv_tensors import Mask
-
-from dualclip_lightning.images.tensors import BROKEN_IMAGE, is_deep, read_rgb
 
 
 class OrderedView(Dataset):
@@ -46,6 +43,8 @@ class OrderedView(Dataset):
         Raises:
             ValueError: a file that cannot be read as an image; the message names it.
         """
+        from dualclip_lightning.pairing.items import read_item  # noqa: PLC0415 - anomalib takes seconds to import
+
         item = read_item(self.dataset, position)
         if item.gt_mask is None:
             item.image = self.geometry(item.image)
@@ -69,26 +68,6 @@ class OrderedView(Dataset):
         if name == "dataset" or name.startswith("__"):
             raise AttributeError(name)
         return getattr(self.dataset, name)
-
-
-def read_item(dataset: Dataset, position: int) -> Any:
-    """Item at a position of a dataset, or an error that names the file and the remedy.
-
-    An image of more than 8 bits, which anomalib clips to white, is read again without loss (and so as it lies on disk,
-    before the data set's own augmentations).
-
-    Raises:
-        ValueError: a file that cannot be read as an image.
-    """
-    try:
-        item = dataset[position]
-        if Path(item.image_path or "").is_file() and is_deep(item.image_path):
-            item.image = read_rgb(item.image_path)
-    except BROKEN_IMAGE as error:
-        name = (image_names(dataset) or {position: "?"})[position]
-        msg = f"Cannot read image {position} of the data set, '{name}': {error}. Repair or remove the file or its mask."
-        raise ValueError(msg) from error
-    return item
 
 
 def image_names(dataset: Any) -> list[str] | None:

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 from dualclip_lightning.arguments import check_blocks
 from dualclip_lightning.backbone import DualPathVisionEncoder, prepare_backbone
 from dualclip_lightning.backbone.preprocessing import PreprocessingChoice
-from dualclip_lightning.images.decoding import allow_megapixels
+from dualclip_lightning.images.area import allow_megapixels
 from dualclip_lightning.images.limits import MAX_MEGAPIXELS
 from dualclip_lightning.images.picture import ImageError
 from dualclip_lightning.images.sources import Failure, Images, Source, as_sources

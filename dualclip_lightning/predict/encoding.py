@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dualclip_lightning.backbone import DualPathFeatures, DualPathVisionEncoder, Preprocessing
-from dualclip_lightning.images.decoding import turn
+from dualclip_lightning.images.area import turn
 from dualclip_lightning.images.picture import Picture
 from dualclip_lightning.predict.geometry import Geometry, ViewPlan, extract, patch_places, plan_views
 from dualclip_lightning.predict.references import PatchSet

@@ -4,12 +4,13 @@ import os
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from dualclip_lightning.images import decoding
+from dualclip_lightning.images import area, decoding
 from dualclip_lightning.images.decoding import read_picture
 from dualclip_lightning.images.picture import ImageError
 from tests.hostile_images import BROKEN, SIZE, SOUND, encoded, picture
@@ -73,13 +74,13 @@ def test_a_file_without_permission_is_refused(tmp_path, monkeypatch):
     def deny(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("dualclip_lightning.images.decoding.Image.open", deny)  # a superuser may read anything
+    monkeypatch.setattr(Path, "open", deny)  # a superuser may read anything
     with pytest.raises(ImageError, match="permission to read it is denied"):
         read_picture(tmp_path / "a.png")
 
 
 def test_large_images_are_decoded_one_at_a_time(tmp_path, monkeypatch):
-    real, inside, together = decoding.to_picture, [], []
+    real, inside, together = decoding.from_pillow, [], []
 
     def slow(image):
         inside.append(image)
@@ -88,11 +89,11 @@ def test_large_images_are_decoded_one_at_a_time(tmp_path, monkeypatch):
         inside.pop()
         return real(image)
 
-    monkeypatch.setattr(decoding, "to_picture", slow)
+    monkeypatch.setattr(decoding, "from_pillow", slow)
     path = tmp_path / "a.png"
     path.write_bytes(encoded(picture(), "PNG"))
     for limit, most in ((0, {1}), (1e9, {2, 3, 4})):
-        monkeypatch.setattr(decoding, "LARGE", limit)
+        monkeypatch.setattr(area, "LARGE", limit)
         together.clear()
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(read_picture, [path] * 8))

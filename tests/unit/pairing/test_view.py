@@ -12,7 +12,8 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import Identity, Resize
 
-from dualclip_lightning.pairing import OrderedView, image_names, read_item
+from dualclip_lightning.pairing import OrderedView, image_names
+from dualclip_lightning.pairing.items import read_item
 from tests.towers import write_image, write_mvtec
 
 ORDER = [3, 0, 2, 1]

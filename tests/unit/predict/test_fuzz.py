@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import io
+import re
 import warnings
 
+import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 import torch
+from anomalib.data import PredictDataset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays, scalar_dtypes
 from PIL import Image, ImageFile
+from torchvision.transforms.v2 import Identity
 
 from dualclip_lightning.images.arrays import to_pixels
 from dualclip_lightning.images.decoding import read_picture
 from dualclip_lightning.images.picture import Picture
+from dualclip_lightning.images.tensors import to_tensor
+from dualclip_lightning.pairing import OrderedView
 from dualclip_lightning.predict import Geometry, ImageError, Prediction
 from dualclip_lightning.predict.heatmap import draw_heatmap
 from tests.hostile_images import SIZE, bomb, encoded, picture, turned
@@ -51,13 +59,18 @@ def sentence(error: ImageError) -> bool:
 
 
 def read_or_sentence(path) -> None:
+    """By `predict` and by a run of anomalib's, which see the same."""
+    view = OrderedView(PredictDataset(path), [0], Identity())
     try:
         found = read_picture(path)
     except ImageError as error:
         if not sentence(error):
             raise
+        with pytest.raises(ValueError, match=re.escape(f"{str(error)[:40]}")):
+            view[0]
     else:
         check_pixels(found)
+        np.testing.assert_array_equal(view[0].image.numpy(), to_tensor(found.pixels).numpy())
 
 
 @settings(quick, max_examples=300)
@@ -118,6 +131,20 @@ def test_random_bytes_are_an_image_or_one_sentence(tmp_path, head, content):
     read_or_sentence(path)
 
 
+TIFFS = {
+    "plain": {},
+    "tiles": {"tile": (16, 16), "compression": "zlib", "predictor": True},
+    "strips": {"compression": "lzw", "rowsperstrip": 3},
+    "big": {"bigtiff": True, "byteorder": ">"},
+}
+
+
+def deep_tiff(values: np.ndarray, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, values, photometric="rgb", metadata=None, **options)
+    return buffer.getvalue()
+
+
 def originals() -> dict[str, bytes]:
     files = {"turned": turned(), "bomb": bomb()}
     Image.init()
@@ -127,6 +154,11 @@ def originals() -> dict[str, bytes]:
     files["deep"] = encoded(picture("I;16"), "PNG")
     files["float"] = encoded(picture("F"), "TIFF")
     files["palette"] = encoded(picture("P"), "PNG", transparency=3)
+    values = np.random.default_rng(0).integers(0, 65536, (8, 9, 3), dtype=np.uint16)
+    files["deep colour"] = imagecodecs.png_encode(values)
+    files["deep pixmap"] = b"P6 9 8 65535\n" + values.tobytes()
+    files["deep wavelets"] = imagecodecs.jpeg2k_encode(values, level=0)
+    files |= {f"deep {name}": deep_tiff(values, **options) for name, options in TIFFS.items()}
     files["compressed"] = encoded(picture("CMYK"), "TIFF", compression="tiff_lzw")
     return files
 
@@ -134,7 +166,7 @@ def originals() -> dict[str, bytes]:
 FILES = originals()
 
 
-@settings(quick, max_examples=400)
+@settings(quick, max_examples=600)
 @given(st.sampled_from(sorted(FILES)), st.data())
 def test_whatever_is_changed_in_a_file_it_is_an_image_or_one_sentence(tmp_path, kind, data):
     content = bytearray(FILES[kind])

@@ -1,0 +1,101 @@
+"""What the numbers of an image mean: bytes, 16-bit numbers and floats have a known range, others have none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dualclip_lightning.images.picture import ImageError, Picture, Pixels
+
+BYTE, WORD = 255, 65535
+"""The largest numbers of 8 and 16 bits."""
+TWELVE_BITS = 4095
+
+
+def from_samples(values: npt.NDArray[Any], notes: tuple[str, ...] = ()) -> Picture:
+    """Grey or RGB samples [H, W, C] of any type as a picture; channels after the first, or the third, are dropped.
+
+    Raises:
+        ImageError: a type or values whose range is not known.
+    """
+    colours = slice(3) if values.shape[-1] > 2 else slice(1)  # noqa: PLR2004 - grey may have alpha
+    pixels = known_range(values)[..., colours]
+    if values.dtype == np.uint8:
+        _check_bytes(pixels)
+    rgb = pixels if pixels.shape[-1] > 1 else np.repeat(pixels, 3, axis=-1)
+    return Picture(np.ascontiguousarray(rgb), (*notes, *depth_notes(values[..., colours])))
+
+
+def known_range(values: npt.NDArray[Any]) -> Pixels:
+    """Bytes as they are, or single precision in [0, 1].
+
+    Booleans are black and white, 16-bit numbers count up to 65535, floating-point numbers up to 1.
+
+    Raises:
+        ImageError: another type, or values that show that the range is another one.
+    """
+    kind = values.dtype.newbyteorder("=")
+    if kind == np.bool_:
+        return values.astype(np.uint8) * np.uint8(BYTE)
+    if kind == np.uint8:
+        return values
+    if kind == np.uint16:
+        return share_of(values, WORD)
+    if np.issubdtype(kind, np.floating):
+        return _unit_range(values)
+    raise unknown_range(kind)
+
+
+def share_of(values: npt.NDArray[Any], largest: int) -> npt.NDArray[np.float32]:
+    """Whole numbers as shares of the largest one that there can be."""
+    return (values / np.float32(largest)).astype(np.float32)
+
+
+def depth_notes(values: npt.NDArray[Any]) -> tuple[str, ...]:
+    """What to say of numbers that are no bytes."""
+    if values.dtype.newbyteorder("=") == np.uint16:
+        return deep_notes(values, 16, WORD)
+    return ("floating-point numbers",) if np.issubdtype(values.dtype, np.floating) else ()
+
+
+def deep_notes(values: npt.NDArray[Any], bits: int, largest: int) -> tuple[str, ...]:
+    """What to say of whole numbers of so many bits; a camera of 12 bits may not fill 16."""
+    found = int(values.max())
+    dark = (f"largest value {found} of {largest}",) if largest == WORD and found <= TWELVE_BITS else ()
+    return (f"{bits} bits a channel", *dark)
+
+
+def unknown_range(kind: object) -> ImageError:
+    """The error for a type of numbers that says nothing of black and white."""
+    return ImageError(
+        f"its numbers are of type {kind}, whose range is not known. "
+        "Use 8 or 16 bits without a sign (uint8, uint16), or floats from 0 to 1."
+    )
+
+
+def _check_bytes(values: npt.NDArray[Any]) -> None:
+    if values.max() == 1:
+        msg = (
+            "its bytes are all 0 or 1, which may be a mask or floats from 0 to 1 that were cut off. "
+            "Multiply by 255 before the conversion, or use booleans (1 bit)."
+        )
+        raise ImageError(msg)
+
+
+def _unit_range(values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    if not np.isfinite(values).all():
+        msg = "it has values that are not finite (NaN or infinity). Repair what produced it."
+        raise ImageError(msg)
+    low, high = float(values.min()), float(values.max())
+    if low < 0 or high > 1:
+        msg = f"its floating-point values run from {low:g} to {high:g}, where [0, 1] is expected. {_remedy(low)}"
+        raise ImageError(msg)
+    return values.astype(np.float32)
+
+
+def _remedy(low: float) -> str:
+    if low < 0:
+        return "Use the image before it is normalised by mean and standard deviation."
+    return "Divide by the largest value it can take (255 for 8 bits), or use an 8- or 16-bit image."
