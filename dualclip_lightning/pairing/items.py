@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from anomalib import TaskType
 from anomalib.data import AnomalibDataset, ImageItem, PredictDataset
 from anomalib.data.utils import LabelName, read_image, read_mask
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import ConcatDataset, Dataset, Subset
 from torchvision.tv_tensors import Mask
 
 from dualclip_lightning.images.limits import MAX_MEGAPIXELS
@@ -33,6 +34,7 @@ def read_item(dataset: Dataset, position: int, max_megapixels: float = MAX_MEGAP
     Raises:
         ValueError: an image or mask that cannot be used; the message names the file and the remedy.
     """
+    dataset, position = _innermost(dataset, position)
     try:
         reads = getattr(type(dataset), "__getitem__", None)
         if reads is AnomalibDataset.__getitem__:
@@ -44,6 +46,18 @@ def read_item(dataset: Dataset, position: int, max_megapixels: float = MAX_MEGAP
         name = (image_names(dataset) or {position: "?"})[position]
         msg = f"Cannot read image {position} of the data set, '{name}': {error} Repair or remove the file or its mask."
         raise ValueError(msg) from error
+
+
+def _innermost(dataset: Any, position: int) -> tuple[Any, int]:
+    """The data set below subsets and concatenations that holds the item, and the item's position there."""
+    while isinstance(dataset, Subset | ConcatDataset):
+        if isinstance(dataset, Subset):
+            dataset, position = dataset.dataset, dataset.indices[position]
+        else:
+            part = bisect_right(dataset.cumulative_sizes, position)
+            position -= dataset.cumulative_sizes[part - 1] if part else 0
+            dataset = dataset.datasets[part]
+    return dataset, position
 
 
 def _unlabelled(dataset: Any, position: int, max_megapixels: float) -> ImageItem:

@@ -43,9 +43,7 @@ class OrderedView(Dataset):
         Raises:
             ValueError: a file that cannot be read as an image; the message names it.
         """
-        from dualclip_lightning.pairing.items import read_item  # noqa: PLC0415 - anomalib takes seconds to import
-
-        item = read_item(self.dataset, position)
+        item = _read(self.dataset, position)
         if item.gt_mask is None:
             item.image = self.geometry(item.image)
         else:
@@ -95,7 +93,7 @@ def known_names(dataset: Any, names: Sequence[str] | None, kept: Sequence[int]) 
         ValueError: an item without a path, or two with the same.
     """
     if names is None:
-        paths = {position: getattr(read_item(dataset, position), "image_path", None) for position in kept}
+        paths = {position: getattr(_read(dataset, position), "image_path", None) for position in kept}
     else:
         paths = {position: names[position] for position in kept}
     nameless = [position for position, path in paths.items() if not path]
@@ -110,3 +108,9 @@ def known_names(dataset: Any, names: Sequence[str] | None, kept: Sequence[int]) 
         msg = f"Expected every image of the data set once, but '{name}' is there {times} times. Leave it out."
         raise ValueError(msg)
     return [str(paths.get(position, "")) for position in range(len(dataset))]
+
+
+def _read(dataset: Dataset, position: int) -> Any:
+    from dualclip_lightning.pairing.items import read_item  # noqa: PLC0415 - anomalib takes seconds to import
+
+    return read_item(dataset, position)
