@@ -25,10 +25,11 @@ from dualclip_lightning.predict.detector import Detector
 from dualclip_lightning.predict.devices import DeviceError, choose_workers
 from dualclip_lightning.predict.geometry import Geometry
 from dualclip_lightning.predict.journal import Entry
-from dualclip_lightning.predict.limits import ASSUMED_RATE, GOOD_RATE
+from dualclip_lightning.predict.limits import RATE
 from dualclip_lightning.predict.outputs import Drawing
+from dualclip_lightning.predict.quantiles import NoThresholdError, from_good, from_run
 from dualclip_lightning.predict.run import Report, Run
-from dualclip_lightning.predict.thresholds import Threshold, from_good, from_run
+from dualclip_lightning.predict.thresholds import Threshold
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -138,13 +139,12 @@ def _given_threshold(options: Namespace, run: Run) -> Threshold | None:
             msg = f"Cannot use '{name}' of --good: {reason} Repair it, or leave it out with --exclude."
             raise ValueError(msg)
         run.detector.check_good(len(report.entries))
-        scores, peaks = [e.score for e in report.entries], [e.peak for e in report.entries]
-        return from_good(scores, peaks, _rate(options, GOOD_RATE), settings=run.detector.settings)
+        return from_good(report.entries, _rate(options), settings=run.detector.settings)
     if options.threshold == "auto":
         return None
     chosen = None if options.threshold == "none" else _chosen_threshold(options, run.detector)
-    if options.masks and (chosen is None or chosen.pixel is None):
-        msg = "--masks needs a threshold for pixels. Add --pixel-threshold to a number, or use --good or 'auto'."
+    if options.masks and chosen is None:
+        msg = "--masks needs a threshold. Give a number or a file, or use --good or 'auto'."
         raise ValueError(msg)
     return chosen
 
@@ -160,8 +160,8 @@ def _chosen_threshold(options: Namespace, detector: Detector) -> Threshold:
     return Threshold(score, options.pixel_threshold)
 
 
-def _rate(options: Namespace, default: float) -> float:
-    return default if options.false_alarm_rate is None else options.false_alarm_rate
+def _rate(options: Namespace) -> float:
+    return RATE if options.false_alarm_rate is None else options.false_alarm_rate
 
 
 def _own_threshold(
@@ -170,10 +170,9 @@ def _own_threshold(
     """The threshold from the unlabelled run, if it was asked for and can be had."""
     if options.threshold == "none":
         return None
-    scores, peaks = [e.score for e in entries], [e.peak for e in entries]
     try:
-        return from_run(scores, peaks, _rate(options, ASSUMED_RATE), detector.settings)
-    except ValueError as error:
+        return from_run(entries, _rate(options), settings=detector.settings)
+    except NoThresholdError as error:
         errors.print(f"No decisions: {error}", markup=False)
         return None
 
@@ -184,8 +183,9 @@ def _summarise(report: Report, listing: Listing, folder: Path, console: Console)
         lines[0] += f"; {listing.others} other file(s) in the folders are not named as images"
     lines += [f"  not used: {_printable(failure.name)}: {_printable(failure.reason)}" for failure in report.failures]
     if report.threshold is not None:
-        count = sum(report.threshold.decide(entry.score) == "anomalous" for entry in report.entries)
-        lines += [report.threshold.describe(), f"{count} of {len(report.entries)} anomalous."]
+        words = [report.threshold.decide(entry).word for entry in report.entries]
+        without = f", {words.count('')} without a decision (see scores.csv)" * ("" in words)
+        lines += [report.threshold.describe(), f"{words.count('anomalous')} of {len(words)} anomalous{without}."]
     highest = sorted(report.entries, key=lambda entry: -entry.score)[:3]
     lines += [f"  {entry.score:.4f}  {_printable(entry.name)}" for entry in highest]
     page = folder / "index.html"

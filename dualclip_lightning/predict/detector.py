@@ -25,11 +25,12 @@ from dualclip_lightning.predict.checks import (
 )
 from dualclip_lightning.predict.encoding import ImageEncoder
 from dualclip_lightning.predict.geometry import Geometry, Mode
-from dualclip_lightning.predict.limits import GOOD_RATE
+from dualclip_lightning.predict.limits import RATE
 from dualclip_lightning.predict.prediction import Prediction
+from dualclip_lightning.predict.quantiles import from_good
 from dualclip_lightning.predict.references import InSequence, Order, Pairs, PatchSet, StreamBank
 from dualclip_lightning.predict.scorer import DualImageScorer
-from dualclip_lightning.predict.thresholds import Threshold, from_good
+from dualclip_lightning.predict.thresholds import Threshold
 from dualclip_lightning.predict.working import WorkingSet
 from dualclip_lightning.prompts import prompt_ensemble, text_anchors
 
@@ -197,8 +198,8 @@ class Detector:
         outcomes = [found[i] for i in range(len(found))]
         return outcomes[0] if sources.single else [*outcomes, *sources.failures]
 
-    def calibrate(self, images: Images, false_alarm_rate: float = GOOD_RATE, confidence: float = 0.95) -> Threshold:
-        """Take the threshold from images believed good, which needs no label of a defect (`thresholds.from_good`).
+    def calibrate(self, images: Images, false_alarm_rate: float = RATE, confidence: float = 0.95) -> Threshold:
+        """Take the threshold from images believed good, which needs no label of a defect (`quantiles.from_good`).
 
         Raises:
             ImageError: an image that cannot be used.
@@ -212,8 +213,7 @@ class Detector:
             failure = next(outcome for outcome in outcomes if isinstance(outcome, Failure))
             msg = f"Cannot use '{failure.name}': {failure.reason}"
             raise ImageError(msg)
-        scores, peaks = [p.score for p in good], [p.peak for p in good]
-        self.threshold = from_good(scores, peaks, false_alarm_rate, confidence, self.settings)
+        self.threshold = from_good(good, false_alarm_rate, confidence, self.settings)
         return self.threshold
 
     def check_good(self, count: int) -> None:
@@ -222,7 +222,7 @@ class Detector:
         Raises:
             ValueError: says what to do.
         """
-        if self.mode == "pairs" and count == 1:
+        if self.mode in {"pairs", "stream"} and count == 1:
             msg = "Expected at least two good images, which are compared with each other as others are, but got one."
             raise ValueError(msg)
 

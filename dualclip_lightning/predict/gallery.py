@@ -16,7 +16,7 @@ from dualclip_lightning.files import write_bytes_atomically
 from dualclip_lightning.images.sources import Failure
 from dualclip_lightning.predict.journal import Entry
 from dualclip_lightning.predict.outputs import Layout
-from dualclip_lightning.predict.thresholds import Threshold
+from dualclip_lightning.predict.thresholds import Decision, Threshold
 
 WIDEST, TALLEST, QUALITY = 640, 360, 80
 """Of a picture in the gallery: pixels, and JPEG's quality."""
@@ -51,7 +51,7 @@ def write_gallery(
             "entry": entry,
             "name": layout.relative(entry.name),
             "references": [_shown(layout.relative(name), name) for name in entry.references],
-            "decision": "" if threshold is None else threshold.decide(entry.score),
+            "decision": Decision() if threshold is None else threshold.decide(entry),
             "picture": _embedded(layout.path("heatmaps", entry.name, ".png")),
         }
         for entry in ranked[:most]
@@ -62,7 +62,7 @@ def write_gallery(
     )  # fmt: skip
     page = environment.get_template("gallery.html.j2").render(
         cards=cards, folder=layout.root, failures=failures, threshold=threshold, facts=facts, total=len(ranked),
-        anomalous=0 if threshold is None else sum(threshold.decide(e.score) == "anomalous" for e in entries),
+        anomalous=0 if threshold is None else sum(threshold.decide(e).word == "anomalous" for e in entries),
     )  # fmt: skip
     write_bytes_atomically(path, page.encode("utf-8", "backslashreplace"))
 

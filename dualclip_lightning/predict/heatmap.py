@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from dualclip_lightning.images.picture import Pixels
+from dualclip_lightning.predict.thresholds import marked
 
 COLOURS = "cividis"
 """Perceptually uniform, and the same to colour-blind eyes (Nunez et al., 2018)."""
@@ -40,7 +41,7 @@ def draw_heatmap(
         patch_map: [h, w], of the whole image.
         scale: values of the darkest and the brightest colour, the same for all images that are to be compared; None
             takes this map's own range.
-        threshold: value whose contour is drawn in both; None draws none.
+        threshold: value whose contour is drawn in both (`Threshold.level`); None draws none.
 
     Raises:
         ValueError: a scale without extent.
@@ -55,7 +56,7 @@ def draw_heatmap(
     drawn = colourise(values, low, high)
     if threshold is not None:
         for panel in (image, drawn):
-            _draw_contour(panel, values > threshold)
+            _draw_contour(panel, marked(values, threshold))
     left, top = (0, height + GAP) if width > height else (width + GAP, 0)
     canvas = Image.new("RGB", (left + width + GAP + BAR + LABELS, top + height), WHITE)
     canvas.paste(Image.fromarray(image), (0, 0))

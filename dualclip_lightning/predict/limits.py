@@ -1,4 +1,4 @@
 """What the command line and the thresholds must agree on, and what takes no time to import."""
 
-GOOD_RATE, ASSUMED_RATE = 0.05, 0.01
-"""False alarms that are aimed at from good images, and from an unlabelled run."""
+RATE = 0.05
+"""Share of normal images that may be false alarms, unless the user says otherwise."""

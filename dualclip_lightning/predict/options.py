@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dualclip_lightning.images.limits import MAX_MEGAPIXELS
-from dualclip_lightning.predict.limits import ASSUMED_RATE, GOOD_RATE
+from dualclip_lightning.predict.limits import RATE
 
 EPILOG = """exit status: 0 all judged, 1 some files could not be used (see failures.csv), 2 wrong use, 3 stopped: a
 result could not be written, memory ran out or a process died, 130 interrupted. The same command continues where one
@@ -112,10 +112,10 @@ def _add_decisions(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--threshold", default="auto", help="a number, a threshold.json, 'none', or 'auto': from the run itself"
     )
-    group.add_argument("--pixel-threshold", type=float, help="with a number: for masks and contours")
+    group.add_argument("--pixel-threshold", type=float, help="with a number: for masks and contours; default: the same")
     group.add_argument("--good", metavar="FOLDER", help="take the threshold from images believed good")
     group.add_argument(
-        "--false-alarm-rate", type=float, help=f"default {GOOD_RATE} with --good, {ASSUMED_RATE} with 'auto'"
+        "--false-alarm-rate", type=float, help=f"of normal images, with --good or 'auto'; default: {RATE}"
     )
 
 

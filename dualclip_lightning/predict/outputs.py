@@ -24,9 +24,21 @@ from dualclip_lightning.images.sources import Failure
 from dualclip_lightning.predict.heatmap import Scale, draw_heatmap
 from dualclip_lightning.predict.journal import Entry, Journal, Log, Stamp, file_stamp
 from dualclip_lightning.predict.prediction import draw_map
-from dualclip_lightning.predict.thresholds import Threshold
+from dualclip_lightning.predict.thresholds import Decision, Threshold, marked
 
-COLUMNS = ("path", "score", "decision", "threshold", "reference", "height", "width", "geometry", "seconds", "notes")
+COLUMNS = (
+    "path",
+    "score",
+    "decision",
+    "p_value",
+    "threshold",
+    "reference",
+    "height",
+    "width",
+    "geometry",
+    "seconds",
+    "notes",
+)
 SUFFIXES = {"heatmaps": ".png", "maps": ".npy", "masks": ".png"}
 """Folder of each kind, and what is added to an image's name there."""
 LONGEST_NAME = 180
@@ -40,7 +52,7 @@ class Drawing:
     Args:
         heatmaps: pictures of image and map side by side, as PNG.
         maps: raw maps [H, W] at the size of the image, as .npy in single precision.
-        masks: anomalous pixels in white, as PNG; needs a threshold for pixels.
+        masks: anomalous pixels in white, as PNG; needs a threshold. That of a normal image is black.
         scale: values of the first and last colour; None for each map's own.
     """
 
@@ -99,14 +111,15 @@ def draw_all(
         for name in names:
             entry = journal.entries[name]
             files, patch_map = _files(name, layout, threshold, drawing), journal.patch_map(name)
-            look = _look(patch_map, threshold, drawing)
+            level = None if threshold is None else threshold.level(entry, patch_map)
+            look = _look(patch_map, level, drawing)
             place = str(layout.relative(name))
             if drawn.get(place) == (name, look, entry.stamp) and all(path.is_file() for path in files.values()):
                 yield None
                 continue
             try:
                 _check_unchanged(entry)
-                _draw(entry, patch_map, files, threshold, drawing, max_megapixels)
+                _draw(entry, patch_map, files, level, drawing, max_megapixels)
             except ImageError as error:
                 yield Failure(name, f"it was scored, but could not be drawn: {error}")
                 continue
@@ -114,10 +127,9 @@ def draw_all(
             yield None
 
 
-def _look(patch_map: npt.NDArray[np.float32], threshold: Threshold | None, drawing: Drawing) -> str:
+def _look(patch_map: npt.NDArray[np.float32], level: float | None, drawing: Drawing) -> str:
     """What a drawing of one state of an image depends on."""
-    pixel = None if threshold is None else threshold.pixel
-    return sha256(repr((drawing, pixel)).encode() + patch_map.tobytes()).hexdigest()
+    return sha256(repr((drawing, level)).encode() + patch_map.tobytes()).hexdigest()
 
 
 def _check_unchanged(entry: Entry) -> None:
@@ -131,19 +143,18 @@ def _files(name: str, layout: Layout, threshold: Threshold | None, drawing: Draw
     wanted = {
         "heatmaps": drawing.heatmaps,
         "maps": drawing.maps,
-        "masks": drawing.masks and threshold is not None and threshold.pixel is not None,
+        "masks": drawing.masks and threshold is not None,
     }
     return {kind: layout.path(kind, name, suffix) for kind, suffix in SUFFIXES.items() if wanted[kind]}
 
 
 def _draw(
-    entry: Entry, patch_map: npt.NDArray[np.float32], files: dict[str, Path], threshold: Threshold | None,
+    entry: Entry, patch_map: npt.NDArray[np.float32], files: dict[str, Path], level: float | None,
     drawing: Drawing, max_megapixels: float,
 ) -> None:  # fmt: skip
-    pixel = None if threshold is None else threshold.pixel
     if "heatmaps" in files:
         pixels = read_picture(entry.name, max_megapixels).pixels
-        write_bytes_atomically(files["heatmaps"], _png(draw_heatmap(pixels, patch_map, drawing.scale, pixel)))
+        write_bytes_atomically(files["heatmaps"], _png(draw_heatmap(pixels, patch_map, drawing.scale, level)))
     if not files.keys() & {"maps", "masks"}:
         return
     full = draw_map(patch_map, entry.size)
@@ -151,17 +162,20 @@ def _draw(
         buffer = io.BytesIO()
         np.save(buffer, full, allow_pickle=False)
         write_bytes_atomically(files["maps"], buffer.getvalue())
-    if "masks" in files and pixel is not None:
-        write_bytes_atomically(files["masks"], _png(Image.fromarray((full > pixel).astype(np.uint8) * np.uint8(255))))
+    if "masks" in files:
+        write_bytes_atomically(
+            files["masks"], _png(Image.fromarray(marked(full, level).astype(np.uint8) * np.uint8(255)))
+        )
 
 
 def write_scores(path: Path, entries: Iterable[Entry], threshold: Threshold | None) -> None:
     """`scores.csv`, a row an image; bytes of names that are no UTF-8 appear as backslash escapes."""
     rows = [
-        (e.name, f"{e.score:.6f}", "" if threshold is None else threshold.decide(e.score),
+        (e.name, f"{e.score:.6f}", decision.word, "" if decision.p_value is None else f"{decision.p_value:.6f}",
          "" if threshold is None else f"{threshold.score:.6f}", " | ".join(e.references), *e.size, e.geometry,
-         f"{e.seconds:.3f}", "; ".join(e.notes))
+         f"{e.seconds:.3f}", "; ".join(filter(None, (*e.notes, decision.reason))))
         for e in entries
+        for decision in [Decision() if threshold is None else threshold.decide(e)]
     ]  # fmt: skip
     _write_csv(path, COLUMNS, rows)
 
@@ -180,8 +194,9 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def threshold_facts(threshold: Threshold | None) -> dict[str, Any] | None:
-    """A threshold as plain data, without the settings that are stored beside it anyway."""
-    return None if threshold is None else {k: v for k, v in asdict(threshold).items() if k != "settings"}
+    """A threshold as plain data, without settings and scores, which are stored beside it anyway."""
+    stored = {"settings", "scores"}
+    return None if threshold is None else {k: v for k, v in asdict(threshold).items() if k not in stored}
 
 
 def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -15,7 +15,7 @@ from dualclip_lightning.images.arrays import InMemory, to_pixels
 from dualclip_lightning.images.decoding import read_picture
 from dualclip_lightning.images.picture import ImageError
 from dualclip_lightning.predict.heatmap import Scale, draw_heatmap
-from dualclip_lightning.predict.thresholds import Threshold
+from dualclip_lightning.predict.thresholds import Decision, Threshold, marked
 from dualclip_lightning.scoring import upsample
 
 
@@ -52,8 +52,22 @@ class Prediction:
 
     @property
     def decision(self) -> str | None:
-        """Either "anomalous" or "normal"; None without a threshold."""
-        return None if self.threshold is None else self.threshold.decide(self.score)
+        """Either "anomalous" or "normal"; None without a threshold that fits the image (see `reason`)."""
+        return self._decision.word or None
+
+    @property
+    def p_value(self) -> float | None:
+        """Share of normal images that score at least as high, as far as the threshold knows (`Threshold.p_value`)."""
+        return self._decision.p_value
+
+    @property
+    def reason(self) -> str:
+        """Why there is no decision, or what is particular about the marked pixels; often empty."""
+        return self._decision.reason
+
+    @property
+    def _decision(self) -> Decision:
+        return Decision() if self.threshold is None else self.threshold.decide(self)
 
     @property
     def map(self) -> npt.NDArray[np.float32]:
@@ -62,13 +76,15 @@ class Prediction:
 
     @property
     def mask(self) -> npt.NDArray[np.bool_] | None:
-        """Anomalous pixels [H, W], None without a threshold for pixels."""
-        if self.threshold is None or self.threshold.pixel is None:
-            return None
-        return self.map > self.threshold.pixel
+        """Anomalous pixels [H, W]: none of a normal image, some of an anomalous one; None without a decision."""
+        return None if self.decision is None else marked(self.map, self._level)
+
+    @property
+    def _level(self) -> float | None:
+        return None if self.threshold is None else self.threshold.level(self, self.patch_map)
 
     def heatmap(self, image: InMemory | None = None, scale: Scale | None = (0.0, 1.0)) -> Image.Image:
-        """The image beside its map, with the threshold's contour and a colour bar (see `draw_heatmap`).
+        """The image beside its map, with the contour of its marked pixels and a colour bar (see `draw_heatmap`).
 
         Args:
             image: that was judged; None reads it again from its file.
@@ -81,8 +97,7 @@ class Prediction:
             msg = f"There is no file '{self.name}' to draw. Pass the image."
             raise ImageError(msg)
         picture = read_picture(self.name, math.inf) if image is None else to_pixels(image, math.inf)
-        pixel = None if self.threshold is None else self.threshold.pixel
-        return draw_heatmap(picture.pixels, self.patch_map, scale, pixel)
+        return draw_heatmap(picture.pixels, self.patch_map, scale, self._level)
 
 
 def draw_map(patch_map: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:

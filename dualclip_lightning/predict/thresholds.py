@@ -1,45 +1,72 @@
-"""Decisions without labels: from images believed good, from the unlabelled run itself, or as the user says."""
+"""Decisions without labels: a threshold, what it says of an image, and its file."""
 
 from __future__ import annotations
 
 import json
-import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from statistics import NormalDist
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
-from scipy.special import betaincinv
+import numpy.typing as npt
 
 from dualclip_lightning.files import write_bytes_atomically
-from dualclip_lightning.predict.limits import ASSUMED_RATE, GOOD_RATE
 
-VERSION = 1
-Kind = Literal["good", "robust", "fixed"]
-MAD_TO_SIGMA = 1.4826
-"""For a normal distribution, the standard deviation over the median absolute deviation."""
-FEWEST_UNLABELLED = 8
+VERSION = 2
+Kind = Literal["good", "run", "fixed"]
+Word = Literal["anomalous", "normal", ""]
+
+
+class Scored(Protocol):
+    """An image with its score."""
+
+    @property
+    def score(self) -> float:
+        """Of the image, in [0, 1]."""
+
+    @property
+    def peak(self) -> float:
+        """The largest value of its map."""
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """The images it was compared with."""
+
+
+class Decision(NamedTuple):
+    """What a threshold says of an image."""
+
+    word: Word = ""
+    """Empty where the threshold says nothing of it."""
+    p_value: float | None = None
+    """Share of normal images that score at least as high, as far as the threshold knows; None for a fixed one."""
+    reason: str = ""
+    """Why there is no decision, or what is particular about the marked pixels."""
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """Above which score an image, and above which value of its map a pixel, counts as anomalous.
+    """Above which score an image counts as anomalous, and above which value of its map a pixel of such an image does.
 
     Args:
-        score: for image scores.
-        pixel: for maps; None for no decision on pixels.
-        kind: "good" from images believed good, "robust" from an unlabelled run, "fixed" as the user says.
-        false_alarm_rate: expected share of normal images above `score`; None where nothing was measured or assumed.
+        score: for image scores, in [0, 1).
+        pixel: for the maps of anomalous images, in [0, 1); None takes `score`.
+        kind: "good" from images believed good, "run" from an unlabelled run, "fixed" as the user says.
+        false_alarm_rate: share of normal images above `score`: expected of "good", at most that of "run"; None where
+            nothing was measured.
         interval: where that share lies with the confidence below; None where it was not measured.
         confidence: of the interval.
         images: how many images it comes from.
         assumption: what must hold for it to mean what it says.
         settings: of the detector that gave the scores; another one's scores mean something else.
+        compared: whether it comes from images that were compared with references, or from text scores, which lie on
+            another level; None decides both.
+        scores: from which it was taken, in ascending order.
 
     Raises:
-        ValueError: `score` or `pixel` is not finite.
+        ValueError: `score` or `pixel` is not in [0, 1), so that no image, or every image, would lie above.
     """
 
     score: float
@@ -51,20 +78,59 @@ class Threshold:
     images: int = 0
     assumption: str = "chosen by the user"
     settings: Mapping[str, Any] = field(default_factory=dict)
+    compared: bool | None = None
+    scores: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        _finite(self.score, 0.0 if self.pixel is None else self.pixel)
+        for name, value in {"threshold": self.score, "pixel threshold": self.pixel}.items():
+            if value is not None and not 0 <= value < 1:
+                msg = f"Expected the {name} to be in [0, 1), because scores lie in [0, 1], but got {value}."
+                raise ValueError(msg)
 
-    def decide(self, score: float) -> str:
-        """Either "anomalous" or "normal"."""
-        return "anomalous" if score > self.score else "normal"
+    def decide(self, image: Scored) -> Decision:
+        """Whether an image is anomalous; no decision on one that has no reference where those of the threshold had."""
+        if self.compared is not None and self.compared != bool(image.references):
+            return Decision(reason=_other_kind(self.compared))
+        if image.score <= self.score:
+            return Decision("normal", self.p_value(image.score))
+        reason = "" if image.peak > self._pixel else f"no pixel lies above {self._pixel:.4f}, the highest is marked"
+        return Decision("anomalous", self.p_value(image.score), reason)
+
+    def p_value(self, score: float) -> float | None:
+        """Share of the threshold's own scores that are at least as high; None where it has none.
+
+        Of images believed good it is the conformal p-value (1 + number) / (n + 1), valid for any further image like
+        them (Vovk et al., Algorithmic Learning in a Random World, 2005). Of an unlabelled run, where the image itself
+        is among them, it is number / n, and never 0.
+        """
+        n = len(self.scores)
+        above = n - bisect_left(self.scores, score)
+        if self.kind == "good":
+            return (1 + above) / (n + 1)
+        return max(1, above) / n if n else None
+
+    def level(self, image: Scored, patch_map: npt.NDArray[np.float32]) -> float | None:
+        """The value of an image's map above which pixels are marked: none of a normal image, some of an anomalous one.
+
+        Where no patch of an anomalous image lies above `pixel`, it is halfway between its highest patch and the next,
+        so that its highest place is marked. None marks nothing.
+        """
+        if self.decide(image).word != "anomalous":
+            return None
+        if image.peak > self._pixel:
+            return self._pixel
+        lower = patch_map[patch_map < image.peak]
+        return (image.peak + float(lower.max())) / 2 if lower.size else float(np.nextafter(np.float32(image.peak), -1))
+
+    @property
+    def _pixel(self) -> float:
+        return self.score if self.pixel is None else self.pixel
 
     def describe(self) -> str:
         """One sentence on where it comes from and what to expect."""
-        pixel = "" if self.pixel is None else f" (pixels {self.pixel:.4f})"
-        text = f"Threshold {self.score:.4f}{pixel}, {self.assumption}"
+        text = f"Threshold {self.score:.4f} (pixels {self._pixel:.4f}), {self.assumption}"
         if self.false_alarm_rate is not None:
-            text += f"; expected false alarms {self.false_alarm_rate:.1%}"
+            text += f"; expected false alarms{' at most' * (self.kind == 'run')} {self.false_alarm_rate:.1%}"
         if self.interval is not None:
             text += f", {self.confidence:.0%} interval {self.interval[0]:.1%} to {self.interval[1]:.1%}"
         return f"{text}."
@@ -96,8 +162,12 @@ class Threshold:
         if facts.pop("version") != VERSION:
             msg = f"it is not of version {VERSION}"
             raise ValueError(msg)
-        interval = facts.pop("interval")
-        return cls(**facts, interval=None if interval is None else (float(interval[0]), float(interval[1])))
+        interval, scores = facts.pop("interval"), tuple(map(float, facts.pop("scores")))
+        if list(scores) != sorted(scores):
+            msg = "its scores are not in ascending order"
+            raise ValueError(msg)
+        return cls(**facts, interval=None if interval is None else (float(interval[0]), float(interval[1])),
+                   scores=scores)  # fmt: skip
 
     def check_settings(self, settings: Mapping[str, Any]) -> None:
         """Refuse to judge the scores of another detector; a fixed threshold without settings fits all.
@@ -113,118 +183,28 @@ class Threshold:
             raise ValueError(msg)
 
 
-def from_good(
-    scores: Sequence[float],
-    peaks: Sequence[float],
-    false_alarm_rate: float = GOOD_RATE,
-    confidence: float = 0.95,
-    settings: Mapping[str, Any] | None = None,
-) -> Threshold:
-    """A quantile of images believed good, with the false alarms to expect of more images like them.
+def marked(values: npt.NDArray[np.float32], level: float | None) -> npt.NDArray[np.bool_]:
+    """Which values of a drawn map are marked, given `Threshold.level`; at least the highest unless the level is None.
 
-    With the k-th smallest of n scores as threshold, the share of further such images above it is distributed as
-    Beta(n + 1 - k, k), whatever the distribution of scores (order statistics; Wilks 1941): its mean is the expected
-    rate, its quantiles the interval. k is the smallest whose mean is no more than asked, or n.
-
-    Args:
-        scores: of the good images.
-        peaks: the largest value of each of their maps; a pixel counts as anomalous above the same quantile of these,
-            so that the rate is that of good images with any such pixel.
-        false_alarm_rate: asked, in (0, 1).
-        confidence: of the interval, in (0, 1).
-        settings: of the detector.
-
-    Raises:
-        ValueError: no score, scores that are not finite, or a rate or confidence out of range.
+    A map that is drawn smaller than its patches may miss the height of the highest.
     """
-    _shares(false_alarm_rate=false_alarm_rate, confidence=confidence)
-    _finite(*scores, *peaks)
-    n = len(scores)
-    if n == 0:
-        msg = "Expected at least one good image to take a threshold from, but got none."
-        raise ValueError(msg)
-    k = min(n, math.ceil((n + 1) * (1 - false_alarm_rate) - 1e-9))
-    expected = (n + 1 - k) / (n + 1)
-    tail = (1 - confidence) / 2
-    low, high = betaincinv(n + 1 - k, k, (tail, 1 - tail))
-    short = k == n and expected > false_alarm_rate + 1e-9
-    few = f"; {math.ceil(1 / false_alarm_rate) - 1} would do for {false_alarm_rate:.1%}" if short else ""
-    return Threshold(
-        score=float(np.sort(scores)[k - 1]),
-        pixel=float(np.sort(peaks)[k - 1]),
-        kind="good",
-        false_alarm_rate=expected,
-        interval=(float(low), float(high)),
-        confidence=confidence,
-        images=n,
-        assumption=f"from {n} image(s) believed good, of which later normal images are assumed to be like{few}",
-        settings=dict(settings or {}),
-    )
+    if level is None:
+        return np.zeros(values.shape, dtype=bool)
+    above = values > np.float64(level)  # a plain float would be rounded to the precision of the map
+    return above if above.any() else values >= values.max()
 
 
-def from_run(
-    scores: Sequence[float],
-    peaks: Sequence[float],
-    false_alarm_rate: float = ASSUMED_RATE,
-    settings: Mapping[str, Any] | None = None,
-) -> Threshold:
-    """Median and median absolute deviation of an unlabelled run: robust to anomalies among less than half of it.
-
-    Args:
-        scores: of all images of the run.
-        peaks: the largest value of each of their maps.
-        false_alarm_rate: for normal images under the assumption that it states, in (0, 1).
-        settings: of the detector.
-
-    Raises:
-        ValueError: fewer images than `FEWEST_UNLABELLED`, scores that are not finite or not spread, or a rate out of
-            range.
-    """
-    _shares(false_alarm_rate=false_alarm_rate)
-    _finite(*scores, *peaks)
-    if len(scores) < FEWEST_UNLABELLED:
-        msg = (
-            f"Expected at least {FEWEST_UNLABELLED} images for a threshold from the run itself, but got {len(scores)}. "
-            "Give a folder of good images or a number instead."
-        )
-        raise ValueError(msg)
-    deviations = NormalDist().inv_cdf(1 - false_alarm_rate)
-    return Threshold(
-        score=_robust_bound(scores, deviations),
-        pixel=_robust_bound(peaks, deviations),
-        kind="robust",
-        false_alarm_rate=false_alarm_rate,
-        images=len(scores),
-        assumption=(
-            f"median + {deviations:.2f} robust deviations of {len(scores)} unlabelled images, assuming that more than "
-            "half are normal and that their scores are normally distributed"
-        ),
-        settings=dict(settings or {}),
-    )
+def same_kind(images: Sequence[Scored]) -> list[Any]:
+    """Those that were compared with references, or all where none was: scores of both kinds lie on other levels."""
+    return [image for image in images if image.references] or list(images)
 
 
-def _robust_bound(values: Sequence[float], deviations: float) -> float:
-    median = float(np.median(values))
-    spread = MAD_TO_SIGMA * float(np.median(np.abs(np.asarray(values) - median)))
-    if spread == 0:
-        msg = "More than half of the scores are equal, so that they have no spread to take a threshold from. Give one."
-        raise ValueError(msg)
-    return median + deviations * spread
+def _other_kind(compared: bool) -> str:
+    if compared:
+        return "no decision: it was compared with no reference, and text scores lie on another level than the threshold"
+    return "no decision: it was compared with references, and the threshold is for text scores, on another level"
 
 
 def _as_stored(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as they come back from a file, where tuples are lists."""
     return json.loads(json.dumps(settings, default=str))
-
-
-def _shares(**shares: float) -> None:
-    for name, value in shares.items():
-        if not 0 < value < 1:
-            msg = f"Expected {name} to be above 0 and below 1, but got {value}."
-            raise ValueError(msg)
-
-
-def _finite(*values: float) -> None:
-    if not all(map(math.isfinite, values)):
-        msg = "Expected finite numbers, but there is NaN or infinity among them."
-        raise ValueError(msg)

@@ -5,7 +5,9 @@ import json
 import signal
 import threading
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from dualclip_lightning.predict import Threshold, command
 from dualclip_lightning.predict.options import main, parse
@@ -77,7 +79,8 @@ def test_all_judged_is_0_and_some_unusable_is_1(place, capsys):
         (["shots", "--scale", "1", "0"], "the smaller first"),
         (["shots", "--scale", "0", "half"], "two numbers or 'image'"),
         (["shots", "--scale", "0", "1", "2"], "two numbers or 'image'"),
-        (["shots", "--threshold", "nan"], "finite"),
+        (["shots", "--threshold", "nan"], "threshold to be in [0, 1)"),
+        (["shots", "--threshold", "1.37"], "threshold to be in [0, 1), because scores lie in [0, 1], but got 1.37"),
         (["shots", "--threshold", "missing.json"], "Cannot read a threshold from 'missing.json'"),
         (["shots", "--good", "nowhere"], "There is no 'nowhere'"),
         (["shots", "--reference", "nowhere"], "There is no 'nowhere'"),
@@ -87,7 +90,6 @@ def test_all_judged_is_0_and_some_unusable_is_1(place, capsys):
         (["shots", "--image-size", "50"], "multiple"),
         (["shots", "--device", "toaster"], "cannot be used here"),
         (["shots", "--exclude", "*"], "No image in 'shots'"),
-        (["shots", "--masks", "--threshold", "0.5"], "--pixel-threshold"),
         (["shots", "--masks", "--threshold", "none"], "--masks"),
     ],
 )
@@ -146,12 +148,35 @@ def test_good_images_set_the_threshold_which_another_run_can_load(place, capsys)
 
 
 def test_the_unlabelled_run_gives_a_threshold_if_it_is_large_enough(place, capsys):
-    assert place("shots") == 0
-    assert Threshold.load(place.folder / "out" / "threshold.json").kind == "robust"
-    assert "assuming that more than half are normal" in capsys.readouterr().out
-    assert place("shots/0.png", "shots/1.png", "--out", "few") == 0
+    assert place("shots", "--false-alarm-rate", "0.25") == 0
+    assert Threshold.load(place.folder / "out" / "threshold.json").kind == "run"
+    assert "2 of 9 anomalous" in capsys.readouterr().out
+    assert sorted(float(row["p_value"]) for row in scores(place)) == pytest.approx(np.arange(1, 10) / 9, abs=1e-6)
+    assert {row["decision"] for row in scores(place) if float(row["p_value"]) <= 2 / 9} == {"anomalous"}
+    assert place("shots", "--out", "few") == 0
     said = capsys.readouterr()
-    assert "No decisions: Expected at least 8 images" in said.err
+    assert "No decisions: No usable threshold: 9 unlabelled image(s), and 5.0% needs 20. Give images" in said.err
+    assert "anomalous" not in said.out
+
+
+def test_an_image_without_a_partner_is_not_decided_by_a_threshold_of_pairs(place, capsys):
+    assert place("shots", "--good", "shots") == 0
+    (place.folder / "out" / "threshold.json").rename(place.folder / "t.json")
+    capsys.readouterr()
+    assert place("shots/0.png", "--threshold", "t.json", "--out", "out", "--fresh") == 0
+    (row,) = scores(place)
+    assert (row["decision"], row["p_value"]) == ("", "")
+    assert "no decision: it was compared with no reference" in row["notes"]
+    assert "0 of 1 anomalous, 1 without a decision" in capsys.readouterr().out
+
+
+def test_marks_are_in_anomalous_images_and_in_no_other(place):
+    assert place("shots", "--good", "shots", "--false-alarm-rate", "0.4", "--masks", "--no-heatmaps") == 0
+    decisions = {row["path"]: row["decision"] for row in scores(place)}
+    assert set(decisions.values()) == {"anomalous", "normal"}
+    for path, decision in decisions.items():
+        mask = np.asarray(Image.open(place.folder / "out" / "masks" / f"{path.split('/')[-1]}.png"))
+        assert mask.any() == (decision == "anomalous")
 
 
 def test_a_number_decides_as_it_says(place):

@@ -308,7 +308,7 @@ def test_a_threshold_belongs_to_its_settings(make_detector, shots, tmp_path):
         ({"tta": {"step": 2}}, "Unknown setting"),
         ({"geometry": "crop"}, "geometry to be one of"),
         ({"image_size": 50}, "multiple"),
-        ({"threshold": math.nan}, "finite"),
+        ({"threshold": math.nan}, r"threshold to be in \[0, 1\)"),
         ({"device": "toaster"}, "device 'toaster' cannot be used"),
     ],
 )

@@ -65,7 +65,8 @@ def test_results_lie_as_the_images_lie(folder):
         (Drawing(), None, {"heatmaps"}),
         (Drawing(heatmaps=False), None, set()),
         (replace(EVERYTHING, heatmaps=False), Threshold(0.5, 0.5), {"maps", "masks"}),
-        (EVERYTHING, Threshold(0.5), {"heatmaps", "maps"}),
+        (EVERYTHING, Threshold(0.5), {"heatmaps", "maps", "masks"}),
+        (EVERYTHING, None, {"heatmaps", "maps"}),
     ],
 )
 def test_only_what_is_wanted_is_drawn(folder, drawing, threshold, kinds):
@@ -74,7 +75,7 @@ def test_only_what_is_wanted_is_drawn(folder, drawing, threshold, kinds):
 
 
 def test_maps_and_masks_have_the_size_of_the_image_and_agree(folder):
-    folder.draw(threshold=Threshold(0.5, 0.4))
+    folder.draw(threshold=Threshold(0.45, 0.4))
     full = np.load(folder.out / "maps/b/a.png.npy", allow_pickle=False)
     mask = np.asarray(Image.open(folder.out / "masks/b/a.png.png"))
     assert (full.shape, full.dtype) == ((40, 56), np.float32)
@@ -105,7 +106,7 @@ def test_what_no_longer_holds_is_drawn_again(folder, change):
     if change == "map":
         folder.score(MAP[::-1].copy())
     elif change == "threshold":
-        threshold = Threshold(0.5, 0.5)
+        threshold = Threshold(0.4, 0.5)
     elif change == "scale":
         drawing = Drawing(scale=(0.0, 0.5))
     elif change == "image":
@@ -166,7 +167,7 @@ def test_scores_have_a_row_an_image_with_all_that_is_said_of_it(tmp_path):
     write_scores(path, [entry('a, "b"\n.png', 0.75), entry("not_utf8_\udcff.png", 0.25)], Threshold(0.5, 0.5))
     first, second = rows(path)
     assert first == {
-        "path": 'a, "b"\n.png', "score": "0.750000", "decision": "anomalous", "threshold": "0.500000",
+        "path": 'a, "b"\n.png', "score": "0.750000", "decision": "anomalous", "p_value": "", "threshold": "0.500000",
         "reference": "r1.png | r2.png", "height": "40", "width": "56", "geometry": "squash: 48x48",
         "seconds": "0.123", "notes": "alpha dropped",
     }  # fmt: skip

@@ -1,98 +1,196 @@
 from __future__ import annotations
 
 import json
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import beta
 
-from dualclip_lightning.predict.thresholds import Threshold, from_good, from_run
+from dualclip_lightning.predict.quantiles import NoThresholdError, from_good, from_run
+from dualclip_lightning.predict.thresholds import Decision, Threshold, marked, same_kind
+
+SCORES = st.floats(0, 1, width=32)
 
 
-def normal_images(count: int, seed: int) -> list[float]:
-    return np.random.default_rng(seed).normal(0.3, 0.05, count).tolist()
+class Image(NamedTuple):
+    """What a threshold sees of an image."""
+
+    score: float
+    peak: float = 0.5
+    references: tuple[str, ...] = ("other.png",)
+
+
+def images(scores, peaks=None, references=("other.png",)) -> list[Image]:
+    return [Image(s, p, references) for s, p in zip(scores, scores if peaks is None else peaks, strict=True)]
+
+
+def words(threshold: Threshold, scored) -> list[str]:
+    return [threshold.decide(image).word for image in scored]
 
 
 @pytest.mark.parametrize(("count", "rate"), [(19, 0.05), (40, 0.05), (99, 0.1), (9, 0.3)])
 def test_the_expected_rate_and_its_interval_hold_in_repeated_trials(count, rate):
     rng = np.random.default_rng(0)
     rates, inside = [], 0
-    for _ in range(4000):
-        found = from_good(scores := rng.exponential(size=count).tolist(), scores, rate)
-        actual = float(np.exp(-found.score))  # the share of all further images above it
+    for _ in range(2000):
+        found = from_good(images(rng.beta(2, 30, size=count)), rate)  # skewed and bounded
+        actual = float(beta(2, 30).sf(found.score))  # the share of all further images above it
         rates.append(actual)
         inside += found.interval[0] <= actual <= found.interval[1]
-    assert np.mean(rates) == pytest.approx(found.false_alarm_rate, abs=4 * np.std(rates) / 4000**0.5)
+    assert np.mean(rates) == pytest.approx(found.false_alarm_rate, abs=4 * np.std(rates) / 2000**0.5)
     assert found.false_alarm_rate <= rate + 1e-9
-    assert inside / 4000 == pytest.approx(0.95, abs=0.02)
+    assert inside / 2000 == pytest.approx(0.95, abs=0.02)
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=60), st.floats(0.01, 0.5))
-def test_no_more_good_images_lie_above_than_the_rate_allows(scores, rate):
-    found = from_good(scores, scores, rate)
+@pytest.mark.parametrize(("normal", "anomalous"), [(40, 0), (38, 2), (30, 10), (20, 20)])
+@pytest.mark.parametrize("shift", [0.0, 0.3], ids=["chance", "better than chance"])
+def test_an_unlabelled_run_keeps_its_promise_whatever_the_share_of_anomalies(normal, anomalous, shift):
+    rng = np.random.default_rng(1)
+    rates, inside = [], 0
+    for _ in range(400):
+        good, bad = rng.beta(2, 30, size=normal), (1 - shift) * rng.beta(2, 30, size=anomalous) + shift
+        found = from_run(images([*good, *bad]), 0.1)
+        rates.append(np.mean(good > found.score))
+        inside += found.interval[0] <= rates[-1] <= found.interval[1]
+    assert np.mean(rates) <= found.false_alarm_rate + 4 * np.std(rates) / 400**0.5 + 1e-9
+    assert inside / 400 >= 0.95 - 0.04
+
+
+def test_conformal_p_values_of_further_normal_images_are_no_smaller_than_uniform_ones():
+    rng = np.random.default_rng(2)
+    p_values = []
+    for _ in range(500):
+        threshold = from_good(images(rng.beta(2, 30, size=29)))
+        p_values += [threshold.p_value(score) for score in rng.beta(2, 30, size=4)]
+    for level in (0.05, 0.1, 0.3, 0.5):
+        assert np.mean(np.array(p_values) <= level) <= level + 0.03
+
+
+@given(st.lists(SCORES, min_size=1, max_size=60), st.floats(0.01, 0.5), st.booleans())
+def test_every_threshold_can_be_reached_and_decides_as_its_p_values(scores, rate, good):
+    try:
+        found = (from_good if good else from_run)(images(scores), rate)
+    except NoThresholdError:  # see below when that is
+        return
     assert found.score in scores
-    assert sum(found.decide(score) == "anomalous" for score in scores) <= rate * (len(scores) + 1)
-    assert found.interval[0] <= found.false_alarm_rate <= found.interval[1]
+    assert found.score < 1
+    assert found.pixel < 1
+    above = [score for score in scores if score > found.score]
+    assert len(above) <= rate * (len(scores) + 1)
+    assert bool(above) or good
+    assert found.interval[0] <= found.false_alarm_rate <= found.interval[1] + 1e-9
+    for score in scores:
+        assert (found.p_value(score) <= found.false_alarm_rate + 1e-9) == (score > found.score)
 
 
 def test_too_few_good_images_say_how_many_would_do():
-    found = from_good([0.1, 0.3, 0.2], [0.5, 0.6, 0.4], 0.05)
+    found = from_good(images([0.1, 0.3, 0.2], [0.5, 0.6, 0.4]), 0.05)
     assert (found.score, found.pixel, found.false_alarm_rate) == (0.3, 0.6, pytest.approx(0.25))
     assert "19 would do for 5.0%" in found.describe()
-    assert "would do" not in from_good(normal_images(19, 0), normal_images(19, 0), 0.05).describe()
+    assert "would do" not in from_good(images(np.linspace(0.1, 0.3, 19))).describe()
 
 
-def test_the_robust_threshold_is_that_of_the_normal_majority():
-    normal, anomalous = normal_images(4000, 1), [0.9] * 400
-    found = from_run(normal, normal, 0.01)
-    assert found.score == pytest.approx(0.3 + 2.3263 * 0.05, abs=0.005)
-    assert np.mean([found.decide(s) == "anomalous" for s in normal]) == pytest.approx(0.01, abs=0.005)
-    mixed = from_run(normal + anomalous, normal + anomalous, 0.01)
-    assert all(mixed.decide(s) == "anomalous" for s in anomalous)
-    assert mixed.score == pytest.approx(found.score, abs=0.03)
-    assert "assuming that more than half are normal" in mixed.describe()
+def test_an_unlabelled_run_finds_as_many_as_its_rate_allows():
+    found = from_run(images(np.arange(1, 101) / 200), 0.05)
+    assert (found.score, found.pixel, found.false_alarm_rate, found.images) == (0.475, 0.475, 0.05, 100)
+    assert found.interval == (0.0, pytest.approx(0.1, abs=0.021))  # at most 5 of 50
+    assert "the 5 highest of the 100 unlabelled images" in found.describe()
+    assert "at most 5.0%" in found.describe()
 
 
-@given(st.lists(st.floats(0, 1, width=16), min_size=8, max_size=30).filter(lambda v: np.median(abs(v - np.median(v)))))
-def test_the_robust_threshold_is_median_and_mad_written_out(scores):
-    ordered = sorted(scores)
-    middle = (ordered[len(scores) // 2] + ordered[(len(scores) - 1) // 2]) / 2
-    deviations = sorted(abs(s - middle) for s in scores)
-    mad = (deviations[len(scores) // 2] + deviations[(len(scores) - 1) // 2]) / 2
-    assert from_run(scores, scores, 0.05).score == pytest.approx(middle + 1.6448536 * 1.4826 * mad, abs=1e-6)
+def test_p_values_written_out():
+    good, run = from_good(images([0.1, 0.2, 0.3])), from_run(images(np.arange(1, 21) / 40), 0.1)
+    assert [good.p_value(s) for s in (0.05, 0.2, 0.25, 0.9)] == [1, 3 / 4, 2 / 4, 1 / 4]
+    assert [run.p_value(s) for s in (0.025, 0.475, 0.5, 0.9)] == [1, 2 / 20, 1 / 20, 1 / 20]
+    assert Threshold(0.5).p_value(0.7) is None
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: from_good([], []), "at least one good image"),
-        (lambda: from_good([0.1], [0.1], 1.0), "above 0 and below 1"),
-        (lambda: from_good([float("nan")], [0.1]), "finite"),
-        (lambda: from_run([0.1] * 7, [0.1] * 7), "at least 8 images"),
-        (lambda: from_run([0.5] * 6 + [0.1, 0.9], [0.5] * 8), "no spread"),
-        (lambda: from_run([0.1, float("inf")] * 5, [0.1] * 10), "finite"),
+        (lambda: from_good([]), "at least one good image"),
+        (lambda: from_good(images([0.1]), 1.0), "above 0 and below 1"),
+        (lambda: from_good(images([float("nan")])), "finite"),
+        (lambda: from_good(images([1.0, 1.0])), "No usable threshold: 1 of 2 good images have the highest possible"),
+        (lambda: from_run(images([0.1, 0.2] * 9 + [0.3])), r"threshold: 19 unlabelled .*5\.0% needs 20.*--good"),
+        (lambda: from_run(images([0.5] * 3 + [0.1] * 20)), r"No usable threshold: 3 of 23 .*share the highest score"),
+        (lambda: from_run(images([0.1, float("inf")] * 10)), "finite"),
+        (lambda: from_run(images([0.1]), 0.0), "above 0 and below 1"),
+        (lambda: Threshold(1.0), r"threshold to be in \[0, 1\)"),
+        (lambda: Threshold(float("nan")), r"threshold to be in \[0, 1\)"),
+        (lambda: Threshold(0.5, 1.02), r"pixel threshold to be in \[0, 1\)"),
     ],
-)
+)  # fmt: skip
 def test_what_gives_no_threshold_says_why(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
 
+def test_a_threshold_of_compared_images_says_nothing_of_one_without_reference_and_the_other_way_round():
+    compared = from_good(images([0.1, 0.2, 0.3]))
+    alone = from_good(images([0.4, 0.5], references=()))
+    assert (compared.compared, alone.compared) == (True, False)
+    for threshold, references in ((compared, ()), (alone, ("a.png",))):
+        decision = threshold.decide(Image(0.9, references=references))
+        assert (decision.word, decision.p_value) == ("", None)
+        assert "level" in decision.reason
+        assert threshold.level(Image(0.9, references=references), np.ones((2, 2), np.float32)) is None
+    assert words(Threshold(0.5), [Image(0.9), Image(0.9, references=())]) == ["anomalous"] * 2
+
+
+def test_text_scores_do_not_enter_a_threshold_of_compared_images():
+    stream = [Image(0.99, references=()), *images(np.linspace(0.1, 0.4, 20))]
+    assert same_kind(stream) == stream[1:]
+    assert from_good(stream) == from_good(stream[1:])
+    assert from_run(stream) == from_run(stream[1:])
+
+
+@given(
+    st.lists(st.lists(SCORES, min_size=4, max_size=4), min_size=1, max_size=4),
+    SCORES, st.floats(0, 0.99), st.floats(0, 0.99), st.integers(1, 9),
+)  # fmt: skip
+def test_an_image_has_marks_if_and_only_if_it_is_anomalous(rows, score, limit, pixel, size):
+    patch_map = np.array(rows, np.float32)
+    image = Image(score, float(patch_map.max()))
+    threshold = Threshold(limit, pixel)
+    level = threshold.level(image, patch_map)
+    for drawn in (patch_map, np.resize(patch_map.mean(), (size, size))):  # a small drawing may miss the peak
+        assert marked(drawn, level).any() == (threshold.decide(image).word == "anomalous")
+    if image.peak > pixel and level is not None:
+        np.testing.assert_array_equal(marked(patch_map, level), patch_map.astype(float) > pixel)
+
+
+def test_an_anomalous_image_whose_pixels_are_all_low_has_its_highest_patch_marked_and_says_so():
+    patch_map = np.array([[0.1, 0.2], [0.3, 0.1]], np.float32)
+    image, threshold = Image(0.6, 0.3), Threshold(0.5, 0.4)
+    assert threshold.decide(image) == Decision(
+        "anomalous", None, "no pixel lies above 0.4000, the highest is marked"
+    )  # fmt: skip
+    np.testing.assert_array_equal(marked(patch_map, threshold.level(image, patch_map)), [[0, 0], [1, 0]])
+    assert threshold.level(image, patch_map) == pytest.approx(0.25)
+
+
 def test_a_threshold_survives_its_file(tmp_path):
-    for threshold in (from_good([0.1, 0.2], [0.3, 0.4], settings={"seed": 1, "size": (1, 2)}), Threshold(0.5)):
+    for threshold in (from_good(images([0.1, 0.2], [0.3, 0.4]), settings={"seed": 1, "size": (1, 2)}), Threshold(0.5)):
         threshold.save(tmp_path / "t.json")
         loaded = Threshold.load(tmp_path / "t.json")
         assert loaded.describe() == threshold.describe()
+        assert [loaded.decide(Image(s)) for s in (0.1, 0.6)] == [threshold.decide(Image(s)) for s in (0.1, 0.6)]
         assert (loaded.score, loaded.pixel, loaded.interval) == (threshold.score, threshold.pixel, threshold.interval)
         loaded.check_settings(threshold.settings)
 
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{", "[]", "{}", '{"version": 2}', '{"version": 1, "score": "x", "interval": null}',
-     '{"version": 1, "score": NaN, "interval": null}', '{"version": 1, "score": 1, "interval": 3}',
-     '{"version": 1, "score": 1, "interval": null, "other": 2}'],
+    ["", "{", "[]", "{}", '{"version": 1, "score": 0.5, "interval": null, "scores": []}',
+     '{"version": 2, "score": "x", "interval": null, "scores": []}',
+     '{"version": 2, "score": NaN, "interval": null, "scores": []}',
+     '{"version": 2, "score": 0.5, "interval": 3, "scores": []}',
+     '{"version": 2, "score": 0.5, "interval": null, "scores": [2, 1]}',
+     '{"version": 2, "score": 0.5, "interval": null, "scores": [], "other": 2}'],
 )  # fmt: skip
 def test_a_file_that_is_no_threshold_says_how_to_make_one(content, tmp_path):
     (tmp_path / "t.json").write_text(content)
@@ -101,7 +199,7 @@ def test_a_file_that_is_no_threshold_says_how_to_make_one(content, tmp_path):
 
 
 def test_a_threshold_of_other_settings_is_refused_by_name():
-    threshold = from_good([0.1], [0.1], settings={"alpha": 0.5, "seed": 0})
+    threshold = from_good(images([0.1]), settings={"alpha": 0.5, "seed": 0})
     threshold.check_settings({"alpha": 0.5, "seed": 0})
     with pytest.raises(ValueError, match=r"other settings: alpha \(0\.5, now 1\.0\)"):
         threshold.check_settings({"alpha": 1.0, "seed": 0})
@@ -109,5 +207,5 @@ def test_a_threshold_of_other_settings_is_refused_by_name():
 
 
 def test_the_file_is_plain_json(tmp_path):
-    from_good([0.1], [0.1]).save(tmp_path / "t.json")
+    from_good(images([0.1])).save(tmp_path / "t.json")
     assert json.loads((tmp_path / "t.json").read_text())["kind"] == "good"

@@ -1,0 +1,163 @@
+"""Thresholds that are scores of images: they assume no distribution, and a score can always reach them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.special import betaincinv
+from scipy.stats import hypergeom
+
+from dualclip_lightning.predict.limits import RATE
+from dualclip_lightning.predict.thresholds import Scored, Threshold, same_kind
+
+REMEDY = "Give images believed good (--good FOLDER, or Detector.calibrate), or a number."
+HIGHEST_PIXEL = float(np.nextafter(np.float32(1), np.float32(0)))
+"""So that a map that is saturated at 1 can lie above."""
+
+
+class NoThresholdError(ValueError):
+    """The scores do not give a usable threshold; the message says why and what to do."""
+
+
+def from_good(
+    images: Sequence[Scored],
+    false_alarm_rate: float = RATE,
+    confidence: float = 0.95,
+    settings: Mapping[str, Any] | None = None,
+) -> Threshold:
+    """A quantile of images believed good, with the false alarms to expect of more images like them.
+
+    With the k-th smallest of n scores as threshold, the share of further such images above it is distributed as
+    Beta(n + 1 - k, k), whatever the distribution of scores (order statistics; Wilks 1941): its mean is the expected
+    rate, its quantiles the interval. k is the smallest whose mean is no more than asked, or n.
+
+    Args:
+        images: believed good. Where any was compared with references, those that were not do not count.
+        false_alarm_rate: asked, in (0, 1).
+        confidence: of the interval, in (0, 1).
+        settings: of the detector.
+
+    Raises:
+        NoThresholdError: the k-th smallest score is 1, above which no image can lie.
+        ValueError: no image, scores that are not finite, or a rate or confidence out of range.
+    """
+    check_shares(false_alarm_rate=false_alarm_rate, confidence=confidence)
+    scores, peaks, compared = _sorted(images)
+    n = len(scores)
+    if n == 0:
+        msg = "Expected at least one good image to take a threshold from, but got none."
+        raise ValueError(msg)
+    k = min(n, math.ceil((n + 1) * (1 - false_alarm_rate) - 1e-9))
+    if scores[k - 1] >= 1:
+        msg = f"No usable threshold: {n + 1 - k} of {n} good images have the highest possible score. Give a number."
+        raise NoThresholdError(msg)
+    expected = (n + 1 - k) / (n + 1)
+    tail = (1 - confidence) / 2
+    low, high = betaincinv(n + 1 - k, k, (tail, 1 - tail))
+    short = k == n and expected > false_alarm_rate + 1e-9
+    few = f"; {math.ceil(1 / false_alarm_rate) - 1} would do for {false_alarm_rate:.1%}" if short else ""
+    return Threshold(
+        score=float(scores[k - 1]),
+        pixel=min(float(peaks[k - 1]), HIGHEST_PIXEL),
+        kind="good",
+        false_alarm_rate=expected,
+        interval=(float(low), float(high)),
+        confidence=confidence,
+        images=n,
+        assumption=f"from {n} image(s) believed good, of which later normal images are assumed to be like{few}",
+        settings=dict(settings or {}),
+        compared=compared,
+        scores=tuple(scores.tolist()),
+    )
+
+
+def from_run(
+    images: Sequence[Scored],
+    false_alarm_rate: float = RATE,
+    confidence: float = 0.95,
+    settings: Mapping[str, Any] | None = None,
+) -> Threshold:
+    """The score above which the highest k of n unlabelled images lie, k / n being no more than the rate asked.
+
+    Where an anomalous image is at least as likely to lie above as a normal one, the expected share of the normal images
+    above is at most k / n. If both are equally likely, the number of normal images above is hypergeometric, which gives
+    the upper end of the interval: the largest over all shares of normal images from a half up. The lower end is 0,
+    because all images above may be anomalous. No distribution of scores is assumed. The price is that no more than k
+    images are found, however many are anomalous.
+
+    Args:
+        images: of the run. Where any was compared with references, those that were not do not count.
+        false_alarm_rate: asked, in (0, 1).
+        confidence: of the interval, in (0, 1).
+        settings: of the detector.
+
+    Raises:
+        NoThresholdError: fewer than 1 / rate images; or more images share one highest score than the rate allows.
+        ValueError: scores that are not finite, or a rate or confidence out of range.
+    """
+    check_shares(false_alarm_rate=false_alarm_rate, confidence=confidence)
+    scores, peaks, compared = _sorted(images)
+    n = len(scores)
+    most = math.floor(n * false_alarm_rate + 1e-9)
+    if most == 0:
+        need = math.ceil(1 / false_alarm_rate - 1e-9)
+        msg = f"No usable threshold: {n} unlabelled image(s), and {false_alarm_rate:.1%} needs {need}. {REMEDY}"
+        raise NoThresholdError(msg)
+    score = float(scores[n - 1 - most])
+    above = int((scores > score).sum())
+    if above == 0:
+        tied = int((scores == score).sum())
+        msg = f"No usable threshold: {tied} of {n} images share the highest score, {score:.4f}. {REMEDY}"
+        raise NoThresholdError(msg)
+    return Threshold(
+        score=score,
+        pixel=min(float(peaks[n - 1 - above]), HIGHEST_PIXEL),
+        kind="run",
+        false_alarm_rate=above / n,
+        interval=(0.0, _most_normal_above(n, above, confidence)),
+        confidence=confidence,
+        images=n,
+        assumption=(
+            f"above which the {above} highest of the {n} unlabelled images lie, assuming that at least half are normal "
+            "and that an anomalous image is no less likely to lie above than a normal one"
+        ),
+        settings=dict(settings or {}),
+        compared=compared,
+        scores=tuple(scores.tolist()),
+    )
+
+
+def _most_normal_above(n: int, above: int, confidence: float) -> float:
+    """Upper end of the share of normal images above, if those above are any of the n and at least half are normal."""
+    normal = np.arange(math.ceil(n / 2), n + 1)
+    return float((hypergeom(n, normal, above).ppf(confidence) / normal).max())
+
+
+def check_shares(**shares: float) -> None:
+    """Refuse what is not strictly between 0 and 1.
+
+    Raises:
+        ValueError: names it.
+    """
+    for name, value in shares.items():
+        if not 0 < value < 1:
+            msg = f"Expected {name} to be above 0 and below 1, but got {value}."
+            raise ValueError(msg)
+
+
+def _sorted(images: Sequence[Scored]) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Scores and peaks of images of one kind, each in ascending order, and whether they were compared.
+
+    Raises:
+        ValueError: one that is not finite.
+    """
+    alike: list[Scored] = same_kind(images)
+    scores, peaks = (np.sort(np.array(values, dtype=float)) for values in ([i.score for i in alike],
+                                                                            [i.peak for i in alike]))  # fmt: skip
+    if not (np.isfinite(scores).all() and np.isfinite(peaks).all()):
+        msg = "Expected finite numbers, but there is NaN or infinity among them."
+        raise ValueError(msg)
+    return scores, peaks, any(bool(image.references) for image in alike)
