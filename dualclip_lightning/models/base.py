@@ -6,6 +6,7 @@ mixin placed before it, without a constructor of its own.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from anomalib import LearningType
 from anomalib.metrics import Evaluator
 from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
+from anomalib.utils.path import create_versioned_dir
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 
@@ -159,6 +161,12 @@ class ZeroShotShell(ViewsMixin, ExportMixin):
         self.strict_loading = False
         self.register_state_dict_post_hook(drop_frozen_weights)
 
+    def prepare_data(self) -> None:
+        """Make `latest` the link to a version that anomalib's training expects, before anything is written there."""
+        super().prepare_data()
+        if self.trainer.is_global_zero:
+            link_latest(Path(self.trainer.default_root_dir), self.name)
+
     def setup(self, stage: str) -> None:
         """Text anchors of the class, and the views of the data."""
         super().setup(stage)
@@ -255,6 +263,26 @@ def drop_frozen_weights(module: nn.Module, state: dict[str, Any], prefix: str, m
     for name, parameter in module.named_parameters(remove_duplicate=False):  # two encoders may share a tower
         if not parameter.requires_grad:
             state.pop(prefix + name, None)
+
+
+def link_latest(root: Path, name: str) -> None:
+    """Make the folder `latest` of anomalib's Engine a link to a new version, where it is none yet.
+
+    The Engine tests into `latest` without making it; training replaces it by a link to a version and fails if it is a
+    folder. What an earlier test left in such a folder becomes the version. A system without links keeps a plain folder.
+
+    Args:
+        root: where the results of a run go.
+        name: of the model, as the Engine has it in the path; other folders called latest are left alone.
+    """
+    if root.name != "latest" or name not in root.parts or root.is_symlink():
+        return
+    with contextlib.suppress(OSError):
+        before = root.rename(root.with_name("latest.before")) if root.is_dir() else None
+        version = create_versioned_dir(root.parent)
+        if before is not None:
+            version.rmdir()
+            before.rename(version)
 
 
 def method_pre_processor(

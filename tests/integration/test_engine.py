@@ -11,7 +11,7 @@ import torch
 from anomalib.data import Folder, MVTecAD, PredictDataset
 from anomalib.engine import Engine
 from anomalib.models import Padim
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from PIL import Image
 from torch.utils.data import DataLoader
@@ -430,3 +430,32 @@ def test_references_are_encoded_in_the_precision_of_the_images_they_meet(make, e
 def test_a_precision_that_images_do_not_have_is_refused(precision, make, engine, mvtec_root):
     with pytest.raises(ValueError, match="Set 16-mixed or bf16-mixed"):
         engine(precision=precision).test(make(), datamodule=mvtec(mvtec_root))
+
+
+@pytest.mark.parametrize(
+    "order", [("test", "train", "test"), ("train", "test", "train"), ("predict", "fit", "predict")]
+)
+def test_tests_and_trainings_share_a_folder_in_any_order(make, engine, mvtec_root, tmp_path, order):
+    for stage in order:
+        getattr(engine(), stage)(make(), datamodule=mvtec(mvtec_root))
+    results = tmp_path / "results" / "DualImageCLIP" / "MVTecAD" / "metal_nut"
+    assert (results / "latest").is_symlink()
+    assert (results / "latest" / "provenance.json").is_file() 
+    assert sorted(path.name for path in results.iterdir()) == ["latest", "v0", "v1"]
+
+
+def test_a_folder_that_an_earlier_test_left_becomes_a_version(make, engine, mvtec_root, tmp_path):
+    results = tmp_path / "results" / "DualImageCLIP" / "MVTecAD" / "metal_nut"
+    (results / "latest").mkdir(parents=True)
+    (results / "latest" / "note.txt").write_text("mine")
+    engine().test(make(), datamodule=mvtec(mvtec_root))
+    engine().train(make(), datamodule=mvtec(mvtec_root))
+    assert (results / "v0" / "note.txt").read_text() == "mine"
+    assert (results / "latest").resolve() == results / "v1"
+
+
+def test_a_folder_of_the_users_that_is_called_latest_stays_a_folder(make, mvtec_root, tmp_path):
+    trainer = Trainer(accelerator="cpu", logger=False, default_root_dir=tmp_path / "latest", enable_progress_bar=False)
+    trainer.test(make(), datamodule=mvtec(mvtec_root))
+    assert not (tmp_path / "latest").is_symlink()
+    assert (tmp_path / "latest" / "provenance.json").is_file()
