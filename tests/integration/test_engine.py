@@ -440,7 +440,7 @@ def test_tests_and_trainings_share_a_folder_in_any_order(make, engine, mvtec_roo
         getattr(engine(), stage)(make(), datamodule=mvtec(mvtec_root))
     results = tmp_path / "results" / "DualImageCLIP" / "MVTecAD" / "metal_nut"
     assert (results / "latest").is_symlink()
-    assert (results / "latest" / "provenance.json").is_file() 
+    assert (results / "latest" / "provenance.json").is_file()
     assert sorted(path.name for path in results.iterdir()) == ["latest", "v0", "v1"]
 
 
