@@ -12,9 +12,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
+from huggingface_hub import constants
 from safetensors.torch import load_file
 
 from tests import towers
+from tests.web import serve
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -68,3 +70,34 @@ def mvtec_root(tmp_path_factory):
     root = tmp_path_factory.mktemp("MVTecAD")
     towers.write_mvtec(root, "metal_nut")
     return root
+
+
+@pytest.fixture
+def own_caches(monkeypatch, tmp_path):
+    """Empty caches of the hub and of open_clip."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def web(monkeypatch, own_caches):
+    """A hub on this machine that the hub's own client asks."""
+    with serve() as running:
+        use_hub(monkeypatch, running.address)
+        yield running
+
+
+@pytest.fixture
+def unreachable_hub(monkeypatch, own_caches):
+    """The address of a hub that refuses connections."""
+    with serve() as gone:
+        pass
+    use_hub(monkeypatch, gone.address)
+    return gone.address
+
+
+def use_hub(monkeypatch, address):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")

@@ -2,12 +2,13 @@
 
 from dualclip_lightning.backbone.dual_path import DualPathFeatures, DualPathVisionEncoder
 from dualclip_lightning.backbone.intermediate import IntermediateEncoder, IntermediateFeatures
-from dualclip_lightning.backbone.loading import Backbone, WeightsError, load_backbone, prepare_backbone
+from dualclip_lightning.backbone.loading import Backbone, load_backbone, prepare_backbone
 from dualclip_lightning.backbone.plain import ClassEncoder, PlainVisionEncoder
 from dualclip_lightning.backbone.preprocessing import Preprocessing
 from dualclip_lightning.backbone.staged_dual_path import StagedDualPathEncoder, StagedFeatures
 from dualclip_lightning.backbone.text import encode_texts
 from dualclip_lightning.backbone.windows import WindowEncoder, WindowFeatures
+from dualclip_lightning.weights import WeightsError
 
 __all__ = [
     "Backbone",

@@ -1,13 +1,12 @@
-"""Frozen CLIP models by name: whence the weights, what preprocessing they want, what to say if they cannot be had."""
+"""Frozen CLIP models by name: their weights, their preprocessing, and what to say where weights cannot be had."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
-from difflib import get_close_matches
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,22 +17,19 @@ from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
 from dualclip_lightning.arguments import check_whole
+from dualclip_lightning.backbone.archives import Archive, build, read_archive
+from dualclip_lightning.backbone.choosing import DEFAULT_BACKBONE, DEMO, LOCAL, QUICK, RANDOM, check_file, choose
 from dualclip_lightning.backbone.digest import weights_digest
+from dualclip_lightning.backbone.locating import CONFIG_FILE, Place, config_path, locate
 from dualclip_lightning.backbone.preprocessing import Preprocessing, PreprocessingChoice, resolve_preprocessing
 from dualclip_lightning.backbone.text import encode_texts
 from dualclip_lightning.backbone.tower import check_tower, patch_grid
-
-DEMO = "demo"
-RANDOM = "random"
-DEMO_FOLDER = Path(__file__).parents[1] / "demo" / "model"
-HUB, LOCAL = "hf-hub:", "local-dir:"
-CONFIG_FILE = "open_clip_config.json"
+from dualclip_lightning.backbone.unsupported import check_vision
+from dualclip_lightning.weights import WeightsError
+from dualclip_lightning.weights.fetching import first_line
+from dualclip_lightning.weights.known import recognise
 
 logger = logging.getLogger(__name__)
-
-
-class WeightsError(RuntimeError):
-    """Weights that cannot be had or do not fit; the message names the remedy."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +43,8 @@ class Backbone:
     """Architecture, or the source that names it."""
     weights: str
     """Weights tag, path, or "demo"."""
+    origin: Mapping[str, str] = field(default_factory=dict)
+    """Where the weights are from: `repository`, `file` and `revision` of the hub, a `url`, or a `path`."""
 
     @property
     def visual(self) -> VisionTransformer:
@@ -90,29 +88,33 @@ def load_backbone(
 
     Args:
         backbone: an open_clip architecture, or "hf-hub:owner/name" or "local-dir:folder", which carry their weights.
+            A raw state dict does not say with which activation it was trained: the architecture does, GELU or, where
+            its name ends in "-quickgelu", QuickGELU. For a tag either name will do.
         pretrained: a weights tag of that architecture; a file of weights; a folder with an open_clip_config.json;
-            "demo" for the small model of this package, which brings its own architecture; "random" for weights drawn
-            from `seed`, with which scores mean nothing.
+            "demo" for the small model of this package; "random" for weights drawn from `seed`, with which scores mean
+            nothing. Folders, "demo" and OpenAI's TorchScript archives bring their own architecture.
         preprocessing: needed only where the weights do not say how images were prepared (see `resolve_preprocessing`).
-        seed: for "random" alone.
+        seed: only for "random".
 
     Raises:
-        ValueError: an unknown architecture or tag, a vision tower without patches and class token, or preprocessing
-            that nobody states.
+        ValueError: an unknown architecture or tag, a vision tower without patches and class token, a file known to be
+            trained with the other activation, or preprocessing that nobody states.
         WeightsError: weights that cannot be downloaded, read or fitted into the architecture.
     """
-    source, tag = _resolve_source(backbone, pretrained)
-    stated = _stated_preprocessing(source, tag)
-    prepared = resolve_preprocessing(stated, preprocessing, where=tag or source)
-    clip, tokenizer = _create(source, tag, seed)
-    visual = check_tower(clip.visual)
-    name, weights = (DEMO, DEMO) if pretrained == DEMO else (source, tag or source)
+    source, tag = choose(backbone, pretrained)
+    contents = _contents(source, tag)
+    prepared = resolve_preprocessing(contents.stated, preprocessing, where=tag or source)
+    place = locate(source, tag, contents.config)
+    clip, tokenizer, name = _create(place, contents.archive, source, tag, seed)
+    if contents.archive and backbone not in {DEFAULT_BACKBONE, name, name.removesuffix(QUICK)}:
+        logger.warning("'%s' is not used: '%s' brings its architecture, %s.", backbone, tag, name)
     return Backbone(
         clip=clip.eval().requires_grad_(requires_grad=False),
         tokenizer=tokenizer,
-        preprocessing=Preprocessing(**prepared, size=visual.image_size),
-        name=name,
-        weights=weights,
+        preprocessing=Preprocessing(**prepared, size=check_tower(clip.visual).image_size),
+        name=DEMO if pretrained == DEMO else name,
+        weights=DEMO if pretrained == DEMO else tag or source,
+        origin=place.origin,
     )
 
 
@@ -136,124 +138,79 @@ def prepare_backbone(
     return clip, prepared
 
 
-def _resolve_source(backbone: str, pretrained: str) -> tuple[str, str | None]:
-    """What open_clip calls model name and pretrained; the second is None where the first carries its weights."""
-    if pretrained == DEMO:
-        return f"{LOCAL}{DEMO_FOLDER}", None
-    if pretrained.startswith((HUB, LOCAL)):
-        return pretrained, None
-    path = Path(pretrained).expanduser()
-    named = pretrained == RANDOM or bool(open_clip.get_pretrained_cfg(backbone, pretrained))
-    if path.is_dir() and not named:
-        return f"{LOCAL}{path}", None
-    if backbone.startswith((HUB, LOCAL)):
-        return backbone, None
-    _check_architecture(backbone)
-    if not named and not path.is_file():
-        raise _unknown_weights(backbone, pretrained)
-    _check_activation(backbone, pretrained)
-    return backbone, pretrained if named else str(path)
+@dataclass(frozen=True)
+class _Contents:
+    """What is known of weights before they are fetched."""
+
+    stated: Mapping[str, Any] | None
+    """Their preprocessing; {} for OpenAI's, None where they say nothing."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """The architecture, of a folder or repository."""
+    archive: Archive | None = None
 
 
-def _check_architecture(backbone: str) -> None:
-    known = {name.lower(): name for name in open_clip.list_models()}
-    if backbone not in known.values():
-        near = [known[name] for name in get_close_matches(backbone.lower(), known, n=3, cutoff=0.0)]
-        msg = f"Unknown backbone '{backbone}'. Did you mean {' or '.join(near)}? open_clip.list_models() names all."
-        raise ValueError(msg)
-    _check_vision(backbone, open_clip.get_model_config(backbone) or {})
-
-
-def _check_vision(backbone: str, config: dict[str, Any]) -> None:
-    """Refuse a tower without patches and class token before its weights are downloaded."""
-    vision = config.get("vision_cfg")
-    if not vision:  # an incomplete configuration, of which open_clip says more
-        return
-    if "timm_model_name" in vision or not isinstance(vision.get("layers"), int):
-        msg = (
-            f"Backbone '{backbone}' has no plain vision transformer, whose patch tokens this method needs. "
-            "Choose one such as ViT-B-16-plus-240, ViT-B-16 or ViT-L-14-336."
-        )
-        raise ValueError(msg)
-
-
-def _check_activation(backbone: str, pretrained: str) -> None:
-    """Weights give wrong embeddings under another activation than their own, of which open_clip only warns."""
-    weights = open_clip.get_pretrained_cfg(backbone, pretrained)
-    architecture = open_clip.get_model_config(backbone) or {}
-    if weights and weights.get("quick_gelu", False) != architecture.get("quick_gelu", False):
-        other = backbone.removesuffix("-quickgelu") if backbone.endswith("-quickgelu") else f"{backbone}-quickgelu"
-        msg = f"The weights '{pretrained}' were trained with the other activation. Set backbone='{other}' for them."
-        raise ValueError(msg)
-
-
-def _unknown_weights(backbone: str, pretrained: str) -> Exception:
-    tags = open_clip.list_pretrained_tags_by_model(backbone)
-    if "/" in pretrained or pretrained.endswith((".pt", ".pth", ".bin", ".safetensors")):
-        msg = f"There is no weights file or folder '{pretrained}'. Check the path; weights tags are {', '.join(tags)}."
-        return WeightsError(msg)
-    msg = (
-        f"Unknown weights '{pretrained}' for backbone '{backbone}'. Its tags are: {', '.join(tags) or 'none'}. "
-        "A weights file, a folder, 'hf-hub:owner/name' or 'demo' will do as well."
-    )
-    return ValueError(msg)
-
-
-def _stated_preprocessing(source: str, tag: str | None) -> dict[str, Any] | None:
-    """What the weights say of their preprocessing, or None. A raw weights file says nothing."""
-    if source.startswith((HUB, LOCAL)):
+def _contents(source: str, tag: str | None) -> _Contents:
+    """Read what weights say of themselves, and refuse what cannot be used."""
+    if tag is None:
         config = _read_config(source)
-        _check_vision(source, config.get("model_cfg", {}))
-        return config.get("preprocess_cfg")
-    stated = open_clip.get_pretrained_cfg(source, tag) if tag else None
-    if stated:
-        return stated
-    return {} if tag == RANDOM else None
+        check_vision(source, config.get("model_cfg", {}))
+        return _Contents(config.get("preprocess_cfg"), config.get("model_cfg", {}))
+    if tag == RANDOM:
+        return _Contents({})
+    stated = open_clip.get_pretrained_cfg(source, tag)
+    return _Contents(stated) if stated else _file_contents(source, Path(tag))
+
+
+def _file_contents(backbone: str, path: Path) -> _Contents:
+    archive = read_archive(path)
+    if archive is not None:
+        return _Contents({} if archive.quick_gelu else None, archive=archive)
+    known = recognise(path)
+    check_file(backbone, path, known)
+    return _Contents(open_clip.get_pretrained_cfg(known.backbone, known.tag) if known and known.certain else None)
 
 
 def _read_config(source: str) -> dict[str, Any]:
     """The open_clip_config.json of a folder or a hub repository."""
     try:
-        if source.startswith(LOCAL):
-            path = Path(source.removeprefix(LOCAL)) / CONFIG_FILE
-        else:
-            from huggingface_hub import hf_hub_download  # noqa: PLC0415 - only hub names need it
-
-            path = Path(hf_hub_download(source.removeprefix(HUB), CONFIG_FILE))
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except Exception as error:
-        msg = f"Cannot read {CONFIG_FILE} of '{source}' ({_first_line(error)}). {_remedy(source)}"
-        raise WeightsError(msg) from error
-
-
-def _create(source: str, tag: str | None, seed: int) -> tuple[nn.Module, Callable[[list[str]], Tensor]]:
-    """Model and tokenizer. open_clip draws all weights before it reads any; the caller's generator is not to notice."""
-    random = tag == RANDOM
-    if random:
-        logger.warning("Random weights: the scores mean nothing. Use this to measure time and memory only.")
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            clip = open_clip.create_model(
-                source, pretrained=None if random else tag, require_pretrained=not random, pretrained_text=False
-            )
-        return clip, open_clip.get_tokenizer(source)
-    except Exception as error:  # open_clip and the hub raise many kinds; the remedy is the same for all
+        return dict(json.loads(config_path(source).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         msg = (
-            f"Cannot load the weights '{tag or source}' of '{source}' ({_first_line(error)}). {_remedy(tag or source)}"
+            f"Cannot read {CONFIG_FILE} of '{source}' ({first_line(error)}). Set `pretrained` (--pretrained) to a "
+            "folder or repository that has it beside its weights."
         )
         raise WeightsError(msg) from error
 
 
-def _remedy(wanted: str) -> str:
-    if Path(wanted.removeprefix(LOCAL)).exists():
+Model = tuple[nn.Module, Callable[[list[str]], Tensor], str]
+
+
+def _create(place: Place, archive: Archive | None, source: str, tag: str | None, seed: int) -> Model:
+    """Model, tokenizer and the name of the architecture.
+
+    open_clip draws all weights before it reads any; the caller's generator is not to notice.
+    """
+    if tag == RANDOM:
+        logger.warning("Random weights: the scores mean nothing. Use this to measure time and memory only.")
+    try:
+        if archive is not None:
+            clip, name = build(archive, source, Path(str(tag)))
+            return clip, open_clip.SimpleTokenizer(context_length=clip.context_length), name
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            clip = open_clip.create_model(
+                place.model, pretrained=place.file, require_pretrained=tag != RANDOM, pretrained_text=False
+            )
+        return clip, open_clip.get_tokenizer(place.model), source
+    except WeightsError:
+        raise
+    except Exception as error:  # open_clip and the hub raise many kinds; the remedy is the same for all
+        msg = f"Cannot load the weights '{tag or source}' of '{source}' ({first_line(error)}). {_remedy(place)}"
+        raise WeightsError(msg) from error
+
+
+def _remedy(place: Place) -> str:
+    where = place.file or place.model.removeprefix(LOCAL)
+    if Path(where).exists():
         return "Check that the file is complete and that `backbone` names the architecture it was saved from."
-    return (
-        "If this machine has no network, download the weights elsewhere and set `pretrained` to the file or folder; "
-        "'demo' is a small stand-in that this package carries."
-    )
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:300] if lines else 'no further message'}"
+    return "Set `pretrained` (--pretrained) to a file or folder of weights, or to 'demo'."

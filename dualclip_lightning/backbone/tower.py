@@ -14,6 +14,12 @@ import torch.nn.functional as F  # noqa: N812
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
 
+REMEDY = (
+    "This package needs an open_clip VisionTransformer that pools its class token, "
+    "for example ViT-B-16-plus-240, ViT-B-16, ViT-L-14-336 or ViT-H-14."
+)
+"""What to choose instead of a tower that cannot be used."""
+
 
 def check_tower(visual: object) -> VisionTransformer:
     """Return `visual` if its blocks can be walked, else explain what is missing.
@@ -21,19 +27,15 @@ def check_tower(visual: object) -> VisionTransformer:
     Raises:
         ValueError: not an open_clip VisionTransformer with a class token and plain multi-head attention.
     """
-    remedy = (
-        "This package needs an open_clip VisionTransformer that pools its class token, "
-        "for example ViT-B-16-plus-240, ViT-B-16, ViT-L-14-336 or ViT-H-14."
-    )
     if not isinstance(visual, VisionTransformer):
-        msg = f"The vision tower is a {type(visual).__name__}, not a VisionTransformer. {remedy}"
+        msg = f"The vision tower is a {type(visual).__name__}, not a VisionTransformer. {REMEDY}"
         raise ValueError(msg)  # noqa: TRY004 - the user's choice of model is wrong, not the program's type
     if visual.attn_pool is not None or visual.pool_type != "tok":
-        msg = f"The vision tower pools with '{visual.pool_type}' or attention, not its class token. {remedy}"
+        msg = f"The vision tower pools with '{visual.pool_type}' or attention, not its class token. {REMEDY}"
         raise ValueError(msg)
     for block in visual.transformer.resblocks:
         if not isinstance(block, ResidualAttentionBlock) or not isinstance(block.attn, nn.MultiheadAttention):
-            msg = f"The vision tower has {type(block).__name__} blocks with a special attention. {remedy}"
+            msg = f"The vision tower has {type(block).__name__} blocks with a special attention. {REMEDY}"
             raise ValueError(msg)  # noqa: TRY004
     return visual
 

@@ -25,7 +25,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from dualclip_lightning.backbone import DualPathFeatures, DualPathVisionEncoder
-from dualclip_lightning.backbone.loading import CONFIG_FILE, DEMO_FOLDER
+from dualclip_lightning.backbone.choosing import DEMO_FOLDER
+from dualclip_lightning.backbone.locating import CONFIG_FILE
 from dualclip_lightning.backbone.text import encode_tokens
 from dualclip_lightning.data.defects import DEFECTS, add_defect
 from dualclip_lightning.files import write_bytes_atomically

@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
 
 from dualclip_lightning.backbone import DualPathVisionEncoder, load_backbone
-from dualclip_lightning.backbone.loading import CONFIG_FILE, DEMO_FOLDER
+from dualclip_lightning.backbone.choosing import DEMO_FOLDER
+from dualclip_lightning.backbone.locating import CONFIG_FILE
 from dualclip_lightning.data.demo import MATERIALS, draw_category
 from dualclip_lightning.prompts import prompt_ensemble, text_anchors
 from dualclip_lightning.scoring import image_score, joint_score, reference_score, text_score, upsample

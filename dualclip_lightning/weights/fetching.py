@@ -1,0 +1,160 @@
+"""Files of weights from the hub or a URL, once: found in the caches of open_clip and the hub, or downloaded.
+
+A machine without a network is told so within seconds. The hub's client would try every file six times, up to 23
+seconds each, and a name server that does not answer is waited for without any limit of ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+from urllib.request import urlopen
+
+import huggingface_hub
+import torch
+from huggingface_hub.utils import EntryNotFoundError
+
+from dualclip_lightning.cachedir import home
+from dualclip_lightning.weights import WeightsError
+from dualclip_lightning.weights.sources import Source
+
+T = TypeVar("T")
+ANSWER_SECONDS = float(os.environ.get("HF_HUB_ETAG_TIMEOUT") or 5)
+"""How long a host may take to answer before a download is given up."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A file on this machine, and where it is from."""
+
+    path: Path
+    origin: dict[str, str]
+    """`repository`, `file` and `revision`, or `url`."""
+
+
+def fetch(source: Source) -> Fetched:
+    """The file of a source, from the cache if it is there.
+
+    Raises:
+        WeightsError: it cannot be downloaded; the message names file and place.
+    """
+    found = find(source)
+    if found is not None:
+        return found
+    try:
+        _download_url(source) if source.url else _download_from_hub(source)
+    except Exception as error:  # the hub, its HTTP client, urllib and torch raise many kinds; all mean the same here
+        msg = f"Cannot fetch {source} ({first_line(error)})."
+        raise WeightsError(msg) from error
+    found = find(source)
+    if found is None:  # a mirror may say that it has a file, and not give it
+        msg = f"Cannot fetch {source} (it was downloaded, but is not in the cache)."
+        raise WeightsError(msg)
+    return found
+
+
+def find(source: Source) -> Fetched | None:
+    """The file of a source if it is in the cache and whole, else None."""
+    if source.url:
+        path = url_path(source)
+        return Fetched(path, {"url": source.url}) if path.is_file() and _is_whole(path, source) else None
+    for name in source.files:
+        cached = huggingface_hub.try_to_load_from_cache(str(source.repository), name)
+        if isinstance(cached, str):  # else not there, or known not to be in the repository
+            revision = Path(cached).parents[len(PurePosixPath(name).parts) - 1].name
+            origin = {"repository": str(source.repository), "file": name, "revision": revision}
+            return Fetched(Path(cached), origin)
+    return None
+
+
+def url_path(source: Source) -> Path:
+    """Where open_clip keeps the file of a URL."""
+    return home() / ".cache" / "clip" / source.file_name
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        sha = hashlib.sha256()
+        while part := file.read(1 << 20):
+            sha.update(part)
+        return sha.hexdigest()
+
+
+def within(seconds: float, call: Callable[[], T]) -> T:
+    """What `call` returns, if it returns in time.
+
+    Looking up the name of a host cannot be given a time limit, so the call has a thread of its own, which is left
+    behind where it hangs.
+
+    Raises:
+        TimeoutError: it did not return in time.
+    """
+    answer: Future[T] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(call())
+        except Exception as error:  # noqa: BLE001  # raised again where it is waited for
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        return answer.result(timeout=seconds)
+    except FutureTimeoutError as error:
+        msg = f"no answer within {seconds:g} seconds"
+        raise TimeoutError(msg) from error
+
+
+def first_line(error: Exception) -> str:
+    """An error in one line."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:300] if lines else 'no further message'}"
+
+
+def _is_whole(path: Path, source: Source) -> bool:
+    """Whether a file has the SHA-256 its URL states; a URL that states none is believed."""
+    if source.digest is None or file_digest(path).startswith(source.digest):
+        return True
+    logger.warning("%s does not have the SHA-256 that its name states, and is fetched again.", path)
+    return False
+
+
+def _download_url(source: Source) -> None:
+    path, url = url_path(source), str(source.url)
+    within(ANSWER_SECONDS, lambda: urlopen(url, timeout=ANSWER_SECONDS).close())  # noqa: S310  # of open_clip's table
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.hub.download_url_to_file(url, str(path), hash_prefix=source.digest)
+
+
+def _download_from_hub(source: Source) -> None:
+    """Download the first of the files that the repository has."""
+    repository = str(source.repository)
+    name = next((name for name in source.files if _hub_has(repository, name)), None)
+    if name is None:
+        msg = "the repository has no such file"
+        raise FileNotFoundError(msg)
+    huggingface_hub.hf_hub_download(repository, name)
+
+
+def _hub_has(repository: str, name: str) -> bool:
+    try:
+        within(ANSWER_SECONDS, lambda: _ask_hub(repository, name))
+    except EntryNotFoundError:
+        return False
+    return True
+
+
+def _ask_hub(repository: str, name: str) -> None:
+    address = huggingface_hub.hf_hub_url(repository, name)
+    huggingface_hub.get_hf_file_metadata(address, timeout=ANSWER_SECONDS)
