@@ -24,6 +24,7 @@ PROVENANCE = {
     "backbone": "ViT-B-16-plus-240",
     "weights": "laion400m_e32",
     "weights_sha256": "ab" * 32,
+    "weights_origin": json.dumps({"url": "http://weights"}),
     "transform": "Resize(size=[240, 240])",
     "parameters": json.dumps({"alpha": 0.5, "tta": False, "seed": 0}),
     "data_arguments": json.dumps({"root": "data"}),

@@ -38,18 +38,21 @@ def describe_method(model: Any, cell: Cell) -> dict[str, Any]:
     if cell.model not in catalogue.TRAINED:
         found = model.provenance()
         wanted = ("kind", "backbone", "weights", "weights_sha256", "transform")
+        origin = json.dumps(found["weights_origin"])
         trained = {
             name: found[name]
             for name in ("trained_on", "layers_sha256", "references", "textures_sha256")
             if name in found
         }
-        return {**{name: found[name] for name in wanted}, "parameters": json.dumps(found["parameters"] | trained)}
+        parameters = json.dumps(found["parameters"] | trained)
+        return {**{name: found[name] for name in wanted}, "weights_origin": origin, "parameters": parameters}
     arguments = catalogue.method_arguments(cell.model) | dict(cell.arguments)
     return {
         "kind": FULL_SHOT,
         "backbone": arguments["backbone"],
         "weights": "timm, pre-trained" if arguments["pre_trained"] else "random",
         "weights_sha256": weights_digest(model.model.feature_extractor),
+        "weights_origin": json.dumps({"timm": arguments["backbone"]} if arguments["pre_trained"] else {}),
         "transform": str(model.pre_processor.transform),
         "parameters": json.dumps(arguments | {"seed": cell.seed}, default=str),
     }

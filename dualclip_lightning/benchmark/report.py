@@ -29,6 +29,7 @@ from dualclip_lightning.files import write_bytes_atomically
 MAPS_SHOWN = 8
 """A gallery with more methods could not be read in print."""
 PROVENANCE = {"kind": "kind", "backbone": "backbone", "weights": "weights", "weights_sha256": "SHA-256 of the weights",
+              "weights_origin": "weights from",
               "device": "device", "precision": "precision", "git_revision": "revision",
               "num_images": "images a category"}  # fmt: skip
 LONG = {"weights_sha256", "git_revision"}

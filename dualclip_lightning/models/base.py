@@ -235,8 +235,11 @@ class ZeroShotShell(ViewsMixin, ExportMixin):
             "backbone": self.backbone.name,
             "weights": self.backbone.weights,
             "weights_sha256": self.backbone.digest,
+            "weights_origin": dict(self.backbone.origin),
             "transform": str(getattr(self.pre_processor, "transform", None)),
-            "parameters": {key: _plain(value) for key, value in self.hparams.items()},
+            # Weights may bring their architecture; then the one that was given takes no part.
+            "parameters": {key: _plain(value) for key, value in self.hparams.items()}
+            | {"backbone": self.backbone.name},
             "versions": versions(*LIBRARIES),
         }
 

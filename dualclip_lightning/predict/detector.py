@@ -143,6 +143,8 @@ class Detector:
             "prompts": {"domain": domain, "states": states, "templates": templates},
         }  # fmt: skip
         """What the scores depend on, as plain data to store beside them."""
+        self.weights_origin = dict(clip.origin)
+        """Where the weights are from; scores depend on their digest, whatever place they came from."""
         self.threshold = self._threshold
 
     @property

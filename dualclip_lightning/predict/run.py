@@ -174,6 +174,7 @@ class Run:
             report.threshold.save(self.folder / "threshold.json")
         content = {
             "settings": self.detector.settings,
+            "weights_origin": self.detector.weights_origin,
             "threshold": threshold_facts(report.threshold),
             "images": len(report.entries),
             "failures": len(report.failures),

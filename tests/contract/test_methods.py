@@ -259,7 +259,7 @@ def test_provenance_names_weights_parameters_and_versions(make, name):
     ("arguments", "match"),
     [
         ({"backbone": "ViT-B-16-plus-24", "pretrained": "laion400m_e32"}, "Did you mean ViT-B-16-plus-240"),
-        ({"backbone": "RN50", "pretrained": "openai"}, "no plain vision transformer"),
+        ({"backbone": "RN50", "pretrained": "openai"}, "is a ResNet"),
         ({"backbone": "ViT-B-16-plus-240", "pretrained": "nothing"}, "laion400m_e31, laion400m_e32"),
         ({"class_name": "__"}, "at least one letter"),
         ({"words": "raw"}, r"words to be one of \['plain', 'released'\]"),

@@ -24,6 +24,8 @@ def test_a_test_leaves_its_provenance_beside_its_results(tiny_folder, mvtec_root
     assert found["kind"] == kind
     assert found["class_name"] == "metal nut"
     assert found["weights_sha256"] == method.backbone.digest
+    assert found["weights_origin"] == {"path": str(tiny_folder)}
+    assert found["backbone"] == found["parameters"]["backbone"] == f"local-dir:{tiny_folder}"
     assert found["parameters"]["seed"] == 7
     assert found["parameters"]["tta"] == {"steps": 1}
     assert "Resize" in found["transform"]

@@ -54,6 +54,7 @@ def test_a_row_has_every_column_and_says_what_produced_it(joint, mvtec_root, tin
     assert (row["kind"], row["num_images"], row["device"], row["precision"]) == ("pair", 9, "cpu", "32-true")
     assert row["weights"] == f"local-dir:{tiny_folder}"
     assert row["weights_sha256"] == DualImageCLIP(pretrained=str(tiny_folder)).backbone.digest
+    assert json.loads(row["weights_origin"]) == {"path": str(tiny_folder)}
     assert str(SIZE) in row["transform"]
     assert json.loads(row["parameters"])["alpha"] == 0.5
     assert json.loads(row["versions"])["torch"] == torch.__version__.partition("+")[0]
