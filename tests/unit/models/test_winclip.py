@@ -10,6 +10,9 @@ from anomalib.models.image.winclip.torch_model import WinClipModel
 from anomalib.models.image.winclip.utils import make_masks
 
 from dualclip_lightning import WinCLIP
+from dualclip_lightning.backbone import WindowFeatures
+from dualclip_lightning.models import WinCLIPModel
+from dualclip_lightning.scoring import association_score, harmonic_map, text_score
 from tests.towers import SIZE, random_images, tiny_backbone, write_image, write_mvtec
 
 
@@ -53,6 +56,45 @@ def test_from_the_same_embeddings_scores_and_maps_are_anomalibs(make):
         ours, theirs = method.model(images), other(images)
         torch.testing.assert_close(ours.pred_score, theirs.pred_score, atol=1e-5, rtol=0)
         torch.testing.assert_close(ours.anomaly_map, theirs.anomaly_map, atol=1e-5, rtol=0)
+
+
+def recorded_model(vectors):
+    """WinCLIP's module, whose encoder gives the recorded embeddings, with windows of 2x2 and of 3x3 of 6x6 patches."""
+    patches, mid, large = (vectors[f"in.{name}"] for name in ("patch", "mid", "large"))
+    windows = mid.unflatten(1, (5, 5)), large.unflatten(1, (4, 4))
+    features = WindowFeatures(vectors["in.class"], patches.unflatten(1, (6, 6)), windows)
+    model = WinCLIPModel(lambda _: features)
+    model.anchors = torch.stack([vectors["in.text_normal"], vectors["in.text_anomalous"]])
+    return model
+
+
+@torch.no_grad()
+def test_scores_and_maps_are_those_of_the_best_known_reimplementation(golden):
+    """github.com/zqhang/Accurate-WinCLIP-pytorch adds the two maps of WinCLIP+; their mean here is half of that."""
+    vectors = golden("winclip_score")
+    model, images = recorded_model(vectors), torch.zeros(3, 3, *vectors["in.map_size"])
+    zero_shot = model(images)
+    torch.testing.assert_close(zero_shot.pred_score.double(), vectors["out.image_score"], atol=1e-5, rtol=0)
+    torch.testing.assert_close(zero_shot.anomaly_map, vectors["out.map"], atol=1e-5, rtol=0)
+    memories = (vectors[f"in.memory_{name}"] for name in ("patch", "mid", "large"))
+    model.references = [memory.unflatten(0, (2, -1)) for memory in memories]
+    few_shot = model(images)
+    torch.testing.assert_close(few_shot.pred_score.double(), vectors["out.few_shot.image_score"], atol=1e-5, rtol=0)
+    torch.testing.assert_close(2 * few_shot.anomaly_map, vectors["out.few_shot.map"], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("name", "side"), [("large", 3), ("mid", 2)])
+def test_windows_join_in_a_patch_as_in_the_best_known_reimplementation(golden, name, side):
+    vectors, places = golden("winclip_score"), 7 - side
+    numbers = vectors[f"in.{name}_windows"].unflatten(0, (places, places))
+    assert all(r * 6 + c + 1 in numbers[y, x] for y in range(places) for x in range(places)
+               for r in range(y, y + side) for c in range(x, x + side))  # fmt: skip
+    anchors = torch.stack([vectors["in.text_normal"], vectors["in.text_anomalous"]])
+    windows = text_score(vectors[f"in.{name}"], anchors, 0.07).unflatten(1, (places, places))
+    torch.testing.assert_close(harmonic_map(windows, (6, 6)).double(), vectors[f"out.{name}_map"], atol=1e-5, rtol=0)
+    distances = association_score(vectors[f"in.{name}"], vectors[f"in.memory_{name}"]).unflatten(1, (places, places))
+    few_shot = harmonic_map(distances, (6, 6)).double()
+    torch.testing.assert_close(few_shot, vectors[f"out.few_shot.{name}_map"], atol=1e-5, rtol=0)
 
 
 @torch.no_grad()
