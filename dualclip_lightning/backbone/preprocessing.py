@@ -18,7 +18,7 @@ from torchvision.transforms.v2 import CenterCrop, Compose, InterpolationMode, No
 
 Triple = tuple[float, float, float]
 PreprocessingChoice = str | dict[str, Any] | None
-ResizeMode = Literal["squash", "crop"]
+ResizeMode = Literal["squash", "crop", "tiles"]
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "openai": {"mean": OPENAI_DATASET_MEAN, "std": OPENAI_DATASET_STD, "interpolation": "bicubic"},
@@ -48,22 +48,24 @@ class Preprocessing:
     def geometry(self, mode: ResizeMode) -> list[Transform]:
         """Resizing alone: the whole image squashed to the size, or open_clip's short side and centre crop.
 
-        "squash" judges every pixel; "crop" keeps the aspect ratio and never sees what lies outside the centre.
+        "squash" judges every pixel; "crop" keeps the aspect ratio and never sees what lies outside the centre; "tiles"
+        brings the short side to the size and cuts nothing off, for a method that cuts tiles itself.
         On square images they are the same.
 
         Raises:
-            ValueError: an unknown mode, or "crop" to a size that is not square.
+            ValueError: an unknown mode, or "crop" or "tiles" to a size that is not square.
         """
         interpolation = InterpolationMode(self.interpolation)
         if mode == "squash":
             return [Resize(self.size, interpolation=interpolation, antialias=True)]
-        if mode != "crop":
+        if mode not in {"crop", "tiles"}:
             msg = f"Expected resize to be 'squash' or 'crop', but got '{mode}'."
             raise ValueError(msg)
         if self.size[0] != self.size[1]:
-            msg = f"resize='crop' needs a square image_size, but got {self.size}. Set resize='squash' or one side."
+            msg = f"resize='{mode}' needs a square image_size, but got {self.size}. Set resize='squash' or one side."
             raise ValueError(msg)
-        return [Resize(self.size[0], interpolation=interpolation, antialias=True), CenterCrop(self.size)]
+        short_side: Transform = Resize(self.size[0], interpolation=interpolation, antialias=True)
+        return [short_side, CenterCrop(self.size)] if mode == "crop" else [short_side]
 
     def transform(self, mode: ResizeMode) -> Compose:
         """Resizing and normalisation of images [..., 3, H, W] in [0, 1]."""

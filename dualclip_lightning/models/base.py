@@ -292,8 +292,16 @@ def method_pre_processor(
     chosen: nn.Module | bool,
     preprocessing: Preprocessing,
     mode: ResizeMode,
+    tiles: bool = False,
 ) -> nn.Module | bool:
-    """The pre-processor an argument asks for: True becomes the one of the weights."""
+    """The pre-processor an argument asks for: True becomes the one of the weights.
+
+    Raises:
+        ValueError: an unknown mode, or "tiles" for a method without `tiles`.
+    """
+    if mode == "tiles" and not tiles:
+        msg = "Expected resize to be 'squash' or 'crop', but got 'tiles', which only AnoCLIP has."
+        raise ValueError(msg)
     return PreProcessor(transform=preprocessing.transform(mode)) if chosen is True else chosen
 
 

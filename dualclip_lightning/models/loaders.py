@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from inspect import signature
 from typing import Any
 
@@ -78,6 +78,31 @@ def reading_options(loader: DataLoader) -> dict[str, Any]:
     """How a loader reads: workers and all that concerns them, collation, pinned memory; arguments of a DataLoader."""
     known = signature(DataLoader).parameters.keys() - ORDER
     return {name: getattr(loader, name) for name in sorted(known) if hasattr(loader, name)}
+
+
+class OneSize:
+    """Collation that refuses images of several sizes, which anomalib's would squash to one that the batch decides.
+
+    Args:
+        collate: makes a batch of items.
+    """
+
+    def __init__(self, collate: Callable[[list[Any]], Any]) -> None:
+        self.collate = collate
+
+    def __call__(self, items: list[Any]) -> Any:
+        """A batch of items.
+
+        Raises:
+            ValueError: images of several sizes.
+        """
+        sizes = sorted({tuple(item.image.shape[-2:]) for item in items})
+        if len(sizes) > 1:
+            found = " and ".join(f"{height}x{width}" for height, width in sizes)
+            remedy = "Set pre_processor=True and resize='squash', or batch_size (eval_batch_size) to 1."
+            msg = f"Images of a batch need one size, but got {found}. {remedy}"
+            raise ValueError(msg)
+        return self.collate(items)
 
 
 def _kind(value: object) -> str:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import CenterCrop, Compose, Resize, Transform
 
 from dualclip_lightning.images.tensors import read_rgb, unreadable_images
-from dualclip_lightning.models.loaders import check_loader, chosen_images, flattened, reading_options
+from dualclip_lightning.models.loaders import OneSize, check_loader, chosen_images, flattened, reading_options
 from dualclip_lightning.pairing import OrderedView, image_names
 
 logger = logging.getLogger(__name__)
@@ -64,7 +64,8 @@ class ViewsMixin(Base):
         if stage == "predict" and names is not None:
             kept = [kept[i] for i in readable([names[position] for position in kept])]
         reading = reading_options(loader)
-        return DataLoader(self._view(loader.dataset, names, kept, reading), batch_size=size, **reading)
+        view = self._view(loader.dataset, names, kept, reading)
+        return DataLoader(view, batch_size=size, **{**reading, "collate_fn": OneSize(loader.collate_fn)})
 
     def _view(
         self, dataset: Dataset, names: Sequence[str] | None, kept: Sequence[int], reading: Mapping[str, Any]

@@ -7,16 +7,19 @@ from dualclip_lightning.scoring.reference import reference_score, within_window
 from dualclip_lightning.scoring.rscin import rscin
 from dualclip_lightning.scoring.surgery import feature_surgery
 from dualclip_lightning.scoring.text import state_logits, text_score
+from dualclip_lightning.scoring.tiles import cut_tiles, join_tiles
 from dualclip_lightning.scoring.windows import association_score, harmonic_map, harmonic_mean
 
 __all__ = [
     "association_score",
     "average_neighbours",
+    "cut_tiles",
     "feature_surgery",
     "gaussian_blur",
     "harmonic_map",
     "harmonic_mean",
     "image_score",
+    "join_tiles",
     "joint_score",
     "mutual_scores",
     "paired_scores",

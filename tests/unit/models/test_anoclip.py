@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from anomalib.data import MVTecAD
+from anomalib.data import Folder, MVTecAD
 from anomalib.engine import Engine
+from PIL import Image
 
-from dualclip_lightning import AnoCLIP
+from dualclip_lightning import AnoCLIP, ClipZeroShot
 from dualclip_lightning.adaptation import augmented_views
 from dualclip_lightning.adaptation.anoclip import draw_adapter, draw_noise
-from tests.towers import SIZE, random_images
+from dualclip_lightning.backbone import DualPathFeatures
+from dualclip_lightning.models import AnoCLIPModel, anoclip
+from dualclip_lightning.models.anoclip import NoiseSettings
+from tests.towers import SIZE, random_images, tiny_backbone
 
 NAMES = ["a/0.png", "a/1.png", "a/2.png"]
 
@@ -93,10 +98,136 @@ def test_every_run_starts_with_a_fresh_optimizer(make, mvtec_root, tmp_path):
     assert torch.equal(run(), first)
 
 
+class Recorded(torch.nn.Module):
+    """An encoder that gives recorded embeddings whatever it sees."""
+
+    def __init__(self, features):
+        super().__init__()
+        self.visual, self.features = tiny_backbone().clip.visual, features
+
+    def forward(self, images):
+        assert len(images) == len(self.features.class_embedding)
+        return self.features
+
+
+@pytest.fixture
+def released(golden, monkeypatch):
+    """The module in the form for VisA around recorded embeddings, start and noise; and the vectors."""
+    vectors = golden("anovl_visa")
+
+    def build(prefix="", turned=False):
+        tokens, noise, weight, bias, classes = (
+            vectors[f"in.{prefix}{name}"] for name in ("tokens", "noise", "weight", "bias", "image_tokens")
+        )
+        if turned:
+            tokens, noise = tokens.transpose(-2, -3), noise.transpose(-2, -3)
+        encoder = Recorded(DualPathFeatures(classes[:, 0], tokens))
+        model = AnoCLIPModel(encoder, NoiseSettings(steps=2), views=False, adapter="linear", tiles=True)
+        model.anchors = vectors["in.anchors"].T
+        monkeypatch.setattr(anoclip, "draw_adapter", lambda *_: (weight, bias))
+        monkeypatch.setattr(anoclip, "draw_noise", lambda *_: list(noise))
+        return model
+
+    return build, vectors
+
+
+@pytest.mark.parametrize("prefix", ["", "carried."])
+def test_scores_and_maps_are_those_of_the_released_code_for_visa(released, prefix):
+    build, vectors = released
+    model, images = build(), torch.zeros(1, 3, *vectors["in.map_size"])
+    if prefix:
+        model.memory = {}
+        model(images)
+        second = build(prefix)
+        second.memory, model = model.memory, second
+    output = model(images)
+    torch.testing.assert_close(output.anomaly_map[0], vectors[f"out.{prefix}map"], atol=1e-5, rtol=0)
+    torch.testing.assert_close(output.pred_score[0], vectors[f"out.{prefix}image_score"], atol=1e-5, rtol=0)
+
+
+VISA = {"resize": "tiles", "adapter": "linear", "views": False, "image_size": SIZE}
+
+
+def test_both_tiles_of_an_oblong_image_are_seen_as_the_images_that_they_are(make):
+    method, images = make(**VISA, steps=0), random_images(2, width=SIZE + 32)
+    squares = make(steps=0, views=False).model
+    output, ends = method.model(images), [squares(part) for part in (images[..., :SIZE], images[..., 32:])]
+    scores = torch.stack([end.pred_score for end in ends]).mean(dim=0)
+    torch.testing.assert_close(output.pred_score, scores, atol=1e-6, rtol=0)
+    torch.testing.assert_close(output.anomaly_map[..., :32], ends[0].anomaly_map[..., :32], atol=1e-6, rtol=0)
+    torch.testing.assert_close(output.anomaly_map[..., SIZE:], ends[1].anomaly_map[..., SIZE - 32 :], atol=1e-6, rtol=0)
+
+
+def test_in_a_batch_an_oblong_image_has_the_map_that_it_has_alone(make):
+    method, images = make(**VISA), random_images(3, width=SIZE + 32)
+    together = method.model(images, NAMES)
+    for i in range(3):
+        single = method.model(images[i : i + 1], NAMES[i : i + 1])
+        torch.testing.assert_close(single.anomaly_map[0], together.anomaly_map[i], atol=1e-5, rtol=0)
+
+
+def test_a_portrait_has_the_turned_map_of_the_landscape(released):
+    build, vectors = released
+    images = torch.zeros(1, 3, *vectors["in.map_size"]).transpose(-1, -2)
+    portrait = build(turned=True)(images).anomaly_map[0]
+    torch.testing.assert_close(portrait.T, vectors["out.map"], atol=1e-5, rtol=0)
+
+
+def write_category(root, sizes):
+    """A category of as many sound and damaged images with masks as there are sizes (height, width)."""
+    for i, (height, width) in enumerate(sizes):
+        rng = np.random.default_rng(i)
+        for split in ("train/good", "test/good", "test/bent"):
+            path = root / "bracket" / split / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(path)
+        mask = np.zeros((height, width), np.uint8)
+        mask[: height // 2, : width // 2] = 255
+        path = root / "bracket" / "ground_truth" / "bent" / f"{i}_mask.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(mask).save(path)
+    return root
+
+
+def run_tiles(make, root, batch_size, out):
+    engine = Engine(accelerator="cpu", logger=False, default_root_dir=out, enable_progress_bar=False)
+    data = Folder(name="bracket", root=root / "bracket", normal_dir="train/good", normal_test_dir="test/good",
+                  abnormal_dir="test/bent", mask_dir="ground_truth/bent", eval_batch_size=batch_size,
+                  num_workers=0)  # fmt: skip
+    return engine.test(make(**VISA, steps=1), datamodule=data, verbose=False)[0]
+
+
+def test_oblong_images_go_through_the_engine_with_their_masks(make, tmp_path):
+    metrics = run_tiles(make, write_category(tmp_path / "data", [(100, 130)] * 3), 2, tmp_path)
+    assert set(metrics) >= {"image_AUROC", "pixel_AUROC", "pixel_PRO"}
+
+
+def test_images_of_several_shapes_want_batches_of_one(make, tmp_path):
+    root = write_category(tmp_path / "data", [(100, 130), (100, 150), (130, 100)])
+    with pytest.raises(ValueError, match=r"one size, but got .* and .*, or batch_size .eval_batch_size. to 1"):
+        run_tiles(make, root, 6, tmp_path)
+    assert run_tiles(make, root, 1, tmp_path)["pixel_AUROC"] > 0
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ({"adapter": "tanh"}, "Expected adapter to be 'text' or 'linear', but got 'tanh'"),
+    ({"resize": "tiles", "image_size": (SIZE, SIZE + 16)}, "resize='tiles' needs a square image_size"),
+    ({"resize": "pad"}, "Expected resize to be 'squash' or 'crop', but got 'pad'"),
+])  # fmt: skip
+def test_a_form_that_the_method_does_not_have_is_refused(make, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make(**arguments)
+
+
+def test_tiles_are_for_this_method_only(tiny_folder):
+    with pytest.raises(ValueError, match="Expected resize to be 'squash' or 'crop', but got 'tiles'"):
+        ClipZeroShot(pretrained=str(tiny_folder), resize="tiles")
+
+
 def test_an_adapter_starts_as_a_linear_layer_does():
     torch.manual_seed(0)
     layer = torch.nn.Linear(64, 500)
-    weight, bias = draw_adapter(seed=3, prompts=500, width=64)
+    weight, bias = draw_adapter(seed=3, outputs=500, width=64)
     for ours, theirs in ((weight, layer.weight), (bias, layer.bias)):
         assert ours.shape == theirs.shape
         assert ours.abs().max() <= 1 / 8

@@ -1,0 +1,38 @@
+"""Two square tiles that cover an oblong image, and their maps as one (AnoVL's released `vis_test.py`, for VisA)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+
+def cut_tiles(images: Tensor) -> Tensor:
+    """The squares at both ends of the longer side: [B, 3, H, W] -> [B, 2, 3, S, S] with S the shorter side.
+
+    Raises:
+        ValueError: a longer side of more than twice the shorter one, which two squares do not cover.
+    """
+    height, width = images.shape[-2:]
+    side = min(height, width)
+    if max(height, width) > 2 * side:
+        msg = (
+            f"Two square tiles cover images of at most 2 to 1, but got {height}x{width}. "
+            "Set resize='squash' or resize='crop'."
+        )
+        raise ValueError(msg)
+    return torch.stack([images[..., :side, :side], images[..., -side:, -side:]], dim=1)
+
+
+def join_tiles(tiles: Tensor, size: tuple[int, int]) -> Tensor:
+    """One map from those of both tiles, their mean where they overlap: [..., 2, S, S] -> [..., H, W].
+
+    Args:
+        tiles: maps of the tiles that `cut_tiles` gives.
+        size: H and W; the shorter is S.
+    """
+    down, right = size[0] - tiles.shape[-2], size[1] - tiles.shape[-1]
+    parts = torch.stack([tiles, torch.ones_like(tiles)])
+    first, second = parts.unbind(dim=-3)
+    total, count = F.pad(first, (0, right, 0, down)) + F.pad(second, (right, 0, down, 0))
+    return total / count
