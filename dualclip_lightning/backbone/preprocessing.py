@@ -20,6 +20,8 @@ Triple = tuple[float, float, float]
 PreprocessingChoice = str | dict[str, Any] | None
 ResizeMode = Literal["squash", "crop", "tiles"]
 
+KEYS = ("mean", "std", "interpolation")
+INTERPOLATIONS = ("bicubic", "bilinear")
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "openai": {"mean": OPENAI_DATASET_MEAN, "std": OPENAI_DATASET_STD, "interpolation": "bicubic"},
     "imagenet": {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, "interpolation": "bicubic"},
@@ -77,7 +79,8 @@ def resolve_preprocessing(stated: Mapping[str, Any] | None, chosen: Preprocessin
 
     Args:
         stated: mean, std and interpolation as the weights state them; {} takes "openai"; None if they say nothing.
-        chosen: a name of `PRESETS`, or a mapping with mean, std and, if not bicubic, interpolation; None for `stated`.
+        chosen: a name of `PRESETS`, or a mapping with some of mean, std and interpolation ("bicubic" or "bilinear");
+            what it does not name is as stated, or bicubic. None for `stated`.
         where: the name of the weights, for messages.
 
     Raises:
@@ -88,6 +91,7 @@ def resolve_preprocessing(stated: Mapping[str, Any] | None, chosen: Preprocessin
             msg = f"Unknown preprocessing '{chosen}'. Expected one of {', '.join(PRESETS)}, or mean and std."
             raise ValueError(msg)
         chosen = dict(PRESETS[chosen])
+    _check_choice(chosen or {})
     if stated is None and chosen is None:
         msg = (
             f"The weights '{where}' do not say how images were prepared for them, and a wrong guess gives wrong scores "
@@ -103,8 +107,19 @@ def resolve_preprocessing(stated: Mapping[str, Any] | None, chosen: Preprocessin
     return {**values, "mean": _triple("mean", values["mean"]), "std": _triple("std", values["std"])}
 
 
+def _check_choice(chosen: Mapping[str, Any]) -> None:
+    unknown = sorted(set(chosen) - set(KEYS))
+    if unknown:
+        msg = f"Unknown key(s) of preprocessing: {', '.join(unknown)}. Expected some of {', '.join(KEYS)}."
+        raise ValueError(msg)
+    if chosen.get("interpolation", "bicubic") not in INTERPOLATIONS:
+        wanted = " or ".join(map(repr, INTERPOLATIONS))
+        msg = f"Expected the interpolation of preprocessing to be {wanted}, but got {chosen['interpolation']!r}."
+        raise ValueError(msg)
+
+
 def _known(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: values[key] for key in ("mean", "std", "interpolation") if values.get(key)}
+    return {key: values[key] for key in KEYS if values.get(key)}
 
 
 def _triple(name: str, values: Any) -> Triple:

@@ -57,7 +57,8 @@ COMMON_ARGUMENTS = """
         seed: draws whatever the method leaves to chance.
         image_size: side, or height and width, in pixels, multiples of the patch; None takes that of the weights.
         resize: "squash" the whole image to the size, or "crop" its centre square as open_clip does.
-        preprocessing: "openai", "imagenet", "inception", or mean and std; needed for a raw weights file alone.
+        preprocessing: "openai", "imagenet", "inception", or some of mean, std and interpolation by name, such as
+            {"interpolation": "bilinear"}; needed for a raw weights file only.
         domain: "object" or "texture", which words prompts use; None looks the class up.
         states: phrases with one `{}` for the class under the keys "normal" and "anomalous"; None for the method's own.
         templates: sentences with one `{}` for the state phrase; None for the method's own.

@@ -71,7 +71,8 @@ class Detector:
         vv_blocks: in the V-V path; None for all.
         seed: draws pairs and pseudo anomalies.
         tta: test-time adaptation; True, or settings by name (see `AdaptationSettings`).
-        preprocessing: "openai", "imagenet", "inception", or mean and std; needed for a raw weights file alone.
+        preprocessing: "openai", "imagenet", "inception", or some of mean, std and interpolation by name; needed for a
+            raw weights file only.
         domain: "object" or "texture", which words prompts use; None looks the class up.
         states: phrases with one `{}` under "normal" and "anomalous"; None for the method's own.
         templates: sentences with one `{}` for the state phrase; None for the method's own.

@@ -84,6 +84,14 @@ def test_crop_to_a_size_that_is_not_square_is_refused():
         Preprocessing(GREY, GREY, "bicubic", (48, 96)).transform("crop")
 
 
+def test_for_tiles_the_short_side_is_brought_to_the_size_and_nothing_is_cut_off():
+    prepared = Preprocessing(GREY, GREY, "bilinear", (48, 48))
+    image = photo(96, 130)
+    expected = as_tensor(image.resize((65, 48), Image.Resampling.BILINEAR))
+    torch.testing.assert_close(prepared.transform("tiles")(as_tensor(image)) * 0.5 + 0.5, expected, atol=0.005, rtol=0)
+    assert prepared.transform("tiles")(torch.rand(3, 130, 96)).shape == (3, 65, 48)
+
+
 def test_an_unknown_resize_mode_is_refused():
     with pytest.raises(ValueError, match="'squash' or 'crop', but got 'pad'"):
         Preprocessing(GREY, GREY, "bicubic", (48, 48)).transform("pad")
@@ -111,9 +119,19 @@ def test_what_nobody_states_is_an_error_that_names_the_argument():
             {"mean": [0.1, 0.2, 0.3]},
             {"mean": (0.1, 0.2, 0.3), "std": GREY, "interpolation": "bilinear"},
         ),
+        ({}, {"interpolation": "bilinear"}, {**PRESETS["openai"], "interpolation": "bilinear"}),
         (None, {"mean": GREY, "std": GREY}, {"mean": GREY, "std": GREY, "interpolation": "bicubic"}),
     ],
-    ids=["nothing special", "a tag", "a preset", "preset over stated", "stated", "mean over stated", "mean and std"],
+    ids=[
+        "nothing special",
+        "a tag",
+        "a preset",
+        "preset over stated",
+        "stated",
+        "mean over stated",
+        "bilinear",
+        "mean and std",
+    ],
 )
 def test_the_user_wins_over_the_weights_and_the_weights_over_the_default(stated, chosen, expected):
     assert resolve_preprocessing(stated, chosen, where="weights") == expected
@@ -126,6 +144,8 @@ def test_the_user_wins_over_the_weights_and_the_weights_over_the_default(stated,
         ({"mean": GREY}, "'mean' and 'std'"),
         ({"mean": (0.5, 0.5), "std": GREY}, "mean to be three"),
         ({"mean": GREY, "std": (0.5, 0.0, 0.5)}, "std to be three positive"),
+        ({"mean": GREY, "std": GREY, "interp": "bilinear"}, "Unknown key.* interp. Expected some of mean, std, interp"),
+        ({"mean": GREY, "std": GREY, "interpolation": "cubic"}, "to be 'bicubic' or 'bilinear', but got 'cubic'"),
     ],
 )
 def test_an_incomplete_choice_is_refused(chosen, match):

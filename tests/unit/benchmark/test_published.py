@@ -190,9 +190,12 @@ def test_defaults_that_were_read_back_from_a_file_are_not_changed(model):
 
 
 def test_our_own_protocol_is_the_published_one_where_it_says_so():
-    notes = [entry.protocol for entry in load_published() if entry.method.startswith("AnoCLIP")]
-    assert notes
-    assert all(any("200 linear thresholds" in note for note in each) for each in notes)
+    entries = [e for e in load_published() if e.method.startswith("AnoCLIP") and "pixel_PRO200" in e.figures]
+    assert {entry.dataset for entry in entries} == {"MVTec AD", "VisA"}
+    assert all(any("200 linear thresholds" in note for note in entry.protocol) for entry in entries)
+    (visa,) = (" ".join(entry.protocol) for entry in entries if entry.dataset == "VisA")
+    assert "two square tiles" in visa
+    assert "22" not in visa
 
 
 def test_figures_are_kept_as_numbers():
