@@ -63,7 +63,8 @@ class Detector:
         spatial_window: for products that are always aligned: only reference patches within this share of the image's
             side count, for example 0.1; None for all.
         threshold: a number for image scores, a `Threshold`, or its file; None for no decisions.
-        geometry: "squash", "keep", "tiles", or a `Geometry` with its numbers.
+        geometry: "keep" the aspect ratio; "squash" as published and as the Lightning model does; "tiles"; or a
+            `Geometry` with its numbers.
         image_size: of the model: side, or height and width, multiples of the patch; None takes that of the weights.
         temperature: as of `DualImageCLIP`, with the four that follow.
         alpha: weight of the text map.
@@ -97,7 +98,7 @@ class Detector:
         bank_size: int = 4,
         spatial_window: float | None = None,
         threshold: float | str | Path | Threshold | None = None,
-        geometry: Mode | Geometry = "squash",
+        geometry: Mode | Geometry = "keep",
         image_size: int | tuple[int, int] | None = None,
         temperature: float = 0.07,
         alpha: float = 0.5,

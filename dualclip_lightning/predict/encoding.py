@@ -12,7 +12,7 @@ from torch import Tensor
 from dualclip_lightning.backbone import DualPathFeatures, DualPathVisionEncoder, Preprocessing
 from dualclip_lightning.images.area import turn
 from dualclip_lightning.images.picture import Picture
-from dualclip_lightning.predict.geometry import Geometry, ViewPlan, extract, patch_places, plan_views
+from dualclip_lightning.predict.geometry import Geometry, ViewPlan, extract, limit_note, patch_places, plan_views
 from dualclip_lightning.predict.references import PatchSet
 from dualclip_lightning.seeding import derive_seed
 
@@ -75,11 +75,12 @@ class ImageEncoder:
         """Lay out a picture; it does not touch the model and may run in any thread."""
         patch = tuple(self.encoder.visual.patch_size)
         plan = plan_views(picture.size, self.geometry, self.preprocessing.size, (patch[0], patch[1]))
+        notes = (*picture.notes, *filter(None, [limit_note(plan, self.geometry, self.preprocessing.size)]))
         if len(plan.corners) > MOST_KEPT_VIEWS:
-            return Prepared(name, plan, picture.notes, None, picture)
+            return Prepared(name, plan, notes, None, picture)
         with turn(picture.size):
             views = self._views(picture, plan, range(len(plan.corners)))
-        return Prepared(name, plan, picture.notes, views, None)
+        return Prepared(name, plan, notes, views, None)
 
     @torch.inference_mode()
     def encode(self, images: Sequence[Prepared]) -> list[EncodedImage]:

@@ -18,10 +18,13 @@ from torch import Tensor
 
 from dualclip_lightning.images.picture import Pixels
 
-Mode = Literal["squash", "keep", "tiles"]
+Mode = Literal["keep", "squash", "tiles"]
 Size = tuple[int, int]
 MOST_STRETCH = 4
 """With the aspect ratio kept, an image has at most so many times the patches of the model's own size."""
+
+MOST_CHANGE = 1.25
+"""Of the aspect ratio, by whole patches, that goes without a word."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,9 @@ class Geometry:
     """How images are brought to the model.
 
     Args:
-        mode: "squash" resizes the whole image to the model's size, as published; "keep" keeps its aspect ratio, the
-            short side at the model's, with interpolated position embeddings; "tiles" cuts it into overlapping squares.
+        mode: "keep" keeps the aspect ratio, the short side at the model's, with interpolated position embeddings;
+            "squash" resizes the whole image to the model's size, as published, which for a square image is the same;
+            "tiles" cuts it into overlapping squares.
         tile: side of a tile in pixels of the image; None takes the model's, so that nothing is resized.
         overlap: of neighbouring tiles, as a share of their side in [0, 0.75].
 
@@ -38,7 +42,7 @@ class Geometry:
         ValueError: an unknown mode, or a number out of range.
     """
 
-    mode: Mode = "squash"
+    mode: Mode = "keep"
     tile: int | None = None
     overlap: float = 0.25
 
@@ -102,9 +106,25 @@ def _nearest_grid(image: Size, scale: float, patch: Size) -> Size:
     return rows, columns
 
 
+def limit_note(plan: ViewPlan, geometry: Geometry, model: Size) -> str:
+    """A sentence for an image that is too long to have the model's size along its short side; else empty."""
+    wanted = _nearest_grid(plan.image, _similar_scale(plan.image, model), plan.patch)
+    if geometry.mode != "keep" or plan.lattice == wanted:
+        return ""
+    height, width = (n * p for n, p in zip(plan.lattice, plan.patch, strict=True))
+    text = f"so long that it is seen at {height}x{width}, no more than {MOST_STRETCH} times the model's area"
+    change = (height / width) / (plan.image[0] / plan.image[1])
+    kept = 1 / MOST_CHANGE <= change <= MOST_CHANGE
+    return text if kept else f"{text}, with another aspect ratio; --geometry tiles keeps it"
+
+
+def _similar_scale(image: Size, model: Size) -> float:
+    return max(m / side for m, side in zip(model, image, strict=True))
+
+
 def _similar_grid(image: Size, grid: Size, model: Size, patch: Size) -> Size:
     """The grid with the image's aspect ratio whose short side is the model's, or less where it would grow too large."""
-    scale = max(m / side for m, side in zip(model, image, strict=True))
+    scale = _similar_scale(image, model)
     rows, columns = _nearest_grid(image, scale, patch)
     most = MOST_STRETCH * grid[0] * grid[1]
     if rows * columns > most:

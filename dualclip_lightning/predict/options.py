@@ -131,7 +131,11 @@ def _add_references(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_geometry(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--geometry", choices=("squash", "keep", "tiles"), default="squash", help="default: %(default)s")
+    group.add_argument(
+        "--geometry", choices=("keep", "squash", "tiles"), default="keep",
+        help="the whole image in its aspect ratio, or squashed to the model's size as in the papers, or in overlapping "
+        "tiles; default: %(default)s",
+    )  # fmt: skip
     group.add_argument("--tile", type=int, metavar="PIXELS", help="side of a tile; default: the model's size")
     group.add_argument("--overlap", type=float, metavar="SHARE", help="of tiles; default 0.25")
     group.add_argument("--image-size", type=int, nargs="+", metavar="PIXELS", help="of the model: side, or H W")

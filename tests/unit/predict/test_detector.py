@@ -19,14 +19,15 @@ from tests.hostile_images import picture
 from tests.towers import write_image
 
 TAU, ALPHA, WEIGHT = 0.1, 0.3, 0.6
-NUMBERS = {"temperature": TAU, "alpha": ALPHA, "class_weight": WEIGHT}
+NUMBERS = {"temperature": TAU, "alpha": ALPHA, "class_weight": WEIGHT, "geometry": "squash"}
 NEAR = {"abs": 1e-5}
 
 
 class Equations:
-    """Scores and maps of Dual-Image CLIP, one patch at a time (eq. 1 to 6 and 13), from whole squashed images."""
+    """Scores and maps of Dual-Image CLIP, one patch at a time (eq. 1 to 6 and 13), from whole images."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, keep: bool = False) -> None:
+        self.keep = keep
         self.clip = load_backbone("ViT-B-32", str(folder))
         self.encoder = DualPathVisionEncoder(self.clip.visual)
         self.anchors = text_anchors(self.clip, prompt_ensemble("plate"))
@@ -36,7 +37,9 @@ class Equations:
         image = torch.from_numpy(np.array(Image.open(path).convert("RGB"))).permute(2, 0, 1) / 255
         how = self.clip.preprocessing
         mode = InterpolationMode(how.interpolation)
-        image = Resize(how.size, interpolation=mode, antialias=True)(image)
+        scale = max(m / side for m, side in zip(how.size, image.shape[1:], strict=True))
+        kept = tuple(16 * round(side * scale / 16) for side in image.shape[1:])
+        image = Resize(kept if self.keep else how.size, interpolation=mode, antialias=True)(image)
         mean, std = (torch.tensor(v).view(3, 1, 1) for v in (how.mean, how.std))
         return self.encoder(((image - mean) / std)[None])
 
@@ -54,7 +57,8 @@ class Equations:
         for place in places:
             patch = mine.patch_embeddings[0][place]
             nearest = [
-                max(cosine(patch, other[p]) for p in places if near is None or near(place, p)) for other in others
+                max(cosine(patch, other[p]) for p in np.ndindex(other.shape[:2]) if near is None or near(place, p))
+                for other in others
             ]
             text = self.anomalous(patch)
             visual = sum(min(1 - n, 1) for n in nearest) / max(len(nearest), 1)
@@ -92,11 +96,32 @@ def test_pairs_score_as_the_equations_say(pairs, equations, shots):
         check(prediction, equations(prediction.name, prediction.references))
 
 
+def test_by_default_images_keep_their_aspect_ratio_and_pairs_of_different_grids_are_compared(
+    make_detector, tiny_folder, shots
+):
+    numbers = {name: value for name, value in NUMBERS.items() if name != "geometry"}
+    equations = Equations(tiny_folder, keep=True)
+    predictions = make_detector(**numbers).predict(shots)
+    assert {prediction.patch_map.shape for prediction in predictions} == {(3, 4), (4, 3), (9, 3)}
+    for prediction in predictions:
+        check(prediction, equations(prediction.name, prediction.references))
+
+
+@pytest.mark.parametrize("size", [(1, 400), (400, 1)])
+def test_a_very_long_image_is_bounded_and_says_so(make_detector, size):
+    wide = make_detector().predict(np.zeros((*size, 3), np.uint8))
+    assert wide.patch_map.size <= 4 * 9
+    assert wide.map.shape == size
+    (note,) = wide.notes
+    assert "so long that it is seen at" in note
+    assert "with another aspect ratio" in note
+
+
 @pytest.mark.parametrize("batch_size", [1, 3, 50])
 def test_the_batch_size_changes_nothing(make_detector, pairs, shots, batch_size):
     for geometry in ("squash", "keep", "tiles"):
-        ours = make_detector(**NUMBERS, batch_size=batch_size, geometry=geometry).predict(shots)
-        for mine, other in zip(ours, make_detector(**NUMBERS, geometry=geometry).predict(shots), strict=True):
+        ours = make_detector(**{**NUMBERS, "geometry": geometry}, batch_size=batch_size).predict(shots)
+        for mine, other in zip(ours, make_detector(**{**NUMBERS, "geometry": geometry}).predict(shots), strict=True):
             assert (mine.name, mine.references) == (other.name, other.references)
             assert mine.score == pytest.approx(other.score, **NEAR)
             np.testing.assert_allclose(mine.patch_map, other.patch_map, atol=1e-5)
@@ -335,7 +360,7 @@ def test_the_geometry_is_recorded_in_the_result_and_the_settings(make_detector, 
 
 
 def test_image_size_sets_what_the_model_sees(make_detector, shots):
-    prediction = make_detector(image_size=(32, 64)).predict(shots / "0.png")
+    prediction = make_detector(image_size=(32, 64), geometry="squash").predict(shots / "0.png")
     assert (prediction.patch_map.shape, prediction.geometry) == ((2, 4), "squash: 32x64")
 
 

@@ -7,7 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.transforms.v2 import InterpolationMode, Resize
 
-from dualclip_lightning.predict.geometry import MOST_STRETCH, Geometry, blend, extract, patch_places, plan_views
+from dualclip_lightning.predict.geometry import (
+    MOST_STRETCH,
+    Geometry,
+    blend,
+    extract,
+    limit_note,
+    patch_places,
+    plan_views,
+)
 
 MODEL, PATCH = (48, 48), (16, 16)
 SIDES = st.integers(1, 3000)
@@ -43,7 +51,7 @@ def test_views_cover_every_patch_of_any_image_and_none_beyond(height, width, geo
 
 
 def test_squash_is_the_models_size_whatever_the_image():
-    plan = plan_views((1250, 500), Geometry(), MODEL, PATCH)
+    plan = plan_views((1250, 500), Geometry("squash"), MODEL, PATCH)
     assert (plan.lattice, plan.view, plan.corners) == ((3, 3), (3, 3), ((0, 0),))
 
 
@@ -52,6 +60,18 @@ def test_squash_is_the_models_size_whatever_the_image():
 )
 def test_keep_has_the_aspect_ratio_of_the_image_up_to_a_limit(image, lattice):
     assert plan_views(image, Geometry("keep"), MODEL, PATCH).lattice == lattice
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [((100, 100), []), ((250, 100), []), ((48, 480), ["32x288"]), ((1, 400), ["16x576", "another aspect ratio"])],
+)
+def test_what_is_too_long_for_the_models_size_along_its_short_side_says_how_it_is_seen(image, said):
+    note = limit_note(plan_views(image, Geometry(), MODEL, PATCH), Geometry(), MODEL)
+    assert bool(note) == bool(said)
+    assert all(part in note for part in said)
+    squash = Geometry("squash")
+    assert limit_note(plan_views(image, squash, MODEL, PATCH), squash, MODEL) == ""
 
 
 def test_tiles_of_the_models_size_leave_the_scale_alone():
@@ -113,7 +133,7 @@ def test_blending_weighs_the_middle_of_a_view_more_than_its_edge():
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"mode": "crop"}, "one of squash, keep, tiles"), ({"tile": 0}, "pixels"), ({"overlap": 0.8}, "0.75")],
+    [({"mode": "crop"}, "one of keep, squash, tiles"), ({"tile": 0}, "pixels"), ({"overlap": 0.8}, "0.75")],
 )
 def test_a_geometry_out_of_range_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):

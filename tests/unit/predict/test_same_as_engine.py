@@ -35,7 +35,7 @@ def test_scores_and_maps_are_those_of_the_lightning_model(make_detector, shots, 
     ours, theirs = ({"references": shots}, {"reference_dir": shots}) if "reference" in arguments else ({}, {})
     model = DualImageCLIP(pretrained=str(tiny_folder), class_name="plate", visualizer=False, **common, **theirs)
     expected = through_the_engine(model, shots, tmp_path)
-    predictions = make_detector(**common, **ours).predict(shots)
+    predictions = make_detector(geometry="squash", **common, **ours).predict(shots)
     assert {prediction.name for prediction in predictions} == set(expected)
     for prediction in predictions:
         score, score_map = expected[prediction.name]
@@ -58,5 +58,5 @@ def test_every_mode_of_image_scores_alike(make_detector, tiny_folder, tmp_path):
     picture("RGBA").save(folder / "g.png")
     model = DualImageCLIP(pretrained=str(tiny_folder), class_name="plate", visualizer=False)
     expected = through_the_engine(model, folder, tmp_path)
-    scores = {prediction.name: prediction.score for prediction in make_detector().predict(folder)}
+    scores = {prediction.name: prediction.score for prediction in make_detector(geometry="squash").predict(folder)}
     assert scores == pytest.approx({name: score for name, (score, _) in expected.items()}, abs=1e-5)
