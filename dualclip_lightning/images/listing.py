@@ -13,6 +13,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from dualclip_lightning.images.pillow import known_formats
+from dualclip_lightning.record import is_inside_run, read_record
 
 LIST_SUFFIXES = frozenset({".txt", ".lst"})
 PATTERN_SIGNS = frozenset("*?[")
@@ -29,17 +30,17 @@ class Listing(NamedTuple):
     """Files in folders that are not named as images are."""
 
 
-def find_images(targets: Sequence[str | Path], exclude: Sequence[str] = (), without: Path | None = None) -> Listing:
+def find_images(targets: Sequence[str | Path], exclude: Sequence[str] = ()) -> Listing:
     """Find the images of files, folders (with everything below), patterns with * ? [ ] or **, and list files.
 
     A list file (.txt, .lst) has a path a line, relative to itself; lines that are empty or start with # do not count.
     A file that is named itself is taken whatever its suffix; in a folder the suffix decides, and what starts with a
-    dot is left out. Links to folders are not followed.
+    dot is left out, and so are the results of runs, which must not become images: a run's folder is known by its
+    `run.json`. Links to folders are not followed.
 
     Args:
         targets: what the user named; the order of targets is kept, a folder is sorted by path.
         exclude: patterns of file names or paths to leave out, for example "*_label.png".
-        without: a folder to leave out: results that lie inside the images must not become images.
 
     Raises:
         FileNotFoundError: a target that does not exist, or nothing found.
@@ -48,9 +49,9 @@ def find_images(targets: Sequence[str | Path], exclude: Sequence[str] = (), with
     unreadable: dict[str, str] = {}
     others = 0
     for target in targets:
-        for path in _expand(str(target), without):
+        for path in _expand(str(target)):
             if path.is_dir():
-                inside = _walk(path, without, unreadable)
+                inside = _walk(path, unreadable)
                 images = [p for p in inside if p.suffix.lower() in _image_suffixes()]
                 others += len(inside) - len(images)
             else:
@@ -64,7 +65,7 @@ def find_images(targets: Sequence[str | Path], exclude: Sequence[str] = (), with
     return Listing(kept, unreadable, others)
 
 
-def _expand(target: str, without: Path | None) -> Iterator[Path]:
+def _expand(target: str) -> Iterator[Path]:
     """Files and folders of one target."""
     path = expand_user(target)
     if path.is_file() and path.suffix.lower() in LIST_SUFFIXES:
@@ -73,14 +74,10 @@ def _expand(target: str, without: Path | None) -> Iterator[Path]:
         yield path
     elif PATTERN_SIGNS & set(target):
         names = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 - absolute too
-        yield from (found for found in map(Path, names) if not _inside(found, without))
+        yield from (found for found in map(Path, names) if not is_inside_run(found))
     else:
         msg = f"There is no '{target}'. Expected a file, a folder, a pattern such as 'shots/**/*.png' or a list (.txt)."
         raise FileNotFoundError(msg)
-
-
-def _inside(path: Path, folder: Path | None) -> bool:
-    return folder is not None and path.resolve().is_relative_to(folder.resolve())
 
 
 def _read_list(path: Path) -> Iterator[Path]:
@@ -99,17 +96,16 @@ def expand_user(name: str | Path) -> Path:
         return Path(name)
 
 
-def _walk(folder: Path, without: Path | None, unreadable: dict[str, str]) -> list[Path]:
+def _walk(folder: Path, unreadable: dict[str, str]) -> list[Path]:
     """All files below a folder, sorted; what cannot be listed is noted."""
 
     def note(error: OSError) -> None:
         unreadable[str(error.filename)] = f"the folder cannot be read ({error.strerror})."
 
-    left_out = None if without is None else without.resolve()
     files: list[Path] = []
     for parent, folders, names in os.walk(folder, onerror=note):
         here = Path(parent)
-        folders[:] = [name for name in _visible(folders) if (here / name).resolve() != left_out]
+        folders[:] = [name for name in _visible(folders) if read_record(here / name) is None]
         files += [here / name for name in _visible(names)]
     return sorted(files)
 

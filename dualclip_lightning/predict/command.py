@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 import warnings
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from dualclip_lightning.backbone import WeightsError
 from dualclip_lightning.files import cannot_write
-from dualclip_lightning.images.listing import Listing, find_images
+from dualclip_lightning.images.listing import find_images
 from dualclip_lightning.images.sources import Failure
 from dualclip_lightning.memory import is_out_of_memory
 from dualclip_lightning.predict.detector import Detector
 from dualclip_lightning.predict.devices import DeviceError, choose_workers
+from dualclip_lightning.predict.folders import Place, choose_place, make_request
+from dualclip_lightning.predict.former import asked
 from dualclip_lightning.predict.geometry import Geometry
 from dualclip_lightning.predict.journal import Entry
 from dualclip_lightning.predict.limits import RATE
 from dualclip_lightning.predict.outputs import Drawing
+from dualclip_lightning.predict.progress import ProgressReporter
 from dualclip_lightning.predict.quantiles import NoThresholdError, from_good, from_run
-from dualclip_lightning.predict.run import Report, Run
+from dualclip_lightning.predict.run import Run, now, score_settings
+from dualclip_lightning.predict.summary import summarise
 from dualclip_lightning.predict.thresholds import Threshold
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from dualclip_lightning.record import read_record
 
 DONE, SOME_FAILED, WRONG, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit statuses."""
@@ -73,18 +73,41 @@ def _predict(options: Namespace, console: Console, errors: Console) -> int:
     if options.out.exists() and not options.out.is_dir():
         msg = f"Expected --out to be a folder, but '{options.out}' is a file."
         raise ValueError(msg)
-    listing = find_images(options.paths, options.exclude, options.out)
+    listing = find_images(options.paths, options.exclude)
     arguments = _arguments(options)
     workers = choose_workers(arguments, options.devices)
     # With workers that have the devices, the detector here only knows what was asked.
     detector = Detector(**arguments if len(workers) == 1 else {**arguments, "device": "cpu"})
-    with _Bar(errors) as bar:
-        files = Run(detector, options.out, _drawing(options), options.gallery, options.fresh, bar, workers)
-        chosen = _given_threshold(options, files)
+    drawing = _drawing(options)
+    good = [] if options.good is None else _good_images(options, detector)
+    chosen = None if good else _stated_threshold(options, detector)
+    with ProgressReporter(errors) as progress:
+        place, about = _place(options, detector, [*listing.paths, *good], errors)
+        files = Run(detector, place.folder, drawing, options.gallery, progress, workers, about, place.former)
+        files.start()
+        chosen = _good_threshold(options, good, files) if good else chosen
         report = files(listing.paths, lambda entries: chosen or _own_threshold(options, entries, detector, errors),
                      [Failure(name, reason) for name, reason in listing.unreadable.items()])  # fmt: skip
-    _summarise(report, listing, options.out, console)
+    for line in summarise(report, listing, place.folder):
+        console.print(line, markup=False)
     return SOME_FAILED if report.failures else DONE
+
+
+def _place(
+    options: Namespace, detector: Detector, paths: Sequence[Path], errors: Console
+) -> tuple[Place, dict[str, Any]]:
+    """The folder of this run, which `options.out` names from now on, and what its record says of the request."""
+    request = make_request(asked(options), score_settings(detector), paths)
+    place = choose_place(options.out, request, fresh=options.fresh)
+    if place.folder != options.out:
+        _note(errors, f"Results go to '{place.folder}'.")
+    options.out = place.folder
+    earlier = read_record(place.folder) or {}
+    about = {
+        "date": earlier.get("date", now()), "command": options.command, "directory": str(Path.cwd()),
+        "input": options.paths, "options": request.options, "digest": request.digest,
+    }  # fmt: skip
+    return place, about
 
 
 def _arguments(options: Namespace) -> dict[str, Any]:
@@ -129,20 +152,33 @@ def _drawing(options: Namespace) -> Drawing:
     return Drawing(options.heatmaps, options.maps, options.masks, scale)
 
 
-def _given_threshold(options: Namespace, run: Run) -> Threshold | None:
-    """The threshold that does not depend on the run itself."""
-    if options.good is not None:
-        listing = find_images([options.good], options.exclude, options.out)
-        report = run.score(listing.paths, part="good")
-        run.detector.forget()
-        for name, reason in [*listing.unreadable.items(), *report.failures]:
-            msg = f"Cannot use '{name}' of --good: {reason} Repair it, or leave it out with --exclude."
-            raise ValueError(msg)
-        run.detector.check_good(len(report.entries))
-        return from_good(report.entries, _rate(options), settings=run.detector.settings)
+def _good_images(options: Namespace, detector: Detector) -> list[Path]:
+    """The images believed good."""
+    listing = find_images([options.good], options.exclude)
+    _check_usable(listing.unreadable.items())
+    detector.check_good(len(listing.paths))
+    return listing.paths
+
+
+def _good_threshold(options: Namespace, paths: Sequence[Path], run: Run) -> Threshold:
+    """The threshold from images believed good."""
+    report = run.score(paths, part="good")
+    run.detector.forget()
+    _check_usable(report.failures)
+    return from_good(report.entries, _rate(options), settings=run.detector.settings)
+
+
+def _check_usable(failures: Iterable[tuple[str, str]]) -> None:
+    for name, reason in failures:
+        msg = f"Cannot use '{name}' of --good: {reason} Repair it, or leave it out with --exclude."
+        raise ValueError(msg)
+
+
+def _stated_threshold(options: Namespace, detector: Detector) -> Threshold | None:
+    """The threshold as the user says it; None where there is none or where it comes from the run itself."""
     if options.threshold == "auto":
         return None
-    chosen = None if options.threshold == "none" else _chosen_threshold(options, run.detector)
+    chosen = None if options.threshold == "none" else _chosen_threshold(options, detector)
     if options.masks and chosen is None:
         msg = "--masks needs a threshold. Give a number or a file, or use --good or 'auto'."
         raise ValueError(msg)
@@ -177,27 +213,8 @@ def _own_threshold(
         return None
 
 
-def _summarise(report: Report, listing: Listing, folder: Path, console: Console) -> None:
-    lines = [f"{len(report.entries)} image(s) scored" + (f", {report.resumed} of them before" * bool(report.resumed))]
-    if listing.others:
-        lines[0] += f"; {listing.others} other file(s) in the folders are not named as images"
-    lines += [f"  not used: {_printable(failure.name)}: {_printable(failure.reason)}" for failure in report.failures]
-    if report.threshold is not None:
-        words = [report.threshold.decide(entry).word for entry in report.entries]
-        without = f", {words.count('')} without a decision (see scores.csv)" * ("" in words)
-        lines += [report.threshold.describe(), f"{words.count('anomalous')} of {len(words)} anomalous{without}."]
-    highest = sorted(report.entries, key=lambda entry: -entry.score)[:3]
-    lines += [f"  {entry.score:.4f}  {_printable(entry.name)}" for entry in highest]
-    page = folder / "index.html"
-    lines.append(_printable(f"Results: {folder}" + f" (open {page})" * page.is_file()))
-    for line in lines:
-        console.print(line, markup=False)
-
-
-def _printable(name: str) -> str:
-    """A name on one line that any terminal can show."""
-    shown = name if name.isprintable() else ascii(name)[1:-1]
-    return shown.encode(sys.stdout.encoding or "utf-8", "backslashreplace").decode(sys.stdout.encoding or "utf-8")
+def _note(errors: Console, text: str) -> None:
+    errors.print(text, markup=False)
 
 
 def _say(errors: Console, text: str, status: int) -> int:
@@ -221,30 +238,3 @@ def _terminated_like_interrupted() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-class _Bar:
-    """Progress with the time left, on the screen alone."""
-
-    def __init__(self, console: Console) -> None:
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._task: TaskID | None = None
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._progress.stop()
-
-    def begin(self, stage: str, total: int, done: int) -> None:
-        """A new bar."""
-        if done:
-            self._progress.console.print(f"Continuing: {done} of {total} done before.")
-        self._task = self._progress.add_task(stage, total=total, completed=done)
-
-    def advance(self) -> None:
-        """One more."""
-        if self._task is not None:
-            self._progress.advance(self._task)

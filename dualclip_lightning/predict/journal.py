@@ -26,6 +26,8 @@ try:
 except ImportError:  # not a POSIX system: two runs into one folder are not noticed there
     fcntl = None  # type: ignore[assignment]
 
+LOG = "journal.jsonl"
+"""In a journal's folder."""
 Stamp = tuple[int, int]
 """Size and time of change of a file: when they differ, what was computed from it no longer counts."""
 
@@ -79,14 +81,7 @@ class Log:
         self._file.close()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        with self.path.open("rb") as lines:
-            for line in lines:
-                try:
-                    record = json.loads(line)
-                except ValueError:  # torn, or not ours
-                    continue
-                if isinstance(record, dict):
-                    yield record
+        return _records(self.path)
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Add a line.
@@ -123,12 +118,13 @@ class Journal:
     def __init__(self, folder: Path, settings: Mapping[str, Any], *, fresh: bool = False) -> None:
         self.folder = folder
         try:
-            self._log = Log(folder / "journal.jsonl")
+            self._log = Log(folder / LOG)
         except BlockingIOError as error:
             msg = f"Another run is writing to '{folder.parent.parent}'. Wait for it, or choose another --out."
             raise ValueError(msg) from error
+        self.settings: dict[str, Any] = json.loads(json.dumps(settings))
         self.entries: dict[str, Entry] = {}
-        self._start(json.loads(json.dumps(settings)), fresh=fresh)
+        self._start(fresh=fresh)
 
     def __enter__(self) -> Self:
         return self
@@ -138,19 +134,14 @@ class Journal:
     ) -> None:
         self._log.__exit__(kind, error, trace)
 
-    def _start(self, settings: dict[str, Any], *, fresh: bool) -> None:
+    def _start(self, *, fresh: bool) -> None:
         if fresh:
             self._log.clear()
-        known: dict[str, Any] | None = None
-        for record in self._log:
-            if "settings" in record:
-                known = record["settings"]
-            elif (entry := _entry(record)) is not None:
-                self.entries[entry.name] = entry
+        known, self.entries = read_journal(self.folder)
         if known is None:
-            self._log.append({"settings": settings})
-        elif known != settings:
-            changed = ", ".join(key for key in settings if known.get(key) != settings[key])
+            self._log.append({"settings": self.settings})
+        elif known != self.settings:
+            changed = ", ".join(key for key, value in self.settings.items() if known.get(key) != value)
             self._log.__exit__(None, None, None)
             msg = (
                 f"'{self.folder.parent.parent}' holds results of other settings (changed: {changed}). "
@@ -163,7 +154,7 @@ class Journal:
         entry = self.entries.get(name)
         if entry is None or entry.stamp != stamp or entry.reference_stamps != _stamps(entry.references):
             return False
-        return self._map_file(name).is_file()
+        return _map_file(self.folder, name).is_file()
 
     def add(self, prediction: Prediction, stamp: Stamp) -> None:
         """Keep a result: first its map, then the line that says so.
@@ -173,20 +164,66 @@ class Journal:
         """
         buffer = io.BytesIO()
         np.save(buffer, prediction.patch_map, allow_pickle=False)
-        write_bytes_atomically(self._map_file(prediction.name), buffer.getvalue())
+        write_bytes_atomically(_map_file(self.folder, prediction.name), buffer.getvalue())
         entry = Entry(prediction.name, stamp, prediction.score, prediction.peak, prediction.size,
                       prediction.references, prediction.geometry, prediction.seconds, prediction.notes,
                       _stamps(prediction.references))  # fmt: skip
+        self._keep(entry)
+
+    def _keep(self, entry: Entry) -> None:
         self._log.append(asdict(entry))
         self.entries[entry.name] = entry
 
+    def adopt(self, folder: Path) -> None:
+        """Take over the scores that another journal of the same settings has of images that have not changed since.
+
+        Raises:
+            OSError: one cannot be written.
+        """
+        settings, entries = read_journal(folder)
+        for entry in entries.values() if settings == self.settings else ():
+            source = _map_file(folder, entry.name)
+            if entry.name in self.entries or file_stamp(entry.name) != entry.stamp or not source.is_file():
+                continue
+            write_bytes_atomically(_map_file(self.folder, entry.name), source.read_bytes())
+            self._keep(entry)
+
     def patch_map(self, name: str) -> npt.NDArray[np.float32]:
         """The map of an image that it knows."""
-        return np.load(self._map_file(name), allow_pickle=False)
+        return np.load(_map_file(self.folder, name), allow_pickle=False)
 
-    def _map_file(self, name: str) -> Path:
-        digest = sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
-        return self.folder / "maps" / digest[:2] / f"{digest}.npy"
+
+def read_journal(folder: Path) -> tuple[dict[str, Any] | None, dict[str, Entry]]:
+    """The settings of a journal, None if there are none yet, and its entries by name; the later of two counts."""
+    settings: dict[str, Any] | None = None
+    entries: dict[str, Entry] = {}
+    for record in _records(folder / LOG):
+        if "settings" in record:
+            settings = record["settings"]
+        elif (entry := _entry(record)) is not None:
+            entries[entry.name] = entry
+    return settings, entries
+
+
+def _records(path: Path) -> Iterator[dict[str, Any]]:
+    """Lines of a log that are whole and ours; none of a file that is not there."""
+    try:
+        lines = path.open("rb")
+    except OSError:
+        return
+    with lines:
+        for line in lines:
+            try:
+                record = json.loads(line)
+            except ValueError:  # torn, or not ours
+                continue
+            if isinstance(record, dict):
+                yield record
+
+
+def _map_file(folder: Path, name: str) -> Path:
+    digest = sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
+    return folder / "maps" / digest[:2] / f"{digest}.npy"
 
 
 def file_stamp(path: str | Path) -> Stamp | None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dualclip_lightning.images.limits import MAX_MEGAPIXELS
+from dualclip_lightning.predict.former import former_options
 from dualclip_lightning.predict.limits import RATE
 
 EPILOG = """exit status: 0 all judged, 1 some files could not be used (see failures.csv), 2 wrong use, 3 stopped: a
@@ -14,13 +17,21 @@ result could not be written, memory ran out or a process died, 130 interrupted. 
 stopped.
 
 With --model, --data or --config, `dualclip predict` is anomalib's command: see `anomalib predict --help`."""
-DEFAULTS = {"references": "pairs", "num_references": 1, "bank_size": 4, "overlap": 0.25, "scale": ["0", "1"]}
+DEFAULTS = {
+    "threshold": "auto",
+    "references": "pairs",
+    "num_references": 1,
+    "bank_size": 4,
+    "overlap": 0.25,
+    "scale": ["0", "1"],
+}
 """Of options that only some others leave a meaning; it is known whether they were given."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status; what is mistyped is said before PyTorch is imported."""
     options = parse(arguments)
+    print("Loading PyTorch and the model ...", file=sys.stderr, flush=True)
     from dualclip_lightning.predict.command import run  # noqa: PLC0415 - takes seconds
 
     return run(options)
@@ -37,11 +48,14 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     _add_images(parser)
     _add_results(parser.add_argument_group("results"))
+    _add_former(parser.add_argument_group("a former run"))
     _add_decisions(parser.add_argument_group("decisions"))
     _add_references(parser.add_argument_group("references"))
     _add_geometry(parser.add_argument_group("geometry"))
     _add_method(parser.add_argument_group("model and method"))
-    options = parser.parse_args(arguments)
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parse_with_former(parser, arguments)
+    options.command = shlex.join(["dualclip", "predict", *arguments])
     for message in _contradictions(options):
         parser.error(message)
     for name, value in DEFAULTS.items():
@@ -50,12 +64,29 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return options
 
 
+def _parse_with_former(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+    """Options, with those of a former run in place of the defaults where `--from` names one."""
+    options = parser.parse_args(arguments)
+    if options.former is None:
+        return options
+    try:
+        taken = former_options(options.former)
+    except ValueError as error:
+        parser.error(str(error))
+    threshold = taken.pop("threshold", None)
+    parser.set_defaults(**{name: value for name, value in taken.items() if value != DEFAULTS.get(name)})
+    options = parser.parse_args(arguments)
+    if options.threshold is None and options.good is None and options.false_alarm_rate is None:
+        options.threshold = threshold
+    return options
+
+
 def _contradictions(options: argparse.Namespace) -> Iterator[str]:
     """What would otherwise be dropped without a word."""
     if options.image_size is not None and len(options.image_size) > 2:  # noqa: PLR2004
         yield "argument --image-size: expected a side, or a height and a width"
-    measured = options.good is not None or options.threshold == "auto"
-    if options.good is not None and options.threshold != "auto":
+    measured = options.good is not None or options.threshold in {None, "auto"}
+    if options.good is not None and options.threshold not in {None, "auto"}:
         yield "--good and --threshold exclude each other"
     if options.false_alarm_rate is not None and not measured:
         yield "--false-alarm-rate goes with --good or --threshold auto"
@@ -95,9 +126,12 @@ def _add_images(parser: argparse.ArgumentParser) -> None:
 
 def _add_results(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--out", type=Path, default=Path("results/predict"), help="folder for everything; default: %(default)s"
+        "--out", type=Path, default=Path("results/predict"),
+        help="folder for everything; it gets a number where it is taken by another run; default: %(default)s",
+    )  # fmt: skip
+    group.add_argument(
+        "--fresh", action="store_true", help="score everything again, into a new folder, instead of continuing"
     )
-    group.add_argument("--fresh", action="store_true", help="discard an earlier run instead of continuing it")
     group.add_argument("--no-heatmaps", dest="heatmaps", action="store_false", help="no pictures")
     group.add_argument("--maps", action="store_true", help="raw maps at the size of the image (.npy, float32)")
     group.add_argument("--masks", action="store_true", help="anomalous pixels as PNG")
@@ -108,12 +142,22 @@ def _add_results(group: argparse._ArgumentGroup) -> None:
     )  # fmt: skip
 
 
+def _add_former(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--from", type=Path, metavar="RUN", dest="former",
+        help="take model, method, references, geometry and threshold from a former run's folder or a threshold.json; "
+        "options given beside it win",
+    )  # fmt: skip
+
+
 def _add_decisions(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--threshold", default="auto", help="a number, a threshold.json, 'none', or 'auto': from the run itself"
+        "--threshold", help="a number, a threshold.json, 'none', or 'auto' (default): from the run itself"
     )
     group.add_argument("--pixel-threshold", type=float, help="with a number: for masks and contours; default: the same")
-    group.add_argument("--good", metavar="FOLDER", help="take the threshold from images believed good")
+    group.add_argument(
+        "--good", metavar="PATH", help="take the threshold from images believed good: a folder or a list (.txt)"
+    )
     group.add_argument(
         "--false-alarm-rate", type=float, help=f"of normal images, with --good or 'auto'; default: {RATE}"
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -186,11 +185,6 @@ def write_failures(path: Path, failures: Sequence[Failure]) -> None:
         _write_csv(path, ("path", "reason"), failures)
     else:
         path.unlink(missing_ok=True)
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """A JSON file."""
-    write_bytes_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def threshold_facts(threshold: Threshold | None) -> dict[str, Any] | None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from dualclip_lightning.images.sources import Failure, Source, file_sources
 from dualclip_lightning.predict.detector import Detector, Outcome
 from dualclip_lightning.predict.devices import Worker, score_on_devices
+from dualclip_lightning.predict.folders import WORK
 from dualclip_lightning.predict.gallery import write_gallery
 from dualclip_lightning.predict.journal import Entry, Journal, file_stamp
 from dualclip_lightning.predict.outputs import (
@@ -19,14 +21,11 @@ from dualclip_lightning.predict.outputs import (
     draw_all,
     threshold_facts,
     write_failures,
-    write_json,
     write_scores,
 )
 from dualclip_lightning.predict.thresholds import Threshold
+from dualclip_lightning.record import write_record
 from dualclip_lightning.versions import ADAPTATION, SCORING, versions
-
-WORK = ".work"
-"""Below the output folder: what a later run continues from."""
 
 Chooser = Callable[[Sequence[Entry]], "Threshold | None"]
 """The threshold, given all scored images of the run."""
@@ -73,20 +72,22 @@ class Run:
         folder: for all results.
         drawing: what is drawn of every image.
         gallery: how many images the gallery shows; 0 writes none.
-        fresh: discard what an earlier run left, instead of continuing it.
         reporter: hears how far it is.
         workers: score on their devices instead of the detector, where there are several.
+        about: further facts for `run.json`, as plain data.
+        former: folder of a run with the same settings, whose scores are taken over.
     """
 
     detector: Detector
     folder: Path
     drawing: Drawing = field(default_factory=Drawing)
     gallery: int = 200
-    fresh: bool = False
     reporter: Reporter = field(default_factory=Silent)
     workers: Sequence[Worker] = ()
+    about: Mapping[str, Any] = field(default_factory=dict)
+    former: Path | None = None
 
-    def score(self, paths: Sequence[Path], part: str = "images") -> Report:
+    def score(self, paths: Sequence[Path], part: str) -> Report:
         """Score files, or take their scores from an earlier run with the same settings; nothing is drawn.
 
         Raises:
@@ -94,7 +95,7 @@ class Run:
             OSError: a result cannot be written; what was written before stays.
         """
         with self._journal(part) as journal:
-            return self._score(paths, journal)
+            return self._score(paths, journal, f"scoring {part}")
 
     def __call__(self, paths: Sequence[Path], choose: Chooser, failures: Sequence[Failure] = ()) -> Report:
         """Score files, decide, draw, and write everything.
@@ -120,24 +121,28 @@ class Run:
             report.threshold = choose(report.entries)
             self._write_tables(report)
             self._draw(report, journal)
-            self._write_tables(report)
-            self._clear(report)
+            self._write_tables(report, finished=now())
         return report
 
-    def _journal(self, part: str) -> Journal:
-        references = [[name, file_stamp(name)] for name in self.detector.reference_names]
-        settings = {
-            **self.detector.settings,
-            "reference_images": references,
-            "versions": versions(*SCORING, *ADAPTATION),
-        }
-        return Journal(self.folder / WORK / part, settings, fresh=self.fresh)
+    def start(self) -> None:
+        """Record what is asked, so that the folder is known as a run's from now on.
 
-    def _score(self, paths: Sequence[Path], journal: Journal) -> Report:
+        Raises:
+            OSError: it cannot be written.
+        """
+        write_record(self.folder, {**self.about, "finished": None, "settings": self.detector.settings})
+
+    def _journal(self, part: str) -> Journal:
+        journal = Journal(self.folder / WORK / part, score_settings(self.detector))
+        if self.former is not None:
+            journal.adopt(self.former / WORK / part)
+        return journal
+
+    def _score(self, paths: Sequence[Path], journal: Journal, stage: str = "scoring") -> Report:
         sources = file_sources(paths, self.detector.max_megapixels)
         stamps = [file_stamp(path) for path in paths]
         done = {i for i, source in enumerate(sources) if journal.knows(source.name, stamps[i])}
-        self.reporter.begin("scoring", len(sources), len(done))
+        self.reporter.begin(stage, len(sources), len(done))
         failures: dict[int, Failure] = {}
         for position, outcome in self._outcomes(sources, done):
             if isinstance(outcome, Failure):
@@ -167,12 +172,14 @@ class Run:
                 self.gallery,
             )  # fmt: skip
 
-    def _write_tables(self, report: Report) -> None:
+    def _write_tables(self, report: Report, finished: str | None = None) -> None:
         write_scores(self.folder / "scores.csv", report.entries, report.threshold)
         write_failures(self.folder / "failures.csv", report.failures)
         if report.threshold is not None:
             report.threshold.save(self.folder / "threshold.json")
         content = {
+            **self.about,
+            "finished": finished,
             "settings": self.detector.settings,
             "weights_origin": self.detector.weights_origin,
             "threshold": threshold_facts(report.threshold),
@@ -181,14 +188,20 @@ class Run:
             "devices": [worker.arguments["device"] for worker in self.workers] or [str(self.detector.device)],
             "versions": versions(*SCORING, *ADAPTATION),
         }
-        write_json(self.folder / "run.json", content)
+        write_record(self.folder, content)
 
-    def _clear(self, report: Report) -> None:
-        """Take away what an earlier run wrote and this one does not."""
-        if report.threshold is None:
-            (self.folder / "threshold.json").unlink(missing_ok=True)
-        if not self.gallery:
-            (self.folder / "index.html").unlink(missing_ok=True)
+
+def score_settings(detector: Detector) -> dict[str, Any]:
+    """What the scores of a detector depend on: its settings, the state of its references, and the libraries."""
+    references = [[name, file_stamp(name)] for name in detector.reference_names]
+    return {
+        **detector.settings, "reference_images": references, "versions": versions(*SCORING, *ADAPTATION),
+    }  # fmt: skip
+
+
+def now() -> str:
+    """Date and time with the offset of the time zone, to the second."""
+    return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
 def _known(paths: Sequence[Path], journal: Journal) -> list[Entry]:

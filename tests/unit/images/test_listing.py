@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from dualclip_lightning.images.listing import find_images
+from dualclip_lightning.record import write_record
 
 
 @pytest.fixture
@@ -31,8 +32,13 @@ def test_patterns_leave_files_out(folder):
     assert below(folder, find_images([folder], ["*_label.png", "*.tiff"]).paths) == ["a.JPG", "b.png"]
 
 
-def test_results_inside_the_images_are_not_images(folder):
-    assert "deep/er/c.tiff" not in below(folder, find_images([folder], without=folder / "deep").paths)
+def test_results_of_a_run_inside_the_images_are_not_images(folder):
+    (folder / "deep" / "run.json").write_text('{"format": "of somebody else"}')
+    assert "deep/er/c.tiff" in below(folder, find_images([folder]).paths)
+    write_record(folder / "deep", {})
+    assert below(folder, find_images([folder]).paths) == ["a.JPG", "b.png"]
+    assert below(folder, find_images([f"{folder}/**/*.png"]).paths) == ["b.png"]
+    assert below(folder, find_images([folder / "deep" / "er" / "c.tiff"]).paths) == ["deep/er/c.tiff"]
 
 
 def test_patterns_with_stars_reach_below(folder):

@@ -4,6 +4,7 @@ import csv
 import json
 import signal
 import threading
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 
 from dualclip_lightning.predict import Threshold, command
 from dualclip_lightning.predict.options import main, parse
+from dualclip_lightning.predict.progress import ProgressReporter
 from dualclip_lightning.predict.run import Run
 from tests.hostile_images import picture
 from tests.towers import write_image
@@ -30,8 +32,8 @@ def place(tmp_path, monkeypatch, tiny_folder):
     return run
 
 
-def scores(place) -> list[dict[str, str]]:
-    with (place.folder / "out" / "scores.csv").open(newline="") as table:
+def scores(place, out: str = "out") -> list[dict[str, str]]:
+    with (place.folder / out / "scores.csv").open(newline="") as table:
         return list(csv.DictReader(table))
 
 
@@ -56,15 +58,17 @@ def test_every_option_reaches_the_detector(place, capsys):
     assert settings.items() >= expected.items()
     assert settings["prompts"]["domain"] == "texture"
     assert all(row["reference"].count("|") == 1 for row in scores(place))
-    assert "9 image(s) scored" in capsys.readouterr().out
+    assert "9 images: 9 scored" in capsys.readouterr().out
 
 
 def test_all_judged_is_0_and_some_unusable_is_1(place, capsys):
     assert place("shots") == 0
     (place.folder / "shots" / "bad.png").write_bytes(b"")
     assert place("shots") == 1
-    assert "not used: shots/bad.png: the file is empty (0 bytes)." in capsys.readouterr().out
-    assert (place.folder / "out" / "failures.csv").is_file()
+    said = capsys.readouterr().out
+    assert "10 images: 9 scored (9 of them before), 1 could not be used." in said
+    assert "not used: shots/bad.png: the file is empty (0 bytes)." in said
+    assert (place.folder / "out2" / "failures.csv").is_file()
     (place.folder / "shots" / "bad.png").unlink()
     assert place("shots") == 0
     assert not (place.folder / "out" / "failures.csv").exists()
@@ -97,8 +101,8 @@ def test_wrong_use_is_2_with_a_sentence_that_names_it(place, capsys, arguments, 
     assert place(*arguments) == 2
     said = capsys.readouterr()
     assert message in said.err
-    assert said.err.startswith("dualclip: ")
-    assert not (place.folder / "out" / "scores.csv").exists()
+    assert said.err.splitlines()[-1].startswith("dualclip: ")
+    assert not (place.folder / "out").exists()
 
 
 UNKNOWN = [[], ["shots", "--colour"], ["shots", "--seed", "x"], ["shots", "--geo", "keep"]]
@@ -125,7 +129,7 @@ def test_unknown_options_are_2(arguments, capsys):
 
 
 def test_a_broken_good_image_is_2_and_names_it(place, capsys):
-    (place.folder / "good").mkdir()
+    write_image(place.folder / "good" / "b.png", seed=1)
     (place.folder / "good" / "a.png").write_bytes(b"no image")
     assert place("shots", "--good", "good") == 2
     assert "Cannot use 'good/a.png' of --good: it is no image" in capsys.readouterr().err
@@ -139,10 +143,10 @@ def test_good_images_set_the_threshold_which_another_run_can_load(place, capsys)
     assert (threshold.kind, threshold.images) == ("good", 9)
     assert [row["decision"] for row in scores(place)].count("anomalous") == 1
     assert len(list((place.folder / "out" / "masks").rglob("*.png"))) == 9
-    assert "9 image(s) scored, 9 of them before" not in capsys.readouterr().out
+    assert "9 scored (9 of them before)" not in capsys.readouterr().out
     (place.folder / "out" / "threshold.json").rename(place.folder / "t.json")
     assert place("shots", "--threshold", "t.json") == 0
-    assert "9 image(s) scored, 9 of them before" in capsys.readouterr().out
+    assert "9 scored (9 of them before)" in capsys.readouterr().out
     assert place("shots", "--threshold", "t.json", "--seed", "1", "--fresh") == 2
     assert "other settings: seed (0, now 1)" in capsys.readouterr().err
 
@@ -150,7 +154,7 @@ def test_good_images_set_the_threshold_which_another_run_can_load(place, capsys)
 def test_the_unlabelled_run_gives_a_threshold_if_it_is_large_enough(place, capsys):
     assert place("shots", "--false-alarm-rate", "0.25") == 0
     assert Threshold.load(place.folder / "out" / "threshold.json").kind == "run"
-    assert "2 of 9 anomalous" in capsys.readouterr().out
+    assert "Of 9 scored images: 2 anomalous, 7 normal." in capsys.readouterr().out
     assert sorted(float(row["p_value"]) for row in scores(place)) == pytest.approx(np.arange(1, 10) / 9, abs=1e-6)
     assert {row["decision"] for row in scores(place) if float(row["p_value"]) <= 2 / 9} == {"anomalous"}
     assert place("shots", "--out", "few") == 0
@@ -163,11 +167,11 @@ def test_an_image_without_a_partner_is_not_decided_by_a_threshold_of_pairs(place
     assert place("shots", "--good", "shots") == 0
     (place.folder / "out" / "threshold.json").rename(place.folder / "t.json")
     capsys.readouterr()
-    assert place("shots/0.png", "--threshold", "t.json", "--out", "out", "--fresh") == 0
-    (row,) = scores(place)
+    assert place("shots/0.png", "--threshold", "t.json") == 0
+    (row,) = scores(place, "out2")
     assert (row["decision"], row["p_value"]) == ("", "")
     assert "no decision: it was compared with no reference" in row["notes"]
-    assert "0 of 1 anomalous, 1 without a decision" in capsys.readouterr().out
+    assert "Of 1 scored image: 0 anomalous, 0 normal, 1 without a decision" in capsys.readouterr().out
 
 
 def test_marks_are_in_anomalous_images_and_in_no_other(place):
@@ -186,21 +190,102 @@ def test_a_number_decides_as_it_says(place):
     assert (place.folder / "out" / "masks" / "0.png.png").is_file()
 
 
-def test_the_same_command_again_scores_nothing_and_other_settings_need_a_word(place, capsys, monkeypatch):
+def test_the_same_command_again_scores_nothing_and_other_settings_get_another_folder(place, capsys, monkeypatch):
     assert place("shots") == 0
-    before = scores(place)
+    before = files(place, "out")
     monkeypatch.setattr("dualclip_lightning.predict.scorer.DualImageScorer.score", None)
     assert place("shots") == 0
-    assert scores(place) == before
-    assert place("shots", "--seed", "1") == 2
-    assert "--fresh" in capsys.readouterr().err
+    assert files(place, "out").items() >= {k: v for k, v in before.items() if "run.json" not in k}.items()
+    assert place("shots", "--threshold", "0.5") == 0  # another run, whose scores are known
+    assert scores(place, "out2")[0]["threshold"] == "0.500000"
+    monkeypatch.undo()
+    monkeypatch.chdir(place.folder)
+    capsys.readouterr()
+    assert place("shots", "--seed", "1") == 0
+    said = capsys.readouterr()
+    assert "Results go to 'out3'." in said.err
+    assert "9 scored, 0 could" in said.out
+    assert files(place, "out").keys() == before.keys()
 
 
-def test_fresh_starts_over_and_draws_anew(place):
+def files(place, out: str) -> dict[str, bytes]:
+    """What a run has written, but for what a later run continues from."""
+    root = place.folder / out
+    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file() and ".work" not in p.parts}
+
+
+def test_a_record_says_when_how_and_from_what(place):
     assert place("shots", "--threshold", "none") == 0
-    first = (place.folder / "out" / "heatmaps" / "0.png.png").read_bytes()
-    assert place("shots", "--threshold", "none", "--alpha", "0.1", "--fresh") == 0
-    assert (place.folder / "out" / "heatmaps" / "0.png.png").read_bytes() != first
+    record = json.loads((place.folder / "out" / "run.json").read_text())
+    assert record["date"] <= record["finished"]
+    assert datetime.fromisoformat(record["date"]).tzinfo is not None
+    assert record["command"].startswith("dualclip predict --pretrained ")
+    assert record["command"].endswith(" --out out shots --threshold none")
+    assert (record["input"], record["directory"]) == (["shots"], str(place.folder))
+
+
+def test_fresh_scores_again_into_another_folder(place, capsys):
+    assert place("shots", "--threshold", "none") == 0
+    assert place("shots", "--threshold", "none", "--fresh") == 0
+    assert "9 scored, 0 could not be used" in capsys.readouterr().out
+    assert files(place, "out")["heatmaps/0.png.png"] == files(place, "out2")["heatmaps/0.png.png"]
+
+
+FORMER = "--class-name steel --alpha 0.3 --geometry tiles --tile 60 --overlap 0.5 --references stream --bank-size 2"
+
+
+@pytest.mark.parametrize("source", ["out", "out/threshold.json"])
+def test_a_former_run_gives_its_settings_and_its_threshold(place, source):
+    assert place("shots", *FORMER.split(), "--false-alarm-rate", "0.1") == 0
+    write_image(place.folder / "later" / "0.png", seed=20)
+    assert main(["later", "--from", source, "--out", "next", "--device", "cpu"]) == 0
+    first, second = (json.loads((place.folder / name / "run.json").read_text()) for name in ("out", "next"))
+    assert first["settings"] == second["settings"]
+    assert first["threshold"] == second["threshold"]
+    assert main(["later", "--from", source, "--out", "other", "--device", "cpu", "--threshold", "0.5"]) == 0
+    assert scores(place, "other")[0]["threshold"] == "0.500000"
+
+
+def test_a_threshold_file_of_a_detector_gives_its_settings(place, make_detector, tiny_folder):
+    detector = make_detector(references="stream", bank_size=2, alpha=0.3, geometry="keep")
+    detector.calibrate("shots").save("mine.json")
+    assert main(["shots", "--from", "mine.json", "--out", "next", "--device", "cpu"]) == 0
+    record = json.loads((place.folder / "next" / "run.json").read_text())
+    assert record["settings"] == json.loads(json.dumps(detector.settings))
+    assert record["threshold"]["kind"] == "good"
+
+
+def test_references_and_weights_of_a_former_run_are_found_from_elsewhere(place, monkeypatch):
+    write_image(place.folder / "good" / "0.png", seed=20)
+    assert place("shots", "--reference", "good", "--threshold", "none") == 0
+    (place.folder / "else").mkdir()
+    monkeypatch.chdir(place.folder / "else")
+    options = parse(["x.png", "--from", "../out"])
+    assert options.reference == str(place.folder / "good")
+    assert parse(["x.png", "--from", "../out", "--reference", "mine"]).reference == "mine"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "there is none at 'x.json'"), ("{}", "there is none at"), ('{"settings": {}}', "does not say with which")],
+)
+def test_what_is_no_former_run_is_said(tmp_path, monkeypatch, capsys, content, message):
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        (tmp_path / "x.json").write_text(content)
+    with pytest.raises(SystemExit):
+        parse(["shots", "--from", "x.json"])
+    assert message in capsys.readouterr().err
+
+
+def test_good_images_may_be_a_list(place):
+    (place.folder / "good.txt").write_text(f"# marked good\nshots/1.png\nshots/2.png\n{place.folder}/shots/3.png\n")
+    assert place("shots", "--good", "good.txt") == 0
+    assert Threshold.load(place.folder / "out" / "threshold.json").images == 3
+    (place.folder / "good.txt").write_text("shots/1.png\nshots/2.png\n")
+    assert place("shots", "--good", "good.txt") == 0
+    assert Threshold.load(place.folder / "out" / "threshold.json").images == 3
+    assert Threshold.load(place.folder / "out2" / "threshold.json").images == 2
 
 
 def test_results_among_the_images_are_not_judged(place):
@@ -246,7 +331,7 @@ def test_a_fault_of_ours_is_not_hidden(place, monkeypatch):
 
 
 def test_an_interrupt_keeps_the_scores_so_far_and_a_polite_kill_is_one(place, capsys, monkeypatch):
-    real, seen = command._Bar.advance, []
+    real, seen = ProgressReporter.advance, []
 
     def advance(bar):
         real(bar)
@@ -254,7 +339,7 @@ def test_an_interrupt_keeps_the_scores_so_far_and_a_polite_kill_is_one(place, ca
         if len(seen) == 3:
             signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(command._Bar, "advance", advance)
+    monkeypatch.setattr(ProgressReporter, "advance", advance)
     before = signal.getsignal(signal.SIGTERM)
     assert place("shots", "--batch-size", "2") == 130
     assert signal.getsignal(signal.SIGTERM) == before
@@ -262,7 +347,7 @@ def test_an_interrupt_keeps_the_scores_so_far_and_a_polite_kill_is_one(place, ca
     monkeypatch.undo()
     monkeypatch.chdir(place.folder)
     assert place("shots", "--batch-size", "2") == 0
-    assert "3 of them before" in capsys.readouterr().out
+    assert "(3 of them before)" in capsys.readouterr().out
     assert len(scores(place)) == 9
 
 
@@ -287,37 +372,38 @@ def test_larger_images_than_allowed_are_listed_until_allowed(place):
     assert place("shots", "--max-megapixels", "0.2") == 0
 
 
-def test_pictures_are_those_of_the_images_that_were_asked_for_last(place):
+def test_no_run_touches_the_pictures_of_another(place):
     for folder, seeds in (("a", (0, 1)), ("b", (7, 8))):
         for number, seed in enumerate(seeds):
             write_image(place.folder / folder / f"{number}.png", seed=seed)
-    drawn = []
-    for folder in ("a", "b", "a"):
-        assert place(folder, "--threshold", "none") == 0
-        drawn.append((place.folder / "out" / "heatmaps" / "0.png.png").read_bytes())
-    assert drawn[0] == drawn[2] != drawn[1]
+    assert place("a", "--threshold", "none") == 0
+    first = files(place, "out")
+    assert place("b", "--threshold", "none") == 0
+    assert place("a", "--threshold", "none", "--no-heatmaps") == 0
+    assert files(place, "out") == first
+    assert files(place, "out2")["heatmaps/0.png.png"] != first["heatmaps/0.png.png"]
+    assert not (place.folder / "out3" / "heatmaps").exists()
 
 
-def test_nothing_of_an_earlier_run_is_left_that_this_one_does_not_have(place):
-    options = ["--threshold", "0.5", "--pixel-threshold", "0.5", "--masks", "--maps"]
-    assert place("shots", *options) == 0
-    out = place.folder / "out"
-    assert (out / "threshold.json").is_file()
-    assert len(list(out.glob("m*/*"))) == 18
+def test_an_image_that_is_taken_away_or_changed_means_another_run(place):
+    assert place("shots", "--threshold", "none") == 0
+    first = files(place, "out")
+    write_image(place.folder / "shots" / "8.png", seed=99)
+    assert place("shots", "--threshold", "none") == 0
     (place.folder / "shots" / "8.png").unlink()
-    assert place("shots", "--threshold", "none", "--gallery", "0") == 0
-    assert not list(out.glob("m*/*"))
-    assert len(list(out.glob("heatmaps/*"))) == 8
-    assert not (out / "threshold.json").exists()
-    assert not (out / "index.html").exists()
+    assert place("shots", "--threshold", "none") == 0
+    assert [len(scores(place, out)) for out in ("out", "out2", "out3")] == [9, 9, 8]
+    assert files(place, "out") == first
+    assert files(place, "out2")["heatmaps/8.png.png"] != first["heatmaps/8.png.png"]
 
 
-def test_a_changed_partner_means_another_score(place):
+def test_a_changed_partner_means_another_score_and_the_others_are_taken_over(place, capsys):
     assert place("shots", "--threshold", "none") == 0
     before = {row["path"]: (row["reference"], row["score"]) for row in scores(place)}
     partner = before["shots/0.png"][0]
     write_image(place.folder / partner, seed=99)
     assert place("shots", "--threshold", "none") == 0
-    after = {row["path"]: (row["reference"], row["score"]) for row in scores(place)}
+    after = {row["path"]: (row["reference"], row["score"]) for row in scores(place, "out2")}
     changed = {path for path in before if before[path] != after[path]}
     assert changed == {path for path in before if partner in (path, before[path][0])}
+    assert f"({9 - len(changed)} of them before)" in capsys.readouterr().out

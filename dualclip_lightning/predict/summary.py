@@ -1,0 +1,87 @@
+"""What a run says at its end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+from dualclip_lightning.images.listing import Listing
+from dualclip_lightning.predict.journal import Entry
+from dualclip_lightning.predict.run import Report
+
+MOST_LISTED = 20
+"""Anomalous images, and images that could not be used, that are named on the screen."""
+HIGHEST = 3
+"""Scores that are shown where nothing is anomalous or decided."""
+
+
+def summarise(report: Report, listing: Listing, folder: Path) -> Iterator[str]:
+    """Lines for the screen: counts, what could not be used, the threshold, the anomalous images, the folder.
+
+    Args:
+        report: of the run.
+        listing: of the images that were asked for.
+        folder: of the results.
+    """
+    scored = {entry.name for entry in report.entries}
+    undrawn = [failure for failure in report.failures if failure.name in scored]
+    unused = len(listing.paths) - len(scored)
+    before = f" ({report.resumed} of them before)" * bool(report.resumed)
+    yield f"{_count(len(listing.paths), 'image')}: {len(scored)} scored{before}, {unused} could not be used."
+    if listing.unreadable:
+        yield f"{_count(len(listing.unreadable), 'folder')} could not be read."
+    if undrawn:
+        yield f"{_count(len(undrawn), 'scored image')} could not be drawn."
+    if listing.others:
+        yield f"{_count(listing.others, 'other file')} in the folders not named as images."
+    named = [f"not used: {printable(f.name)}: {printable(f.reason)}" for f in report.failures]
+    yield from _listed(named, len(named), "failures.csv")
+    yield from _decisions(report)
+    page = folder / "index.html"
+    yield printable(f"Results: {folder}" + f" (open {page})" * page.is_file())
+
+
+def _decisions(report: Report) -> Iterator[str]:
+    ranked = sorted(report.entries, key=lambda entry: -entry.score)
+    if report.threshold is None:
+        yield from _highest(ranked)
+        return
+    yield report.threshold.describe()
+    words = [report.threshold.decide(entry).word for entry in ranked]
+    anomalous = [entry for entry, word in zip(ranked, words, strict=True) if word == "anomalous"]
+    without = f", {words.count('')} without a decision (see scores.csv)" * ("" in words)
+    images = _count(len(ranked), "scored image")
+    yield f"Of {images}: {len(anomalous)} anomalous, {words.count('normal')} normal{without}."
+    if anomalous:
+        yield from _listed(map(_line, anomalous), len(anomalous), "scores.csv")
+    else:
+        yield from _highest(ranked)
+
+
+def _highest(ranked: Sequence[Entry]) -> Iterator[str]:
+    if ranked:
+        yield "Highest scores:"
+        yield from (f"  {_line(entry)}" for entry in ranked[:HIGHEST])
+
+
+def _listed(lines: Iterable[str], count: int, file: str) -> Iterator[str]:
+    """The first lines, and how many more are in a file."""
+    yield from (f"  {line}" for line in islice(lines, MOST_LISTED))
+    if count > MOST_LISTED:
+        yield f"  and {count - MOST_LISTED} more, all in {file}"
+
+
+def _line(entry: Entry) -> str:
+    return f"{entry.score:.4f}  {printable(entry.name)}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + "s" * (number != 1)
+
+
+def printable(name: str) -> str:
+    """A name on one line that any terminal can show."""
+    shown = name if name.isprintable() else ascii(name)[1:-1]
+    return shown.encode(sys.stdout.encoding or "utf-8", "backslashreplace").decode(sys.stdout.encoding or "utf-8")
