@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torchvision.transforms.v2.functional import to_dtype
 
 from dualclip_lightning.images.decoding import read_picture
-from dualclip_lightning.images.depth import BYTE
 from dualclip_lightning.images.limits import MAX_MEGAPIXELS
 from dualclip_lightning.images.picture import ImageError, Pixels
 
@@ -28,7 +28,7 @@ def read_rgb(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS) -> Tensor
 def to_tensor(pixels: Pixels) -> Tensor:
     """Pixels [H, W, 3] as single precision in [0, 1]: [3, H, W]."""
     planes = torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C"))
-    return planes / BYTE if planes.dtype == torch.uint8 else planes
+    return to_dtype(planes, torch.float32, scale=True)  # as anomalib's `read_image`, to the last bit
 
 
 def unreadable_images(paths: Iterable[str | Path], threads: int = 4) -> Iterator[tuple[str, str]]:

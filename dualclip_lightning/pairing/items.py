@@ -12,7 +12,7 @@ from anomalib.data import AnomalibDataset, ImageItem, PredictDataset
 from anomalib.data.utils import LabelName, read_image, read_mask
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset, Subset
-from torchvision.tv_tensors import Mask
+from torchvision.tv_tensors import Image, Mask
 
 from dualclip_lightning.images.limits import MAX_MEGAPIXELS
 from dualclip_lightning.images.picture import ImageError
@@ -63,14 +63,14 @@ def _innermost(dataset: Any, position: int) -> tuple[Any, int]:
 def _unlabelled(dataset: Any, position: int, max_megapixels: float) -> ImageItem:
     """As `PredictDataset.__getitem__`."""
     path = str(dataset.image_filenames[position])
-    image = read_rgb(path, max_megapixels)
+    image = Image(read_rgb(path, max_megapixels))
     return ImageItem(image=dataset.transform(image) if dataset.transform else image, image_path=path)
 
 
 def _labelled(dataset: Any, position: int, max_megapixels: float) -> ImageItem:
     """As `AnomalibDataset.__getitem__`."""
     sample = dataset.samples.iloc[position]
-    image = read_rgb(sample.image_path, max_megapixels)
+    image = Image(read_rgb(sample.image_path, max_megapixels))
     with_mask = dataset.task == TaskType.SEGMENTATION
     mask = _mask(sample, image) if with_mask else None
     if dataset.augmentations and with_mask:
@@ -132,7 +132,7 @@ def _read_again(item: Any, max_megapixels: float) -> Any:
     if item.image is None or not path or not Path(path).is_file():
         return item
     try:
-        image = read_rgb(path, max_megapixels)
+        image = Image(read_rgb(path, max_megapixels))
     except ImageError:
         if _as_anomalib_reads(item.image, path):
             raise

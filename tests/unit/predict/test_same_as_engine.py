@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 from anomalib.data import PredictDataset
 from anomalib.engine import Engine
 from torch.utils.data import DataLoader
 
+from dualclip_lightning.images.sources import Failure
 from dualclip_lightning.models import DualImageCLIP
-from dualclip_lightning.predict.prediction import draw_map
-from tests.hostile_images import picture
+from dualclip_lightning.predict.prediction import Prediction, draw_map
+from tests.hostile_images import BROKEN, picture, turned, write_corpus
 
 
-def through_the_engine(model: DualImageCLIP, folder, tmp_path) -> dict[str, tuple[float, np.ndarray]]:
+def through_the_engine(model: DualImageCLIP, folder, tmp_path, workers: int = 0) -> dict[str, tuple[float, np.ndarray]]:
     engine = Engine(accelerator="cpu", logger=False, default_root_dir=tmp_path / "results", enable_progress_bar=False)
     dataset = PredictDataset(folder)
-    loader = DataLoader(dataset, batch_size=3, collate_fn=dataset.collate_fn)
+    loader = DataLoader(dataset, batch_size=3, collate_fn=dataset.collate_fn, num_workers=workers)
     return {
         str(path): (float(score), score_map.numpy())
         for batch in engine.predict(model, dataloaders=loader)
@@ -56,7 +59,56 @@ def test_every_mode_of_image_scores_alike(make_detector, tiny_folder, tmp_path):
     }.items():
         picture(mode, seed=len(name)).save(folder / name)
     picture("RGBA").save(folder / "g.png")
+    deep = np.random.default_rng(0).integers(0, 65536, (40, 56, 3), dtype=np.uint16)
+    (folder / "h.png").write_bytes(imagecodecs.png_encode(deep))
+    tifffile.imwrite(folder / "i.tif", deep, photometric="rgb", byteorder=">", compression="zlib")
+    (folder / "j.jpg").write_bytes(turned())
+    tifffile.imwrite(folder / "k.tif", deep[..., 0], photometric="miniswhite")
     model = DualImageCLIP(pretrained=str(tiny_folder), class_name="plate", visualizer=False)
     expected = through_the_engine(model, folder, tmp_path)
     scores = {prediction.name: prediction.score for prediction in make_detector(geometry="squash").predict(folder)}
     assert scores == pytest.approx({name: score for name, (score, _) in expected.items()}, abs=1e-5)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_hostile_corpus_scores_alike_and_what_is_broken_is_named(
+    make_detector, tiny_folder, tmp_path, caplog, workers
+):
+    folder = tmp_path / "corpus"
+    write_corpus(folder)
+    (folder / "dangling.png").unlink()  # anomalib's own listing refuses the whole folder for it
+    model = DualImageCLIP(pretrained=str(tiny_folder), class_name="plate", alpha=1.0, visualizer=False)
+    with caplog.at_level("WARNING"):
+        expected = through_the_engine(model, folder, tmp_path, workers)
+    listed = [str(path) for path in PredictDataset(folder).image_filenames]
+    outcomes = make_detector(alpha=1.0).predict(listed, errors="return")
+    scores = {outcome.name: outcome.score for outcome in outcomes if isinstance(outcome, Prediction)}
+    assert scores == pytest.approx({name: score for name, (score, _) in expected.items()}, abs=1e-5)
+    failures = {outcome.name: outcome.reason for outcome in outcomes if isinstance(outcome, Failure)}
+    assert {name for name in BROKEN if str(folder / name) in listed} < {name.rsplit("/", 1)[1] for name in failures}
+    for name, reason in failures.items():
+        assert f"{name}: {reason}" in caplog.text
+
+
+def test_what_lies_below_the_eighth_bit_counts_by_every_door(make_detector, tiny_folder, tmp_path):
+    folder = tmp_path / "deep"
+    folder.mkdir()
+    plain = np.full((40, 56, 3), 30_000, np.uint16)
+    plain[:, ::7] += 100
+    scratched = plain.copy()
+    scratched[10:20, 5:50] += 60
+    images = {"plain": plain, "scratched": scratched}
+    for name, values in images.items():
+        (folder / f"{name}.png").write_bytes(imagecodecs.png_encode(values))
+        tifffile.imwrite(folder / f"{name}.tif", values, photometric="rgb")
+    detector = make_detector(alpha=1.0)
+    model = DualImageCLIP(pretrained=str(tiny_folder), class_name="plate", alpha=1.0, visualizer=False)
+    engine = through_the_engine(model, folder, tmp_path)
+    scores = {}
+    for name, values in images.items():
+        scores[name] = detector.predict(values).score
+        for suffix in ("png", "tif"):
+            path = str(folder / f"{name}.{suffix}")
+            assert detector.predict(path).score == scores[name]
+            assert engine[path][0] == pytest.approx(scores[name], abs=1e-6)
+    assert abs(scores["plain"] - scores["scratched"]) > 1e-5
