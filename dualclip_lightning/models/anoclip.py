@@ -38,7 +38,7 @@ from dualclip_lightning.models.base import (
     method_pre_processor,
 )
 from dualclip_lightning.models.views import batch_names
-from dualclip_lightning.prompts import PromptPair, Words, text_embeddings
+from dualclip_lightning.prompts import PromptPair, TextMean, Words, check_text_mean, text_embeddings
 from dualclip_lightning.scoring import average_neighbours, cut_tiles, join_tiles, text_score, upsample
 
 AdapterKind = Literal["text", "linear"]
@@ -188,6 +188,7 @@ class AnoCLIP(ZeroShotShell, AnomalibModule):
 
     Args:
         {common}
+        {text_mean}
         temperature: of the softmax over the two states.
         vv_blocks: numbers of the blocks, from 1, in the V-V path; None means all, as published.
         views: average the image score over the 22 views of the released code for MVTec AD; False takes the image
@@ -230,6 +231,7 @@ class AnoCLIP(ZeroShotShell, AnomalibModule):
         domain: Literal["object", "texture"] | None = None,
         states: dict[str, list[str]] | None = None,
         templates: list[str] | None = None,
+        text_mean: TextMean = "raw",
         pre_processor: nn.Module | bool = True,
         post_processor: nn.Module | bool = True,
         evaluator: Evaluator | bool = True,
@@ -239,6 +241,7 @@ class AnoCLIP(ZeroShotShell, AnomalibModule):
         check_blocks("vv_blocks", vv_blocks)
         check_adapter(adapter)
         settings = NoiseSettings(steps, learning_rate, weight_decay, noise)
+        check_text_mean(text_mean)
         check_prompts(class_name, words, domain, states, templates)
         clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
         pre_processor = method_pre_processor(pre_processor, prepared, resize, tiles=True)

@@ -66,14 +66,17 @@ COMMON_ARGUMENTS = """
         post_processor: True for none: scores as they are, no threshold from labels.
         evaluator: True for image AUROC, F1max, AP and pixel AUROC, F1max, PRO, AP.
         visualizer: True for anomalib's pictures; False saves their time."""
+TEXT_MEAN = """
+        text_mean: an anchor is the mean of a state's text embeddings as they come, "raw", as in the released code of
+            AnoCLIP, or of them at length 1, "unit"."""
 COMMON_ERRORS = """
         ValueError: an argument out of range or unknown.
         dualclip_lightning.backbone.WeightsError: weights that cannot be had."""
 
 
 def describe_common(method: type[T]) -> type[T]:
-    """Class decorator: put what all methods share in the place of {common} and {errors} in the docstring."""
-    lines = {"{common}": COMMON_ARGUMENTS, "{errors}": COMMON_ERRORS}
+    """Class decorator: put what methods share in the place of {common}, {text_mean} and {errors} in the docstring."""
+    lines = {"{common}": COMMON_ARGUMENTS, "{text_mean}": TEXT_MEAN, "{errors}": COMMON_ERRORS}
     for place, text in lines.items():
         method.__doc__ = (method.__doc__ or "").replace(f"        {place}", text.strip("\n"))
     return method
@@ -196,7 +199,8 @@ class ZeroShotShell(ViewsMixin, ExportMixin):
 
     def _encode_prompts(self, prompts: PromptPair) -> None:
         """Turn prompts into the model's text anchors."""
-        self.model.anchors = text_anchors(self.backbone, prompts).to(self.device)
+        mean = self.hparams.get("text_mean", "raw")
+        self.model.anchors = text_anchors(self.backbone, prompts, mean=mean).to(self.device)
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
         """Score a batch."""

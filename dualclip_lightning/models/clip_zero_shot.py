@@ -20,7 +20,7 @@ from dualclip_lightning.models.base import (
     describe_common,
     method_pre_processor,
 )
-from dualclip_lightning.prompts import Words
+from dualclip_lightning.prompts import TextMean, Words, check_text_mean
 from dualclip_lightning.scoring import text_score, upsample
 
 
@@ -58,6 +58,7 @@ class ClipZeroShot(ZeroShotShell, AnomalibModule):
 
     Args:
         {common}
+        {text_mean}
         temperature: of the softmax over the two states.
 
     Raises:
@@ -80,12 +81,14 @@ class ClipZeroShot(ZeroShotShell, AnomalibModule):
         domain: Literal["object", "texture"] | None = None,
         states: dict[str, list[str]] | None = None,
         templates: list[str] | None = None,
+        text_mean: TextMean = "raw",
         pre_processor: nn.Module | bool = True,
         post_processor: nn.Module | bool = True,
         evaluator: Evaluator | bool = True,
         visualizer: Visualizer | bool = True,
     ) -> None:
         check_temperature(temperature)
+        check_text_mean(text_mean)
         check_prompts(class_name, words, domain, states, templates)
         clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
         super().__init__(method_pre_processor(pre_processor, prepared, resize), post_processor, evaluator, visualizer)

@@ -29,7 +29,7 @@ from dualclip_lightning.models.base import (
 )
 from dualclip_lightning.models.pairing import PairingMixin
 from dualclip_lightning.pairing import PatchPrediction, neighbour_references
-from dualclip_lightning.prompts import Words
+from dualclip_lightning.prompts import TextMean, Words, check_text_mean
 from dualclip_lightning.scoring import image_score, joint_score, reference_score, text_score, upsample
 
 BANK_BATCH = 8
@@ -166,6 +166,7 @@ class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):
 
     Args:
         {common}
+        {text_mean}
         num_references: K references an image; the paper uses 1 and finds diminishing returns.
         temperature: of the softmax over the two states. Assumed.
         alpha: weight of the text map against the visual map, in [0, 1]; 1 is text only. Assumed.
@@ -203,12 +204,14 @@ class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):
         tta: bool | dict[str, Any] = False,
         states: dict[str, list[str]] | None = None,
         templates: list[str] | None = None,
+        text_mean: TextMean = "raw",
         pre_processor: nn.Module | bool = True,
         post_processor: nn.Module | bool = True,
         evaluator: Evaluator | bool = True,
         visualizer: Visualizer | bool = True,
     ) -> None:
         check_ranges(num_references, temperature, alpha=alpha, class_weight=class_weight)
+        check_text_mean(text_mean)
         check_prompts(class_name, words, domain, states, templates)
         check_blocks("vv_blocks", vv_blocks)
         settings = AdaptationSettings.from_choice(tta)

@@ -28,7 +28,7 @@ from dualclip_lightning.models.base import (
 )
 from dualclip_lightning.models.views import batch_names
 from dualclip_lightning.pairing import image_names
-from dualclip_lightning.prompts import Words
+from dualclip_lightning.prompts import TextMean, Words, check_text_mean
 from dualclip_lightning.scoring import association_score, harmonic_map, harmonic_mean, joint_score, text_score, upsample
 from dualclip_lightning.seeding import derive_seed
 
@@ -123,6 +123,7 @@ class WinCLIP(ZeroShotShell, AnomalibModule):
 
     Args:
         {common}
+        {text_mean}
         temperature: of the softmax over the two states.
         scales: sides of the windows in patches.
         k_shot: how many normal images WinCLIP+ compares with; 0 is the zero-shot method. They are drawn by the seed
@@ -153,6 +154,7 @@ class WinCLIP(ZeroShotShell, AnomalibModule):
         domain: Literal["object", "texture"] | None = None,
         states: dict[str, list[str]] | None = None,
         templates: list[str] | None = None,
+        text_mean: TextMean = "raw",
         pre_processor: nn.Module | bool = True,
         post_processor: nn.Module | bool = True,
         evaluator: Evaluator | bool = True,
@@ -161,6 +163,7 @@ class WinCLIP(ZeroShotShell, AnomalibModule):
         check_temperature(temperature)
         check_whole_list("scales", scales, (2, 3))
         check_shots(k_shot, reference_dir)
+        check_text_mean(text_mean)
         check_prompts(class_name, words, domain, states, templates)
         clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
         super().__init__(method_pre_processor(pre_processor, prepared, resize), post_processor, evaluator, visualizer)

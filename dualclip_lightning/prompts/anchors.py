@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -20,14 +21,15 @@ from dualclip_lightning.cachedir import cache_dir
 from dualclip_lightning.files import write_bytes_atomically
 from dualclip_lightning.prompts.ensemble import PromptPair
 
+TextMean = Literal["raw", "unit"]
 CACHE_VERSION = 1
 """To be raised whenever anchors of the same weights and prompts are computed differently."""
 
 logger = logging.getLogger(__name__)
 
 
-def text_anchors(backbone: Backbone, prompts: PromptPair, cache: Path | None = None) -> Tensor:
-    """Anchors [2, D] (normal, anomalous): the normalised mean of each state's normalised text embeddings.
+def text_anchors(backbone: Backbone, prompts: PromptPair, cache: Path | None = None, mean: TextMean = "raw") -> Tensor:
+    """Anchors [2, D] (normal, anomalous): the normalised mean of each state's text embeddings.
 
     Read from the cache if it holds them, else computed and written there. A damaged file is ignored and rewritten; a
     folder that cannot be written costs time, not the run.
@@ -36,9 +38,26 @@ def text_anchors(backbone: Backbone, prompts: PromptPair, cache: Path | None = N
         backbone: whose text tower encodes; its digest is part of the key.
         prompts: sentences of both states.
         cache: folder of the cache; None for the user's cache folder.
+        mean: over embeddings as they come, "raw", as the released code of AnoCLIP (github.com/hq-deng/AnoVL,
+            `prompt_ensemble.py`) and the re-implementations of WinCLIP have it, or over them at length 1, "unit".
+
+    Raises:
+        ValueError: another mean.
     """
-    path = _path("anchors", backbone, prompts, cache)
-    return _remembered(path, {"anchors": 2}, lambda: {"anchors": compute_anchors(backbone, prompts)})["anchors"]
+    check_text_mean(mean)
+    path = _path("anchors", backbone, prompts, cache, mean)
+    return _remembered(path, {"anchors": 2}, lambda: {"anchors": compute_anchors(backbone, prompts, mean)})["anchors"]
+
+
+def check_text_mean(mean: str) -> None:
+    """Refuse a mean that `text_anchors` does not have.
+
+    Raises:
+        ValueError: neither "raw" nor "unit".
+    """
+    if mean not in get_args(TextMean):
+        msg = f"Expected text_mean to be 'raw' or 'unit', but got {mean!r}."
+        raise ValueError(msg)
 
 
 def text_embeddings(backbone: Backbone, prompts: PromptPair, cache: Path | None = None) -> tuple[Tensor, Tensor]:
@@ -52,22 +71,28 @@ def text_embeddings(backbone: Backbone, prompts: PromptPair, cache: Path | None 
     return states["normal"], states["anomalous"]
 
 
-def compute_anchors(backbone: Backbone, prompts: PromptPair) -> Tensor:
+def compute_anchors(backbone: Backbone, prompts: PromptPair, mean: TextMean = "raw") -> Tensor:
     """Anchors [2, D] on the CPU in single precision, computed now."""
-    return F.normalize(torch.stack([state.mean(dim=0) for state in compute_embeddings(backbone, prompts)]), dim=-1)
+    states = compute_embeddings(backbone, prompts) if mean == "unit" else _encode(backbone, prompts)
+    return F.normalize(torch.stack([state.mean(dim=0) for state in states]), dim=-1)
 
 
 def compute_embeddings(backbone: Backbone, prompts: PromptPair) -> tuple[Tensor, ...]:
     """What `text_embeddings` gives, computed now."""
+    return tuple(F.normalize(state, dim=-1) for state in _encode(backbone, prompts))
+
+
+def _encode(backbone: Backbone, prompts: PromptPair) -> tuple[Tensor, ...]:
+    """Embeddings of every sentence of both states as they come, on the CPU in single precision."""
     embeddings = backbone.encode_text([*prompts.normal, *prompts.anomalous]).float().cpu()
-    return F.normalize(embeddings, dim=-1).split([len(prompts.normal), len(prompts.anomalous)])
+    return embeddings.split([len(prompts.normal), len(prompts.anomalous)])
 
 
-def _path(kind: str, backbone: Backbone, prompts: PromptPair, cache: Path | None) -> Path:
+def _path(kind: str, backbone: Backbone, prompts: PromptPair, cache: Path | None, *how: str) -> Path:
     libraries = [version(name) for name in ("open_clip_torch", "torch")]
-    content = json.dumps([CACHE_VERSION, libraries, kind, backbone.text_digest, prompts.normal, prompts.anomalous])
+    key = [CACHE_VERSION, libraries, kind, backbone.text_digest, prompts.normal, prompts.anomalous, *how]
     folder = cache_dir(kind) if cache is None else cache
-    return folder / f"{hashlib.sha256(content.encode()).hexdigest()}.safetensors"
+    return folder / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()}.safetensors"
 
 
 def _remembered(path: Path, rows: Mapping[str, int], compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:

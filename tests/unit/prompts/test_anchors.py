@@ -28,16 +28,25 @@ def encodings(backbone):
     hook.remove()
 
 
-def test_anchors_are_the_normalised_mean_of_normalised_embeddings(backbone):
-    anchors = compute_anchors(backbone, PROMPTS)
+@pytest.mark.parametrize("mean", ["raw", "unit"])
+def test_anchors_are_the_normalised_mean_of_embeddings_as_they_come_or_at_length_one(backbone, mean):
+    anchors = compute_anchors(backbone, PROMPTS, mean)
     assert anchors.shape == (2, 32)
     for anchor, texts in zip(anchors, PROMPTS, strict=True):
         total = torch.zeros(32)
         for text in texts:
             embedding = backbone.clip.encode_text(backbone.tokenizer([text]))[0]
-            total += embedding / embedding.square().sum().sqrt()
-        mean = total / len(texts)
-        torch.testing.assert_close(anchor, mean / mean.square().sum().sqrt(), atol=1e-6, rtol=0)
+            total += embedding / (embedding.square().sum().sqrt() if mean == "unit" else 1)
+        torch.testing.assert_close(anchor, total / total.square().sum().sqrt(), atol=1e-6, rtol=0)
+
+
+def test_both_means_have_an_entry_of_their_own_and_another_is_refused(backbone, tmp_path):
+    raw, unit = (text_anchors(backbone, PROMPTS, tmp_path, mean) for mean in ("raw", "unit"))
+    assert torch.equal(text_anchors(backbone, PROMPTS, tmp_path), raw)
+    assert not torch.equal(raw, unit)
+    assert torch.equal(text_anchors(backbone, PROMPTS, tmp_path, "unit"), unit)
+    with pytest.raises(ValueError, match="Expected text_mean to be 'raw' or 'unit', but got 'median'"):
+        text_anchors(backbone, PROMPTS, tmp_path, "median")
 
 
 def test_the_second_call_reads_what_the_first_wrote(backbone, encodings, tmp_path):
