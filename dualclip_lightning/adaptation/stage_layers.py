@@ -13,9 +13,9 @@ from dualclip_lightning.scoring.text import ANOMALOUS, NORMAL
 from dualclip_lightning.seeding import derive_seed
 
 FOCUS = 2.0
-"""Exponent of the focal loss. Assumed: the published loss file is not at hand."""
+"""Exponent of the focal loss, given by the released code (github.com/ByChelsea/CLIP-AD, `util/losses.py`)."""
 SMOOTHING = 1.0
-"""Added to both sides of the dice ratio, so that an image without a defect has one. Assumed, as above."""
+"""Added to both sides of the dice ratio, so that an image without a defect has one; given, as above."""
 
 
 class StageLayers(nn.ModuleList):

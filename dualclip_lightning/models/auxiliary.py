@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 from anomalib import LearningType
@@ -79,6 +79,8 @@ class AuxiliaryMixin(Base):
 
     model: Any
     training_settings: TrainingSettings | None = None
+    anchor_arguments: ClassVar[tuple[str, ...]] = ()
+    """Arguments that decide the anchors: those of training may differ from those of a test."""
     trained_on: tuple[dict[str, Any], ...] = ()
     """A record for each time the layers were fitted; empty if they never were."""
     _class_anchors: Tensor | None = None
@@ -150,6 +152,7 @@ class AuxiliaryMixin(Base):
         record = {
             "dataset": name, "categories": list(chosen.categories or [category]), "images": images,
             "epochs": self.trainer.max_epochs, "learning_rate": chosen.learning_rate, "seed": self.seed,
+            **{name: self.hparams[name] for name in self.anchor_arguments},
         }  # fmt: skip
         if getattr(self.trainer, "datamodule", None) is not None:  # else the loader is not ours
             record |= {"batch_size": chosen.batch_size, "shuffle": chosen.shuffle}

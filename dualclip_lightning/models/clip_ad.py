@@ -142,7 +142,8 @@ class ClipAD(AuxiliaryMixin, ZeroShotShell, AnomalibModule):
             3, 6, 9 and 12 of 12 as published.
         representative: what stands for the prompts of a state: "mean", "pca", "kde", "dbscan" or "mean_shift" (see
             `dualclip_lightning.prompts.representative_vector`).
-        eps: of dbscan; the released code has 0.5 for MVTec AD and 1.5 for VisA.
+        eps: of dbscan; the released code has 0.5 for MVTec AD and 1.5 for VisA, in training too: SDP+ that is tested on
+            MVTec AD is trained with 1.5 and 25.
         min_samples: of dbscan; the released code has 15 for MVTec AD and 25 for VisA.
         temperature: of the softmax over the two states.
         sigma: of the Gaussian over the map, in pixels; the released scripts of SDP+ have 2 on VisA.
@@ -163,6 +164,7 @@ class ClipAD(AuxiliaryMixin, ZeroShotShell, AnomalibModule):
 
     kind: Kind = "inductive"
     wording: ClassVar[str] = "clip_ad"
+    anchor_arguments: ClassVar[tuple[str, ...]] = ("representative", "eps", "min_samples", "words")
     _views: tuple[tuple[OrderedView, Mapping[str, Any]], ...] = ()
     _ranges: dict[int, Tensor]
 

@@ -160,7 +160,8 @@ class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):
     the image score joins the class-token score with the maximum of the map (eq. 13). With `tta`, an adapter fitted on
     the image and a pseudo-anomalous copy of it gives another text map, which joins them (eq. 7 to 12).
 
-    Given by the paper: the backbone, its preprocessing at 240x240, the prompts, random pairs, one reference.
+    Given by the paper: the backbone, its preprocessing at 240x240, the prompts, random pairs, one reference. Given by
+    the released code of AnoCLIP, whose text side it takes over: `text_mean`, and that images are squashed.
     Assumed, because the paper's text as we have it does not say: temperature, alpha, class_weight. None may be tuned
     on test labels.
 

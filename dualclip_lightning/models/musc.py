@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import closing
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -36,6 +36,9 @@ from dualclip_lightning.scoring.rscin import check_neighbours
 
 logger = logging.getLogger(__name__)
 
+ImageScore = Literal["map", "patches"]
+DRAWN_AT_ONCE = 16
+"""How many maps are drawn at once for their largest values."""
 LARGEST_DISTANCE = 2
 """Of two vectors of length 1: distances divided by it are scores in [0, 1]."""
 
@@ -49,6 +52,7 @@ class MuScModel(nn.Module):
         lowest: share of the other images that score a patch, at least one.
         neighbours: numbers of images over which image scores are smoothed.
         num_references: K images that score an image instead of all; None for all.
+        image_score: "map" or "patches", of which the largest value scores an image.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class MuScModel(nn.Module):
         lowest: float = 0.3,
         neighbours: Sequence[int] = (1, 2, 3),
         num_references: int | None = None,
+        image_score: ImageScore = "map",
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -65,6 +70,7 @@ class MuScModel(nn.Module):
         self.lowest = lowest
         self.neighbours = tuple(neighbours)
         self.num_references = num_references
+        self.image_score = image_score
 
     def forward(self, images: Tensor) -> InferenceBatch:
         """Scores [B] and maps [B, H, W] of images [B, 3, H, W] that score each other, all of them or in their groups.
@@ -80,15 +86,13 @@ class MuScModel(nn.Module):
 
     def predict_sets(self, sets: Sequence[ImageSet]) -> PatchPrediction:
         """Scores and patch maps of images scored within their set; image scores are smoothed over all sets."""
-        maps, classes = zip(*(self._map_set(images) for images in sets), strict=True)
-        joined = torch.cat(maps)
-        scores = rscin(joined.flatten(1).amax(dim=1), torch.cat(classes), self.neighbours)
-        return PatchPrediction(scores, joined)
+        maps, classes, largest = zip(*(self._score_set(images) for images in sets), strict=True)
+        return PatchPrediction(rscin(torch.cat(largest), torch.cat(classes), self.neighbours), torch.cat(maps))
 
     def predict_patches(
         self, images: Tensor, references: Tensor | None = None, names: Sequence[str] = ()
     ) -> PatchPrediction:
-        """Largest patch score [B] and patch maps [B, h, w] of images [B, 3, H, W], each scored by its references.
+        """Image scores [B] and patch maps [B, h, w] of images [B, 3, H, W], each scored by its references.
 
         Args:
             images: preprocessed.
@@ -102,7 +106,7 @@ class MuScModel(nn.Module):
             maps = layers[0].new_zeros(layers[0].shape[:-1], dtype=torch.float32)
         else:
             maps = paired_scores(layers, references.to(images.device), self.r, self.lowest) / LARGEST_DISTANCE
-        return PatchPrediction(maps.flatten(1).amax(dim=1), maps)
+        return PatchPrediction(self._largest(maps, images.shape[-2:]), maps)
 
     @staticmethod
     def draw(prediction: PatchPrediction, size: Sequence[int]) -> InferenceBatch:
@@ -110,18 +114,25 @@ class MuScModel(nn.Module):
         maps = upsample(prediction.maps, (size[0], size[1]), align_corners=True)
         return InferenceBatch(pred_score=prediction.scores, anomaly_map=maps)
 
-    def _map_set(self, images: ImageSet) -> tuple[Tensor, Tensor]:
-        """Patch maps [N, h, w] and class embeddings [N, D], normalised, of images that score each other."""
+    def _largest(self, maps: Tensor, size: Sequence[int]) -> Tensor:
+        """What scores an image before smoothing [N]: the largest value of its map [N, h, w], drawn or as it is."""
+        if self.image_score == "patches":
+            return maps.flatten(1).amax(dim=1)
+        parts = (PatchPrediction(part[:, 0, 0], part) for part in maps.split(DRAWN_AT_ONCE))
+        return torch.cat([self.draw(part, size).anomaly_map.flatten(1).amax(dim=1) for part in parts])
+
+    def _score_set(self, images: ImageSet) -> tuple[Tensor, Tensor, Tensor]:
+        """Patch maps [N, h, w], class embeddings [N, D], normalised, and largest scores [N] of a set."""
         if images.size == 1:
             _say_alone()
         classes: list[Tensor] = []
         with closing(FeatureStore(images.size)) as store:
             for batch in images.batches:
-                features = self.encoder(batch)
+                features, size = self.encoder(batch), batch.shape[-2:]
                 store.append(features.layers)
                 classes.append(F.normalize(features.class_embedding.float(), dim=-1))
             maps = mutual_scores(store.tensors, self.r, self.lowest, classes[0].device) / LARGEST_DISTANCE
-        return maps, torch.cat(classes)
+        return maps, torch.cat(classes), self._largest(maps, size)
 
 
 def _say_alone() -> None:
@@ -133,13 +144,13 @@ class MuSc(WholeSetMixin, PairingMixin, ZeroShotShell, AnomalibModule):  # type:
     """MuSc: the unlabelled test images score each other, without a word.
 
     Patch tokens of several layers, averaged over neighbourhoods, are compared with those of every other image; a patch
-    that few images know is anomalous (sections 3.2 and 3.3). The largest patch score of an image, smoothed over the
+    that few images know is anomalous (sections 3.2 and 3.3). The largest value of an image's map, smoothed over the
     images that look like it, is its score (section 3.4). Distances are divided by 2, which no distance between unit
     vectors exceeds, so that scores lie in [0, 1].
 
     By default every score depends on all images of the run, which are read and encoded at its first batch. With
     `num_references` it is the form for pairs and groups, at 1 MuSc-2: random test images score an image, as in
-    DualImageCLIP, and its own largest patch score is the image score, because smoothing over a pair would mix the
+    DualImageCLIP, and the largest value of its own map is the image score, because smoothing over a pair would mix the
     scores of the two.
 
     Given by the released code: everything in the defaults but the weights tag, for which its scripts have
@@ -159,6 +170,8 @@ class MuSc(WholeSetMixin, PairingMixin, ZeroShotShell, AnomalibModule):  # type:
         lowest: share of the other images whose scores count for a patch, the lowest of them, at least one.
         neighbours: numbers of images, itself included, over which the score of an image is smoothed; [1] for none.
             The released code has 1, 8, 9 for VisA.
+        image_score: "map" for the largest value of the map at full size, as released, or "patches" for the largest
+            score of a patch, which enlarging with aligned corners hardly ever keeps.
         num_references: how many random test images score an image; None for all others.
         subsets: parts into which the data set is divided at random by the seed, for less time, which grows with the
             square of a part, and less memory; images score each other within their part.
@@ -179,6 +192,7 @@ class MuSc(WholeSetMixin, PairingMixin, ZeroShotShell, AnomalibModule):  # type:
         r: list[int] | tuple[int, ...] = (1, 3, 5),
         lowest: float = 0.3,
         neighbours: list[int] | tuple[int, ...] = (1, 2, 3),
+        image_score: ImageScore = "map",
         num_references: int | None = None,
         subsets: int = 1,
         seed: int = 0,
@@ -199,6 +213,7 @@ class MuSc(WholeSetMixin, PairingMixin, ZeroShotShell, AnomalibModule):  # type:
         check_degrees(r, lowest)
         check_whole_list("neighbours", neighbours, (1, 2, 3))
         check_neighbours(neighbours)
+        check_image_score(image_score)
         check_set(num_references, subsets)
         check_prompts(class_name, words, domain, states, templates)
         clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
@@ -208,7 +223,8 @@ class MuSc(WholeSetMixin, PairingMixin, ZeroShotShell, AnomalibModule):  # type:
         self.num_references = num_references
         self.subsets = subsets
         self.levers = (*self.levers, "raise subsets" if num_references is None else "lower num_references")
-        self.model = MuScModel(IntermediateEncoder(clip.visual, layers), r, lowest, neighbours, num_references)
+        encoder = IntermediateEncoder(clip.visual, layers)
+        self.model = MuScModel(encoder, r, lowest, neighbours, num_references, image_score)
 
     def _encode_prompts(self, prompts: PromptPair) -> None:
         """Nothing: the method takes no text, and its text tower never runs."""
@@ -220,6 +236,17 @@ class MuSc(WholeSetMixin, PairingMixin, ZeroShotShell, AnomalibModule):  # type:
         with out_of_memory_advice(len(batch.image), self.levers):
             prediction = predict(batch, dataloader_idx)
         return batch.update(**self.model.draw(prediction, batch.image.shape[-2:])._asdict())
+
+
+def check_image_score(image_score: str) -> None:
+    """Refuse an image score that MuSc does not have.
+
+    Raises:
+        ValueError: neither "map" nor "patches".
+    """
+    if image_score not in get_args(ImageScore):
+        msg = f"Expected image_score to be 'map' or 'patches', but got {image_score!r}."
+        raise ValueError(msg)
 
 
 def check_set(num_references: int | None, subsets: int) -> None:

@@ -18,7 +18,8 @@ from dualclip_lightning import ClipAD
 from tests.towers import random_images, write_mvtec
 
 EXACT = {"atol": 1e-6, "rtol": 0}
-HOW = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-4, "shuffle": True, "seed": 0}
+TEXT = {"representative": "dbscan", "eps": 0.5, "min_samples": 15, "words": "plain"}
+HOW = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-4, "shuffle": True, "seed": 0, **TEXT}
 
 
 class Elsewhere(MVTecAD):
@@ -180,6 +181,18 @@ def test_several_categories_each_have_their_own_anchors(make, engine, data, monk
         torch.testing.assert_close(anchors, model.model.anchors.expand(7, 2, -1), **EXACT)
 
 
+def test_the_anchors_of_training_are_told_where_the_test_has_others(make, engine, data):
+    method = make(eps=1.5, min_samples=25)
+    engine().train(method, datamodule=data())
+    loaded = make()
+    checkpoint = {}
+    method.on_save_checkpoint(checkpoint)
+    loaded.on_load_checkpoint(checkpoint)
+    told = loaded.provenance()
+    assert (told["trained_on"][0]["eps"], told["trained_on"][0]["min_samples"]) == (1.5, 25)
+    assert (told["parameters"]["eps"], told["parameters"]["min_samples"]) == (0.5, 15)
+
+
 def test_the_test_after_training_is_left_out_with_a_warning_that_names_the_checkpoint(make, engine, data, caplog):
     runner, method = engine(), make()
     assert runner.train(method, datamodule=data()) == []
@@ -287,7 +300,7 @@ def test_training_loaders_of_ones_own_are_taken_as_they_are(make, engine, data):
     dataset = datamodule.test_data
     dataset.augmentations = Resize((48, 48))
     engine().fit(method, train_dataloaders=DataLoader(dataset, batch_size=4, collate_fn=dataset.collate_fn))
-    own = {"epochs": 1, "learning_rate": 1e-4, "seed": 0}
+    own = {"epochs": 1, "learning_rate": 1e-4, "seed": 0, **TEXT}
     assert method.trained_on == ({"dataset": "MVTecAD", "categories": ["metal_nut"], "images": 7, **own},)
 
 

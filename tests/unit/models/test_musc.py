@@ -83,7 +83,7 @@ def numbered(count: int) -> torch.Tensor:
 @pytest.mark.parametrize("batch", [1, 3, 8])
 def test_reproduces_the_recorded_vectors_of_the_released_code(golden, batch):
     vectors = golden("musc")
-    found = MuScModel(Recorded(vectors)).predict_sets([ImageSet(8, numbered(8).split(batch))])
+    found = MuScModel(Recorded(vectors), image_score="patches").predict_sets([ImageSet(8, numbered(8).split(batch))])
     expected, largest = vectors["out.anomaly_map"] / 2, vectors["out.image_score_max"] / 2
     torch.testing.assert_close(found.maps.flatten(1).double(), expected, **EXACT)
     # the released code scales the largest scores to [0, 1] before it smooths them, which is the same afterwards
@@ -93,7 +93,7 @@ def test_reproduces_the_recorded_vectors_of_the_released_code(golden, batch):
 
 def test_reproduces_the_recorded_vectors_of_the_form_for_pairs(golden):
     vectors = golden("musc_pair")
-    model = MuScModel(Recorded(vectors), num_references=1)
+    model = MuScModel(Recorded(vectors), num_references=1, image_score="patches")
     found = model.predict_patches(numbered(2), torch.tensor([[1], [0]]))
     torch.testing.assert_close(found.maps.flatten(1).double(), vectors["out.anomaly_map"] / 2, **EXACT)
     assert torch.equal(found.scores, found.maps.flatten(1).amax(dim=1))
@@ -103,10 +103,33 @@ def test_reproduces_the_recorded_vectors_of_the_form_for_pairs(golden):
 
 def test_one_neighbour_changes_no_score_of_near_copies_in_half_precision(make):
     images = random_images(1) + 1e-3 * random_images(6, seed=1)
-    model = make(neighbours=[1]).model
+    model = make(neighbours=[1], image_score="patches").model
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = model.predict_sets([ImageSet(6, [images])])
     assert torch.equal(found.scores, found.maps.flatten(1).amax(dim=1))
+
+
+def largest(maps: torch.Tensor) -> torch.Tensor:
+    """The largest value of every map at full size, as the released code enlarges it."""
+    return F.interpolate(maps[:, None], (SIZE, SIZE), mode="bilinear", align_corners=True).flatten(1).amax(dim=1)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("settings", [{"neighbours": [1]}, {"num_references": 1}])
+def test_an_image_has_the_largest_value_of_its_map_or_of_its_patches(make, settings):
+    images, found = random_images(4), {}
+    for image_score in ("map", "patches"):
+        prediction = make(**settings, image_score=image_score).model(images)
+        found[image_score] = prediction.pred_score
+    torch.testing.assert_close(found["map"], prediction.anomaly_map.flatten(1).amax(dim=1), atol=1e-6, rtol=0)
+    assert (found["map"] <= found["patches"]).all()
+    assert (found["patches"] - found["map"]).max() > 1e-4
+    assert torch.equal(make(**settings).model(images).pred_score, found["map"])
+
+
+def test_another_image_score_is_refused(make):
+    with pytest.raises(ValueError, match="Expected image_score to be 'map' or 'patches', but got 'mean'"):
+        make(image_score="mean")
 
 
 def read_all(method: MuSc, root: Path) -> tuple[list[str], torch.Tensor]:
@@ -122,7 +145,7 @@ def by_hand(method: MuSc, images: torch.Tensor) -> tuple[torch.Tensor, torch.Ten
     features = encoder(images)
     maps = mutual_scores(features.layers) / 2
     classes = F.normalize(features.class_embedding, dim=-1)
-    return rscin(maps.flatten(1).amax(dim=1), classes), maps
+    return rscin(largest(maps), classes), maps
 
 
 @torch.no_grad()
@@ -183,7 +206,7 @@ def test_images_of_a_subset_score_each_other_and_all_smooth_the_image_scores(mak
     for subset in random_subsets(names, 2, seed=3):
         maps[list(subset)] = mutual_scores([layer[list(subset)] for layer in features.layers]) / 2
     classes = F.normalize(features.class_embedding, dim=-1)
-    scores = rscin(maps.flatten(1).amax(dim=1), classes)
+    scores = rscin(largest(maps), classes)
     assert record.scores == pytest.approx(dict(zip(names, scores.tolist(), strict=True)), **SAME)
     assert record.scores != pytest.approx(run(make(), datamodule=mvtec(mvtec_root)).scores, **SAME)
     other = run(make(subsets=2, seed=4), datamodule=mvtec(mvtec_root))
@@ -207,7 +230,7 @@ def test_in_groups_each_image_is_scored_by_its_references_alone(make, run, mvtec
             chosen = [rows[i] for i in (member, *others)]
             references = torch.arange(1, len(chosen)).expand(len(chosen), -1)
             score_map = paired_scores([layer[chosen] for layer in layers], references)[0] / 2
-            assert record.scores[names[rows[member]]] == pytest.approx(float(score_map.max()), **SAME)
+            assert record.scores[names[rows[member]]] == pytest.approx(float(largest(score_map[None])), **SAME)
 
 
 def test_who_scores_an_image_is_drawn_by_the_seed(make, run, mvtec_root):
