@@ -108,18 +108,20 @@ class MuScModel(nn.Module):
             maps = paired_scores(layers, references.to(images.device), self.r, self.lowest) / LARGEST_DISTANCE
         return PatchPrediction(self._largest(maps, images.shape[-2:]), maps)
 
-    @staticmethod
-    def draw(prediction: PatchPrediction, size: Sequence[int]) -> InferenceBatch:
+    def draw(self, prediction: PatchPrediction, size: Sequence[int]) -> InferenceBatch:
         """A prediction with its maps at full size (H, W)."""
-        maps = upsample(prediction.maps, (size[0], size[1]), align_corners=True)
-        return InferenceBatch(pred_score=prediction.scores, anomaly_map=maps)
+        return InferenceBatch(pred_score=prediction.scores, anomaly_map=self._drawn(prediction.maps, size))
+
+    @staticmethod
+    def _drawn(maps: Tensor, size: Sequence[int]) -> Tensor:
+        return upsample(maps, (size[0], size[1]), align_corners=True)
 
     def _largest(self, maps: Tensor, size: Sequence[int]) -> Tensor:
         """What scores an image before smoothing [N]: the largest value of its map [N, h, w], drawn or as it is."""
         if self.image_score == "patches":
             return maps.flatten(1).amax(dim=1)
-        parts = (PatchPrediction(part[:, 0, 0], part) for part in maps.split(DRAWN_AT_ONCE))
-        return torch.cat([self.draw(part, size).anomaly_map.flatten(1).amax(dim=1) for part in parts])
+        drawn = (self._drawn(part, size) for part in maps.split(DRAWN_AT_ONCE))
+        return torch.cat([part.flatten(1).amax(dim=1) for part in drawn])
 
     def _score_set(self, images: ImageSet) -> tuple[Tensor, Tensor, Tensor]:
         """Patch maps [N, h, w], class embeddings [N, D], normalised, and largest scores [N] of a set."""

@@ -120,9 +120,8 @@ class WinCLIP(ZeroShotShell, AnomalibModule):
     There is no released code. Given by the paper: backbone, prompts, scales, temperature, harmonic means. Given by the
     best known re-implementation (github.com/zqhang/Accurate-WinCLIP-pytorch), whose scores and maps
     `tests/unit/models/test_winclip.py` compares with these: images are squashed, `text_mean`. Its map of WinCLIP+ is
-    the sum of the two maps, twice this one. Assumed, as in anomalib: the patches of
-    WinCLIP+ are those after the last block and `ln_post`. The few normal images make WinCLIP+ few-shot: somebody
-    must know that they are normal.
+    the sum of the two maps, twice this one. Assumed, as in anomalib: the patches of WinCLIP+ are those after the last
+    block and `ln_post`. The few normal images make WinCLIP+ few-shot: somebody must know that they are normal.
 
     Args:
         {common}

@@ -81,7 +81,7 @@ def test_a_carried_optimizer_makes_scores_depend_on_the_images_before(make):
     first = carried.model(images, NAMES).anomaly_map
     torch.testing.assert_close(first[0], fresh[0], atol=1e-5, rtol=0)
     assert (first[2] - fresh[2]).abs().max() > 1e-4
-    assert (carried.model(images, NAMES).anomaly_map[0] - fresh[0]).abs().max() > 1e-4
+    assert (carried.model(images, NAMES).anomaly_map[0] - fresh[0]).abs().max() > 3e-5
     assert carried.kind == "transductive"
 
 
