@@ -27,6 +27,8 @@ PROVENANCE = {
     "weights_origin": json.dumps({"url": "http://weights"}),
     "transform": "Resize(size=[240, 240])",
     "parameters": json.dumps({"alpha": 0.5, "tta": False, "seed": 0}),
+    "masks": "nearest",
+    "evaluation": json.dumps({}),
     "data_arguments": json.dumps({"root": "data"}),
     "images_sha256": "cd" * 32,
     "versions": json.dumps({"torch": "2.5.0"}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,10 @@ class Cell:
     batch_size: int
     num_workers: int
     keep_maps: bool
+    masks: str = "nearest"
+    """The rule by which masks are resized."""
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
+    """What is measured beside the usual metrics (`config.Evaluation`)."""
     key: str = ""
 
     def datamodule(self) -> Any:
@@ -81,6 +85,7 @@ def _cells(
                 data_arguments=catalogue.split(dataset[1].data or dataset[0]) | dataset[1].arguments,
                 category=category, class_name=dataset[1].class_name, seed=seed, device=device,
                 precision=config.precision, batch_size=config.batch_size, num_workers=config.num_workers,
+                masks=method[1].masks or config.masks, evaluation=asdict(config.evaluation),
                 keep_maps=config.keep_maps == "all" or (config.keep_maps == "first" and seed == seeds[0]),
             )  # fmt: skip
 

@@ -7,10 +7,14 @@ from dataclasses import fields
 from typing import Any
 
 from dualclip_lightning.benchmark import catalogue
-from dualclip_lightning.benchmark.config import Config, DataSettings, MethodSettings, arguments_of
+from dualclip_lightning.benchmark.config import Config, DataSettings, Evaluation, MethodSettings, arguments_of
+from dualclip_lightning.images.masks import RULES
+from dualclip_lightning.metrics.functional import FPR_LIMIT
 
 DEVICES = ("auto", "cpu", "cuda")
 KEEP_MAPS = ("none", "first", "all")
+THRESHOLDS = ("run",)
+"""Label-free thresholds that need nothing but the scores of a cell."""
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 """Not Lightning's 16-true: anomalib hands models images in single precision, which weights in half precision refuse."""
 
@@ -18,6 +22,7 @@ PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 def problems(config: Config) -> Iterator[str]:
     """Values, methods, arguments, data sets and categories that cannot be meant."""
     yield from _value_problems(config)
+    yield from _evaluation_problems(config)
     yield from _method_problems(config)
     yield from _data_problems(config)
 
@@ -40,6 +45,12 @@ def layout_problems(content: Mapping[str, Any]) -> Iterator[str]:
             if schema is MethodSettings and "model" not in (entry or {}):
                 yield f"Expected `{name}.{label}.model` to name a method: {', '.join(catalogue.method_names())}."
 
+    measured = content.get("evaluation")
+    if measured is not None and not isinstance(measured, dict):
+        yield f"Expected settings under `evaluation`, but got {measured!r}."
+    else:
+        yield from _unknown_keys("key of evaluation", measured or {}, Evaluation)
+
 
 def _unknown_keys(what: str, entry: Mapping[str, Any], schema: type) -> Iterator[str]:
     known = [each.name for each in fields(schema)]
@@ -58,6 +69,20 @@ def _value_problems(config: Config) -> Iterator[str]:
     }.items():
         if seeds is not None and (not seeds or len(set(seeds)) < len(seeds)):
             yield f"Expected `{where}` to list different seeds, but got {seeds}."
+
+
+def _evaluation_problems(config: Config) -> Iterator[str]:
+    rules = {"masks": config.masks, **{f"methods.{label}.masks": m.masks for label, m in config.methods.items()}}
+    for where, rule in rules.items():
+        yield from filter(None, [rule is not None and catalogue.unknown(f"rule under {where}", rule, RULES)])
+    measured = config.evaluation
+    if measured.threshold is not None:
+        yield from filter(None, [catalogue.unknown("evaluation.threshold", measured.threshold, THRESHOLDS)])
+    if measured.bootstrap < 0:
+        yield f"Expected evaluation.bootstrap from 0, but got {measured.bootstrap}."
+    limits = measured.pro_limits
+    if any(not 0 < limit <= 1 or limit == FPR_LIMIT for limit in limits):
+        yield f"Expected evaluation.pro_limits in (0, 1] and not {FPR_LIMIT:g}, which every run has, but got {limits}."
 
 
 def _method_problems(config: Config) -> Iterator[str]:

@@ -37,6 +37,7 @@ PROVENANCE = (
     "weights",
     "weights_sha256",
     "transform",
+    "masks",
     "device",
     "precision",
     "git_revision",
@@ -173,7 +174,7 @@ def _provenance(cells: pd.DataFrame, ending: str) -> dict[str, str]:
         for category, count, digest in images.itertuples()
         if pd.notna(count)
     }
-    for column in ("parameters", "data_arguments", "versions"):
+    for column in ("parameters", "evaluation", "data_arguments", "versions"):
         leaves = pd.DataFrame([flat(json.loads(text)) for text in cells[column + ending].dropna().unique()])
         for name in leaves:
             described[f"{column}: {name}"] = ", ".join(sorted({str(value) for value in leaves[name]}))

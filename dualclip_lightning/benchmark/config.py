@@ -30,6 +30,24 @@ class MethodSettings:
     """Instead of the run's; one is enough for a method that leaves nothing to chance."""
     checkpoint: str | None = None
     """What `anomalib train` left of a method with trained layers (CLIP-AD's SDP+)."""
+    masks: str | None = None
+    """Instead of the run's; figures of another rule are marked."""
+
+
+@dataclass
+class Evaluation:
+    """What is measured beside the metrics that every run has. Each protocol has columns of its own."""
+
+    pro_limits: list[float] = field(default_factory=list)
+    """False-positive rates to which PRO integrates, beside 0.3."""
+    pro_200: bool = False
+    """PRO as AnoCLIP's, CLIP-AD's and MuSc's released codes compute it."""
+    aupimo: bool = False
+    """anomalib's AUPIMO."""
+    threshold: str | None = None
+    """A label-free threshold at which the F1 of images is taken: "run", that of `dualclip predict` for a whole run."""
+    bootstrap: int = 0
+    """Resamplings of the images for intervals of every metric; 0 for none."""
 
 
 @dataclass
@@ -66,6 +84,10 @@ class Config:
     """Images at once; no score depends on it."""
     num_workers: int = 0
     """Processes that load images, for each run."""
+    masks: str = "nearest"
+    """How masks come to the size of the maps, for every method (`dualclip_lightning.images.masks`)."""
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    """What is measured beside the usual metrics."""
     keep_maps: str = "none"
     """"first" keeps the maps of every method's first seed, which the report draws, "all" those of every seed."""
 

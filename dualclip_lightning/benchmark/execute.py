@@ -11,11 +11,14 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from math import isfinite, nan
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from anomalib.callbacks import ModelCheckpoint
+from anomalib.data import ImageBatch
 from anomalib.engine import Engine
+from anomalib.metrics import F1Score
+from lightning.pytorch import Callback
 
 from dualclip_lightning.benchmark import catalogue
 from dualclip_lightning.benchmark.cells import Cell, libraries
@@ -24,7 +27,10 @@ from dualclip_lightning.benchmark.methods import build_method, describe_method
 from dualclip_lightning.benchmark.recorder import Recorder, data_root
 from dualclip_lightning.benchmark.results import COLUMNS, CellResult
 from dualclip_lightning.benchmark.status import DONE, FAILED
-from dualclip_lightning.benchmark.summary import METRICS
+from dualclip_lightning.benchmark.summary import ENDINGS, ODD_MASKS, metrics_of
+from dualclip_lightning.images.masks import check_rule, describe_odd, mask_paths, odd_masks
+from dualclip_lightning.models.views import geometry_of, ordered_view
+from dualclip_lightning.predict.quantiles import NoThresholdError, from_run
 from dualclip_lightning.quiet import quiet
 
 
@@ -63,6 +69,8 @@ def _row(cell: Cell, began: datetime) -> dict[str, Any]:
         "parameters": json.dumps(dict(cell.arguments) | {"seed": cell.seed}, default=str),
         "device": cell.device,
         "data_arguments": json.dumps(dict(cell.data_arguments), default=str),
+        "masks": cell.masks,
+        "evaluation": json.dumps(dict(cell.evaluation)),
         "versions": json.dumps(libraries()),
         "git_revision": git_revision(),
         "started": began.isoformat(timespec="seconds"),
@@ -80,7 +88,10 @@ def _score(cell: Cell, place: Place) -> CellResult:
         if cell.model in catalogue.TRAINED:
             engine.fit(model=model, datamodule=datamodule)
         figures = engine.test(model=model, datamodule=datamodule, ckpt_path=cell.checkpoint, verbose=False)[0]
-    row = _found(recorder, figures) | describe_method(model, cell)
+    row = _found(recorder, figures, cell) | describe_method(model, cell)
+    odd = odd_masks(mask_paths(datamodule.test_data))
+    if odd:
+        row["evaluation"] = json.dumps({**cell.evaluation, ODD_MASKS: describe_odd(odd)})
     about = {"device": _device_name(device), "peak_memory_mb": peak_megabytes(device), "data_root": recorder.root}
     about["images_sha256"] = recorder.digest()
     return CellResult(row | about, recorder.images(), recorder.maps())
@@ -91,7 +102,11 @@ def _engine(cell: Cell, device: torch.device, folder: Path, recorder: Recorder) 
     return Engine(
         default_root_dir=folder,
         logger=False,
-        callbacks=[recorder, ModelCheckpoint(dirpath=folder, save_top_k=0)],
+        callbacks=[
+            *([_TestView(cell.masks)] if cell.model in catalogue.TRAINED else []),
+            recorder,
+            ModelCheckpoint(dirpath=folder, save_top_k=0),
+        ],
         accelerator="gpu" if device.type == "cuda" else "cpu",
         devices=[device.index] if device.type == "cuda" else 1,
         precision=cell.precision,
@@ -101,10 +116,56 @@ def _engine(cell: Cell, device: torch.device, folder: Path, recorder: Recorder) 
     )
 
 
-def _found(recorder: Recorder, figures: Mapping[str, float]) -> dict[str, Any]:
+class _TestView(Callback):
+    """Lays over the test set of a model of anomalib the view that methods of this package lay over it themselves."""
+
+    def __init__(self, masks: str) -> None:
+        self.masks = check_rule(masks)
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Replace the test set of the datamodule."""
+        if stage == "test":
+            data = trainer.datamodule.test_data
+            geometry = geometry_of(pl_module.pre_processor)
+            trainer.datamodule.test_data = ordered_view(data, range(len(data)), geometry, self.masks)
+
+
+def _found(recorder: Recorder, figures: Mapping[str, float], cell: Cell) -> dict[str, Any]:
     images = len(recorder.rows)
-    metrics = {name: float(figures[name]) if isfinite(figures.get(name, nan)) else None for name in METRICS}
+    names = metrics_of(figures)
+    names += [f"{name}{end}" for name in names for end in ENDINGS if f"{name}{end}" in figures]
+    metrics = {name: float(figures[name]) if isfinite(figures.get(name, nan)) else None for name in names}
+    if cell.evaluation.get("threshold"):
+        metrics[f"image_F1@{cell.evaluation['threshold']}"] = _f1_at_threshold(recorder)
     return {**metrics, "num_images": images, "seconds_per_image": recorder.seconds / max(images, 1)}
+
+
+class _Image(NamedTuple):
+    """What a threshold is taken from."""
+
+    score: float
+    peak: float
+    references: tuple[str, ...] = ()
+
+
+def _f1_at_threshold(recorder: Recorder) -> float | None:
+    """F1 of the images at the threshold that `dualclip predict` takes from an unlabelled run; None without one.
+
+    The scores of the cell give the threshold, so it needs the other images of the test set, but no label.
+    """
+    images = recorder.images().dropna()
+    try:
+        threshold = from_run([_Image(score, score) for score in images["score"].tolist()])
+    except NoThresholdError:  # too few images, or many with one highest score
+        return None
+    judged = ImageBatch(
+        image=torch.zeros(len(images), 3, 1, 1),
+        gt_label=torch.tensor(images["label"].to_numpy(int)),
+        pred_label=torch.tensor((images["score"] > threshold.score).to_numpy()),
+    )
+    metric = F1Score(fields=["pred_label", "gt_label"])
+    metric.update(judged)
+    return float(metric.compute())
 
 
 def _device_name(device: torch.device) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from dualclip_lightning.backbone.digest import weights_digest
 from dualclip_lightning.benchmark import catalogue
 from dualclip_lightning.benchmark.cells import Cell
 from dualclip_lightning.benchmark.config import ConfigError
-from dualclip_lightning.metrics import default_evaluator
+from dualclip_lightning.images.masks import check_rule
+from dualclip_lightning.metrics import ZeroShotEvaluator, default_evaluator
 
 FULL_SHOT = "full-shot"
 """Kind of a method that is trained on the normal images of the category it is tested on."""
@@ -28,9 +29,15 @@ def build_method(cell: Cell) -> AnomalibModule:
     """
     owner = catalogue.method_class(cell.model)
     if cell.model in catalogue.TRAINED:
-        return owner(**_trained_arguments(owner, cell.arguments))
+        return owner(**_trained_arguments(owner, cell))
     named = {} if cell.class_name is None else {"class_name": cell.class_name}
-    return owner(**{**named, **cell.arguments}, seed=cell.seed, visualizer=False)
+    return owner(**{**named, **cell.arguments}, seed=cell.seed, visualizer=False, evaluator=build_evaluator(cell))
+
+
+def build_evaluator(cell: Cell) -> ZeroShotEvaluator:
+    """What judges a cell, the same for every method."""
+    asked = {name: value for name, value in cell.evaluation.items() if name != "threshold"}
+    return default_evaluator(masks=check_rule(cell.masks), seed=cell.seed, **asked)
 
 
 def describe_method(model: Any, cell: Cell) -> dict[str, Any]:
@@ -97,15 +104,15 @@ def _check_checkpoint(model: Any, checkpoint: str | None) -> None:
         raise ValueError(msg)
 
 
-def _trained_arguments(owner: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def _trained_arguments(owner: Any, cell: Cell) -> dict[str, Any]:
     """Arguments of a model of anomalib under the protocol of ours: the evaluator, and no thresholds from labels."""
-    given = dict(arguments)
+    given = dict(cell.arguments)
     size = given.pop("image_size", None)
     if isinstance(size, int):
         size = (size, size)
     return given | {
         "pre_processor": owner.configure_pre_processor(image_size=tuple(size) if size else None),
         "post_processor": PostProcessor(enable_normalization=False, enable_thresholding=False),
-        "evaluator": default_evaluator(),
+        "evaluator": build_evaluator(cell),
         "visualizer": False,
     }

@@ -23,13 +23,13 @@ from dualclip_lightning.benchmark.render import Cell, Table
 from dualclip_lightning.benchmark.results import Run
 from dualclip_lightning.benchmark.status import finished
 from dualclip_lightning.benchmark.summary import Summary, failures, summaries
-from dualclip_lightning.benchmark.tables import failed_table, slug, summary_table
+from dualclip_lightning.benchmark.tables import failed_table, interval_table, slug, summary_table
 from dualclip_lightning.files import write_bytes_atomically
 
 MAPS_SHOWN = 8
 """A gallery with more methods could not be read in print."""
 PROVENANCE = {"kind": "kind", "backbone": "backbone", "weights": "weights", "weights_sha256": "SHA-256 of the weights",
-              "weights_origin": "weights from",
+              "weights_origin": "weights from", "masks": "masks",
               "device": "device", "precision": "precision", "git_revision": "revision",
               "num_images": "images a category"}  # fmt: skip
 LONG = {"weights_sha256", "git_revision"}
@@ -50,6 +50,7 @@ class Category(NamedTuple):
 
     name: str
     table: Table
+    intervals: Table | None
     curves: Picture | None
     gallery: Picture | None
 
@@ -106,7 +107,7 @@ def sections(run: Run) -> Iterator[Section]:
             not finished(cells).empty,
             list(_ablations(cells, overall)),
             _curves(mean_lines(lines for lines, _ in evidence.values()), f"{overall.dataset}, mean over categories"),
-            [_category(overall, name, tables.get(name, overall), *found) for name, found in evidence.items()],
+            [_category(overall, name, tables.get(name, overall), cells, *found) for name, found in evidence.items()],
         )
 
 
@@ -198,5 +199,8 @@ def _ablations(cells: pd.DataFrame, summary: Summary) -> Iterator[Picture]:
         yield Picture(figures.draw_ablation(ablation, summary), alt, caption)
 
 
-def _category(overall: Summary, name: str, part: Summary, lines: Lines, gallery: Picture | None) -> Category:
-    return Category(name, summary_table(part), _curves(lines, f"{overall.dataset}, {name}"), gallery)
+def _category(
+    overall: Summary, name: str, part: Summary, cells: pd.DataFrame, lines: Lines, gallery: Picture | None
+) -> Category:
+    intervals = interval_table(cells[cells["category"] == name])
+    return Category(name, summary_table(part), intervals, _curves(lines, f"{overall.dataset}, {name}"), gallery)

@@ -6,6 +6,7 @@ planned says how many, and takes no part in the ranking.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from dualclip_lightning.benchmark.status import DONE, finished
+from dualclip_lightning.predict.limits import RATE
 
 METRICS = {
     "image_AUROC": "image AUROC",
@@ -33,6 +35,8 @@ _FURTHER = {
     r"image_F1@(?P<threshold>\w+)": "image F1 at the {threshold} threshold",
 }
 """Columns that a configuration adds with `evaluation`: each protocol has a name of its own."""
+ODD_MASKS = "odd_masks"
+"""Key under which the evaluation of a result says that masks were not black and white."""
 DIGITS = 1
 """Decimals of a percentage; what looks the same in a table ranks the same."""
 RANKED = 2
@@ -46,7 +50,7 @@ class Summary(NamedTuple):
     category: str | None
     """None for the mean over categories."""
     methods: pd.DataFrame
-    """kind, seeds, seconds_per_image, peak_memory_mb."""
+    """kind, seeds, seconds_per_image, peak_memory_mb, masks (the rule)."""
     mean: pd.DataFrame
     """By metric: mean over categories of the mean over seeds, in %; NaN where the metric does not exist."""
     spread: pd.DataFrame
@@ -58,6 +62,8 @@ class Summary(NamedTuple):
     """By metric: cells that should have one."""
     rank: pd.DataFrame
     """By metric: 1 the best, 2 the second best, 0 for others, for gaps, and where there is nothing to compare."""
+    remarks: tuple[str, ...] = ()
+    """What one must know of the images to read the figures."""
 
 
 def title(metric: str) -> str | None:
@@ -93,8 +99,10 @@ def summarise(cells: pd.DataFrame, dataset: str, category: str | None = None) ->
     planned = planned_cells(cells)
     mean, found = mean.reindex(order), found.reindex(order, fill_value=0)
     spread = pd.DataFrame({metric: seed_spread(done, metric) for metric in metrics}).reindex(order)
-    return Summary(dataset, category, describe_methods(cells), mean, spread, found, planned,
-                   ranks(mean.where(found == planned)))  # fmt: skip
+    methods = describe_methods(cells)
+    comparable = (found == planned) & ~differing(methods, metrics)
+    return Summary(dataset, category, methods, mean, spread, found, planned, ranks(mean.where(comparable)),
+                   tuple(_remarks(cells)))  # fmt: skip
 
 
 def planned_cells(cells: pd.DataFrame) -> pd.DataFrame:
@@ -128,8 +136,30 @@ def describe_methods(cells: pd.DataFrame) -> pd.DataFrame:
             "seeds": groups["seed"].nunique(),
             "seconds_per_image": groups["seconds_per_image"].mean(),
             "peak_memory_mb": groups["peak_memory_mb"].max(),
+            "masks": groups["masks"].first().fillna("n/a"),
         }
     )
+
+
+def _remarks(cells: pd.DataFrame) -> Iterator[str]:
+    """Masks that were not black and white, and what a label-free threshold assumes."""
+    done = finished(cells)
+    for category, own in done.groupby("category", sort=False):
+        found = {json.loads(text).get(ODD_MASKS) for text in own["evaluation"].dropna()} - {None}
+        yield from (f"{category}: {sentence}" for sentence in sorted(found))
+    if "image_F1@run" in done and done["image_F1@run"].notna().any():
+        yield (
+            f"The run threshold is the score above which the highest {RATE:.0%} of the images of a test set lie, with "
+            "labels unseen; more images than those are never found."
+        )
+
+
+def differing(methods: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
+    """By method and metric, whether a pixel figure rests on another rule for masks than those of most methods."""
+    known = methods["masks"][methods["masks"] != "n/a"]
+    usual = known.mode()
+    other = methods["masks"].isin(known) & (methods["masks"] != (usual[0] if len(usual) else None))
+    return pd.DataFrame({metric: other & metric.startswith("pixel") for metric in metrics})
 
 
 def ranks(mean: pd.DataFrame) -> pd.DataFrame:

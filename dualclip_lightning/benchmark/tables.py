@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,19 +13,36 @@ from rich.console import Console
 from dualclip_lightning.benchmark.published import comparisons
 from dualclip_lightning.benchmark.render import Cell, Table, latex, markdown, terminal
 from dualclip_lightning.benchmark.results import Run
-from dualclip_lightning.benchmark.summary import DIGITS, Summary, failures, summaries, title
+from dualclip_lightning.benchmark.status import finished
+from dualclip_lightning.benchmark.summary import (
+    DIGITS,
+    Summary,
+    differing,
+    failures,
+    metrics_of,
+    summaries,
+    title,
+)
 from dualclip_lightning.files import write_bytes_atomically
 
 MISSING = "n/a"
+OTHER_MASKS = "‡"
+"""Marks pixel figures of another rule for masks than that of most methods."""
 
 
 def write_tables(run: Run) -> list[Path]:
     """Write the tables of every data set into `tables/` of the run folder, and return the files.
 
-    `<data set>.md`, `.tex` and `.csv` hold the mean over categories and every category; `<data set>_published.*` the
-    figures beside published ones, where there are any; `failed.*` the cells that did not finish, where there are any.
+    `<data set>.md`, `.tex` and `.csv` hold the mean over categories and every category. Where there are any,
+    `<data set>_intervals.*` hold bootstrap intervals, `<data set>_published.*` the figures beside published ones, and
+    `failed.*` the cells that did not finish.
     """
     documents = [(dataset, list(group), numbers(part)) for dataset, part, group in _by_dataset(run)]
+    for dataset, cells in run.frame.groupby("dataset", sort=False):
+        intervals = interval_table(cells)
+        if intervals is not None:
+            frame = pd.DataFrame([[cell.text for cell in row] for row in intervals.rows], columns=intervals.columns)
+            documents.append((f"{dataset}_intervals", [intervals], frame))
     documents += [(f"{dataset}_published", [table], figures) for dataset, table, figures in comparisons(run.frame)]
     failed = failures(run.frame)
     if len(failed):
@@ -59,6 +77,25 @@ def summary_table(summary: Summary) -> Table:
 def numbers(parts: Sequence[Summary]) -> pd.DataFrame:
     """The same as plain numbers, a row a category and method: for every metric its mean, spread, rank and cells."""
     return pd.concat([_numbers(part) for part in parts], ignore_index=True)
+
+
+def interval_table(cells: pd.DataFrame) -> Table | None:
+    """Figures of the first finished seed of each method and category with their intervals; None without any."""
+    first = finished(cells).sort_values("seed", kind="stable").drop_duplicates(["method", "category"]).sort_index()
+    metrics = [name for name in metrics_of(cells) if f"{name}_low" in first and first[f"{name}_low"].notna().any()]
+    if not metrics:
+        return None
+    rows = [
+        [Cell(row["category"]), Cell(row["method"]), Cell(f"{row['seed']:.0f}"),
+         *(Cell(_interval(*row[[name, f"{name}_low", f"{name}_high"]])) for name in metrics)]
+        for _, row in first.iterrows()
+    ]  # fmt: skip
+    draws = json.loads(first["evaluation"].iloc[0])["bootstrap"]
+    notes = [
+        f"In brackets the 95 % interval of {draws} bootstrap draws of the images: it says nothing about other seeds."
+    ]
+    columns = ["category", "method", "seed", *(str(title(name)) for name in metrics)]
+    return Table(f"{cells['dataset'].iloc[0]}, intervals (in %)", columns, rows, notes, text_columns=2)
 
 
 def failed_table(failed: pd.DataFrame) -> Table:
@@ -99,8 +136,16 @@ def _figure(summary: Summary, method: str, metric: str) -> Cell:
     if pd.isna(mean):
         return Cell(MISSING)
     gap = "†" if summary.found.loc[method, metric] < summary.planned.loc[method, metric] else ""
+    gap += OTHER_MASKS if differing(summary.methods, [metric]).loc[method, metric] else ""
     shown = f"{mean:.{DIGITS}f}{gap}" + ("" if pd.isna(spread) else f" ± {spread:.{DIGITS}f}")
     return Cell(shown, summary.rank.loc[method, metric])
+
+
+def _interval(value: float, low: float, high: float) -> str:
+    if pd.isna(value):
+        return MISSING
+    shown = (f"{100 * number:.{DIGITS}f}" for number in (value, low, high))
+    return "{} [{}, {}]".format(*shown) if pd.notna(low) else next(shown)
 
 
 def _seconds(value: float) -> str:
@@ -110,6 +155,7 @@ def _seconds(value: float) -> str:
 def _notes(summary: Summary) -> Iterator[str]:
     if summary.spread.notna().any(axis=None):
         yield "± is the standard deviation over seeds of the mean over categories."
+    yield from _mask_notes(summary)
     gaps = (summary.planned - summary.found).max(axis=1)
     for method, gap in gaps[gaps > 0].items():
         planned = summary.planned.loc[method].max()
@@ -117,6 +163,17 @@ def _notes(summary: Summary) -> Iterator[str]:
             yield f"{method}: none of {planned} cells has a result."
         else:
             yield f"† {method}: {gap} of {planned} cells are missing; its mean rests on the others and is not ranked."
+
+
+def _mask_notes(summary: Summary) -> Iterator[str]:
+    yield from summary.remarks
+    rules = summary.methods["masks"][summary.methods["masks"] != "n/a"]
+    if rules.empty or not summary.mean.filter(like="pixel").notna().any(axis=None):
+        return
+    usual = rules.mode()[0]
+    yield f"Pixel figures are those of {usual} masks."
+    for rule, others in rules[rules != usual].groupby(rules):
+        yield f"{OTHER_MASKS} {', '.join(others.index)}: {rule} masks, another protocol, which is not ranked."
 
 
 def _numbers(part: Summary) -> pd.DataFrame:

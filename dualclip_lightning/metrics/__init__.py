@@ -2,7 +2,7 @@
 
 `functional` has them as pure functions, `ImageMetrics` and `PixelMetrics` as torchmetrics, `AUROC`, `AP`, `F1Max` and
 `PRO` for anomalib's `Evaluator`, `default_evaluator` as the preset of every method of this package. anomalib is
-imported for the last five alone.
+imported for the last ones alone.
 """
 
 from __future__ import annotations
@@ -11,15 +11,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dualclip_lightning.metrics.evaluator import ZeroShotEvaluator, default_evaluator
+    from dualclip_lightning.metrics.evaluator import ZeroShotEvaluator, default_evaluator, describe_evaluator
     from dualclip_lightning.metrics.image import ImageMetrics
     from dualclip_lightning.metrics.pixel import PixelMetrics
-    from dualclip_lightning.metrics.wrappers import AP, AUROC, PRO, F1Max
+    from dualclip_lightning.metrics.wrappers import AP, AUPIMO, AUROC, PRO, F1Max
 
-__all__ = ["AP", "AUROC", "PRO", "F1Max", "ImageMetrics", "PixelMetrics", "ZeroShotEvaluator", "default_evaluator"]
+__all__ = [
+    "AP",
+    "AUPIMO",
+    "AUROC",
+    "PRO",
+    "F1Max",
+    "ImageMetrics",
+    "PixelMetrics",
+    "ZeroShotEvaluator",
+    "default_evaluator",
+    "describe_evaluator",
+]
 
 _HOMES = {"ImageMetrics": "image", "PixelMetrics": "pixel", "ZeroShotEvaluator": "evaluator",
-          "default_evaluator": "evaluator"}  # fmt: skip
+          "default_evaluator": "evaluator", "describe_evaluator": "evaluator"}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from typing import Any, Literal
 
@@ -56,14 +56,16 @@ class CurveMetrics(Metric):
     kept: list[Tensor]
 
     def __init__(self, mode: Mode = "auto", fpr_limit: float | None = FPR_LIMIT, bootstrap: int = 0, seed: int = 0,
-                 exact_limit: int = EXACT_LIMIT, buffer: int = BUFFER, **kwargs: Any) -> None:  # fmt: skip
+                 exact_limit: int = EXACT_LIMIT, buffer: int = BUFFER, further_limits: Sequence[float] = (),
+                 **kwargs: Any) -> None:  # fmt: skip
         super().__init__(**kwargs)
         if mode not in {"auto", "exact", "streaming"}:
             raise ValueError(f'Expected `mode` to be "auto", "exact" or "streaming", but got {mode!r}.')
-        if fpr_limit is not None and not 0 < fpr_limit <= 1:
-            raise ValueError(f"Expected `fpr_limit` above 0 and at most 1, but got {fpr_limit}.")
+        for limit in (*further_limits, FPR_LIMIT if fpr_limit is None else fpr_limit):
+            if not 0 < limit <= 1:
+                raise ValueError(f"Expected `fpr_limit` above 0 and at most 1, but got {limit}.")
         self.mode, self.fpr_limit, self.bootstrap, self.seed = mode, fpr_limit, bootstrap, seed
-        self.exact_limit, self.buffer = exact_limit, buffer
+        self.exact_limit, self.buffer, self.further_limits = exact_limit, buffer, tuple(further_limits)
         for state in DTYPES:
             self.add_state(state, default=[], dist_reduce_fx="cat")
         self.mode_taken: Literal["exact", "streaming"] = "exact"
@@ -99,17 +101,17 @@ class CurveMetrics(Metric):
         return exact_curve(found) if isinstance(found, Ranking) else curve(found)
 
     def _names(self) -> list[str]:
-        return list(metrics(self.fpr_limit))
+        return list(metrics(self.fpr_limit, self.further_limits))
 
     def _exact(self, ranking: Ranking) -> dict[str, float]:
         points = exact_curve(ranking)
-        values = {name: float(metric(points)) for name, metric in metrics(self.fpr_limit).items()}
+        values = {name: float(metric(points)) for name, metric in metrics(self.fpr_limit, self.further_limits).items()}
         self.error_bound = dict.fromkeys(values, 0.0)
         logger.info("%s: exact, %d scores.", type(self).__name__, ranking.size)
         return values
 
     def _estimated(self, summary: Summary) -> dict[str, float]:
-        found = bounds(summary, self.fpr_limit)
+        found = bounds(summary, self.fpr_limit, self.further_limits)
         self.error_bound = {name: max(value - low, high - value) for name, (value, low, high) in found.items()}
         worst = max(self.error_bound.values())
         level = logging.WARNING if worst > TOLERANCE else logging.INFO

@@ -8,7 +8,7 @@ anomalous entry have no metrics and are passed over.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -40,7 +40,12 @@ def sketch(ranking: Ranking) -> Floats:
 
 
 def pixel_intervals(
-    sketches: Floats, estimate: Mapping[str, float], fpr_limit: float, draws: int, seed: int
+    sketches: Floats,
+    estimate: Mapping[str, float],
+    fpr_limit: float,
+    draws: int,
+    seed: int,
+    further_limits: Sequence[float] = (),
 ) -> Intervals:
     """Interval of each metric from the sketches of images [I, POINTS, 4].
 
@@ -55,7 +60,7 @@ def pixel_intervals(
         summed = np.tensordot(weights, counts, axes=1)
         return Curve(*np.moveaxis(np.pad(summed, ((0, 0), (1, 0), (0, 0))), -1, 0))
 
-    return _intervals(curves, estimate, metrics(fpr_limit), _draws(len(sketches), draws, seed))
+    return _intervals(curves, estimate, metrics(fpr_limit, further_limits), _draws(len(sketches), draws, seed))
 
 
 def image_intervals(images: Floats, estimate: Mapping[str, float], draws: int, seed: int) -> Intervals:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -15,7 +15,10 @@ from torch import Tensor
 from torch.utils.data import DistributedSampler
 from torchmetrics import Metric
 
-from dualclip_lightning.metrics.wrappers import BatchImageMetrics, BatchPixelMetrics, Grouped
+from dualclip_lightning.images.masks import MaskRule, check_rule
+from dualclip_lightning.metrics.base import CurveMetrics
+from dualclip_lightning.metrics.pixel import PixelMetrics
+from dualclip_lightning.metrics.wrappers import AUPIMO, BatchImageMetrics, BatchPixelMetrics, Grouped
 
 logger = logging.getLogger(__name__)
 
@@ -46,10 +49,15 @@ class ZeroShotEvaluator(Evaluator):
     torchmetrics would give a number all the same. The rest of the run is reported as ever. A map that has NaN in it or
     another size than its mask stops the run at its batch. Images that a DistributedSampler repeats, so that all
     processes have as many, count once.
+
+    Args:
+        masks: the rule by which methods of this package resize masks (`dualclip_lightning.images.masks`).
+        kwargs: of anomalib's Evaluator.
     """
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, masks: MaskRule = "nearest", **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.masks = check_rule(masks)
         targets = {metric.fields[-1] for metric in self._metrics()}
         self.class_counts = torch.nn.ModuleDict({target: ClassCounts() for target in sorted(targets)})
         self._forget()
@@ -60,6 +68,17 @@ class ZeroShotEvaluator(Evaluator):
 
     def _metrics(self) -> Iterator[AnomalibMetric]:
         return (cast("AnomalibMetric", metric) for metric in self.test_metrics)
+
+    def describe(self) -> dict[str, Any]:
+        """The rule for masks, and the settings of each metric that has some."""
+        found: dict[str, Any] = {"masks": self.masks, "metrics": []}
+        for metric in self._metrics():
+            found["metrics"] += metric.labels if isinstance(metric, Grouped) else [metric.name]
+            if isinstance(metric, PixelMetrics):
+                found |= {"connectivity": metric.connectivity, "pro_limit": metric.fpr_limit}
+            if isinstance(metric, CurveMetrics) and metric.bootstrap:
+                found |= {"bootstrap": metric.bootstrap, "bootstrap_seed": metric.seed}
+        return found
 
     def _fields(self) -> set[str]:
         """What the metrics read of a batch."""
@@ -156,13 +175,35 @@ def _first(batch: Any, count: int, fields: set[str]) -> SimpleNamespace:
     return SimpleNamespace(**{field: value if value is None else value[:count] for field, value in values.items()})
 
 
-def default_evaluator(bootstrap: int = 0, seed: int = 0) -> ZeroShotEvaluator:
-    """Image AUROC, F1max, AP and pixel AUROC, F1max, PRO, AP; with `bootstrap` resamplings their intervals too.
+def default_evaluator(
+    bootstrap: int = 0, seed: int = 0, masks: MaskRule = "nearest", pro_limits: Sequence[float] = (),
+    pro_200: bool = False, aupimo: bool = False,
+) -> ZeroShotEvaluator:  # fmt: skip
+    """Image AUROC, F1max, AP and pixel AUROC, F1max, PRO, AP, and what else a table needs.
 
     F1max takes the best threshold of the labelled test set, as the field's tables do: it is a metric of the ranking,
-    not a threshold anyone could use.
+    not a threshold anyone could use. PRO integrates to a false-positive rate of 0.3.
+
+    Args:
+        bootstrap: resamplings of the images for intervals `<metric>_low` and `<metric>_high`; 0 for none.
+        seed: of the resampling.
+        masks: how masks come to the size of the maps (`dualclip_lightning.images.masks`): "nearest", "bilinear" or
+            "full". Methods of this package resize them so.
+        pro_limits: further false-positive rates to which PRO integrates, each a metric `pixel_PRO@<limit>`.
+        pro_200: add `pixel_PRO200`, as AnoCLIP's, CLIP-AD's and MuSc's released codes compute PRO.
+        aupimo: add anomalib's AUPIMO (Bertoldo et al., BMVC 2024), which takes about 40 MB an image.
+
+    Raises:
+        ValueError: an unknown rule, or a limit that is not in (0, 1].
     """
-    options = {"strict": False, "bootstrap": bootstrap, "seed": seed}
-    return ZeroShotEvaluator(
-        test_metrics=[BatchImageMetrics(prefix="image_", **options), BatchPixelMetrics(prefix="pixel_", **options)]
-    )
+    options: dict[str, Any] = {"strict": False, "bootstrap": bootstrap, "seed": seed}
+    pixel = BatchPixelMetrics(prefix="pixel_", pro_200=pro_200, further_limits=pro_limits, **options)
+    metrics: list[AnomalibMetric] = [BatchImageMetrics(prefix="image_", **options), pixel]
+    if aupimo:
+        metrics.append(AUPIMO(prefix="pixel_", strict=False))
+    return ZeroShotEvaluator(masks=masks, test_metrics=metrics)
+
+
+def describe_evaluator(evaluator: Any) -> dict[str, Any] | None:
+    """By what protocol an evaluator judges, as plain data; None for no evaluator of this package."""
+    return evaluator.describe() if isinstance(evaluator, ZeroShotEvaluator) else None

@@ -6,7 +6,7 @@ scores of anomalous entries matter as thresholds: between two of them the curve 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -82,10 +82,15 @@ def pro(curve: Curve, fpr_limit: float = FPR_LIMIT) -> Floats:
     return (width * height).sum(-1) / fpr_limit
 
 
-def metrics(fpr_limit: float | None = FPR_LIMIT) -> Mapping[str, Callable[[Curve], Floats]]:
-    """The metrics by name; without a limit those that need no regions."""
+def metrics(
+    fpr_limit: float | None = FPR_LIMIT, further_limits: Sequence[float] = ()
+) -> Mapping[str, Callable[[Curve], Floats]]:
+    """The metrics by name; without a limit those that need no regions, with further limits also `pro@<limit>`."""
     ranked = {"auroc": auroc, "ap": average_precision, "f1max": f1_max}
-    return ranked if fpr_limit is None else ranked | {"pro": partial(pro, fpr_limit=fpr_limit)}
+    if fpr_limit is None:
+        return ranked
+    further = {f"pro@{limit:g}": partial(pro, fpr_limit=limit) for limit in further_limits}
+    return ranked | {"pro": partial(pro, fpr_limit=fpr_limit)} | further
 
 
 def pro_200(ranking: Ranking) -> float:

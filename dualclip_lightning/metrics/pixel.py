@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -34,16 +35,19 @@ class PixelMetrics(CurveMetrics):
         seed: Of the resampling.
         exact_limit: Scores up to which `auto` is exact.
         buffer: Scores that streaming mode sorts together.
+        further_limits: Of PRO; each adds `pro@<limit>`.
     """
 
     def __init__(self, mode: Mode = "auto", fpr_limit: float = FPR_LIMIT, connectivity: Connectivity = 8,
                  pro_200: bool = False, bootstrap: int = 0, seed: int = 0, exact_limit: int = EXACT_LIMIT,
-                 buffer: int = BUFFER, **kwargs: Any) -> None:  # fmt: skip
+                 buffer: int = BUFFER, further_limits: Sequence[float] = (), **kwargs: Any) -> None:  # fmt: skip
         if pro_200 and mode == "streaming":
             raise ValueError('Expected `mode` to be "exact" or "auto" with `pro_200`, which needs every score.')
         if connectivity not in {4, 8}:
             raise ValueError(f"Expected `connectivity` to be 4 or 8, but got {connectivity}.")
-        super().__init__("exact" if pro_200 else mode, fpr_limit, bootstrap, seed, exact_limit, buffer, **kwargs)
+        super().__init__(
+            "exact" if pro_200 else mode, fpr_limit, bootstrap, seed, exact_limit, buffer, further_limits, **kwargs
+        )
         self.connectivity, self.pro_200 = connectivity, pro_200
 
     def update(self, maps: Tensor, masks: Tensor, names: Names = None) -> None:
@@ -69,7 +73,8 @@ class PixelMetrics(CurveMetrics):
 
     def _intervals(self, values: dict[str, float]) -> Intervals:
         sketches = np.concatenate(self._arrays("kept")).reshape(-1, POINTS, 4)
-        return pixel_intervals(sketches, values, self.fpr_limit or FPR_LIMIT, self.bootstrap, self.seed)
+        return pixel_intervals(sketches, values, self.fpr_limit or FPR_LIMIT, self.bootstrap, self.seed,
+                               self.further_limits)  # fmt: skip
 
 
 NOWHERE = np.zeros(0, np.int32)

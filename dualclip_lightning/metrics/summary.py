@@ -24,6 +24,7 @@ AP see `_ap_bounds`. A cell that holds one value alone is a tie, and has no corn
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -111,11 +112,15 @@ def prune(summary: Summary, budget: int = BUDGET) -> Summary:
     return summary
 
 
-def bounds(summary: Summary, fpr_limit: float | None = FPR_LIMIT) -> dict[str, tuple[float, float, float]]:
+def bounds(
+    summary: Summary, fpr_limit: float | None = FPR_LIMIT, further_limits: Sequence[float] = ()
+) -> dict[str, tuple[float, float, float]]:
     """Estimate of each metric, and what it can neither fall below nor exceed; needs entries of both kinds."""
     low, high = _corners(summary, summary.upper, summary.lower), _corners(summary, summary.lower, summary.upper)
     middle = curve(summary)
-    found = {n: (float(f(middle)), float(f(low)), float(f(high))) for n, f in metrics(fpr_limit).items()}
+    found = {
+        n: (float(f(middle)), float(f(low)), float(f(high))) for n, f in metrics(fpr_limit, further_limits).items()
+    }
     found["ap"] = (_ap_estimate(summary), *_ap_bounds(summary))
     return found
 

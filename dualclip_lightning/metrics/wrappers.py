@@ -11,9 +11,12 @@ fields say:
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
+import anomalib.metrics
+import torch
 from anomalib.metrics import AnomalibMetric
 from torch import Tensor
 
@@ -21,8 +24,16 @@ from dualclip_lightning.metrics.image import ImageMetrics
 from dualclip_lightning.metrics.inputs import Names, read_images
 from dualclip_lightning.metrics.pixel import PixelMetrics
 
+logger = logging.getLogger(__name__)
+
 LABELS = {"auroc": "AUROC", "f1max": "F1Max", "pro": "PRO", "pro_200": "PRO200", "ap": "AP"}
 """What anomalib's users and the field's tables call the metrics."""
+
+
+def metric_label(name: str) -> str:
+    """The label of a metric; that of PRO up to a further limit ends with the limit."""
+    metric, at, limit = name.partition("@")
+    return LABELS[metric] + at + limit
 
 
 class NamesImages:
@@ -43,12 +54,13 @@ class Grouped(NamesImages):
     @property
     def labels(self) -> list[str]:
         """The names of the metrics."""
-        return [self.prefix + LABELS[name] for name in self._names()]  # type: ignore[attr-defined]
+        return [self.prefix + metric_label(name) for name in self._names()]  # type: ignore[attr-defined]
 
     def labelled(self, results: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What `compute` gave by the names of the metrics, intervals as `<name>_low` and `<name>_high`."""
         named = {}
-        for name, label in LABELS.items():
+        for name in (*LABELS, *(name for name in results if "@" in name and not name.endswith("_interval"))):
+            label = metric_label(name)
             if name in results:
                 named[self.prefix + label] = results[name]
             ends = results.get(f"{name}_interval", ())
@@ -124,3 +136,15 @@ class PRO(NamesImages, AnomalibMetric, SingleMetric):  # type: ignore[misc]
     """Area under the per-region-overlap curve up to `fpr_limit`, divided by it."""
 
     key = "pro"
+
+
+class AUPIMO(anomalib.metrics.AUPIMO):
+    """anomalib's AUPIMO, NaN with a warning where it cannot be had, so that the other metrics are."""
+
+    def compute(self) -> Tensor:  # type: ignore[override]
+        """The mean over anomalous images []."""
+        try:
+            return torch.as_tensor(super().compute())
+        except (RuntimeError, ValueError) as error:  # too few normal pixels, or too few thresholds among them
+            logger.warning("%s is n/a: %s", self.name, " ".join(str(error).split()))
+            return torch.tensor(torch.nan)

@@ -20,7 +20,8 @@ from dualclip_lightning.arguments import check_positive, check_whole
 from dualclip_lightning.backbone.digest import weights_digest
 from dualclip_lightning.data.labelled import labelled_parts, no_masks
 from dualclip_lightning.models.base import ZeroShotShell
-from dualclip_lightning.pairing import OrderedView, image_names
+from dualclip_lightning.models.views import ordered_view
+from dualclip_lightning.pairing import image_names
 from dualclip_lightning.seeding import derive_seed
 
 logger = logging.getLogger(__name__)
@@ -254,7 +255,7 @@ class AuxiliaryMixin(Base):
         self._class_anchors = self._anchors_of(chosen.categories)
         whole = copy.copy(reduce(add, parts))
         whole.augmentations = datamodule.train_augmentations
-        view = OrderedView(whole, range(len(whole)), self._geometry())
+        view = ordered_view(whole, range(len(whole)), self._geometry(), "nearest")
         order = torch.Generator().manual_seed(derive_seed(self.seed, "auxiliary data"))
         datamodule.train_dataloader = lambda: DataLoader(
             view, chosen.batch_size, shuffle=chosen.shuffle, generator=order,

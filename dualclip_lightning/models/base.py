@@ -26,7 +26,7 @@ from dualclip_lightning.arguments import check_precision
 from dualclip_lightning.backbone import Backbone
 from dualclip_lightning.backbone.preprocessing import PRESETS, Preprocessing, ResizeMode
 from dualclip_lightning.files import files_digest, write_bytes_atomically
-from dualclip_lightning.metrics import default_evaluator
+from dualclip_lightning.metrics import default_evaluator, describe_evaluator
 from dualclip_lightning.models.export import ExportMixin
 from dualclip_lightning.models.views import ViewsMixin
 from dualclip_lightning.prompts import (
@@ -245,6 +245,7 @@ class ZeroShotShell(ViewsMixin, ExportMixin):
             # Weights may bring their architecture; then the one that was given takes no part.
             "parameters": {key: _plain(value) for key, value in self.hparams.items()}
             | {"backbone": self.backbone.name},
+            "evaluation": describe_evaluator(self.evaluator),
             "versions": versions(*LIBRARIES),
         }
 

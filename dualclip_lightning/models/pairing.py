@@ -63,7 +63,7 @@ class PairingMixin(Base):
             )  # fmt: skip
         drawn = random_groups([names[i] for i in kept], self.num_references, self.seed)
         groups = [tuple(kept[i] for i in group) for group in drawn]
-        view = OrderedView(dataset, order_for_ranks(groups, _ranks()), self._geometry())
+        view = self._ordered(dataset, order_for_ranks(groups, _ranks()))
         self._scoring += (
             GroupedScoring(
                 names, groups, self.num_references, lambda i: self._prepare(view.load(i).image),

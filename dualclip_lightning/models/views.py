@@ -15,9 +15,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import CenterCrop, Compose, Resize, Transform
 
+from dualclip_lightning.images.masks import MaskRule, describe_odd, mask_paths, odd_masks
 from dualclip_lightning.images.tensors import read_rgb, unreadable_images
 from dualclip_lightning.models.loaders import OneSize, check_loader, chosen_images, flattened, reading_options
 from dualclip_lightning.pairing import OrderedView, image_names
+from dualclip_lightning.pairing.view import innermost, unresized
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +81,11 @@ class ViewsMixin(Base):
             reading: arguments of the run's DataLoader that say how images are read.
         """
         del names, reading
-        return OrderedView(dataset, kept, self._geometry())
+        return self._ordered(dataset, kept)
+
+    def _ordered(self, dataset: Dataset, order: Sequence[int]) -> OrderedView:
+        """The items of a data set in an order, with their masks as the evaluator asks for them."""
+        return ordered_view(dataset, order, self._geometry(), getattr(self.evaluator, "masks", "nearest"))
 
     def _read_images(self, names: Sequence[str]) -> Tensor:
         """Images [R, 3, H, W] by path, prepared as those of the run are."""
@@ -110,13 +116,30 @@ class ViewsMixin(Base):
 
     def _geometry(self) -> Transform:
         """The resizing part of the pre-processor."""
-        transform = getattr(self.pre_processor, "transform", None)
-        parts = getattr(transform, "transforms", [transform])
-        return Compose([part for part in parts if isinstance(part, Resize | CenterCrop)] or [torch.nn.Identity()])
+        return geometry_of(self.pre_processor)
 
     def _prepare(self, image: Tensor) -> Tensor:
         transform = getattr(self.pre_processor, "transform", None)
         return image if transform is None else transform(image)
+
+
+def geometry_of(pre_processor: Any) -> Transform:
+    """The resizing part of a pre-processor, which need not have any."""
+    transform = getattr(pre_processor, "transform", None)
+    parts = getattr(transform, "transforms", [transform])
+    return Compose([part for part in parts if isinstance(part, Resize | CenterCrop)] or [torch.nn.Identity()])
+
+
+def ordered_view(dataset: Dataset, order: Sequence[int], geometry: Transform, masks: MaskRule) -> OrderedView:
+    """An `OrderedView` that resizes images and masks itself; masks that are not black and white are named in a warning.
+
+    anomalib puts the resizing of the pre-processor into the augmentations of a data set, where a mask takes the nearest
+    pixel whatever rule is asked for.
+    """
+    odd = odd_masks(path for part in innermost(dataset) for path in mask_paths(part))
+    if odd:
+        logger.warning(describe_odd(odd))
+    return OrderedView(unresized(dataset, geometry), order, geometry, masks)
 
 
 def batch_names(batch: Any) -> list[str]:

@@ -60,7 +60,7 @@ class WholeSetMixin(Base):
         if len(drawn) < self.subsets:
             logger.warning("%d image(s) do not fill %d subsets; there will be %d.", len(kept), self.subsets, len(drawn))
         subsets = [tuple(kept[i] for i in sorted(subset)) for subset in drawn]
-        view = OrderedView(dataset, kept, self._geometry())
+        view = self._ordered(dataset, kept)
         scoring = WholeSetScoring(names, subsets, partial(self._read_batches, view, reading), self.model.predict_sets)
         self._whole_sets += (scoring,)
         return view

@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from anomalib import TaskType
 from anomalib.data import AnomalibDataset, ImageItem, PredictDataset
-from anomalib.data.utils import LabelName, read_image, read_mask
+from anomalib.data.utils import LabelName, read_image
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset, Subset
 from torchvision.tv_tensors import Image, Mask
 
 from dualclip_lightning.images.limits import MAX_MEGAPIXELS
+from dualclip_lightning.images.masks import read_mask
 from dualclip_lightning.images.picture import ImageError
 from dualclip_lightning.images.tensors import read_rgb
 from dualclip_lightning.pairing.view import image_names
@@ -98,7 +99,7 @@ def _mask(sample: Any, image: Tensor) -> Mask | None:
         return _zeros(image)
     if sample.label_index != LabelName.ABNORMAL:
         return None
-    mask = torch.as_tensor(read_mask(sample.mask_path, as_tensor=True))
+    mask = read_mask(sample.mask_path)
     check_mask(mask, image, sample.mask_path)
     return mask
 

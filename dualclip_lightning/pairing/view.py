@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch.utils.data import ConcatDataset, Dataset, Subset
-from torchvision.transforms.v2 import Transform
-from torchvision.tv_tensors import Mask
+from torchvision.transforms.v2 import Compose, Transform
+
+from dualclip_lightning.images.masks import MaskRule, check_rule, resize_mask
 
 
 class OrderedView(Dataset):
@@ -21,15 +23,19 @@ class OrderedView(Dataset):
     Args:
         dataset: any map-style dataset of anomalib items.
         order: positions in the dataset.
-        geometry: resizing of one image with or without its mask.
+        geometry: resizing of one image.
+        masks: the rule by which masks are resized with it (`dualclip_lightning.images.masks`).
     """
 
     dataset: Any
 
-    def __init__(self, dataset: Dataset, order: Sequence[int], geometry: Transform) -> None:
+    def __init__(
+        self, dataset: Dataset, order: Sequence[int], geometry: Transform, masks: MaskRule = "nearest"
+    ) -> None:
         self.dataset = dataset
         self.order = list(order)
         self.geometry = geometry
+        self.masks = check_rule(masks)
 
     def __len__(self) -> int:
         return len(self.order)
@@ -44,11 +50,9 @@ class OrderedView(Dataset):
             ValueError: a file that cannot be read as an image; the message names it.
         """
         item = _read(self.dataset, position)
-        if item.gt_mask is None:
-            item.image = self.geometry(item.image)
-        else:
-            item.image, mask = self.geometry(item.image, Mask(item.gt_mask))
-            item.gt_mask = mask
+        if item.gt_mask is not None:
+            item.gt_mask = resize_mask(item.gt_mask, self.geometry, self.masks)
+        item.image = self.geometry(item.image)
         return item
 
     @property
@@ -66,6 +70,33 @@ class OrderedView(Dataset):
         if name == "dataset" or name.startswith("__"):
             raise AttributeError(name)
         return getattr(self.dataset, name)
+
+
+def innermost(dataset: Any) -> Iterator[Any]:
+    """The data sets below subsets and concatenations."""
+    if isinstance(dataset, Subset):
+        yield from innermost(dataset.dataset)
+    elif isinstance(dataset, ConcatDataset):
+        for part in dataset.datasets:
+            yield from innermost(part)
+    else:
+        yield dataset
+
+
+def unresized(dataset: Any, geometry: Transform) -> Any:
+    """A copy of the data set without a last augmentation that resizes as the geometry does."""
+    found = copy.copy(dataset)
+    if isinstance(dataset, Subset):
+        found.dataset = unresized(dataset.dataset, geometry)
+    elif isinstance(dataset, ConcatDataset):
+        found.datasets = [unresized(part, geometry) for part in dataset.datasets]
+    else:
+        own = getattr(dataset, "augmentations", None)
+        *before, last = own.transforms if isinstance(own, Compose) and len(own.transforms) else [own]
+        if last is None or last not in getattr(geometry, "transforms", [geometry]):
+            return dataset
+        found.augmentations = Compose(before) if before else None
+    return found
 
 
 def image_names(dataset: Any) -> list[str] | None:

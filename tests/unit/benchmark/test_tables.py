@@ -186,6 +186,24 @@ def test_marks_are_explained_in_the_words_of_each_format(results):
     assert "second best" not in markdown(Table("plain", ["a"], [[Cell("1")]]))
 
 
+def test_pixel_figures_of_another_rule_for_masks_are_marked_and_not_ranked():
+    results = frame(cell("a", metrics=0.5), cell("b", metrics=0.6), cell("MuSc", metrics=0.9, masks="full"))
+    summary = summarise(results, "Demo")
+    assert summary.rank["pixel_PRO"].to_dict() == {"a": 2, "b": 1, "MuSc": 0}
+    assert summary.rank["image_AUROC"].to_dict() == {"a": 0, "b": 2, "MuSc": 1}
+    text = markdown(summary_table(summary))
+    assert "| MuSc | pair | 1 | **90.0** | **90.0** | **90.0** | 90.0‡ | 90.0‡ | 90.0‡ | 90.0‡ |" in text
+    assert "‡ MuSc: full masks, another protocol, which is not ranked." in text
+    assert "Pixel figures are those of nearest masks." in text
+    assert "‡" not in markdown(summary_table(summarise(results[results["method"] != "MuSc"], "Demo")))
+
+
+def test_a_metric_that_some_runs_ask_for_has_a_column_of_its_own():
+    results = frame(cell("a", **{"pixel_PRO@0.05": 0.25}), cell("b", **{"pixel_PRO@0.05": 0.5}))
+    assert "| PRO | pixel AP | PRO to FPR 0.05 | s/image |" in markdown(summary_table(summarise(results, "Demo")))
+    assert summarise(results, "Demo").rank["pixel_PRO@0.05"].tolist() == [2, 1]
+
+
 def test_a_method_without_any_result_has_no_mean_that_rests_on_others():
     text = markdown(summary_table(summarise(frame(cell("text"), failed(method="joint")), "Demo")))
     assert "joint: none of 1 cells has a result" in text

@@ -58,6 +58,19 @@ def test_streaming_is_within_its_bound_and_2e_4_of_exact(kind, batch):
         assert abs(value - expected[name]) <= metric.error_bound[name] + 1e-9
 
 
+@pytest.mark.parametrize("mode", ["exact", "streaming"])
+def test_further_limits_of_pro_come_from_the_same_pass(mode):
+    maps, masks = tensors(images=40, size=120)
+    metric = fed(PixelMetrics(mode, buffer=60_000, further_limits=(0.05, 1), bootstrap=5), maps, masks)
+    found = {name: value for name, value in metric.compute().items() if not name.endswith("_interval")}
+    assert list(found) == ["auroc", "ap", "f1max", "pro", "pro@0.05", "pro@1"]
+    for limit in (0.05, 1):
+        expected = pixel_metrics(maps.numpy(), masks.numpy(), fpr_limit=limit)["pro"]
+        assert found[f"pro@{limit:g}"].item() == pytest.approx(expected, abs=2e-4 if mode == "streaming" else 1e-9)
+    low, high = metric.compute()["pro@0.05_interval"]
+    assert low <= found["pro@0.05"] <= high
+
+
 @given(st.permutations(range(24)), st.integers(1, 24))
 @settings(max_examples=15, deadline=None)
 def test_streaming_does_not_depend_on_order_or_batches_beyond_its_bound(order, batch):

@@ -1,0 +1,164 @@
+"""Masks of defects: which pixels of a file are defective, and by which rule a mask comes to the size of a map.
+
+Published code differs in the rule, and PRO with it, because regions of a few pixels vanish or survive:
+
+    nearest   A pixel is what the nearest pixel of the mask is. torchvision's rule for masks, and so anomalib's.
+    bilinear  The mask is resized as an image, bilinearly with antialiasing, and counts above 0.5. Released code of
+              AnoCLIP and CLIP-AD, and of zqhang/Accurate-WinCLIP-pytorch.
+    full      As `bilinear`, but only pixels that are defective in full count. Released code of MuSc, which turns the
+              resized mask into integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.v2 import InterpolationMode, Resize, Transform
+from torchvision.tv_tensors import Mask
+
+MaskRule = Literal["nearest", "bilinear", "full"]
+RULES: tuple[MaskRule, ...] = get_args(MaskRule)
+LEAST = {"bilinear": 128, "full": 255}
+"""Of 255, from which a resized pixel is defective: above 0.5, or 1."""
+BILINEAR = InterpolationMode.BILINEAR
+LABELS = 32
+"""A lossless mask of no more grey values is one of labels, of which each above 0 is a defect, as in VisA; so is one of
+more values that does not reach white."""
+WHITE = {255, 65535}
+LOSSY = {"JPEG", "JPEG2000", "MPO", "WEBP"}
+
+
+def check_rule(rule: str) -> MaskRule:
+    """The rule itself.
+
+    Raises:
+        ValueError: an unknown rule.
+    """
+    if rule not in RULES:
+        msg = f"Expected `masks` to be one of {', '.join(RULES)}, but got {rule!r}."
+        raise ValueError(msg)
+    return rule
+
+
+def resize_mask(mask: Tensor, geometry: Transform, rule: MaskRule = "nearest") -> Mask:
+    """A mask [H, W] of zeros and others as an image is resized: [h, w] of zeros and ones.
+
+    Args:
+        mask: the mask.
+        geometry: what resizes the image with it: Resize, CenterCrop, or several in a Compose.
+        rule: how (see the module).
+    """
+    if rule == "nearest":
+        return Mask((geometry(Mask(mask)) > 0).to(torch.uint8))
+    drawn: Any = Image.fromarray((mask.reshape(mask.shape[-2:]) > 0).numpy().astype(np.uint8) * 255)
+    for part in getattr(geometry, "transforms", [geometry]):
+        # Pillow's own resizing, because the released codes have it: it always takes the mean over what it shrinks.
+        drawn = (Resize(part.size, BILINEAR, max_size=part.max_size) if isinstance(part, Resize) else part)(drawn)
+    return Mask(torch.from_numpy(np.asarray(drawn) >= LEAST[rule]).to(torch.uint8))
+
+
+class OddMask(NamedTuple):
+    """A mask of which `> 0` is not what was drawn."""
+
+    path: str
+    values: int
+    """How many values it has."""
+    counted: str
+    """Which of them count as defective."""
+
+
+def odd_masks(paths: Iterable[str | Path], threads: int = 4) -> list[OddMask]:
+    """The masks that anomalib, which takes every value above 0 as defective, would misread. Decodes them all.
+
+    Lossy compression leaves grey values around a defect, smooth edges have them too, and a palette's or colour image's
+    background need not be black. Files that cannot be read are passed over.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        return [odd for odd in pool.map(_look, map(str, paths)) if odd is not None]
+
+
+def read_mask(path: str | Path) -> Mask:
+    """What is defective in a mask: [H, W] of zeros and ones.
+
+    Grey values of an odd mask count above half of the largest. Colours count where they are not that of the background:
+    the palette's first if the mask has it, else the most frequent one.
+    """
+    with Image.open(path) as image:
+        judged = _judge(image)
+        defective = np.asarray(image.convert("L")) > 0 if judged is None else judged.defective
+    return Mask(torch.from_numpy(defective).to(torch.uint8))
+
+
+def describe_odd(odd: Sequence[OddMask]) -> str:
+    """One sentence on the masks of a data set, which names the first and the remedy."""
+    first = odd[0]
+    return (
+        f"{len(odd)} mask(s) are not of two values, the first '{first.path}' with {first.values}: {first.counted} "
+        "count as defective. Save masks as PNG files of black and white."
+    )
+
+
+def mask_paths(dataset: Any) -> Iterator[str]:
+    """The masks of an anomalib dataset that are files."""
+    samples = getattr(dataset, "samples", None)
+    paths = [] if samples is None or "mask_path" not in samples else samples["mask_path"]
+    yield from (str(path) for path in paths if isinstance(path, str | Path) and path and Path(path).is_file())
+
+
+def _look(path: str) -> OddMask | None:
+    try:
+        with Image.open(path) as image:
+            found = _judge(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # what Pillow raises
+        return None  # whoever reads the item says so
+    return None if found is None else OddMask(path, found.values, found.counted)
+
+
+class _Judged(NamedTuple):
+    defective: NDArray[np.bool_]
+    values: int
+    counted: str
+
+
+def _judge(image: Image.Image) -> _Judged | None:
+    """What is defective in a mask that `> 0` misreads; None for a plain one."""
+    if image.mode == "1":
+        return None
+    if image.mode in {"L", "I", "I;16", "I;16B", "LA", "F"}:
+        return _judge_grey(np.asarray(image.convert("L") if image.mode == "LA" else image), image.format in LOSSY)
+    colours = np.asarray(image.convert("RGB")).astype(np.int32)
+    if image.format in LOSSY or (colours == colours[..., :1]).all():
+        return _judge_grey(np.asarray(image.convert("L")), image.format in LOSSY)
+    return _judge_colours(colours @ (1 << 16, 1 << 8, 1), image)
+
+
+def _judge_grey(values: NDArray[Any], lossy: bool) -> _Judged | None:
+    quick = values.dtype == np.uint8  # counting takes a tenth of the time of sorting
+    found = np.flatnonzero(np.bincount(values.ravel())) if quick else np.unique(values)
+    background, highest = found[0], found[-1]
+    if found.size == 1 or (found.size == 2 and not background):  # noqa: PLR2004  # two values
+        return None
+    if lossy or (found.size > LABELS and highest in WHITE):
+        half = highest / 2
+        return _Judged(values > half, found.size, f"those above {half:g}")
+    return _Judged(values != background, found.size, f"those other than {background}") if background else None
+
+
+def _judge_colours(codes: NDArray[np.int32], image: Image.Image) -> _Judged | None:
+    found, counts = np.unique(codes, return_counts=True)
+    if not found[0]:  # black, which is the background
+        return None
+    background = int(found[counts.argmax()])
+    palette = image.getpalette() if image.mode == "P" else None
+    if palette:
+        first = int(np.array(palette[:3]) @ (1 << 16, 1 << 8, 1))
+        background = first if first in found else background
+    return _Judged(codes != background, found.size, f"those other than the colour #{background:06x}")
