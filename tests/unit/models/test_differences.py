@@ -1,0 +1,93 @@
+"""The table of differences from the released codes says what constructors and shipped configurations have."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dualclip_lightning.benchmark.config import arguments_of, load_config
+from dualclip_lightning.registry import MODELS
+
+ROOT = Path(__file__).parents[3]
+COLUMNS = {"mvtec": (3, 4), "visa": (5, 6)}
+"""For each configuration the columns with the released value and with what the configuration takes."""
+
+
+def cells(line):
+    return [cell.strip() for cell in line.strip().strip("|").split(" | ")]
+
+
+def table():
+    """Every row of the table as its cells."""
+    text = (ROOT / "dualclip_lightning" / "models" / "README.md").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line.startswith("| `")]
+    assert len(lines) > 20
+    return [cells(line) for line in lines]
+
+
+def value(cell):
+    """A value in backticks, of YAML."""
+    found = re.fullmatch(r"`(.+)`", cell)
+    assert found, cell
+    return yaml.safe_load(found.group(1))
+
+
+def plain(value):
+    return list(value) if isinstance(value, tuple) else value
+
+
+ROWS = [
+    (method, row) for row in table() if row[1] != "-" for method in re.findall(r"`(\w+)`", row[0])
+]  # fmt: skip
+IDS = [f"{method}.{row[1].strip('`')}" for method, row in ROWS]
+
+
+def parameter(method, row):
+    return inspect.signature(getattr(import_module(MODELS[method]), method)).parameters[row[1].strip("`")]
+
+
+@pytest.mark.parametrize(("method", "row"), ROWS, ids=IDS)
+def test_the_parameter_exists_and_has_the_default_of_the_table(method, row):
+    assert plain(parameter(method, row).default) == value(row[2])
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+@pytest.mark.parametrize(("method", "row"), ROWS, ids=IDS)
+def test_a_shipped_configuration_takes_what_the_table_says(method, row, name):
+    config = load_config(ROOT / "configs" / "benchmark" / f"{name}.yaml")
+    released, takes = (row[column] for column in COLUMNS[name])
+    default, released = value(row[2]), value(released)
+    wanted = {"default": [default], "released": [released], "both": [default]}[takes]
+    assert (takes == "both") == (default == released)
+    key = row[1].strip("`")
+    labels = [label for label, entry in config.methods.items() if entry.model == method and label != "MuSc-2"]
+    assert labels  # MuSc-2 has no released code
+    for label in labels:
+        assert [arguments_of(config.methods[label], config).get(key, default)] == wanted, label
+
+
+@pytest.mark.parametrize(("method", "row"), ROWS, ids=IDS)
+def test_the_released_value_is_one_that_the_method_takes(method, row, tiny_folder):
+    owner = getattr(import_module(MODELS[method]), method)
+    key = row[1].strip("`")
+    for column, _ in COLUMNS.values():
+        chosen = {} if key == "pretrained" else {key: value(row[column])}
+        owner(**{"pretrained": str(tiny_folder), "visualizer": False} | chosen)
+
+
+def test_what_a_shipped_configuration_sets_beside_the_defaults_is_in_the_table():
+    """But for what makes a row of a table of its own."""
+    variants = {"num_references", "tta", "k_shot", "image_size"}
+    known = {(method, row[1].strip("`")) for method, row in ROWS}
+    for name in COLUMNS:
+        config = load_config(ROOT / "configs" / "benchmark" / f"{name}.yaml")
+        assert set(config.arguments) <= {key for _, key in known}
+        for entry in config.methods.values():
+            if entry.model in MODELS:
+                own = set(entry.arguments) - variants
+                assert {(entry.model, key) for key in own} <= known
