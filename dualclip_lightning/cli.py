@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dualclip_lightning.console import show_what_it_can
 from dualclip_lightning.registry import MODELS, register
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; those of the process if None.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    show_what_it_can()
     try:
         return _run(arguments)
     except KeyboardInterrupt:  # also while libraries are imported, which takes seconds

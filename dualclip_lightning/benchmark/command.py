@@ -78,10 +78,11 @@ def _show_plan(config: Config, folder: Path, console: Console) -> None:
 
 def _publish(folder: Path, console: Console, report: bool) -> None:
     run = load_run(folder)
-    show_tables(run, console)
     write_tables(run)
-    if report:
-        console.print(f"Report: {write_report(run)}")
+    path = write_report(run) if report else None
+    show_tables(run, console)  # after everything is written: whatever the console does, nothing is lost
+    if path is not None:
+        console.print(f"Report: {path}")
 
 
 def _say_failures(frame: pd.DataFrame) -> int:

@@ -213,13 +213,15 @@ def main(arguments: list[str] | None = None) -> int | None:
     except (OSError, ValueError) as error:
         print(f"dualclip: {error}", file=sys.stderr)
         return 2
-    console = screen()
-    for table in tables:
-        console.print(*terminal(table, console.width))
+    failure = None
     try:
         if options.out is not None:
             _save(options.out, tables, found)
     except OSError as error:
-        print(f"dualclip: {cannot_write(error, options.out)} Choose another --out.", file=sys.stderr)
-        return 3
-    return None
+        failure = f"dualclip: {cannot_write(error, options.out)} Choose another --out."
+    console = screen()
+    for table in tables:
+        console.print(*terminal(table, console.width))
+    if failure:
+        print(failure, file=sys.stderr)
+    return 3 if failure else None

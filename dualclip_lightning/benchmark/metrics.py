@@ -29,6 +29,7 @@ from torch import Tensor
 from torchmetrics.classification import BinaryAUROC, BinaryAveragePrecision
 
 from dualclip_lightning.benchmark.machine import peak_megabytes, reset_peak
+from dualclip_lightning.console import show_what_it_can
 from dualclip_lightning.metrics import PixelMetrics
 
 Results = dict[str, float]
@@ -183,4 +184,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    show_what_it_can()
     main()

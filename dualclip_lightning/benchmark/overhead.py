@@ -23,6 +23,7 @@ from anomalib.engine import Engine
 from lightning.pytorch import Callback, LightningModule, Trainer
 from PIL import Image
 
+from dualclip_lightning.console import show_what_it_can
 from dualclip_lightning.models import DualImageCLIP
 from dualclip_lightning.quiet import quiet
 
@@ -110,4 +111,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    show_what_it_can()
     main()

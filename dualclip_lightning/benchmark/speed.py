@@ -35,6 +35,7 @@ from dualclip_lightning.backbone import (
 )
 from dualclip_lightning.backbone.preprocessing import PRESETS
 from dualclip_lightning.benchmark.machine import peak_megabytes, reset_peak
+from dualclip_lightning.console import show_what_it_can
 from dualclip_lightning.models.anoclip import AnoCLIPModel, NoiseSettings
 from dualclip_lightning.models.base import AnchoredModel
 from dualclip_lightning.models.clip_ad import ClipADModel
@@ -197,4 +198,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    show_what_it_can()
     main()

@@ -17,6 +17,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from dualclip_lightning.console import show_what_it_can
 from dualclip_lightning.data.demo import CATEGORIES, MATERIALS
 from dualclip_lightning.demo.evaluate import DemoRun, run_once
 from dualclip_lightning.demo.figure import draw_examples
@@ -84,8 +85,8 @@ def main(arguments: list[str] | None = None) -> None:
             figures = ", ".join(f"{name} {100 * run.metrics[key]:.1f}" for key, name in SHOWN.items())
             console.print(f"{run.category}, {run.variant}, seed {run.seed}: {figures}")
     table = summarise(runs)
-    show(table, console)
     _save(runs, table, options.out)
+    show(table, console)
     console.print(f"{len(runs)} runs in {time.monotonic() - start:.0f} s. Heatmaps, figures, provenance: {options.out}")
     console.print("The demo model stands in for CLIP; its figures say nothing about real CLIP weights.")
 
@@ -115,4 +116,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    show_what_it_can()
     main()

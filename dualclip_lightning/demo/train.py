@@ -28,6 +28,7 @@ from dualclip_lightning.backbone import DualPathFeatures, DualPathVisionEncoder
 from dualclip_lightning.backbone.choosing import DEMO_FOLDER
 from dualclip_lightning.backbone.locating import CONFIG_FILE
 from dualclip_lightning.backbone.text import encode_tokens
+from dualclip_lightning.console import show_what_it_can
 from dualclip_lightning.data.defects import DEFECTS, add_defect
 from dualclip_lightning.files import write_bytes_atomically
 from dualclip_lightning.images.tensors import read_rgb
@@ -236,4 +237,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    show_what_it_can()
     main()
