@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -81,6 +81,18 @@ def check_blocks(name: str, numbers: Any) -> None:
     """
     if numbers is not None:
         check_whole_list(name, numbers, (1, 2, 3))
+
+
+def check_names(name: str, given: Iterable[str], known: Sequence[str]) -> None:
+    """Refuse settings that an argument does not have.
+
+    Raises:
+        ValueError: with the unknown names and those there are.
+    """
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        msg = f"Unknown setting(s) of {name}: {', '.join(unknown)}. Expected some of {', '.join(known)}."
+        raise ValueError(msg)
 
 
 def is_number(value: Any) -> bool:

@@ -7,7 +7,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from dualclip_lightning.arguments import check_from_zero, check_positive, check_share, check_whole, is_number
+from dualclip_lightning.arguments import (
+    check_from_zero,
+    check_names,
+    check_positive,
+    check_share,
+    check_whole,
+    is_number,
+)
 
 Blend = Literal["raw", "unit"]
 BLENDS = get_args(Blend)
@@ -85,11 +92,7 @@ class AdaptationSettings:
         if not isinstance(tta, Mapping):
             msg = f"Expected tta to be true, false or a mapping of settings such as {{'steps': 4}}, but got {tta!r}."
             raise ValueError(msg)  # noqa: TRY004 - the user's value is wrong, not the program's type
-        known = [field.name for field in fields(cls)]
-        unknown = sorted(set(tta) - set(known))
-        if unknown:
-            msg = f"Unknown setting(s) of tta: {', '.join(unknown)}. Expected some of {', '.join(known)}."
-            raise ValueError(msg)
+        check_names("tta", tta, [field.name for field in fields(cls)])
         values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in tta.items()}
         return cls(**values)
 

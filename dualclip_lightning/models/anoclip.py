@@ -39,7 +39,7 @@ from dualclip_lightning.models.base import (
 )
 from dualclip_lightning.models.views import batch_names
 from dualclip_lightning.prompts import PromptPair, TextMean, Words, check_text_mean, text_embeddings
-from dualclip_lightning.scoring import average_neighbours, cut_tiles, join_tiles, text_score, upsample
+from dualclip_lightning.scoring import DRAWINGS, MapDrawing, cut_tiles, draw, join_tiles, text_score
 
 AdapterKind = Literal["text", "linear"]
 VIEW_BATCH = 32
@@ -74,6 +74,7 @@ class AnoCLIPModel(AnchoredModel):
         seed: draws noise and adapters.
         adapter: "text" over the text embeddings, or "linear", without them.
         tiles: whether an image counts as the two squares at its ends, whose scores and maps are averaged.
+        drawing: how the map becomes one of pixels.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class AnoCLIPModel(AnchoredModel):
         seed: int = 0,
         adapter: AdapterKind = "text",
         tiles: bool = False,
+        drawing: MapDrawing = DRAWINGS["anoclip"],
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -96,6 +98,7 @@ class AnoCLIPModel(AnchoredModel):
         self.seed = seed
         self.adapter = adapter
         self.tiles = tiles
+        self.drawing = drawing
         self.memory: OptimizerMemory | None = {} if carry_optimizer else None
         self.texts: tuple[Tensor, Tensor] | None = None
 
@@ -122,7 +125,7 @@ class AnoCLIPModel(AnchoredModel):
     def _draw(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
         """Maps [B, H, W] of images from those of their tiles [B, T, h, w]."""
         side = (min(size), min(size)) if self.tiles else size
-        drawn = upsample(average_neighbours(maps.flatten(0, 1)), side, align_corners=True)
+        drawn = draw(maps.flatten(0, 1), side, self.drawing)
         return join_tiles(drawn.unflatten(0, maps.shape[:2]), size) if self.tiles else drawn
 
     def _encode_views(self, images: Tensor) -> Tensor:
@@ -173,7 +176,7 @@ class AnoCLIP(ZeroShotShell, AnomalibModule):
 
     The class token gives the image score, averaged over 22 views of the image; V-V patch tokens give a text map, for
     which a text-shaped adapter is first fitted on the image's own tokens with and without noise (section 3.4). The map
-    is averaged over 3x3 patches and drawn with aligned corners.
+    is averaged over 3x3 patches and enlarged with aligned corners (`drawing`).
 
     Given by the released code for MVTec AD (github.com/hq-deng/AnoVL, `vl_test.py`): everything in its defaults,
     temperature 1 included. Three things differ by default: AdamW starts afresh for every image, where the code carries
@@ -232,6 +235,7 @@ class AnoCLIP(ZeroShotShell, AnomalibModule):
         states: dict[str, list[str]] | None = None,
         templates: list[str] | None = None,
         text_mean: TextMean = "raw",
+        drawing: str | dict[str, Any] = "anoclip",
         pre_processor: nn.Module | bool = True,
         post_processor: nn.Module | bool = True,
         evaluator: Evaluator | bool = True,
@@ -243,13 +247,16 @@ class AnoCLIP(ZeroShotShell, AnomalibModule):
         settings = NoiseSettings(steps, learning_rate, weight_decay, noise)
         check_text_mean(text_mean)
         check_prompts(class_name, words, domain, states, templates)
+        chosen_drawing = MapDrawing.from_choice(drawing)
         clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
         pre_processor = method_pre_processor(pre_processor, prepared, resize, tiles=True)
         super().__init__(pre_processor, post_processor, evaluator, visualizer)
         self._attach(clip, class_name, seed)
         encoder = DualPathVisionEncoder(clip.visual, vv_blocks)
         tiles = resize == "tiles"
-        self.model = AnoCLIPModel(encoder, settings, temperature, views, carry_optimizer, seed, adapter, tiles)
+        self.model = AnoCLIPModel(
+            encoder, settings, temperature, views, carry_optimizer, seed, adapter, tiles, chosen_drawing
+        )
         self.kind = "transductive" if carry_optimizer else "inductive"
 
     def setup(self, stage: str) -> None:

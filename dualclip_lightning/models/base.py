@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -62,6 +63,9 @@ COMMON_ARGUMENTS = """
         domain: "object" or "texture", which words prompts use; None looks the class up.
         states: phrases with one `{}` for the class under the keys "normal" and "anomalous"; None for the method's own.
         templates: sentences with one `{}` for the state phrase; None for the method's own.
+        drawing: how maps of patches become maps of pixels: "anoclip", "clip_ad", "musc" or "winclip" for what those
+            methods' released codes do, or some of the arguments of `dualclip_lightning.scoring.MapDrawing`, such as
+            {"average": 3, "sigma": 4}.
         pre_processor: True for the preprocessing of the weights.
         post_processor: True for none: scores as they are, no threshold from labels.
         evaluator: True for image AUROC, F1max, AP and pixel AUROC, F1max, PRO, AP.
@@ -106,8 +110,9 @@ class AnchoredModel(nn.Module):
 class ZeroShotShell(ViewsMixin, ExportMixin):
     """Mixin: no training, no validation, no labels, no frozen weights in checkpoints.
 
-    A subclass checks its prompts with `prompt_ensemble` and its own arguments, calls `prepare_backbone`, then the
-    constructor of AnomalibModule, then `_attach`; it sets `model`, which gives an InferenceBatch for [B, 3, H, W].
+    A subclass checks its prompts with `check_prompts` and its own arguments, calls `prepare_backbone`, then the
+    constructor of AnomalibModule, then `_attach`; it sets `model`, which gives an InferenceBatch for [B, 3, H, W] and
+    says in `drawing` how it draws maps.
     """
 
     kind: Kind
@@ -242,6 +247,7 @@ class ZeroShotShell(ViewsMixin, ExportMixin):
             "weights_sha256": self.backbone.digest,
             "weights_origin": dict(self.backbone.origin),
             "transform": str(getattr(self.pre_processor, "transform", None)),
+            "drawing": asdict(self.model.drawing),
             # Weights may bring their architecture; then the one that was given takes no part.
             "parameters": {key: _plain(value) for key, value in self.hparams.items()}
             | {"backbone": self.backbone.name},

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from dualclip_lightning.adaptation import out_of_memory_advice
 from dualclip_lightning.adaptation.stage_layers import StageLayers, segmentation_loss
-from dualclip_lightning.arguments import check_blocks, check_from_zero, check_temperature, check_whole
+from dualclip_lightning.arguments import check_blocks, check_temperature, check_whole
 from dualclip_lightning.backbone import StagedDualPathEncoder, StagedFeatures, prepare_backbone
 from dualclip_lightning.models.auxiliary import AuxiliaryMixin, TrainingSettings
 from dualclip_lightning.models.base import (
@@ -30,7 +30,7 @@ from dualclip_lightning.models.base import (
 from dualclip_lightning.pairing import OrderedView
 from dualclip_lightning.prompts import PromptPair, Words, text_embeddings
 from dualclip_lightning.prompts.representative import Representative, check_representative, representative_vector
-from dualclip_lightning.scoring import feature_surgery, gaussian_blur, text_score, upsample
+from dualclip_lightning.scoring import DRAWINGS, MapDrawing, draw, feature_surgery, text_score
 from dualclip_lightning.scoring.text import ANOMALOUS
 
 KINDS: dict[tuple[bool, bool], Kind] = {
@@ -49,12 +49,13 @@ class ClipADModel(AnchoredModel):
 
     The published map M sums, over S stages, a similarity in [-1, 1] (`feature_surgery`) and, in SDP+, a probability in
     [0, 1]. It is moved and scaled by constants, (M + S) / 2S and for SDP+ (M + S) / 3S, so that it lies in [0, 1] in
-    the published order. Gaussian smoothing is the last step before that.
+    the published order, after it is drawn. The logits of trained layers are enlarged before their softmax, with aligned
+    corners as in their training whatever the drawing says.
 
     Args:
         encoder: gives the tokens of every stage.
         temperature: of the softmax that scores the class token and, in SDP+, the patches; above 0.
-        sigma: of the Gaussian, in pixels.
+        drawing: how the map becomes one of pixels.
         normalize_scores: whether both parts of an image score are min-max scaled over the test set before they are
             joined; without a range in `score_ranges` the batch is the test set.
         trained_layers: of SDP+; None for SDP.
@@ -64,14 +65,14 @@ class ClipADModel(AnchoredModel):
         self,
         encoder: StagedDualPathEncoder,
         temperature: float = 0.01,
-        sigma: float = 8.0,
+        drawing: MapDrawing = DRAWINGS["clip_ad"],
         normalize_scores: bool = False,
         trained_layers: StageLayers | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.temperature = temperature
-        self.sigma = sigma
+        self.drawing = drawing
         self.normalize_scores = normalize_scores
         self.trained_layers = trained_layers
 
@@ -96,9 +97,10 @@ class ClipADModel(AnchoredModel):
         maps = self._surgery_map(features, size)
         low, high = -len(features.stages), len(features.stages)
         if self.trained_layers is not None:
-            logits = self._trained_logits(features, anchors, size)
-            maps, high = maps + logits.sigmoid().sum(dim=0), 2 * high
-        maps = ((gaussian_blur(maps, self.sigma) - low) / (high - low)).clamp(0, 1)
+            logits = self._trained_logits(features, anchors, size, self.drawing.average)
+            smoothed = draw(logits.sigmoid().sum(dim=0), size, MapDrawing(sigma=self.drawing.sigma))
+            maps, high = maps + smoothed, 2 * high
+        maps = ((maps - low) / (high - low)).clamp(0, 1)
         return torch.stack([class_score, maps.flatten(1).amax(dim=1)]), maps
 
     def loss(self, images: Tensor, masks: Tensor, anchors: Tensor) -> Tensor:
@@ -111,13 +113,16 @@ class ClipADModel(AnchoredModel):
     def _surgery_map(self, features: StagedFeatures, size: tuple[int, int]) -> Tensor:
         """Similarity to the anomalous state at every pixel, summed over stages [B, H, W]."""
         similarity = feature_surgery(features.stages, self.anchors)
-        return upsample(similarity[:, 1:, ANOMALOUS].unflatten(1, features.grid), size)
+        return draw(similarity[:, 1:, ANOMALOUS].unflatten(1, features.grid), size, self.drawing)
 
-    def _trained_logits(self, features: StagedFeatures, anchors: Tensor, size: tuple[int, int]) -> Tensor:
+    def _trained_logits(
+        self, features: StagedFeatures, anchors: Tensor, size: tuple[int, int], average: int = 1
+    ) -> Tensor:
         """Logits of the anomalous state by the trained layers, at every stage and pixel [S, B, H, W]."""
         assert self.trained_layers is not None  # noqa: S101 - asked for by methods that have them alone
         logits = self.trained_layers(features.ordinary, features.grid, anchors, self.temperature)
-        return upsample(logits.flatten(0, 1), size, align_corners=True).unflatten(0, logits.shape[:2])
+        drawn = draw(logits.flatten(0, 1), size, MapDrawing(average, align_corners=True))
+        return drawn.unflatten(0, logits.shape[:2])
 
 
 @describe_common
@@ -129,11 +134,12 @@ class ClipAD(AuxiliaryMixin, ZeroShotShell, AnomalibModule):
     for `anomalib test --model ClipAD --model.variant sdp+ --ckpt_path ... --data MVTecAD`. Without a checkpoint a test
     is refused, and so is a test on the data trained on.
 
-    Defaults are those of the released scripts for MVTec AD. Three things differ: tokens are not overwritten by the
-    next block's (`released_tokens`); training shuffles its images (`shuffle`); and the image score does not depend on
-    other images (`normalize_scores`). As released, the class-token score and the map's maximum are each min-max scaled
-    over the test set, which gives them equal spread, before they are added. Without it their mean is taken as they
-    are: the maximum of SDP's map varies little, so the class-token score decides more, and rankings differ.
+    Defaults are those of the released scripts for MVTec AD; those of SDP+ for VisA smooth less, `drawing={"sigma": 2}`.
+    The image score takes the maximum of the drawn map, as released. Three things differ: tokens are not overwritten by
+    the next block's (`released_tokens`); training shuffles its images (`shuffle`); and the image score does not depend
+    on other images (`normalize_scores`). As released, the class-token score and the map's maximum are each min-max
+    scaled over the test set, which gives them equal spread, before they are added. Without it their mean is taken as
+    they are: the maximum of SDP's map varies little, so the class-token score decides more, and rankings differ.
 
     Args:
         {common}
@@ -146,7 +152,6 @@ class ClipAD(AuxiliaryMixin, ZeroShotShell, AnomalibModule):
             MVTec AD is trained with 1.5 and 25.
         min_samples: of dbscan; the released code has 15 for MVTec AD and 25 for VisA.
         temperature: of the softmax over the two states.
-        sigma: of the Gaussian over the map, in pixels; the released scripts of SDP+ have 2 on VisA.
         normalize_scores: True scales image scores over the test set as released, in a pass of its own before; `kind`
             then is transductive, with sdp+ auxiliary too.
         released_tokens: True for the tokens of the released code, whose in-place sums let them hold part of the next
@@ -179,7 +184,6 @@ class ClipAD(AuxiliaryMixin, ZeroShotShell, AnomalibModule):
         eps: float = 0.5,
         min_samples: int = 15,
         temperature: float = 0.01,
-        sigma: float = 8.0,
         normalize_scores: bool = False,
         released_tokens: bool = False,
         auxiliary_categories: list[str] | None = None,
@@ -195,12 +199,13 @@ class ClipAD(AuxiliaryMixin, ZeroShotShell, AnomalibModule):
         domain: Literal["object", "texture"] | None = None,
         states: dict[str, list[str]] | None = None,
         templates: list[str] | None = None,
+        drawing: str | dict[str, Any] = "clip_ad",
         pre_processor: nn.Module | bool = True,
         post_processor: nn.Module | bool = True,
         evaluator: Evaluator | bool = True,
         visualizer: Visualizer | bool = True,
     ) -> None:
-        check_settings(variant, sigma)
+        check_variant(variant)
         check_blocks("stages", stages)
         check_whole("min_samples", min_samples)
         check_temperature(temperature)
@@ -208,6 +213,7 @@ class ClipAD(AuxiliaryMixin, ZeroShotShell, AnomalibModule):
         categories = None if auxiliary_categories is None else tuple(dict.fromkeys(auxiliary_categories))
         settings = TrainingSettings(epochs, batch_size, learning_rate, shuffle, categories)
         check_prompts(class_name, words, domain, states, templates)
+        chosen_drawing = MapDrawing.from_choice(drawing)
         clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
         super().__init__(method_pre_processor(pre_processor, prepared, resize), post_processor, evaluator, visualizer)
         self._attach(clip, class_name, seed)
@@ -216,7 +222,7 @@ class ClipAD(AuxiliaryMixin, ZeroShotShell, AnomalibModule):
         self.training_settings = settings if trains else None
         encoder = StagedDualPathEncoder(clip.visual, stages, trains, released_tokens)
         layers = draw_layers(encoder, seed) if trains else None
-        self.model: ClipADModel = ClipADModel(encoder, temperature, sigma, normalize_scores, layers)
+        self.model: ClipADModel = ClipADModel(encoder, temperature, chosen_drawing, normalize_scores, layers)
 
     def _encode_prompts(self, prompts: PromptPair) -> None:
         """A representative vector a state."""
@@ -266,13 +272,12 @@ def draw_layers(encoder: StagedDualPathEncoder, seed: int) -> StageLayers:
     return StageLayers(len(encoder.stages), width, dim, seed)
 
 
-def check_settings(variant: str, sigma: float) -> None:
-    """Refuse what CLIP-AD does not have.
+def check_variant(variant: str) -> None:
+    """Refuse a variant that CLIP-AD does not have.
 
     Raises:
-        ValueError: an unknown variant, or a negative sigma.
+        ValueError: with those it has.
     """
     if variant not in {"sdp", "sdp+"}:
         msg = f"Expected variant to be 'sdp' or 'sdp+', but got '{variant}'."
         raise ValueError(msg)
-    check_from_zero("sigma", sigma, "The published one is 8; 0 does not smooth.")

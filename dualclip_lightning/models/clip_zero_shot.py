@@ -21,7 +21,7 @@ from dualclip_lightning.models.base import (
     method_pre_processor,
 )
 from dualclip_lightning.prompts import TextMean, Words, check_text_mean
-from dualclip_lightning.scoring import text_score, upsample
+from dualclip_lightning.scoring import DRAWINGS, MapDrawing, draw, text_score
 
 
 class ClipZeroShotModel(AnchoredModel):
@@ -30,19 +30,24 @@ class ClipZeroShotModel(AnchoredModel):
     Args:
         encoder: gives the class embedding and the ordinary patch embeddings.
         temperature: of the softmax over the two states; above 0.
+        drawing: how the map becomes one of pixels.
     """
 
-    def __init__(self, encoder: PlainVisionEncoder, temperature: float = 0.01) -> None:
+    def __init__(
+        self, encoder: PlainVisionEncoder, temperature: float = 0.01, drawing: MapDrawing = DRAWINGS["winclip"]
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.temperature = temperature
+        self.drawing = drawing
 
     def forward(self, images: Tensor) -> InferenceBatch:
         """Scores [B] and maps [B, H, W] of images [B, 3, H, W]."""
         anchors, features = self.require_anchors(), self.encoder(images)
         scores = text_score(features.class_embedding, anchors, self.temperature)
         maps = text_score(features.patch_embeddings, anchors, self.temperature)
-        return InferenceBatch(pred_score=scores, anomaly_map=upsample(maps, (images.shape[-2], images.shape[-1])))
+        drawn = draw(maps, (images.shape[-2], images.shape[-1]), self.drawing)
+        return InferenceBatch(pred_score=scores, anomaly_map=drawn)
 
 
 @describe_common
@@ -54,7 +59,8 @@ class ClipZeroShot(ZeroShotShell, AnomalibModule):
 
     Given: the backbone, and the temperature of 1/100 at which CLIP was trained. It changes rankings a little: scores
     near 0 and 1 tie in single precision, and maps are interpolated between probabilities. Assumed: the prompts,
-    AnoCLIP's, because those tables do not say which words their CLIP had; the same words make the rows comparable.
+    AnoCLIP's, because those tables do not say which words their CLIP had; the same words make the rows comparable; and
+    the drawing, WinCLIP's, which is the plain one.
 
     Args:
         {common}
@@ -82,6 +88,7 @@ class ClipZeroShot(ZeroShotShell, AnomalibModule):
         states: dict[str, list[str]] | None = None,
         templates: list[str] | None = None,
         text_mean: TextMean = "raw",
+        drawing: str | dict[str, Any] = "winclip",
         pre_processor: nn.Module | bool = True,
         post_processor: nn.Module | bool = True,
         evaluator: Evaluator | bool = True,
@@ -90,7 +97,8 @@ class ClipZeroShot(ZeroShotShell, AnomalibModule):
         check_temperature(temperature)
         check_text_mean(text_mean)
         check_prompts(class_name, words, domain, states, templates)
+        chosen_drawing = MapDrawing.from_choice(drawing)
         clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
         super().__init__(method_pre_processor(pre_processor, prepared, resize), post_processor, evaluator, visualizer)
         self._attach(clip, class_name, seed)
-        self.model = ClipZeroShotModel(PlainVisionEncoder(clip.visual), temperature)
+        self.model = ClipZeroShotModel(PlainVisionEncoder(clip.visual), temperature, chosen_drawing)

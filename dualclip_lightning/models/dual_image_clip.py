@@ -30,7 +30,7 @@ from dualclip_lightning.models.base import (
 from dualclip_lightning.models.pairing import PairingMixin
 from dualclip_lightning.pairing import PatchPrediction, neighbour_references
 from dualclip_lightning.prompts import TextMean, Words, check_text_mean
-from dualclip_lightning.scoring import image_score, joint_score, reference_score, text_score, upsample
+from dualclip_lightning.scoring import DRAWINGS, MapDrawing, draw, image_score, joint_score, reference_score, text_score
 
 BANK_BATCH = 8
 """How many reference images are encoded at once."""
@@ -48,6 +48,7 @@ class DualImageCLIPModel(AnchoredModel):
         alpha: weight of the text map in the joint map, in [0, 1] (eq. 6).
         class_weight: weight of the class-token score in the image score, in [0, 1] (eq. 13).
         adaptation: test-time adaptation, or None for the method without it.
+        drawing: how the map becomes one of pixels; the image score does not depend on it.
 
     Raises:
         ValueError: a number out of its range.
@@ -63,6 +64,7 @@ class DualImageCLIPModel(AnchoredModel):
         alpha: float = 0.5,
         class_weight: float = 0.5,
         adaptation: TestTimeAdaptation | None = None,
+        drawing: MapDrawing = DRAWINGS["anoclip"],
     ) -> None:
         super().__init__()
         check_ranges(num_references, temperature, alpha=alpha, class_weight=class_weight)
@@ -72,6 +74,7 @@ class DualImageCLIPModel(AnchoredModel):
         self.alpha = alpha
         self.class_weight = class_weight
         self.adaptation = adaptation
+        self.drawing = drawing
         self.register_buffer("reference_bank", torch.empty(0), persistent=False)
         self.reference_names: list[str] = []
         self._said_text_only = False
@@ -117,7 +120,7 @@ class DualImageCLIPModel(AnchoredModel):
 
     def draw(self, prediction: PatchPrediction, size: Sequence[int]) -> InferenceBatch:
         """A prediction with its maps at full size (H, W)."""
-        maps = upsample(prediction.maps, (size[0], size[1]))
+        maps = draw(prediction.maps, (size[0], size[1]), self.drawing)
         return InferenceBatch(pred_score=prediction.scores, anomaly_map=maps)
 
     def _patches(self, images: Tensor) -> Tensor:
@@ -161,9 +164,11 @@ class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):
     the image and a pseudo-anomalous copy of it gives another text map, which joins them (eq. 7 to 12).
 
     Given by the paper: the backbone, its preprocessing at 240x240, the prompts, random pairs, one reference. Given by
-    the released code of AnoCLIP, whose text side it takes over: `text_mean`, and that images are squashed.
-    Assumed, because the paper's text as we have it does not say: temperature, alpha, class_weight. None may be tuned
-    on test labels.
+    the released code of AnoCLIP, whose text side and architecture it takes over: `text_mean`, `drawing`, and that
+    images are squashed.
+    Assumed, because the paper's text as we have it does not say: temperature, alpha, class_weight, and that the maximum
+    in eq. 13 is that of the map of patches, so that no image score depends on the drawing. None may be tuned on test
+    labels.
 
     Args:
         {common}
@@ -206,6 +211,7 @@ class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):
         states: dict[str, list[str]] | None = None,
         templates: list[str] | None = None,
         text_mean: TextMean = "raw",
+        drawing: str | dict[str, Any] = "anoclip",
         pre_processor: nn.Module | bool = True,
         post_processor: nn.Module | bool = True,
         evaluator: Evaluator | bool = True,
@@ -214,6 +220,7 @@ class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):
         check_ranges(num_references, temperature, alpha=alpha, class_weight=class_weight)
         check_text_mean(text_mean)
         check_prompts(class_name, words, domain, states, templates)
+        chosen_drawing = MapDrawing.from_choice(drawing)
         check_blocks("vv_blocks", vv_blocks)
         settings = AdaptationSettings.from_choice(tta)
         clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
@@ -225,6 +232,7 @@ class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):
         self.model: DualImageCLIPModel = DualImageCLIPModel(
             DualPathVisionEncoder(clip.visual, vv_blocks), num_references, temperature, alpha, class_weight,
             None if settings is None else TestTimeAdaptation(settings, prepared.mean, prepared.std, seed),
+            chosen_drawing,
         )  # fmt: skip
 
     def provenance(self) -> dict[str, Any]:

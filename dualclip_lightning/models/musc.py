@@ -30,7 +30,7 @@ from dualclip_lightning.models.pairing import PairingMixin
 from dualclip_lightning.models.whole_set import WholeSetMixin
 from dualclip_lightning.pairing import FeatureStore, ImageSet, PatchPrediction, neighbour_references
 from dualclip_lightning.prompts import PromptPair, Words
-from dualclip_lightning.scoring import mutual_scores, paired_scores, rscin, upsample
+from dualclip_lightning.scoring import DRAWINGS, MapDrawing, draw, mutual_scores, paired_scores, rscin
 from dualclip_lightning.scoring.mutual import check_degrees
 from dualclip_lightning.scoring.rscin import check_neighbours
 
@@ -53,6 +53,7 @@ class MuScModel(nn.Module):
         neighbours: numbers of images over which image scores are smoothed.
         num_references: K images that score an image instead of all; None for all.
         image_score: "map" or "patches", of which the largest value scores an image.
+        drawing: how the map becomes one of pixels.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class MuScModel(nn.Module):
         neighbours: Sequence[int] = (1, 2, 3),
         num_references: int | None = None,
         image_score: ImageScore = "map",
+        drawing: MapDrawing = DRAWINGS["musc"],
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -71,6 +73,7 @@ class MuScModel(nn.Module):
         self.neighbours = tuple(neighbours)
         self.num_references = num_references
         self.image_score = image_score
+        self.drawing = drawing
 
     def forward(self, images: Tensor) -> InferenceBatch:
         """Scores [B] and maps [B, H, W] of images [B, 3, H, W] that score each other, all of them or in their groups.
@@ -112,9 +115,8 @@ class MuScModel(nn.Module):
         """A prediction with its maps at full size (H, W)."""
         return InferenceBatch(pred_score=prediction.scores, anomaly_map=self._drawn(prediction.maps, size))
 
-    @staticmethod
-    def _drawn(maps: Tensor, size: Sequence[int]) -> Tensor:
-        return upsample(maps, (size[0], size[1]), align_corners=True)
+    def _drawn(self, maps: Tensor, size: Sequence[int]) -> Tensor:
+        return draw(maps, (size[0], size[1]), self.drawing)
 
     def _largest(self, maps: Tensor, size: Sequence[int]) -> Tensor:
         """What scores an image before smoothing [N]: the largest value of its map [N, h, w], drawn or as it is."""
@@ -156,10 +158,10 @@ class MuSc(WholeSetMixin, PairingMixin, ZeroShotShell, AnomalibModule):  # type:
     scores of the two.
 
     Given by the released code: everything in the defaults but the weights tag, for which its scripts have
-    laion400m_e31, and maps drawn with aligned corners. Three things differ:
-    the lowest share of 3 images or fewer is one image, where it was none; image scores are not scaled to [0, 1] over
-    the set, which changes no order and so no AUROC, F1max or AP, but would give every set a score of 1; and
-    `subsets` are random, where the released code divides each kind of defect evenly, which takes labels.
+    laion400m_e31; maps are enlarged with aligned corners (`drawing`). Three things differ: the lowest share of 3 images
+    or fewer is one image, where it was none; image scores are not scaled to [0, 1] over the set, which changes no order
+    and so no AUROC, F1max or AP, but would give every set a score of 1; and `subsets` are random, where the released
+    code divides each kind of defect evenly, which takes labels.
 
     Takes no text: class_name is checked and recorded; words, domain, states and templates, which all methods have,
     change nothing. The table's other row is backbone "ViT-L-14-336", pretrained "openai", image_size 518.
@@ -205,6 +207,7 @@ class MuSc(WholeSetMixin, PairingMixin, ZeroShotShell, AnomalibModule):  # type:
         domain: Literal["object", "texture"] | None = None,
         states: dict[str, list[str]] | None = None,
         templates: list[str] | None = None,
+        drawing: str | dict[str, Any] = "musc",
         pre_processor: nn.Module | bool = True,
         post_processor: nn.Module | bool = True,
         evaluator: Evaluator | bool = True,
@@ -218,6 +221,7 @@ class MuSc(WholeSetMixin, PairingMixin, ZeroShotShell, AnomalibModule):  # type:
         check_image_score(image_score)
         check_set(num_references, subsets)
         check_prompts(class_name, words, domain, states, templates)
+        chosen_drawing = MapDrawing.from_choice(drawing)
         clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
         super().__init__(method_pre_processor(pre_processor, prepared, resize), post_processor, evaluator, visualizer)
         self._attach(clip, class_name, seed)
@@ -226,7 +230,7 @@ class MuSc(WholeSetMixin, PairingMixin, ZeroShotShell, AnomalibModule):  # type:
         self.subsets = subsets
         self.levers = (*self.levers, "raise subsets" if num_references is None else "lower num_references")
         encoder = IntermediateEncoder(clip.visual, layers)
-        self.model = MuScModel(encoder, r, lowest, neighbours, num_references, image_score)
+        self.model = MuScModel(encoder, r, lowest, neighbours, num_references, image_score, chosen_drawing)
 
     def _encode_prompts(self, prompts: PromptPair) -> None:
         """Nothing: the method takes no text, and its text tower never runs."""

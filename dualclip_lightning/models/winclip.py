@@ -29,7 +29,16 @@ from dualclip_lightning.models.base import (
 from dualclip_lightning.models.views import batch_names
 from dualclip_lightning.pairing import image_names
 from dualclip_lightning.prompts import TextMean, Words, check_text_mean
-from dualclip_lightning.scoring import association_score, harmonic_map, harmonic_mean, joint_score, text_score, upsample
+from dualclip_lightning.scoring import (
+    DRAWINGS,
+    MapDrawing,
+    association_score,
+    draw,
+    harmonic_map,
+    harmonic_mean,
+    joint_score,
+    text_score,
+)
 from dualclip_lightning.seeding import derive_seed
 
 BANK_BATCH = 4
@@ -42,12 +51,16 @@ class WinCLIPModel(AnchoredModel):
     Args:
         encoder: gives the embeddings of the image and of all its windows.
         temperature: of the softmax over the two states; above 0.
+        drawing: how the map becomes one of pixels.
     """
 
-    def __init__(self, encoder: WindowEncoder, temperature: float = 0.07) -> None:
+    def __init__(
+        self, encoder: WindowEncoder, temperature: float = 0.07, drawing: MapDrawing = DRAWINGS["winclip"]
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.temperature = temperature
+        self.drawing = drawing
         self.references: list[Tensor] = []
         self.reference_names: list[str] = []
 
@@ -71,7 +84,8 @@ class WinCLIPModel(AnchoredModel):
             alone = own.all(dim=0)  # the only reference of a run has its text score
             scores = scores.where(alone, joint_score(scores, visual.flatten(1).amax(dim=1), 0.5))
             maps = maps.where(alone[:, None, None], joint_score(maps, visual, 0.5))
-        return InferenceBatch(pred_score=scores, anomaly_map=upsample(maps, (images.shape[-2], images.shape[-1])))
+        drawn = draw(maps, (images.shape[-2], images.shape[-1]), self.drawing)
+        return InferenceBatch(pred_score=scores, anomaly_map=drawn)
 
     def _text_map(self, features: WindowFeatures, anchors: Tensor, scores: Tensor) -> Tensor:
         """Harmonic mean over the whole image and the scales of windows [B, h, w]."""
@@ -119,9 +133,10 @@ class WinCLIP(ZeroShotShell, AnomalibModule):
 
     There is no released code. Given by the paper: backbone, prompts, scales, temperature, harmonic means. Given by the
     best known re-implementation (github.com/zqhang/Accurate-WinCLIP-pytorch), whose scores and maps
-    `tests/unit/models/test_winclip.py` compares with these: images are squashed, `text_mean`. Its map of WinCLIP+ is
-    the sum of the two maps, twice this one. Assumed, as in anomalib: the patches of WinCLIP+ are those after the last
-    block and `ln_post`. The few normal images make WinCLIP+ few-shot: somebody must know that they are normal.
+    `tests/unit/models/test_winclip.py` compares with these: images are squashed, `text_mean`, `drawing`. Its map of
+    WinCLIP+ is the sum of the two maps, twice this one. Assumed, as in anomalib: the patches of WinCLIP+ are those
+    after the last block and `ln_post`. The few normal images make WinCLIP+ few-shot: somebody must know that they are
+    normal.
 
     Args:
         {common}
@@ -157,6 +172,7 @@ class WinCLIP(ZeroShotShell, AnomalibModule):
         states: dict[str, list[str]] | None = None,
         templates: list[str] | None = None,
         text_mean: TextMean = "raw",
+        drawing: str | dict[str, Any] = "winclip",
         pre_processor: nn.Module | bool = True,
         post_processor: nn.Module | bool = True,
         evaluator: Evaluator | bool = True,
@@ -167,6 +183,7 @@ class WinCLIP(ZeroShotShell, AnomalibModule):
         check_shots(k_shot, reference_dir)
         check_text_mean(text_mean)
         check_prompts(class_name, words, domain, states, templates)
+        chosen_drawing = MapDrawing.from_choice(drawing)
         clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
         super().__init__(method_pre_processor(pre_processor, prepared, resize), post_processor, evaluator, visualizer)
         self._attach(clip, class_name, seed)
@@ -174,7 +191,7 @@ class WinCLIP(ZeroShotShell, AnomalibModule):
         self.levers = (*self.levers, "lower k_shot") if k_shot else self.levers
         self.k_shot = k_shot
         self.reference_dir = reference_dir
-        self.model = WinCLIPModel(WindowEncoder(clip.visual, scales), temperature)
+        self.model = WinCLIPModel(WindowEncoder(clip.visual, scales), temperature, chosen_drawing)
 
     def on_test_start(self) -> None:
         """Encode the normal images, if there are any."""

@@ -130,6 +130,7 @@ def _arguments(options: Namespace) -> dict[str, Any]:
         "seed": options.seed,
         "tta": options.tta,
         "domain": options.domain,
+        "drawing": options.drawing,
         "batch_size": options.batch_size,
         "device": options.device,
         "max_megapixels": options.max_megapixels,

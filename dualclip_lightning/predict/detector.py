@@ -24,7 +24,7 @@ from dualclip_lightning.predict.checks import (
     reference_mode,
 )
 from dualclip_lightning.predict.encoding import ImageEncoder
-from dualclip_lightning.predict.geometry import Geometry, Mode
+from dualclip_lightning.predict.geometry import Drawer, Geometry, Mode
 from dualclip_lightning.predict.limits import RATE
 from dualclip_lightning.predict.prediction import Prediction
 from dualclip_lightning.predict.quantiles import from_good
@@ -33,6 +33,7 @@ from dualclip_lightning.predict.scorer import DualImageScorer
 from dualclip_lightning.predict.thresholds import Threshold
 from dualclip_lightning.predict.working import WorkingSet
 from dualclip_lightning.prompts import prompt_ensemble, text_anchors
+from dualclip_lightning.scoring import MapDrawing
 
 Outcome = Prediction | Failure
 References = Literal["pairs", "stream", "none"]
@@ -77,6 +78,7 @@ class Detector:
         domain: "object" or "texture", which words prompts use; None looks the class up.
         states: phrases with one `{}` under "normal" and "anomalous"; None for the method's own.
         templates: sentences with one `{}` for the state phrase; None for the method's own.
+        drawing: how maps of patches become maps of pixels, as of `DualImageCLIP`.
         batch_size: views at a time; it changes speed and memory, not scores.
         device: "auto", "cpu", "cuda", "mps" or another name of PyTorch's.
         max_megapixels: larger images are refused; above Pillow's own limit, which is raised in this process.
@@ -110,6 +112,7 @@ class Detector:
         domain: Literal["object", "texture"] | None = None,
         states: dict[str, list[str]] | None = None,
         templates: list[str] | None = None,
+        drawing: str | dict[str, Any] = "anoclip",
         batch_size: int = 8,
         device: str = "auto",
         max_megapixels: float = MAX_MEGAPIXELS,
@@ -119,6 +122,7 @@ class Detector:
         check_blocks("vv_blocks", vv_blocks)
         tta_settings = adaptation_settings(tta)
         prompts = prompt_ensemble(class_name, domain, states, templates)
+        chosen_drawing = MapDrawing.from_choice(drawing)
         chosen = Geometry(geometry) if isinstance(geometry, str) else geometry
         self._threshold = _threshold(threshold)
         allow_megapixels(max_megapixels)
@@ -131,6 +135,7 @@ class Detector:
         self.seed, self.batch_size, self.max_megapixels = seed, batch_size, max_megapixels
         self.num_references = {"pairs": num_references, "stream": bank_size}.get(self.mode, 0)
         self._bank = StreamBank(bank_size)
+        self.drawer = Drawer(chosen_drawing, tuple(clip.visual.patch_size))
         self._encoder = ImageEncoder(encoder, prepared, chosen, batch_size)
         self._scorer = DualImageScorer(
             encoder, anchors.to(self.device), temperature, alpha, class_weight, spatial_window, adaptation
@@ -142,6 +147,7 @@ class Detector:
             "references": self.mode, "num_references": self.num_references or len(self._folder),
             "spatial_window": spatial_window, "temperature": temperature, "alpha": alpha, "class_weight": class_weight,
             "vv_blocks": vv_blocks, "seed": seed, "tta": None if adaptation is None else asdict(adaptation.settings),
+            "drawing": drawing if isinstance(drawing, str) else asdict(chosen_drawing),
             "prompts": {"domain": domain, "states": states, "templates": templates},
         }  # fmt: skip
         """What the scores depend on, as plain data to store beside them."""
@@ -295,6 +301,7 @@ class Detector:
             seconds=working.seconds(position),
             notes=image.notes,
             threshold=self._threshold,
+            drawer=self.drawer,
         )
 
     def _order(self, sources: Sequence[Source]) -> Order:

@@ -13,7 +13,7 @@ from dualclip_lightning.record import NAME, read_record
 SETTINGS = frozenset({
     "class_name", "backbone", "pretrained", "preprocessing", "image_size", "reference", "references", "num_references",
     "bank_size", "spatial_window", "geometry", "tile", "overlap", "temperature", "alpha", "class_weight", "seed", "tta",
-    "domain", "max_megapixels",
+    "domain", "drawing", "max_megapixels",
 })  # fmt: skip
 """Options that `--from` takes over: those of the detector."""
 NO_RESULT = frozenset({"command", "former", "out", "fresh", "device", "devices", "batch_size", "quiet", "verbose"})
@@ -75,11 +75,11 @@ def _of_settings(settings: Mapping[str, Any], path: Path) -> dict[str, Any]:
     prompts, mode = settings["prompts"], settings["references"]
     unsayable = [name for name in ("states", "templates") if prompts[name] is not None]
     unsayable += ["vv_blocks"] if settings["vv_blocks"] is not None else []
-    unsayable += ["tta"] if isinstance(settings["tta"], dict) else []
+    unsayable += [name for name in ("tta", "drawing") if isinstance(settings[name], dict)]
     if unsayable:
         msg = f"No option says {', '.join(unsayable)} as '{path}' has it. Use it from Python, with Detector."
         raise ValueError(msg)
-    found = {name: settings[name] for name in ("class_name", "temperature", "alpha", "class_weight", "seed",
+    found = {name: settings[name] for name in ("class_name", "temperature", "alpha", "class_weight", "drawing", "seed",
                                                "spatial_window")}  # fmt: skip
     found |= {"pretrained": settings["weights"], "domain": prompts["domain"],
               "geometry": settings["geometry"]["mode"], "image_size": settings["preprocessing"]["size"]}  # fmt: skip

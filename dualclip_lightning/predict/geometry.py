@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
 
 from dualclip_lightning.images.picture import Pixels
+from dualclip_lightning.scoring import DRAWINGS, MapDrawing, draw
 
 Mode = Literal["keep", "squash", "tiles"]
 Size = tuple[int, int]
@@ -25,6 +27,27 @@ MOST_STRETCH = 4
 
 MOST_CHANGE = 1.25
 """Of the aspect ratio, by whole patches, that goes without a word."""
+
+
+class Drawer(NamedTuple):
+    """Draws maps of patches at any size, so that at the size at which the model sees an image they are the method's."""
+
+    drawing: MapDrawing = DRAWINGS["anoclip"]
+    patch: Size = (16, 16)
+    """Height and width of a patch in pixels of the image as the model sees it."""
+
+    def __call__(self, patch_map: npt.NDArray[np.float32], size: Size) -> npt.NDArray[np.float32]:
+        """The map [H, W] of an image from that of its patches [h, w]."""
+        seen = patch_map.shape[0] * self.patch[0], patch_map.shape[1] * self.patch[1]
+        maps = torch.from_numpy(np.array(patch_map, dtype=np.float32))[None]
+        return draw(maps, size, self.drawing, seen)[0].numpy()
+
+    def on_patches(self, patch_map: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The map drawn with one pixel a patch: [h, w]."""
+        return self(patch_map, (patch_map.shape[0], patch_map.shape[1]))
+
+
+DEFAULT_DRAWER = Drawer()
 
 
 @dataclass(frozen=True)

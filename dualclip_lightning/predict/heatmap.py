@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from dualclip_lightning.images.picture import Pixels
+from dualclip_lightning.predict.geometry import DEFAULT_DRAWER, Drawer
 from dualclip_lightning.predict.thresholds import marked
 
 COLOURS = "cividis"
@@ -31,6 +32,7 @@ def draw_heatmap(
     patch_map: npt.NDArray[np.float32],
     scale: Scale | None = (0.0, 1.0),
     threshold: float | None = None,
+    drawer: Drawer = DEFAULT_DRAWER,
 ) -> Image.Image:
     """The image, its map in colours, and the colour bar; side by side, or wide images above their maps.
 
@@ -42,17 +44,18 @@ def draw_heatmap(
         scale: values of the darkest and the brightest colour, the same for all images that are to be compared; None
             takes this map's own range.
         threshold: value whose contour is drawn in both (`Threshold.level`); None draws none.
+        drawer: draws the map at the size of the panel.
 
     Raises:
         ValueError: a scale without extent.
     """
-    low, high = (float(patch_map.min()), float(patch_map.max())) if scale is None else scale
+    low, high = _range(drawer.on_patches(patch_map)) if scale is None else scale
     if scale is not None and not low < high:
         msg = f"Expected the scale as two values, the smaller first, but got {low} and {high}."
         raise ValueError(msg)
     height, width = panel_size(pixels.shape[:2])
     image = shrink(pixels, (height, width))
-    values = np.asarray(cv2.resize(patch_map, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
+    values = drawer(patch_map, (height, width))
     drawn = colourise(values, low, high)
     if threshold is not None:
         for panel in (image, drawn):
@@ -63,6 +66,10 @@ def draw_heatmap(
     canvas.paste(Image.fromarray(drawn), (left, top))
     canvas.paste(_bar(height, low, high, threshold), (left + width + GAP, top))
     return canvas
+
+
+def _range(values: npt.NDArray[np.float32]) -> Scale:
+    return float(values.min()), float(values.max())
 
 
 def panel_size(size: tuple[int, ...]) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dualclip_lightning.images.limits import MAX_MEGAPIXELS
 from dualclip_lightning.predict.former import former_options
-from dualclip_lightning.predict.limits import RATE
+from dualclip_lightning.predict.limits import DRAWING_NAMES, RATE
 
 EPILOG = """exit status: 0 all judged, 1 some files could not be used (see failures.csv), 2 wrong use, 3 stopped: a
 result could not be written, memory ran out or a process died, 130 interrupted. The same command continues where one
@@ -195,6 +195,10 @@ def _add_method(group: argparse._ArgumentGroup) -> None:
         "--alpha", type=float, default=0.5, help="weight of text against reference; default: %(default)s"
     )
     group.add_argument("--class-weight", type=float, default=0.5, help="of the image score; default: %(default)s")
+    group.add_argument(
+        "--drawing", choices=DRAWING_NAMES, default=DRAWING_NAMES[0],
+        help="draw maps as the released code of that method does; default: %(default)s",
+    )  # fmt: skip
     group.add_argument("--tta", action="store_true", help="test-time adaptation")
     group.add_argument("--seed", type=int, default=0, help="draws the pairs; default: %(default)s")
     group.add_argument("--batch-size", type=int, default=8, help="default: %(default)s")

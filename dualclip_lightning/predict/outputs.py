@@ -20,9 +20,9 @@ from dualclip_lightning.images.decoding import read_picture
 from dualclip_lightning.images.limits import MAX_MEGAPIXELS
 from dualclip_lightning.images.picture import ImageError
 from dualclip_lightning.images.sources import Failure
+from dualclip_lightning.predict.geometry import DEFAULT_DRAWER, Drawer
 from dualclip_lightning.predict.heatmap import Scale, draw_heatmap
 from dualclip_lightning.predict.journal import Entry, Journal, Log, Stamp, file_stamp
-from dualclip_lightning.predict.prediction import draw_map
 from dualclip_lightning.predict.thresholds import Decision, Threshold, marked
 
 COLUMNS = (
@@ -53,12 +53,14 @@ class Drawing:
         maps: raw maps [H, W] at the size of the image, as .npy in single precision.
         masks: anomalous pixels in white, as PNG; needs a threshold. That of a normal image is black.
         scale: values of the first and last colour; None for each map's own.
+        drawer: draws maps as the detector's method does.
     """
 
     heatmaps: bool = True
     maps: bool = False
     masks: bool = False
     scale: Scale | None = (0.0, 1.0)
+    drawer: Drawer = DEFAULT_DRAWER
 
 
 class Layout:
@@ -110,7 +112,7 @@ def draw_all(
         for name in names:
             entry = journal.entries[name]
             files, patch_map = _files(name, layout, threshold, drawing), journal.patch_map(name)
-            level = None if threshold is None else threshold.level(entry, patch_map)
+            level = None if threshold is None else threshold.level(entry, drawing.drawer.on_patches(patch_map))
             look = _look(patch_map, level, drawing)
             place = str(layout.relative(name))
             if drawn.get(place) == (name, look, entry.stamp) and all(path.is_file() for path in files.values()):
@@ -153,10 +155,11 @@ def _draw(
 ) -> None:  # fmt: skip
     if "heatmaps" in files:
         pixels = read_picture(entry.name, max_megapixels).pixels
-        write_bytes_atomically(files["heatmaps"], _png(draw_heatmap(pixels, patch_map, drawing.scale, level)))
+        picture = draw_heatmap(pixels, patch_map, drawing.scale, level, drawing.drawer)
+        write_bytes_atomically(files["heatmaps"], _png(picture))
     if not files.keys() & {"maps", "masks"}:
         return
-    full = draw_map(patch_map, entry.size)
+    full = drawing.drawer(patch_map, entry.size)
     if "maps" in files:
         buffer = io.BytesIO()
         np.save(buffer, full, allow_pickle=False)

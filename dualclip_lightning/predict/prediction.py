@@ -8,15 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
 
 from dualclip_lightning.images.arrays import InMemory, to_pixels
 from dualclip_lightning.images.decoding import read_picture
 from dualclip_lightning.images.picture import ImageError
+from dualclip_lightning.predict.geometry import DEFAULT_DRAWER, Drawer
 from dualclip_lightning.predict.heatmap import Scale, draw_heatmap
 from dualclip_lightning.predict.thresholds import Decision, Threshold, marked
-from dualclip_lightning.scoring import upsample
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +32,7 @@ class Prediction:
         seconds: spent on it, reading included; images that share a batch share its time.
         notes: what was done to the image on the way in.
         threshold: by which to decide, if there is one.
+        drawer: draws `map` from `patch_map`.
     """
 
     name: str
@@ -44,11 +44,12 @@ class Prediction:
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
     threshold: Threshold | None = None
+    drawer: Drawer = DEFAULT_DRAWER
 
     @property
     def peak(self) -> float:
-        """The largest value of the map."""
-        return float(self.patch_map.max())
+        """The largest value of the map, drawn with one pixel a patch."""
+        return float(self.drawer.on_patches(self.patch_map).max())
 
     @property
     def decision(self) -> str | None:
@@ -72,7 +73,7 @@ class Prediction:
     @property
     def map(self) -> npt.NDArray[np.float32]:
         """The map at the size and place of the original image: [H, W]. Drawn when asked for; 4 bytes a pixel."""
-        return draw_map(self.patch_map, self.size)
+        return self.drawer(self.patch_map, self.size)
 
     @property
     def mask(self) -> npt.NDArray[np.bool_] | None:
@@ -81,7 +82,7 @@ class Prediction:
 
     @property
     def _level(self) -> float | None:
-        return None if self.threshold is None else self.threshold.level(self, self.patch_map)
+        return None if self.threshold is None else self.threshold.level(self, self.drawer.on_patches(self.patch_map))
 
     def heatmap(self, image: InMemory | None = None, scale: Scale | None = (0.0, 1.0)) -> Image.Image:
         """The image beside its map, with the contour of its marked pixels and a colour bar (see `draw_heatmap`).
@@ -97,9 +98,4 @@ class Prediction:
             msg = f"There is no file '{self.name}' to draw. Pass the image."
             raise ImageError(msg)
         picture = read_picture(self.name, math.inf) if image is None else to_pixels(image, math.inf)
-        return draw_heatmap(picture.pixels, self.patch_map, scale, self._level)
-
-
-def draw_map(patch_map: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """A map of patches at the height and width of its image: [H, W]."""
-    return upsample(torch.from_numpy(np.array(patch_map, dtype=np.float32))[None], size)[0].numpy()
+        return draw_heatmap(picture.pixels, self.patch_map, scale, self._level, self.drawer)

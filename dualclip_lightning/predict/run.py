@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -161,7 +161,8 @@ class Run:
         names = [entry.name for entry in report.entries]
         layout = Layout(self.folder, names)
         self.reporter.begin("drawing", len(names), 0)
-        for failure in draw_all(journal, names, layout, report.threshold, self.drawing, self.detector.max_megapixels):
+        drawing = replace(self.drawing, drawer=self.detector.drawer)
+        for failure in draw_all(journal, names, layout, report.threshold, drawing, self.detector.max_megapixels):
             if failure is not None:
                 report.failures.append(failure)
             self.reporter.advance()

@@ -112,6 +112,7 @@ class Threshold:
     def level(self, image: Scored, patch_map: npt.NDArray[np.float32]) -> float | None:
         """The value of an image's map above which pixels are marked: none of a normal image, some of an anomalous one.
 
+        `patch_map` is the map drawn with one pixel a patch.
         Where no patch of an anomalous image lies above `pixel`, it is halfway between its highest patch and the next,
         so that its highest place is marked. None marks nothing.
         """

@@ -1,7 +1,7 @@
 """Pure functions from embeddings to scores and maps, higher is more anomalous, in [0, 1] unless they say otherwise."""
 
 from dualclip_lightning.scoring.fusion import image_score, joint_score
-from dualclip_lightning.scoring.maps import average_neighbours, gaussian_blur, upsample
+from dualclip_lightning.scoring.maps import DRAWINGS, MapDrawing, draw
 from dualclip_lightning.scoring.mutual import mutual_scores, paired_scores
 from dualclip_lightning.scoring.reference import reference_score, within_window
 from dualclip_lightning.scoring.rscin import rscin
@@ -11,11 +11,12 @@ from dualclip_lightning.scoring.tiles import cut_tiles, join_tiles
 from dualclip_lightning.scoring.windows import association_score, harmonic_map, harmonic_mean
 
 __all__ = [
+    "DRAWINGS",
+    "MapDrawing",
     "association_score",
-    "average_neighbours",
     "cut_tiles",
+    "draw",
     "feature_surgery",
-    "gaussian_blur",
     "harmonic_map",
     "harmonic_mean",
     "image_score",
@@ -27,6 +28,5 @@ __all__ = [
     "rscin",
     "state_logits",
     "text_score",
-    "upsample",
     "within_window",
 ]

@@ -13,6 +13,7 @@ def joint_score(text: Tensor, visual: Tensor, alpha: float) -> Tensor:
 def image_score(class_score: Tensor, score_map: Tensor, class_weight: float) -> Tensor:
     """Score of each image [B]: the class-token score [B] joined with the largest value of its map [B, h, w] (eq. 13).
 
-    The map is taken on the patch grid, so that the score does not depend on how the map is drawn.
+    The map is that of patches, over which the paper's equations are written, so that the score does not depend on how
+    the map is drawn.
     """
     return joint_score(class_score, score_map.flatten(1).amax(dim=1), class_weight)

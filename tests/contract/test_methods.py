@@ -9,11 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.nn.functional as F  # noqa: N812
 from anomalib.data import ImageBatch, MVTecAD, PredictDataset
 from anomalib.engine import Engine
 from anomalib.models.components.base import AnomalibModule
 from lightning.pytorch import Callback
 from lightning.pytorch.trainer.states import TrainerFn
+from scipy.ndimage import gaussian_filter
 from torch.utils.data import DataLoader
 
 from dualclip_lightning.registry import MODELS
@@ -235,6 +237,28 @@ def test_a_category_becomes_words_and_a_name_that_was_given_stays(make, argument
     assert method.provenance()["class_name"] == expected
 
 
+@torch.no_grad()
+def test_the_drawing_is_the_one_asked_for_and_told(make, settings):
+    """The map of patches is solved for from one drawing, and drawn otherwise step by step."""
+    images, grid, wanted = random_images(2), (SIZE // PATCH,) * 2, {"average": 3, "align_corners": True, "sigma": 2.0}
+    method = make(drawing=wanted)
+    found = method.model(images).anomaly_map.double()
+    if settings.get("variant") == "sdp+":  # which enlarges logits before their softmax
+        expected = make(drawing=wanted | {"sigma": 0.0}).model(images).anomaly_map.double()
+    else:
+        plain = make(drawing="winclip").model(images).anomaly_map.double().flatten(1)
+        alone = torch.eye(grid[0] * grid[1], dtype=torch.float64).unflatten(1, (1, *grid))
+        drawn = F.interpolate(alone, (SIZE, SIZE), mode="bilinear").flatten(1)
+        patches = torch.linalg.lstsq(drawn.T, plain.T).solution.T
+        torch.testing.assert_close(patches @ drawn, plain, atol=1e-5, rtol=0)
+        averaged = F.avg_pool2d(F.pad(patches.unflatten(1, (1, *grid)), (1,) * 4, mode="replicate"), 3, stride=1)
+        expected = F.interpolate(averaged, (SIZE, SIZE), mode="bilinear", align_corners=True)[:, 0]
+        assert (plain.view_as(expected) - expected).abs().max() > 1e-3
+    smooth = torch.stack([torch.from_numpy(gaussian_filter(pixels.numpy(), 2.0)) for pixels in expected])
+    torch.testing.assert_close(found, smooth, atol=1e-4, rtol=0)
+    assert method.provenance()["drawing"] == method.provenance()["parameters"]["drawing"] == wanted
+
+
 def test_no_training_and_no_validation_on_labels(make):
     method = make()
     assert method.trainer_arguments["limit_val_batches"] == 0
@@ -262,6 +286,7 @@ def test_provenance_names_weights_parameters_and_versions(make, name):
         ({"backbone": "RN50", "pretrained": "openai"}, "is a ResNet"),
         ({"backbone": "ViT-B-16-plus-240", "pretrained": "nothing"}, "laion400m_e31, laion400m_e32"),
         ({"class_name": "__"}, "at least one letter"),
+        ({"drawing": "ano_clip"}, "drawing to be one of anoclip, clip_ad, musc, winclip"),
         ({"words": "raw"}, r"words to be one of \['plain', 'released'\]"),
         ({"image_size": 50}, "multiples of the patch"),
     ],

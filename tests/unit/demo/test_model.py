@@ -14,7 +14,7 @@ from dualclip_lightning.backbone.choosing import DEMO_FOLDER
 from dualclip_lightning.backbone.locating import CONFIG_FILE
 from dualclip_lightning.data.demo import MATERIALS, draw_category
 from dualclip_lightning.prompts import prompt_ensemble, text_anchors
-from dualclip_lightning.scoring import image_score, joint_score, reference_score, text_score, upsample
+from dualclip_lightning.scoring import draw, image_score, joint_score, reference_score, text_score
 
 WEIGHTS = DEMO_FOLDER / "open_clip_model.safetensors"
 
@@ -74,7 +74,7 @@ def _figures(backbone, material):
     return [
         (
             roc_auc_score(masks.any((1, 2)), image_score(class_score, score_map, weight)),
-            roc_auc_score(masks.ravel(), upsample(score_map, (128, 128)).ravel()),
+            roc_auc_score(masks.ravel(), draw(score_map, (128, 128)).ravel()),
         )
         for score_map, weight in maps
     ]

@@ -80,7 +80,7 @@ def labelled(datamodule):
 
 def test_overfits_a_small_auxiliary_set(make, engine, data):
     images, masks = labelled(data())
-    method = make(epochs=40, learning_rate=0.01, class_name="metal nut", sigma=0)
+    method = make(epochs=40, learning_rate=0.01, class_name="metal nut", drawing="winclip")
     method.set_class_name("metal nut")
     images = method.pre_processor.transform(images)
     anchors = method.model.anchors.expand(len(images), 2, -1)

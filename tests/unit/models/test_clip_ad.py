@@ -13,7 +13,7 @@ from dualclip_lightning.backbone import StagedFeatures
 from dualclip_lightning.models.clip_ad import ClipADModel
 from dualclip_lightning.prompts import prompt_ensemble, text_embeddings
 from dualclip_lightning.prompts.representative import representative_vector
-from dualclip_lightning.scoring import feature_surgery
+from dualclip_lightning.scoring import MapDrawing, feature_surgery
 from tests.towers import SIZE, random_images
 
 EXACT = {"atol": 1e-5, "rtol": 0}
@@ -44,7 +44,7 @@ def make(tiny_folder):
 def test_reproduces_the_recorded_image_scores_and_maps(golden):
     vectors = golden("staged_similarity")
     for b in range(3):
-        model = ClipADModel(Recorded([vectors[f"in.stage{i}"][b : b + 1] for i in range(4)]), sigma=0)
+        model = ClipADModel(Recorded([vectors[f"in.stage{i}"][b : b + 1] for i in range(4)]), drawing=MapDrawing())
         model.anchors = vectors["in.text"][b].T
         parts, maps = model.score_parts(torch.zeros(1, 3, 80, 80))
         torch.testing.assert_close(parts[0], vectors["out.image_score"][b : b + 1], **EXACT)
@@ -55,7 +55,7 @@ def test_reproduces_the_recorded_image_scores_and_maps(golden):
 @pytest.mark.parametrize("sigma", [2.0, 8.0])
 def test_the_map_is_smoothed_as_by_scipy(make, sigma):
     images = random_images(2)
-    rough, smooth = (make(sigma=s).model(images).anomaly_map for s in (0.0, sigma))
+    rough, smooth = (make(drawing={"sigma": s}).model(images).anomaly_map for s in (0.0, sigma))
     expected = torch.stack([torch.from_numpy(gaussian_filter(m.double().numpy(), sigma)) for m in rough])
     torch.testing.assert_close(smooth.double(), expected, **EXACT)
 
@@ -64,7 +64,7 @@ def test_the_map_is_smoothed_as_by_scipy(make, sigma):
 def test_the_map_is_smoothed_in_single_precision_under_autocast(make):
     images = random_images(2)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        rough, smooth = (make(sigma=s).model(images).anomaly_map for s in (0.0, 8.0))
+        rough, smooth = (make(drawing={"sigma": s}).model(images).anomaly_map for s in (0.0, 8.0))
     expected = torch.stack([torch.from_numpy(gaussian_filter(m.double().numpy(), 8.0)) for m in rough])
     torch.testing.assert_close(smooth.double(), expected, **EXACT)
 
@@ -80,7 +80,7 @@ def test_the_score_is_the_mean_of_the_class_tokens_probability_and_the_maps_maxi
 
 @torch.no_grad()
 def test_sdp_plus_adds_the_probabilities_of_every_stage_to_the_map_of_sdp(make):
-    method, images = make(variant="sdp+", sigma=0, temperature=0.1), random_images(2, 32, 64)
+    method, images = make(variant="sdp+", drawing="winclip", temperature=0.1), random_images(2, 32, 64)
     features = method.model.encoder(images)
     anchors = method.model.anchors
     similarity = feature_surgery(features.stages, anchors)[:, 1:, 1].unflatten(1, (2, 4))
@@ -161,7 +161,7 @@ class TestNormalizedScores:
         ({"eps": -1.0}, "eps to be above 0"),
         ({"min_samples": 0}, "min_samples to be at least 1"),
         ({"temperature": 0.0}, "temperature to be a number above 0"),
-        ({"sigma": -1.0}, "sigma to be at least 0"),
+        ({"drawing": {"sigma": -1.0}}, "sigma to be at least 0"),
         ({"epochs": 0}, "epochs to be a whole number of at least 1"),
         ({"epochs": 1.5}, r"epochs to be a whole number of at least 1, but got 1\.5"),
         ({"batch_size": 0}, "batch_size to be a whole number of at least 1"),

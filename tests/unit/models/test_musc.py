@@ -17,7 +17,7 @@ from dualclip_lightning.backbone import IntermediateEncoder
 from dualclip_lightning.backbone.intermediate import IntermediateFeatures
 from dualclip_lightning.models import MuScModel, musc
 from dualclip_lightning.pairing import FeatureStore, ImageSet, random_subsets
-from dualclip_lightning.scoring import mutual_scores, paired_scores, rscin, upsample
+from dualclip_lightning.scoring import DRAWINGS, draw, mutual_scores, paired_scores, rscin
 from tests.towers import PATCH, SIZE, random_images, write_image, write_mvtec
 
 SAME = {"abs": 1e-5}
@@ -155,7 +155,7 @@ def test_a_run_gives_the_mutual_scores_of_the_whole_data_set(make, run, mvtec_ro
     names, images = read_all(method, mvtec_root)
     scores, maps = by_hand(method, images)
     assert record.scores == pytest.approx(dict(zip(names, scores.tolist(), strict=True)), **SAME)
-    drawn = upsample(maps, (SIZE, SIZE), align_corners=True)
+    drawn = draw(maps, (SIZE, SIZE), DRAWINGS["musc"])
     for name, expected in zip(names, drawn, strict=True):
         torch.testing.assert_close(record.maps[name], expected, **EXACT)
 
@@ -166,7 +166,7 @@ def test_the_plain_module_takes_the_batch_as_the_set(make):
     scores, maps = by_hand(method, images)
     output = method.model(images)
     torch.testing.assert_close(output.pred_score, scores, **EXACT)
-    torch.testing.assert_close(output.anomaly_map, upsample(maps, (SIZE, SIZE), align_corners=True), **EXACT)
+    torch.testing.assert_close(output.anomaly_map, draw(maps, (SIZE, SIZE), DRAWINGS["musc"]), **EXACT)
 
 
 @pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (3, 0), (4, 2)])

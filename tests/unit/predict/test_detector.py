@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.ndimage import uniform_filter
 from torchvision.transforms.v2 import InterpolationMode, Resize
 
 from dualclip_lightning.backbone import DualPathVisionEncoder, load_backbone
@@ -155,7 +156,8 @@ def test_the_map_lies_on_the_image_as_it_stands_in_its_file(pairs, shots):
     for prediction in pairs.predict(shots):
         assert prediction.map.shape == prediction.size
         assert prediction.map.dtype == np.float32
-        assert prediction.map.max() <= prediction.peak
+        averaged = uniform_filter(prediction.patch_map, 3, mode="nearest")
+        assert prediction.map.max() <= prediction.peak == pytest.approx(averaged.max())
         assert prediction.map.min() >= prediction.patch_map.min()
 
 

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
+from dualclip_lightning.predict.geometry import Drawer
 from dualclip_lightning.predict.heatmap import BAR, GAP, LONGEST, colourise, draw_heatmap, panel_size, shrink
+from dualclip_lightning.scoring import DRAWINGS, MapDrawing, draw
 
 GREY = np.full((200, 200, 3), 128, np.uint8)
+PLAIN = Drawer(DRAWINGS["winclip"])
 
 
 def flat(value: float) -> np.ndarray:
@@ -18,7 +24,7 @@ def map_panel(drawn, size: int = 200) -> np.ndarray:
 
 def test_one_value_has_one_colour_in_every_image():
     mixed = np.array([[0.3, 0.3], [0.9, 0.0]], np.float32)
-    first, second = (map_panel(draw_heatmap(GREY, values)) for values in (mixed, flat(0.3)))
+    first, second = (map_panel(draw_heatmap(GREY, values, drawer=PLAIN)) for values in (mixed, flat(0.3)))
     assert tuple(first[0, 0]) == tuple(second[0, 0]) == tuple(colourise(np.float32(0.3), 0, 1))
 
 
@@ -26,6 +32,18 @@ def test_a_scale_of_its_own_is_only_for_who_asks():
     drawn = [map_panel(draw_heatmap(GREY, np.array([[0.2, value]], np.float32), None)) for value in (0.3, 0.9)]
     assert tuple(drawn[0][0, -1]) == tuple(drawn[1][0, -1]) == tuple(colourise(np.float32(1), 0, 1))
     assert map_panel(draw_heatmap(GREY, flat(0.4), None)).std(axis=(0, 1)).max() == 0
+
+
+@pytest.mark.parametrize("drawing", [*DRAWINGS.values(), MapDrawing(3, sigma=30.0)])
+@pytest.mark.parametrize("scale", [(0.0, 1.0), None])
+def test_the_map_is_drawn_as_the_method_draws_it(drawing, scale):
+    """At the size at which the model sees the image, so that it is the method's own map."""
+    patches = np.random.default_rng(1).random((10, 20), np.float32)
+    drawn = np.asarray(draw_heatmap(np.zeros((160, 320, 3), np.uint8), patches, scale, drawer=Drawer(drawing)))
+    values = draw(torch.from_numpy(patches)[None], (160, 320), drawing)[0].numpy()
+    on_patches = draw(torch.from_numpy(patches)[None], (10, 20), replace(drawing, sigma=drawing.sigma / 16))
+    low, high = scale or on_patches.aminmax()
+    np.testing.assert_array_equal(drawn[160 + GAP : 320 + GAP, :320], colourise(values, float(low), float(high)))
 
 
 def test_values_beyond_the_scale_have_the_colour_of_its_end():
@@ -46,7 +64,7 @@ def test_colours_get_lighter_all_the_way_by_equal_steps():
 def test_the_contour_encloses_what_lies_above_the_threshold():
     values = np.zeros((5, 5), np.float32)
     values[2, 2] = 1
-    plain, outlined = (np.asarray(draw_heatmap(GREY, values, threshold=t)) for t in (None, 0.5))
+    plain, outlined = (np.asarray(draw_heatmap(GREY, values, threshold=t, drawer=PLAIN)) for t in (None, 0.5))
     image, score_map = outlined[:, :200], map_panel(outlined)
     changed = (image != plain[:, :200]).any(axis=-1)
     rows, columns = np.nonzero(changed)

@@ -10,9 +10,11 @@ import pytest
 from PIL import Image
 
 from dualclip_lightning.predict import Failure, Prediction, Threshold, outputs
+from dualclip_lightning.predict.geometry import Drawer
 from dualclip_lightning.predict.heatmap import GAP, colourise
 from dualclip_lightning.predict.journal import Entry, Journal, file_stamp
 from dualclip_lightning.predict.outputs import Drawing, Layout, draw_all, write_failures, write_scores
+from dualclip_lightning.scoring import DRAWINGS
 from tests.towers import write_image
 
 MAP = np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)
@@ -80,11 +82,13 @@ def test_maps_and_masks_have_the_size_of_the_image_and_agree(folder):
     mask = np.asarray(Image.open(folder.out / "masks/b/a.png.png"))
     assert (full.shape, full.dtype) == ((40, 56), np.float32)
     np.testing.assert_array_equal(mask, np.where(full > 0.4, 255, 0))
-    assert full[0, 0] == pytest.approx(0)
-    assert full[-1, -1] == pytest.approx(1)
+    # The mean over 3x3 patches, those on the border counting twice in a direction, as AnoCLIP draws.
+    assert full[0, 0] == pytest.approx((4 * MAP[0, 0] + 2 * MAP[0, 1] + 2 * MAP[1, 0] + MAP[1, 1]) / 9)
+    assert full[-1, -1] == pytest.approx((4 * MAP[-1, -1] + 2 * MAP[-1, -2] + 2 * MAP[-2, -1] + MAP[-2, -2]) / 9)
 
 
 def test_the_heatmap_stands_on_the_fixed_scale(folder):
+    folder.score(np.zeros((3, 4), np.float32))
     folder.draw()
     drawn = np.asarray(Image.open(folder.out / "heatmaps/a.png.png"))
     lower = drawn[(drawn.shape[0] - GAP) // 2 + GAP :]
@@ -98,7 +102,7 @@ def test_what_is_drawn_already_is_left_alone(folder):
     assert folder.files() == before
 
 
-@pytest.mark.parametrize("change", ["map", "threshold", "scale", "image", "gone"])
+@pytest.mark.parametrize("change", ["map", "threshold", "scale", "drawing", "image", "gone"])
 def test_what_no_longer_holds_is_drawn_again(folder, change):
     folder.draw(Drawing())
     before = folder.files()
@@ -109,6 +113,8 @@ def test_what_no_longer_holds_is_drawn_again(folder, change):
         threshold = Threshold(0.4, 0.5)
     elif change == "scale":
         drawing = Drawing(scale=(0.0, 0.5))
+    elif change == "drawing":
+        drawing = Drawing(drawer=Drawer(DRAWINGS["musc"]))
     elif change == "image":
         for path in folder.images:
             write_image(path, seed=77)

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from dualclip_lightning.images.sources import Failure
 from dualclip_lightning.models import DualImageCLIP
-from dualclip_lightning.predict.prediction import Prediction, draw_map
+from dualclip_lightning.predict.prediction import Prediction
 from tests.hostile_images import BROKEN, picture, turned, write_corpus
 
 
@@ -30,7 +30,8 @@ def through_the_engine(model: DualImageCLIP, folder, tmp_path, workers: int = 0)
 @pytest.mark.parametrize(
     "arguments",
     [{}, {"num_references": 2, "seed": 3, "temperature": 0.2, "alpha": 0.3, "class_weight": 0.8}, {"tta": True},
-     {"alpha": 1.0}, {"image_size": [32, 64], "vv_blocks": [2, 3]}, {"reference": True}],
+     {"alpha": 1.0}, {"image_size": [32, 64], "vv_blocks": [2, 3]}, {"reference": True},
+     {"drawing": "musc"}, {"drawing": {"average": 3, "sigma": 5}}],
     ids=str,
 )  # fmt: skip
 def test_scores_and_maps_are_those_of_the_lightning_model(make_detector, shots, tiny_folder, tmp_path, arguments):
@@ -43,7 +44,7 @@ def test_scores_and_maps_are_those_of_the_lightning_model(make_detector, shots, 
     for prediction in predictions:
         score, score_map = expected[prediction.name]
         assert prediction.score == pytest.approx(score, abs=1e-5)
-        np.testing.assert_allclose(draw_map(prediction.patch_map, score_map.shape), score_map, atol=1e-5)
+        np.testing.assert_allclose(prediction.drawer(prediction.patch_map, score_map.shape), score_map, atol=1e-5)
 
 
 def test_every_mode_of_image_scores_alike(make_detector, tiny_folder, tmp_path):

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
-from scipy.ndimage import gaussian_filter
 
-from dualclip_lightning.scoring import feature_surgery, gaussian_blur, upsample
+from dualclip_lightning.scoring import draw, feature_surgery
 
 EXACT = {"atol": 1e-5, "rtol": 0}
 
@@ -36,7 +34,7 @@ def test_reproduces_the_recorded_similarity_map_and_image_score(golden):
     similarity = feature_surgery(stages, anchors)
     torch.testing.assert_close(similarity, vectors["out.similarity"], **EXACT)
     for state in range(2):
-        drawn = upsample(similarity[:, 1:, state].unflatten(1, (5, 5)), (80, 80))
+        drawn = draw(similarity[:, 1:, state].unflatten(1, (5, 5)), (80, 80))
         torch.testing.assert_close(drawn, vectors["out.map"][..., state], **EXACT)
 
 
@@ -68,21 +66,3 @@ def test_half_precision_tokens_are_scored_in_single_precision():
 def test_no_stage_is_an_error():
     with pytest.raises(ValueError, match="at least one stage"):
         feature_surgery([], unit(1, 2, 8))
-
-
-@pytest.mark.parametrize("shape", [(2, 80, 80), (1, 16, 40), (3, 5, 7), (1, 1, 1)])
-@pytest.mark.parametrize("sigma", [0.5, 2.0, 8.0])
-def test_blur_is_scipys_gaussian_filter_at_any_size(shape, sigma):
-    maps = torch.rand(shape, generator=torch.Generator().manual_seed(1))
-    expected = [gaussian_filter(m.double().numpy(), sigma) for m in maps]
-    got = gaussian_blur(maps, sigma)
-    assert got.dtype == torch.float32
-    np.testing.assert_allclose(got.numpy(), expected, atol=1e-6)
-
-
-def test_blur_keeps_a_level_map_and_never_leaves_the_range():
-    level = torch.full((1, 30, 30), 1.0)
-    assert torch.equal(gaussian_blur(level, 8), level)
-    maps = torch.rand(2, 30, 30, generator=torch.Generator().manual_seed(1))
-    assert gaussian_blur(maps, 8).amax() <= maps.amax()
-    assert torch.equal(gaussian_blur(maps, 0), maps)
