@@ -79,7 +79,7 @@ def test_the_contour_encloses_what_lies_above_the_threshold():
 def test_the_highest_place_is_enclosed_where_the_drawing_misses_its_height():
     values = np.full((5, 5), 0.1, np.float32)
     values[2, 2] = 0.2
-    plain, outlined = (np.asarray(draw_heatmap(GREY, values, threshold=t)) for t in (None, 0.3))
+    plain, outlined = (np.asarray(draw_heatmap(GREY, values, threshold=t, drawer=PLAIN)) for t in (None, 0.3))
     rows, columns = np.nonzero((plain[:, :200] != outlined[:, :200]).any(axis=-1))
     assert (abs(rows - 100) < 10).all()
     assert (abs(columns - 100) < 10).all()
