@@ -231,7 +231,10 @@ def test_fresh_scores_again_into_another_folder(place, capsys):
     assert files(place, "out")["heatmaps/0.png.png"] == files(place, "out2")["heatmaps/0.png.png"]
 
 
-FORMER = "--class-name steel --alpha 0.3 --geometry tiles --tile 60 --overlap 0.5 --references stream --bank-size 2"
+FORMER = (
+    "--class-name steel --alpha 0.3 --geometry tiles --tile 60 --overlap 0.5 --references stream --bank-size 2 "
+    "--drawing musc"
+)
 
 
 @pytest.mark.parametrize("source", ["out", "out/threshold.json"])
@@ -247,7 +250,7 @@ def test_a_former_run_gives_its_settings_and_its_threshold(place, source):
 
 
 def test_a_threshold_file_of_a_detector_gives_its_settings(place, make_detector, tiny_folder):
-    detector = make_detector(references="stream", bank_size=2, alpha=0.3, geometry="keep")
+    detector = make_detector(references="stream", bank_size=2, alpha=0.3, geometry="keep", drawing="musc")
     detector.calibrate("shots").save("mine.json")
     assert main(["shots", "--from", "mine.json", "--out", "next", "--device", "cpu"]) == 0
     record = json.loads((place.folder / "next" / "run.json").read_text())
