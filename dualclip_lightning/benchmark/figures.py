@@ -32,6 +32,8 @@ MAP_COLOURS = "viridis"
 """Perceptually uniform, and readable without colour vision."""
 TITLE_WIDTH = 18
 """Characters above a map."""
+SCALE_HEIGHT = 0.42
+"""Inches for the scales below the maps."""
 TEXT: dict[Any, Any] = {"font.size": 9, "svg.fonttype": "path", "svg.hashsalt": "dualclip"}
 
 
@@ -83,41 +85,62 @@ def draw_ablation(ablation: Ablation, summary: Summary) -> str:
         return _address(figure, "svg")
 
 
+def scales(examples: Sequence[Example], methods: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """The lowest and the highest value of each method's maps among the examples.
+
+    Maps of different methods are on different scales: some are probabilities near 0.5, some distances.
+    """
+    values = {method: [example.maps[method] for example in examples] for method in methods}
+    return {method: (float(np.min(maps)), float(np.max(maps))) for method, maps in values.items()}
+
+
 def draw_gallery(examples: Sequence[Example], methods: Sequence[str]) -> str:
-    """A row an image: the image, its mask, the map of every method on one scale from 0 to 1, with a colour bar."""
+    """A row an image: the image, its mask, and the map of every method on one scale a method, which stands below."""
     with mpl.rc_context(TEXT | {"font.size": 8}):
         width, height = 1.45 * (2 + len(methods)), 1.6 * len(examples)
         lines = max(fill(method, TITLE_WIDTH).count("\n") for method in methods)
         top = 0.3 + 0.15 * lines
-        figure = Figure(figsize=(width + 1.1, height + top))
+        whole = height + top + SCALE_HEIGHT
+        figure = Figure(figsize=(width + 0.3, whole))
         # Set by hand: a layout engine takes longer than everything else together.
-        figure.subplots_adjust(0.25 / (width + 1.1), 0.2 / (height + top), width / (width + 1.1),
-                               height / (height + top), wspace=0.06, hspace=0.22)  # fmt: skip
+        figure.subplots_adjust(0.25 / (width + 0.3), (SCALE_HEIGHT + 0.2) / whole, 1 - 0.05 / (width + 0.3),
+                               1 - top / whole, wspace=0.06, hspace=0.22)  # fmt: skip
         axes = figure.subplots(len(examples), 2 + len(methods), squeeze=False)
+        limits = scales(examples, methods)
         for row, example in zip(axes, examples, strict=True):
-            shown = _draw_example(row, example, methods)
+            shown = _draw_example(row, example, limits)
         for axis, title in zip(axes[0], ("image", "mask", *methods), strict=True):
             axis.set_title(fill(title, TITLE_WIDTH))
-        high = max(float(example.maps[method].max()) for example in examples for method in methods)
-        place = figure.add_axes(((width + 0.2) / (width + 1.1), 0.2, 0.18 / (width + 1.1), 0.6))
-        bar = figure.colorbar(shown, cax=place, extend="max" if high > 1 else "neither")
-        bar.set_label("anomaly score of the map")
+        for axis, mappable, ends in zip(axes[-1, 2:], shown, limits.values(), strict=True):
+            _draw_scale(figure, axis, mappable, ends)
         return _address(figure, "webp", dpi=100, pil_kwargs={"quality": 85})
 
 
-def _draw_example(row: Any, example: Example, methods: Sequence[str]) -> Any:
+def _draw_example(row: Any, example: Example, limits: Mapping[str, tuple[float, float]]) -> list[Any]:
     if example.image is None:
         row[0].text(0.5, 0.5, "file is\nnot there", ha="center", va="center", transform=row[0].transAxes)
     else:
         row[0].imshow(example.image)
     row[1].imshow(example.mask, cmap="gray", vmin=0, vmax=1)
     row[0].set(ylabel=example.what, xlabel="/".join(Path(example.path).parts[-2:]))
-    for axis, method in zip(row[2:], methods, strict=True):
-        shown = axis.imshow(example.maps[method], cmap=MAP_COLOURS, vmin=0, vmax=1)
+    shown = []
+    for axis, (method, (low, high)) in zip(row[2:], limits.items(), strict=True):
+        shown.append(axis.imshow(example.maps[method], cmap=MAP_COLOURS, vmin=low, vmax=high))
         axis.set_xlabel(f"image score {example.scores[method]:.3f}", labelpad=2)
     for axis in row:
         axis.set(xticks=[], yticks=[])
     return shown
+
+
+def _draw_scale(figure: Figure, column: Any, shown: Any, ends: tuple[float, float]) -> None:
+    """The colours of one method with the values at both ends, below its column."""
+    place = column.get_position()
+    height = figure.get_size_inches()[1]
+    axis = figure.add_axes((place.x0 + 0.1 * place.width, 0.24 / height, 0.8 * place.width, 0.09 / height))
+    figure.colorbar(shown, cax=axis, orientation="horizontal")
+    axis.set_xticks([])
+    for end, x, side in zip(ends, (0, 1), ("left", "right"), strict=True):  # inwards, away from the next scale
+        axis.text(x, -0.5, f"{end:.3g}", transform=axis.transAxes, ha=side, va="top")
 
 
 def _address(figure: Figure, kind: str, **settings: Any) -> str:

@@ -172,9 +172,9 @@ def _gallery(images: pd.DataFrame, maps: Mapping[str, Mapping[str, NDArray[Any]]
         for example in shown
     )
     caption = (
-        f"{category}: worst misses, worst false alarm and best hits by the mean rank of the methods shown; every map "
-        "on one scale from 0 to 1, images squeezed to the shape of the maps. A map that looks even may rank its pixels "
-        "all the same: the curves say so."
+        f"{category}: worst misses, worst false alarm and best hits by the mean rank of the methods shown, images "
+        "squeezed to the shape of the maps. Each method has one scale for all its maps here, from their lowest to "
+        "their highest value, which stand below: colours compare images, and not methods."
     )
     return Picture(figures.draw_gallery(shown, list(maps)), f"Images, masks and maps of {category}. {said}.", caption)
 

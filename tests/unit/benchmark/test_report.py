@@ -17,7 +17,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 
 from dualclip_lightning.benchmark.ablations import find_ablations, flat
 from dualclip_lightning.benchmark.curves import PANELS, category_lines, image_curve, mean_lines, pixel_curve, read
-from dualclip_lightning.benchmark.figures import draw_ablation, draw_curves, draw_gallery
+from dualclip_lightning.benchmark.figures import SCALE_HEIGHT, draw_ablation, draw_curves, draw_gallery, scales
 from dualclip_lightning.benchmark.gallery import examples, pick, read_image
 from dualclip_lightning.benchmark.report import write_report
 from dualclip_lightning.benchmark.summary import summarise
@@ -272,17 +272,44 @@ def pixels(address):
     return kind, base64.b64decode(content)
 
 
-def test_maps_are_drawn_on_one_fixed_scale(run):
+def yellow_by_row(shown):
+    """Whether the maps of each example, the third column of the gallery, reach the yellow end of the scale."""
+    kind, content = pixels(draw_gallery(shown, ["text"]))
+    assert kind == "webp"
+    drawn = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"), float)
+    height = int(160 * len(shown))
+    top = len(drawn) - height - int(100 * SCALE_HEIGHT)
+    maps = drawn[top : top + height, 2 * drawn.shape[1] // 3 :]
+    yellow = (np.abs(maps - (253, 231, 37)).max(-1) < 40).any(1)
+    return [bool(part.any()) for part in np.array_split(yellow, len(shown))]
+
+
+def test_each_method_has_one_scale_that_its_maps_fill_however_narrow_they_are(run):
     key = run.frame["key"].iloc[0]
     images, kept = run.images[run.images["key"] == key], run.maps(key)
     shown = examples(images, {"text": kept})
-    faint = [example._replace(maps={"text": example.maps["text"] / 100}) for example in shown]
-    kind, content = pixels(draw_gallery(faint, ["text"]))
-    assert kind == "webp"
-    drawn = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"), float)
-    # Nothing of a faint map may reach the yellow end of the scale, which only the colour bar shows.
-    yellow = (np.abs(drawn - (253, 231, 37)).max(-1) < 40).any(0)
-    assert not yellow[: int(0.8 * len(yellow))].any()
+    narrow = [example._replace(maps={"text": 0.5 + example.maps["text"] / 100}) for example in shown]
+    assert any(yellow_by_row(narrow))  # on a scale from 0 to 1 they would all be one green
+    faint = [*shown[:-1], shown[-1]._replace(maps={"text": shown[-1].maps["text"] / 100})]
+    assert not yellow_by_row(faint)[-1]  # the same scale for every image
+    assert any(yellow_by_row(faint)[:-1])
+
+
+def test_the_ends_of_a_scale_are_the_lowest_and_highest_values_of_the_method(run):
+    key = run.frame["key"].iloc[0]
+    shown = examples(run.images[run.images["key"] == key], {"text": run.maps(key)})
+    doubled = [example._replace(maps=dict(example.maps) | {"far": 10 + example.maps["text"]}) for example in shown]
+    maps = np.stack([example.maps["text"] for example in shown])
+    found = scales(doubled, ["text", "far"])
+    assert found["text"] == pytest.approx((maps.min(), maps.max()))
+    assert found["far"] == pytest.approx((10 + maps.min(), 10 + maps.max()))
+
+
+def test_a_method_whose_maps_are_all_even_is_no_error(run):
+    key = run.frame["key"].iloc[0]
+    shown = examples(run.images[run.images["key"] == key], {"text": run.maps(key)})
+    even = [example._replace(maps={"text": np.full_like(example.maps["text"], 0.5)}) for example in shown]
+    assert pixels(draw_gallery(even, ["text"]))[0] == "webp"
 
 
 def test_curves_and_ablations_are_drawn_as_svg(run):
