@@ -44,6 +44,8 @@ class Evaluation:
     """PRO as AnoCLIP's, CLIP-AD's and MuSc's released codes compute it."""
     aupimo: bool = False
     """anomalib's AUPIMO."""
+    ap_trapezoid: bool = False
+    """AP of images as AnoCLIP's released code computes it."""
     threshold: str | None = None
     """A label-free threshold at which the F1 of images is taken: "run", that of `dualclip predict` for a whole run."""
     bootstrap: int = 0

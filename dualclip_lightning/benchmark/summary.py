@@ -32,6 +32,7 @@ _FURTHER = {
     r"pixel_PRO@(?P<limit>0?\.\d+|1)": "PRO to FPR {limit}",
     r"pixel_PRO200": "PRO, 200 thresholds",
     r"pixel_AUPIMO": "AUPIMO",
+    r"image_APTrapezoid": "image AP, trapezoidal",
     r"image_F1@(?P<threshold>\w+)": "image F1 at the {threshold} threshold",
 }
 """Columns that a configuration adds with `evaluation`: each protocol has a name of its own."""

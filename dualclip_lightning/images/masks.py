@@ -5,8 +5,8 @@ Published code differs in the rule, and PRO with it, because regions of a few pi
     nearest   A pixel is what the nearest pixel of the mask is. torchvision's rule for masks, and so anomalib's.
     bilinear  The mask is resized as an image, bilinearly with antialiasing, and counts above 0.5. Released code of
               AnoCLIP and CLIP-AD, and of zqhang/Accurate-WinCLIP-pytorch.
-    full      As `bilinear`, but only pixels that are defective in full count. Released code of MuSc, which turns the
-              resized mask into integers.
+    full      As `bilinear`, but only pixels that are defective in full count. Released code of MuSc for MVTec AD, which
+              turns the resized mask into integers.
 """
 
 from __future__ import annotations

@@ -177,7 +177,7 @@ def _first(batch: Any, count: int, fields: set[str]) -> SimpleNamespace:
 
 def default_evaluator(
     bootstrap: int = 0, seed: int = 0, masks: MaskRule = "nearest", pro_limits: Sequence[float] = (),
-    pro_200: bool = False, aupimo: bool = False,
+    pro_200: bool = False, aupimo: bool = False, ap_trapezoid: bool = False,
 ) -> ZeroShotEvaluator:  # fmt: skip
     """Image AUROC, F1max, AP and pixel AUROC, F1max, PRO, AP, and what else a table needs.
 
@@ -192,13 +192,15 @@ def default_evaluator(
         pro_limits: further false-positive rates to which PRO integrates, each a metric `pixel_PRO@<limit>`.
         pro_200: add `pixel_PRO200`, as AnoCLIP's, CLIP-AD's and MuSc's released codes compute PRO.
         aupimo: add anomalib's AUPIMO (Bertoldo et al., BMVC 2024), which takes about 40 MB an image.
+        ap_trapezoid: add `image_APTrapezoid`, as AnoCLIP's released code computes AP of images.
 
     Raises:
         ValueError: an unknown rule, or a limit that is not in (0, 1].
     """
     options: dict[str, Any] = {"strict": False, "bootstrap": bootstrap, "seed": seed}
     pixel = BatchPixelMetrics(prefix="pixel_", pro_200=pro_200, further_limits=pro_limits, **options)
-    metrics: list[AnomalibMetric] = [BatchImageMetrics(prefix="image_", **options), pixel]
+    image = BatchImageMetrics(prefix="image_", ap_trapezoid=ap_trapezoid, **options)
+    metrics: list[AnomalibMetric] = [image, pixel]
     if aupimo:
         metrics.append(AUPIMO(prefix="pixel_", strict=False))
     return ZeroShotEvaluator(masks=masks, test_metrics=metrics)

@@ -64,6 +64,17 @@ def average_precision(curve: Curve) -> Floats:
     return (np.diff(curve.anomalous) * precision).sum(-1) / curve.anomalous[..., -1]
 
 
+def ap_trapezoid(curve: Curve) -> Floats:
+    """Area under straight lines between the points of the precision-recall curve [...].
+
+    What the tables of AnoCLIP call AP of images, scikit-learn's `auc` of its `precision_recall_curve`. It is above the
+    average precision where few points are far apart, and no mean of precisions that a threshold reaches.
+    """
+    chosen = curve.anomalous + curve.normal
+    precision = np.where(chosen > 0, curve.anomalous / np.maximum(chosen, 1), 1.0)
+    return _area(curve.anomalous / curve.anomalous[..., -1:], precision)
+
+
 def f1_max(curve: Curve) -> Floats:
     """The largest F1 that any threshold reaches [...]."""
     return (2 * curve.anomalous / (curve.anomalous + curve.normal + curve.anomalous[..., -1:])).max(-1)

@@ -10,21 +10,25 @@ from torch import Tensor
 
 from dualclip_lightning.metrics.base import CurveMetrics
 from dualclip_lightning.metrics.bootstrap import Intervals, image_intervals
+from dualclip_lightning.metrics.functional import ap_trapezoid, exact_curve
 from dualclip_lightning.metrics.inputs import Names, read_images
+from dualclip_lightning.metrics.ranking import Ranking
 
 
 class ImageMetrics(CurveMetrics):
-    """AUROC, AP and F1max of images: `auroc`, `ap`, `f1max`.
+    """AUROC, AP and F1max of images: `auroc`, `ap`, `f1max`; `ap_trapezoid`, if asked for.
 
     Every score is kept, for they are few; the figures are exact for any finite scores.
 
     Args:
         bootstrap: How many times to resample the images for confidence intervals; 0 for none.
         seed: Of the resampling.
+        ap_trapezoid: Add `ap_trapezoid`, the reading of AnoCLIP's tables, which has no interval.
     """
 
-    def __init__(self, bootstrap: int = 0, seed: int = 0, **kwargs: Any) -> None:
+    def __init__(self, bootstrap: int = 0, seed: int = 0, ap_trapezoid: bool = False, **kwargs: Any) -> None:
         super().__init__(mode="exact", fpr_limit=None, bootstrap=bootstrap, seed=seed, **kwargs)
+        self.ap_trapezoid = ap_trapezoid
 
     def update(self, scores: Tensor, labels: Tensor, names: Names = None) -> None:
         """Take the scores and labels [B] of some images; `names` are what errors call them."""
@@ -32,6 +36,14 @@ class ImageMetrics(CurveMetrics):
         self._add_images(values, anomalous)
         if self.bootstrap:
             self.kept.append(torch.from_numpy(np.column_stack([values, anomalous]).astype(np.float64).ravel()))
+
+    def _names(self) -> list[str]:
+        return super()._names() + ["ap_trapezoid"] * self.ap_trapezoid
+
+    def _exact(self, ranking: Ranking) -> dict[str, float]:
+        values = super()._exact(ranking)
+        further = {"ap_trapezoid": float(ap_trapezoid(exact_curve(ranking)))}
+        return values | further if self.ap_trapezoid else values
 
     def _intervals(self, values: dict[str, float]) -> Intervals:
         images = np.concatenate(self._arrays("kept")).reshape(-1, 2)

@@ -26,7 +26,8 @@ from dualclip_lightning.metrics.pixel import PixelMetrics
 
 logger = logging.getLogger(__name__)
 
-LABELS = {"auroc": "AUROC", "f1max": "F1Max", "pro": "PRO", "pro_200": "PRO200", "ap": "AP"}
+LABELS = {"auroc": "AUROC", "f1max": "F1Max", "pro": "PRO", "pro_200": "PRO200", "ap": "AP",
+          "ap_trapezoid": "APTrapezoid"}  # fmt: skip
 """What anomalib's users and the field's tables call the metrics."""
 
 

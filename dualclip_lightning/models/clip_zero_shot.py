@@ -58,7 +58,8 @@ class ClipZeroShot(ZeroShotShell, AnomalibModule):
     never trained to agree with texts: the map is often upside down, and that is the point of the row.
 
     Given: the backbone, and the temperature of 1/100 at which CLIP was trained. It changes rankings a little: scores
-    near 0 and 1 tie in single precision, and maps are interpolated between probabilities. Assumed: the prompts,
+    near 0 and 1 tie in single precision, and maps are interpolated between probabilities. Given too: `text_mean`, which
+    is that of the zero-shot classifiers of CLIP and open_clip. Assumed: the prompts,
     AnoCLIP's, because those tables do not say which words their CLIP had; the same words make the rows comparable; and
     the drawing, WinCLIP's, which is the plain one.
 
@@ -87,7 +88,7 @@ class ClipZeroShot(ZeroShotShell, AnomalibModule):
         domain: Literal["object", "texture"] | None = None,
         states: dict[str, list[str]] | None = None,
         templates: list[str] | None = None,
-        text_mean: TextMean = "raw",
+        text_mean: TextMean = "unit",
         drawing: str | dict[str, Any] = "winclip",
         pre_processor: nn.Module | bool = True,
         post_processor: nn.Module | bool = True,

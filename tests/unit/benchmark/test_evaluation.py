@@ -28,7 +28,7 @@ from dualclip_lightning.predict.limits import RATE
 from tests.tiny_benchmark import tiny_config
 from tests.towers import SIZE, write_mvtec
 
-ALL = {"pro_limits": [0.05], "pro_200": True, "aupimo": True, "threshold": "run", "bootstrap": 20}
+ALL = {"pro_limits": [0.05], "pro_200": True, "aupimo": True, "threshold": "run", "bootstrap": 20, "ap_trapezoid": True}
 JOINT = {"joint": {"model": "DualImageCLIP"}}
 PATCHCORE = {
     "PatchCore": {"model": "Patchcore", "arguments": {"pre_trained": False, "backbone": "resnet18", "image_size": SIZE}}

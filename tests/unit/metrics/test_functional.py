@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import sklearn.metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from dualclip_lightning.metrics.functional import exact_curve, image_metrics, pixel_metrics, pro_200
+from dualclip_lightning.metrics.functional import ap_trapezoid, exact_curve, image_metrics, pixel_metrics, pro_200
 from dualclip_lightning.metrics.ranking import THREAD_SIZE, rank
 from dualclip_lightning.metrics.regions import region_areas
 from tests.unit.metrics import references
@@ -29,6 +30,15 @@ def pixel_sets(draw):
     shape = draw(st.tuples(st.integers(1, 4), st.integers(2, 6), st.integers(2, 6)))
     masks = draw(arrays(bool, shape).filter(lambda found: found.any() and not found.all()))
     return draw(arrays(np.float32, shape, elements=draw(st.sampled_from([FLOAT32, FEW])))), masks
+
+
+@given(image_sets())
+@settings(max_examples=200, deadline=None)
+def test_the_trapezoidal_ap_is_the_area_under_scikit_learns_curve(data):
+    scores, labels = data
+    precision, recall, _ = sklearn.metrics.precision_recall_curve(labels, scores)
+    curve = exact_curve(rank([scores], scores[labels], np.ones(labels.sum(), np.int32)))
+    assert float(ap_trapezoid(curve)) == pytest.approx(sklearn.metrics.auc(recall, precision), **EXACT)
 
 
 @given(image_sets())

@@ -9,6 +9,7 @@ import sys
 import matplotlib as mpl
 import numpy as np
 import pytest
+import sklearn.metrics
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -298,6 +299,18 @@ def test_pixel_intervals_are_near_those_of_scoring_every_draw_anew(mode):
         assert low < found[name] < high
         assert high - low == pytest.approx(interval[1] - interval[0], rel=0.25), name
         assert [low, high] == pytest.approx(interval, abs=0.2 * (interval[1] - interval[0])), name
+
+
+def test_the_trapezoidal_ap_stands_beside_the_other_figures_of_images():
+    scores, labels = np.random.default_rng(0).random(40), np.arange(40) % 3 == 0
+    plain, metric = ImageMetrics(bootstrap=20), ImageMetrics(bootstrap=20, ap_trapezoid=True)
+    for each in (plain, metric):
+        each.update(torch.from_numpy(scores), torch.from_numpy(labels))
+    found, without = metric.compute(), plain.compute()
+    precision, recall, _ = sklearn.metrics.precision_recall_curve(labels, scores)
+    assert float(found.pop("ap_trapezoid")) == pytest.approx(sklearn.metrics.auc(recall, precision), abs=1e-9)
+    assert found.keys() == without.keys()
+    assert all(torch.equal(found[name], without[name]) for name in found)
 
 
 def test_every_pixel_metric_but_pro_200_has_an_interval():

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dualclip_lightning.benchmark.config import arguments_of, load_config
+from dualclip_lightning.benchmark.config import Config, arguments_of, load_config
+from dualclip_lightning.images.masks import check_rule
 from dualclip_lightning.registry import MODELS
 
 ROOT = Path(__file__).parents[3]
@@ -47,13 +48,28 @@ ROWS = [
 IDS = [f"{method}.{row[1].strip('`')}" for method, row in ROWS]
 
 
-def parameter(method, row):
-    return inspect.signature(getattr(import_module(MODELS[method]), method)).parameters[row[1].strip("`")]
+def of_benchmark(key):
+    return key == "masks" or key.startswith("evaluation.")
+
+
+def default_of(method, key):
+    if of_benchmark(key):
+        settings = Config(methods={}, datasets={})
+        return settings.masks if key == "masks" else getattr(settings.evaluation, key.partition(".")[2])
+    return plain(inspect.signature(getattr(import_module(MODELS[method]), method)).parameters[key].default)
+
+
+def taken(config, label, key, default):
+    """What a configuration takes for one of its methods."""
+    entry = config.methods[label]
+    if of_benchmark(key):
+        return (entry.masks or config.masks) if key == "masks" else getattr(config.evaluation, key.partition(".")[2])
+    return arguments_of(entry, config).get(key, default)
 
 
 @pytest.mark.parametrize(("method", "row"), ROWS, ids=IDS)
 def test_the_parameter_exists_and_has_the_default_of_the_table(method, row):
-    assert plain(parameter(method, row).default) == value(row[2])
+    assert default_of(method, row[1].strip("`")) == value(row[2])
 
 
 @pytest.mark.parametrize("name", COLUMNS)
@@ -68,7 +84,7 @@ def test_a_shipped_configuration_takes_what_the_table_says(method, row, name):
     labels = [label for label, entry in config.methods.items() if entry.model == method and label != "MuSc-2"]
     assert labels  # MuSc-2 has no released code
     for label in labels:
-        assert [arguments_of(config.methods[label], config).get(key, default)] == wanted, label
+        assert [taken(config, label, key, default)] == wanted, label
 
 
 @pytest.mark.parametrize(("method", "row"), ROWS, ids=IDS)
@@ -76,7 +92,9 @@ def test_the_released_value_is_one_that_the_method_takes(method, row, tiny_folde
     owner = getattr(import_module(MODELS[method]), method)
     key = row[1].strip("`")
     for column, _ in COLUMNS.values():
-        chosen = {} if key == "pretrained" else {key: value(row[column])}
+        if key == "masks":
+            check_rule(value(row[column]))
+        chosen = {} if key == "pretrained" or of_benchmark(key) else {key: value(row[column])}
         owner(**{"pretrained": str(tiny_folder), "visualizer": False} | chosen)
 
 
