@@ -82,7 +82,7 @@ def test_the_hostile_corpus_scores_alike_and_what_is_broken_is_named(
     with caplog.at_level("WARNING"):
         expected = through_the_engine(model, folder, tmp_path, workers)
     listed = [str(path) for path in PredictDataset(folder).image_filenames]
-    outcomes = make_detector(alpha=1.0).predict(listed, errors="return")
+    outcomes = make_detector(alpha=1.0, geometry="squash").predict(listed, errors="return")
     scores = {outcome.name: outcome.score for outcome in outcomes if isinstance(outcome, Prediction)}
     assert scores == pytest.approx({name: score for name, (score, _) in expected.items()}, abs=1e-5)
     failures = {outcome.name: outcome.reason for outcome in outcomes if isinstance(outcome, Failure)}
@@ -102,7 +102,7 @@ def test_what_lies_below_the_eighth_bit_counts_by_every_door(make_detector, tiny
     for name, values in images.items():
         (folder / f"{name}.png").write_bytes(imagecodecs.png_encode(values))
         tifffile.imwrite(folder / f"{name}.tif", values, photometric="rgb")
-    detector = make_detector(alpha=1.0)
+    detector = make_detector(alpha=1.0, geometry="squash")
     model = DualImageCLIP(pretrained=str(tiny_folder), class_name="plate", alpha=1.0, visualizer=False)
     engine = through_the_engine(model, folder, tmp_path)
     scores = {}
