@@ -130,12 +130,20 @@ def compare(first: Run, second: Run) -> tuple[list[Table], pd.DataFrame]:
         )
         raise ValueError(msg)
     found = differences(pairs)
-    notes = [f"A is {first.folder}, B is {second.folder}.", *unpaired(first.frame, second.frame), *_method_notes(found)]
+    notes = [f"A is {first.folder}, B is {second.folder}.", *unpaired(first.frame, second.frame),
+             *_other_masks(pairs), *_method_notes(found)]  # fmt: skip
     tables = [
         Table(f"{dataset}: B against A (in %)", list(HEADINGS), [list(_row(row)) for row in own.itertuples()], notes, 2)
         for dataset, own in found.groupby("dataset", sort=False)
     ]
     return [*tables, _provenance_table(pairs)], found
+
+
+def _other_masks(pairs: pd.DataFrame) -> Iterator[str]:
+    """Which differences of pixel figures come from the masks, too."""
+    rules = pairs.groupby("method", sort=False)[["masks_a", "masks_b"]].first().dropna()
+    for method, (a, b) in rules[rules["masks_a"] != rules["masks_b"]].iterrows():
+        yield f"{method}: {a} masks in A and {b} masks in B, so its pixel figures are not of one protocol."
 
 
 HEADINGS = ("method", "metric", "A", "B", "B - A", "95 % interval", "p", "better/worse", "categories", "cells")

@@ -162,6 +162,7 @@ def protocol_notes(method: Mapping[str, Any], entry: Published, cells: pd.DataFr
     if missing:
         yield f"{name}: {missing} cells have no result; the mean here rests on the others."
     yield f"{name} here: weights {method['weights']}, seeds {own['seed'].nunique()}, images {method['transform']}."
+    yield f"{name} here: {method['masks']} masks."
     changed = changed_parameters(method)
     if changed:
         yield f"{name}: not the defaults here: {', '.join(f'{key}={value}' for key, value in changed.items())}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ from dualclip_lightning.benchmark.render import Cell, Table
 from dualclip_lightning.benchmark.results import Run
 from dualclip_lightning.benchmark.status import finished
 from dualclip_lightning.benchmark.summary import Summary, failures, summaries
-from dualclip_lightning.benchmark.tables import failed_table, interval_table, slug, summary_table
+from dualclip_lightning.benchmark.tables import failed_table, interval_table, mask_notes, slug, summary_table
 from dualclip_lightning.files import write_bytes_atomically
 
 MAPS_SHOWN = 8
@@ -106,7 +106,11 @@ def sections(run: Run) -> Iterator[Section]:
             published.get(overall.dataset),
             not finished(cells).empty,
             list(_ablations(cells, overall)),
-            _curves(mean_lines(lines for lines, _ in evidence.values()), f"{overall.dataset}, mean over categories"),
+            _curves(
+                mean_lines(lines for lines, _ in evidence.values()),
+                f"{overall.dataset}, mean over categories",
+                mask_notes(overall),
+            ),
             [_category(overall, name, tables.get(name, overall), cells, *found) for name, found in evidence.items()],
         )
 
@@ -179,12 +183,13 @@ def _gallery(images: pd.DataFrame, maps: Mapping[str, Mapping[str, NDArray[Any]]
     return Picture(figures.draw_gallery(shown, list(maps)), f"Images, masks and maps of {category}. {said}.", caption)
 
 
-def _curves(lines: Lines, where: str) -> Picture | None:
+def _curves(lines: Lines, where: str, notes: Iterable[str]) -> Picture | None:
     if not lines:
         return None
     methods = ", ".join(dict.fromkeys(method for method, _ in lines))
     kinds = ", ".join(dict.fromkeys(panel.title for _, panel in lines))
     caption = f"{where}: curves of each method's first seed; PRO up to the false-positive rate where it ends."
+    caption = " ".join([caption, *notes])
     return Picture(figures.draw_curves(lines), f"Curves ({kinds}) of {methods}; the tables give their areas.", caption)
 
 
@@ -203,4 +208,6 @@ def _category(
     overall: Summary, name: str, part: Summary, cells: pd.DataFrame, lines: Lines, gallery: Picture | None
 ) -> Category:
     intervals = interval_table(cells[cells["category"] == name])
-    return Category(name, summary_table(part), intervals, _curves(lines, f"{overall.dataset}, {name}"), gallery)
+    return Category(
+        name, summary_table(part), intervals, _curves(lines, f"{overall.dataset}, {name}", mask_notes(part)), gallery
+    )

@@ -155,7 +155,8 @@ def _seconds(value: float) -> str:
 def _notes(summary: Summary) -> Iterator[str]:
     if summary.spread.notna().any(axis=None):
         yield "± is the standard deviation over seeds of the mean over categories."
-    yield from _mask_notes(summary)
+    yield from summary.remarks
+    yield from mask_notes(summary)
     gaps = (summary.planned - summary.found).max(axis=1)
     for method, gap in gaps[gaps > 0].items():
         planned = summary.planned.loc[method].max()
@@ -165,8 +166,8 @@ def _notes(summary: Summary) -> Iterator[str]:
             yield f"† {method}: {gap} of {planned} cells are missing; its mean rests on the others and is not ranked."
 
 
-def _mask_notes(summary: Summary) -> Iterator[str]:
-    yield from summary.remarks
+def mask_notes(summary: Summary) -> Iterator[str]:
+    """By which rule masks were resized, and for which methods by another."""
     rules = summary.methods["masks"][summary.methods["masks"] != "n/a"]
     if rules.empty or not summary.mean.filter(like="pixel").notna().any(axis=None):
         return

@@ -68,7 +68,8 @@ COMMON_ARGUMENTS = """
             {"average": 3, "sigma": 4}.
         pre_processor: True for the preprocessing of the weights.
         post_processor: True for none: scores as they are, no threshold from labels.
-        evaluator: True for image AUROC, F1max, AP and pixel AUROC, F1max, PRO, AP.
+        evaluator: True for image AUROC, F1max, AP and pixel AUROC, F1max, PRO, AP; for another rule for masks and other
+            metrics what `dualclip_lightning.metrics.default_evaluator` gives.
         visualizer: True for anomalib's pictures; False saves their time."""
 TEXT_MEAN = """
         text_mean: an anchor is the mean of a state's text embeddings as they come, "raw", as in the released code of

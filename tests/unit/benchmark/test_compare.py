@@ -136,6 +136,15 @@ def test_the_command_prints_and_writes_what_it_found(tmp_path, capsys):
     assert pd.read_csv(out / "compare.csv")["mean"].to_numpy() == pytest.approx(20)
 
 
+def test_pixel_figures_of_two_rules_for_masks_are_said_to_be_no_difference(tmp_path, capsys):
+    for name, rule in (("a", "nearest"), ("b", "full")):
+        write_run(tmp_path / name, [cell("m", masks=rule), cell("same")])
+    main([str(tmp_path / "a"), str(tmp_path / "b")])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "m: nearest masks in A and full masks in B, so its pixel figures are not of one protocol." in printed
+    assert "same: nearest masks" not in printed
+
+
 def test_a_folder_that_cannot_be_written_is_said_after_the_table(tmp_path, capsys):
     write_run(tmp_path / "a", [cell("m")])
     (tmp_path / "file").write_text("no folder")

@@ -18,14 +18,14 @@ from torchvision import transforms
 
 from dualclip_lightning import DualImageCLIP
 from dualclip_lightning.benchmark.cells import plan
-from dualclip_lightning.benchmark.config import ConfigError
+from dualclip_lightning.benchmark.config import ConfigError, load_config
 from dualclip_lightning.benchmark.execute import run_cell
 from dualclip_lightning.benchmark.results import assemble, load_run, write_cell
 from dualclip_lightning.benchmark.tables import write_tables
 from dualclip_lightning.metrics import AUPIMO, default_evaluator
 from dualclip_lightning.metrics.functional import pixel_metrics
 from dualclip_lightning.predict.limits import RATE
-from tests.tiny_benchmark import tiny_config
+from tests.tiny_benchmark import CONFIGS, tiny_config
 from tests.towers import SIZE, write_mvtec
 
 ALL = {"pro_limits": [0.05], "pro_200": True, "aupimo": True, "threshold": "run", "bootstrap": 20, "ap_trapezoid": True}
@@ -192,6 +192,16 @@ def test_masks_that_are_not_black_and_white_are_thresholded_and_said(tiny_folder
         model, datamodule=data, verbose=False
     )
     assert said in caplog.text
+
+
+@pytest.mark.parametrize("name", ["mvtec", "visa"])
+def test_configurations_of_published_tables_have_the_rules_and_the_pro_of_the_released_codes(name):
+    config = load_config(CONFIGS / f"{name}.yaml")
+    rules = {settings.model: settings.masks or config.masks for settings in config.methods.values()}
+    released = {"AnoCLIP": "bilinear", "ClipAD": "bilinear", "WinCLIP": "bilinear"}
+    assert rules | released == rules
+    assert config.methods["MuSc"].masks == "full"
+    assert config.evaluation.pro_200
 
 
 @pytest.mark.parametrize(

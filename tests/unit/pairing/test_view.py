@@ -9,11 +9,12 @@ import pytest
 import torch
 from anomalib.data import Folder, ImageItem, PredictDataset
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms.v2 import Identity, Resize
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
+from torchvision.transforms.v2 import Compose, Identity, Resize
 
 from dualclip_lightning.pairing import OrderedView, image_names
 from dualclip_lightning.pairing.items import read_item
+from dualclip_lightning.pairing.view import innermost, unresized
 from tests.towers import write_image, write_mvtec
 
 ORDER = [3, 0, 2, 1]
@@ -114,3 +115,20 @@ def test_a_16_bit_image_is_not_clipped(tmp_path):
     dataset = PredictDataset(tmp_path)
     assert dataset[0].image.mean() > 0.9  # what anomalib reads
     np.testing.assert_allclose(read_item(dataset, 0).image.numpy(), np.stack([values / 65535] * 3), atol=1e-6)
+
+
+def test_a_resizing_that_anomalib_has_put_into_the_augmentations_is_left_to_the_view(tmp_path):
+    """Only in the view: the data set, its subsets and their concatenation stay as they are."""
+    write_mvtec(tmp_path, "screw")
+    folder = Folder(name="own", root=tmp_path / "screw" / "test", normal_dir="good", abnormal_dir="scratch",
+                    mask_dir=tmp_path / "screw" / "ground_truth" / "scratch")  # fmt: skip
+    folder.setup()
+    resize = Resize((16, 24))
+    data = folder.test_data
+    for own, left in ((resize, None), (Compose([Identity(), resize]), 1), (Compose([resize, Identity()]), 2)):
+        data.augmentations = own
+        whole = ConcatDataset([Subset(data, [1, 0]), data])
+        view = unresized(whole, Compose([resize]))
+        found = [part.augmentations for part in innermost(view)]
+        assert [part.augmentations for part in innermost(whole)] == [own, own]
+        assert [None if each is None else len(each.transforms) for each in found] == [left, left]
