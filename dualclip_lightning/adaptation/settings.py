@@ -34,8 +34,8 @@ class AdaptationSettings:
         weight_decay: of AdamW. Assumed, PyTorch's default.
         residual: rho in [0, 1], how much of the adapter's output replaces the embedding.
         blend: what of the embedding is blended with that output: "raw", it as it comes, or "unit", its direction at
-            length 1. The adapter itself reads the direction in both. With "unit" one learning rate moves the map of
-            every tower alike, and further: most embeddings are longer than 1.
+            length 1. The adapter itself reads the direction in both. With "unit" the map moves further where embeddings
+            are longer than 1, and alike whatever their length.
         anomaly_weight: weight of the loss on pseudo-anomalous patches (eq. 10). Assumed.
         consistency_weight: weight of the loss that keeps the original near its joint map (eq. 11). Assumed.
         map_weight: weight of the adapted text map against the joint map in the final map (eq. 12). Assumed.

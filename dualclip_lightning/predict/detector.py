@@ -32,7 +32,7 @@ from dualclip_lightning.predict.references import InSequence, Order, Pairs, Patc
 from dualclip_lightning.predict.scorer import DualImageScorer
 from dualclip_lightning.predict.thresholds import Threshold
 from dualclip_lightning.predict.working import WorkingSet
-from dualclip_lightning.prompts import prompt_ensemble, text_anchors
+from dualclip_lightning.prompts import TextMean, check_text_mean, prompt_ensemble, text_anchors
 from dualclip_lightning.scoring import MapDrawing
 
 Outcome = Prediction | Failure
@@ -78,6 +78,7 @@ class Detector:
         domain: "object" or "texture", which words prompts use; None looks the class up.
         states: phrases with one `{}` under "normal" and "anomalous"; None for the method's own.
         templates: sentences with one `{}` for the state phrase; None for the method's own.
+        text_mean: over text embeddings as they come, "raw", or at length 1, "unit", as of `DualImageCLIP`.
         drawing: how maps of patches become maps of pixels, as of `DualImageCLIP`.
         batch_size: views at a time; it changes speed and memory, not scores.
         device: "auto", "cpu", "cuda", "mps" or another name of PyTorch's.
@@ -112,6 +113,7 @@ class Detector:
         domain: Literal["object", "texture"] | None = None,
         states: dict[str, list[str]] | None = None,
         templates: list[str] | None = None,
+        text_mean: TextMean = "raw",
         drawing: str | dict[str, Any] = "anoclip",
         batch_size: int = 8,
         device: str = "auto",
@@ -121,6 +123,7 @@ class Detector:
                       alpha=alpha, class_weight=class_weight)  # fmt: skip
         check_blocks("vv_blocks", vv_blocks)
         tta_settings = adaptation_settings(tta)
+        check_text_mean(text_mean)
         prompts = prompt_ensemble(class_name, domain, states, templates)
         chosen_drawing = MapDrawing.from_choice(drawing)
         chosen = Geometry(geometry) if isinstance(geometry, str) else geometry
@@ -128,7 +131,7 @@ class Detector:
         allow_megapixels(max_megapixels)
         clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
         adaptation = make_adaptation(tta_settings, prepared, seed)
-        anchors = text_anchors(clip, prompts)
+        anchors = text_anchors(clip, prompts, mean=text_mean)
         self.device = choose_device(device)
         encoder = DualPathVisionEncoder(clip.visual, vv_blocks).to(self.device)
         self.mode, wanted = reference_mode(references, text_only=alpha == 1)
@@ -148,7 +151,7 @@ class Detector:
             "spatial_window": spatial_window, "temperature": temperature, "alpha": alpha, "class_weight": class_weight,
             "vv_blocks": vv_blocks, "seed": seed, "tta": None if adaptation is None else asdict(adaptation.settings),
             "drawing": drawing if isinstance(drawing, str) else asdict(chosen_drawing),
-            "prompts": {"domain": domain, "states": states, "templates": templates},
+            "prompts": {"domain": domain, "states": states, "templates": templates, "text_mean": text_mean},
         }  # fmt: skip
         """What the scores depend on, as plain data to store beside them."""
         self.weights_origin = dict(clip.origin)

@@ -74,6 +74,7 @@ def _of_settings(settings: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """Options that give a detector these settings."""
     prompts, mode = settings["prompts"], settings["references"]
     unsayable = [name for name in ("states", "templates") if prompts[name] is not None]
+    unsayable += ["text_mean"] if prompts.get("text_mean") != "raw" else []  # before it was one, it was "unit"
     unsayable += ["vv_blocks"] if settings["vv_blocks"] is not None else []
     unsayable += [name for name in ("tta", "drawing") if isinstance(settings[name], dict)]
     if unsayable:

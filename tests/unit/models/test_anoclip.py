@@ -224,6 +224,11 @@ def test_tiles_are_for_this_method_only(tiny_folder):
         ClipZeroShot(pretrained=str(tiny_folder), resize="tiles")
 
 
+def test_tiles_cannot_be_exported(make, tmp_path):
+    with pytest.raises(ValueError, match="tiles depend on the shape of an image; set resize to squash"):
+        make(**VISA, steps=0).to_torch(tmp_path)
+
+
 def test_an_adapter_starts_as_a_linear_layer_does():
     torch.manual_seed(0)
     layer = torch.nn.Linear(64, 500)

@@ -31,7 +31,7 @@ def through_the_engine(model: DualImageCLIP, folder, tmp_path, workers: int = 0)
     "arguments",
     [{}, {"num_references": 2, "seed": 3, "temperature": 0.2, "alpha": 0.3, "class_weight": 0.8}, {"tta": True},
      {"alpha": 1.0}, {"image_size": [32, 64], "vv_blocks": [2, 3]}, {"reference": True},
-     {"drawing": "musc"}, {"drawing": {"average": 3, "sigma": 5}}],
+     {"text_mean": "unit"}, {"drawing": "musc"}, {"drawing": {"average": 3, "sigma": 5}}],
     ids=str,
 )  # fmt: skip
 def test_scores_and_maps_are_those_of_the_lightning_model(make_detector, shots, tiny_folder, tmp_path, arguments):
