@@ -157,13 +157,17 @@ def _notes(summary: Summary) -> Iterator[str]:
         yield "± is the standard deviation over seeds of the mean over categories."
     yield from summary.remarks
     yield from mask_notes(summary)
-    gaps = (summary.planned - summary.found).max(axis=1)
-    for method, gap in gaps[gaps > 0].items():
-        planned = summary.planned.loc[method].max()
-        if summary.found.loc[method].max() == 0:
+    for method, lacking in (summary.planned - summary.found).iterrows():
+        planned, found = summary.planned.loc[method].max(), summary.found.loc[method].max()
+        if found == 0:
             yield f"{method}: none of {planned} cells has a result."
-        else:
-            yield f"† {method}: {gap} of {planned} cells are missing; its mean rests on the others and is not ranked."
+            continue
+        if planned > found:
+            gap = f"{planned - found} of {planned} cells are missing"
+            yield f"† {method}: {gap}; its mean rests on the others and is not ranked."
+        for metric, count in lacking[lacking > planned - found].items():
+            gap = f"{title(str(metric))} does not exist in {count} of {summary.planned.loc[method, metric]} cells"
+            yield f"† {method}: {gap}; its mean rests on the others and is not ranked."
 
 
 def mask_notes(summary: Summary) -> Iterator[str]:

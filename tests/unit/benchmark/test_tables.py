@@ -204,6 +204,14 @@ def test_a_metric_that_some_runs_ask_for_has_a_column_of_its_own():
     assert summarise(results, "Demo").rank["pixel_PRO@0.05"].tolist() == [2, 1]
 
 
+def test_a_metric_that_some_finished_cells_lack_is_named_and_no_cell_is_called_missing():
+    results = frame(cell("a", "x", pixel_PRO200=0.5), cell("a", "y"), cell("b", "x", pixel_PRO200=0.4),
+                    cell("b", "y", pixel_PRO200=0.4))  # fmt: skip
+    text = markdown(summary_table(summarise(results, "Demo")))
+    assert "† a: PRO, 200 thresholds does not exist in 1 of 2 cells; its mean rests on the others" in text
+    assert "missing" not in text
+
+
 def test_a_method_without_any_result_has_no_mean_that_rests_on_others():
     text = markdown(summary_table(summarise(frame(cell("text"), failed(method="joint")), "Demo")))
     assert "joint: none of 1 cells has a result" in text
