@@ -7,9 +7,9 @@ import sys
 import unicodedata
 
 PLAIN = {"±": "+/-", "†": "*", "‡": "**", "─": "-", "━": "-", "│": "|"}
-"""Signs that have a plain form; of other letters what is left without their accents, and a question mark."""
+"""Signs that have a plain form. Other letters lose their accents, and what is left without a form is a question mark."""
 NAME = "dualclip_plain"
-"""Of the error handler."""
+"""The name of the error handler."""
 
 
 def show_what_it_can() -> None:

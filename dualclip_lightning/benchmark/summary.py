@@ -27,7 +27,7 @@ METRICS = {
 }
 """Columns that every result has, shares in [0, 1], and how tables call them."""
 ENDINGS = ("_low", "_high")
-"""Of the columns that hold the bootstrap interval of a metric."""
+"""Endings of the columns that hold the bootstrap interval of a metric."""
 _FURTHER = {
     r"pixel_PRO@(?P<limit>0?\.\d+|1)": "PRO to FPR {limit}",
     r"pixel_PRO200": "PRO, 200 thresholds",

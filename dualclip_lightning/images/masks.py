@@ -27,7 +27,7 @@ from torchvision.tv_tensors import Mask
 MaskRule = Literal["nearest", "bilinear", "full"]
 RULES: tuple[MaskRule, ...] = get_args(MaskRule)
 LEAST = {"bilinear": 128, "full": 255}
-"""Of 255, from which a resized pixel is defective: above 0.5, or 1."""
+"""The smallest of the values 0 to 255 that counts: more than a half, or everything."""
 BILINEAR = InterpolationMode.BILINEAR
 LABELS = 32
 """A lossless mask of no more grey values is one of labels, of which each above 0 is a defect, as in VisA; so is one of

@@ -52,7 +52,7 @@ class ZeroShotEvaluator(Evaluator):
 
     Args:
         masks: the rule by which methods of this package resize masks (`dualclip_lightning.images.masks`).
-        kwargs: of anomalib's Evaluator.
+        kwargs: arguments of anomalib's Evaluator.
     """
 
     def __init__(self, masks: MaskRule = "nearest", **kwargs: Any) -> None:
@@ -186,7 +186,7 @@ def default_evaluator(
 
     Args:
         bootstrap: resamplings of the images for intervals `<metric>_low` and `<metric>_high`; 0 for none.
-        seed: of the resampling.
+        seed: draws the resamplings.
         masks: how masks come to the size of the maps (`dualclip_lightning.images.masks`): "nearest", "bilinear" or
             "full". Methods of this package resize them so.
         pro_limits: further false-positive rates to which PRO integrates, each a metric `pixel_PRO@<limit>`.

@@ -35,7 +35,7 @@ class PixelMetrics(CurveMetrics):
         seed: Of the resampling.
         exact_limit: Scores up to which `auto` is exact.
         buffer: Scores that streaming mode sorts together.
-        further_limits: Of PRO; each adds `pro@<limit>`.
+        further_limits: False-positive rates to which PRO integrates as well; each adds `pro@<limit>`.
     """
 
     def __init__(self, mode: Mode = "auto", fpr_limit: float = FPR_LIMIT, connectivity: Connectivity = 8,
