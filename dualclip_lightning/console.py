@@ -7,7 +7,7 @@ import sys
 import unicodedata
 
 PLAIN = {"±": "+/-", "†": "*", "‡": "**", "─": "-", "━": "-", "│": "|"}
-"""Signs that have a plain form. Other letters lose their accents, and what is left without a form is a question mark."""
+"""Signs that have a plain form. Other letters lose their accents; the rest becomes a question mark."""
 NAME = "dualclip_plain"
 """The name of the error handler."""
 
