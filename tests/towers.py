@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,9 @@ def save_folder(
     save_file(clip.state_dict(), folder / "open_clip_model.safetensors")
 
 
+TWO_SIZES = (40, 56), (64, 52)
+
+
 def random_images(count: int, height: int = SIZE, width: int = SIZE, seed: int = 0) -> Tensor:
     """Images [count, 3, height, width] as they look after preprocessing."""
     return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(seed))
@@ -90,9 +94,10 @@ def write_mask(path: Path, size: tuple[int, int] = (40, 56)) -> None:
     Image.fromarray(mask).save(path)
 
 
-def write_mvtec(root: Path, category: str, normal: int = 4, anomalous: int = 5) -> None:
-    """A category in the layout of MVTec AD, with images of two sizes."""
-    sizes = [(40, 56), (64, 52)]
+def write_mvtec(
+    root: Path, category: str, normal: int = 4, anomalous: int = 5, sizes: Sequence[tuple[int, int]] = TWO_SIZES
+) -> None:
+    """A category in the layout of MVTec AD, with images of two sizes (height, width) in turn."""
     for i in range(3):
         write_image(root / category / "train" / "good" / f"{i:03}.png", seed=1000 + i)
     for i in range(normal):
