@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -27,7 +27,7 @@ from dualclip_lightning.predict.encoding import ImageEncoder
 from dualclip_lightning.predict.geometry import Drawer, Geometry, Mode
 from dualclip_lightning.predict.limits import RATE
 from dualclip_lightning.predict.prediction import Prediction
-from dualclip_lightning.predict.quantiles import from_good
+from dualclip_lightning.predict.quantiles import NoThresholdError, from_good, from_run
 from dualclip_lightning.predict.references import InSequence, Order, Pairs, PatchSet, StreamBank
 from dualclip_lightning.predict.scorer import DualImageScorer
 from dualclip_lightning.predict.thresholds import Threshold
@@ -63,7 +63,8 @@ class Detector:
         bank_size: of "stream".
         spatial_window: for products that are always aligned: only reference patches within this share of the image's
             side count, for example 0.1; None for all.
-        threshold: a number for image scores, a `Threshold`, or its file; None for no decisions.
+        threshold: a number for image scores, a `Threshold`, or its file; "auto" takes that of the images of each call
+            of `predict` (`quantiles.from_run`), which needs several; None for no decisions.
         geometry: "keep" the aspect ratio; "squash" as published and as the Lightning model does; "tiles"; or a
             `Geometry` with its numbers.
         image_size: of the model: side, or height and width, multiples of the patch; None takes that of the weights.
@@ -100,7 +101,7 @@ class Detector:
         num_references: int = 1,
         bank_size: int = 4,
         spatial_window: float | None = None,
-        threshold: float | str | Path | Threshold | None = None,
+        threshold: float | str | Path | Threshold | None = "auto",
         geometry: Mode | Geometry = "keep",
         image_size: int | tuple[int, int] | None = None,
         temperature: float = 0.07,
@@ -127,7 +128,7 @@ class Detector:
         prompts = prompt_ensemble(class_name, domain, states, templates)
         chosen_drawing = MapDrawing.from_choice(drawing)
         chosen = Geometry(geometry) if isinstance(geometry, str) else geometry
-        self._threshold = _threshold(threshold)
+        self._threshold, self._auto = _threshold(threshold), threshold == "auto"
         allow_megapixels(max_megapixels)
         clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
         adaptation = make_adaptation(tta_settings, prepared, seed)
@@ -156,11 +157,16 @@ class Detector:
         """What the scores depend on, as plain data to store beside them."""
         self.weights_origin = dict(clip.origin)
         """Where the weights are from; scores depend on their digest, whatever place they came from."""
-        self.threshold = self._threshold
+        self.threshold = threshold if self._threshold is None else self._threshold
+
+    def __repr__(self) -> str:
+        settings, geometry = self.settings, self._encoder.geometry.mode
+        name = f"{settings['class_name']!r}, {settings['backbone']}, {settings['weights']}"
+        return f"Detector({name}, {self.mode}, {geometry}, {self.device})"
 
     @property
     def threshold(self) -> Threshold | None:
-        """By which images are decided; may be set.
+        """By which images are decided; may be set, as in the constructor. None also where each call has its own.
 
         Raises:
             ValueError: when set to one that was made with other settings.
@@ -172,7 +178,7 @@ class Detector:
         chosen = _threshold(threshold)
         if chosen is not None:
             chosen.check_settings(self.settings)
-        self._threshold = chosen
+        self._threshold, self._auto = chosen, threshold == "auto"
 
     @property
     def reference_names(self) -> list[str]:
@@ -209,7 +215,18 @@ class Detector:
                 raise ImageError(msg)
             found[position] = outcome
         outcomes = [found[i] for i in range(len(found))]
+        if self._auto:
+            outcomes = self._decide_together(outcomes)
         return outcomes[0] if sources.single else [*outcomes, *sources.failures]
+
+    def _decide_together(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Decide the images of a call by their own threshold, or say why there is none."""
+        try:
+            threshold = from_run([each for each in outcomes if isinstance(each, Prediction)], settings=self.settings)
+            said: dict[str, Any] = {"threshold": threshold}
+        except NoThresholdError as error:
+            said = {"undecided": str(error)}
+        return [replace(each, **said) if isinstance(each, Prediction) else each for each in outcomes]
 
     def calibrate(self, images: Images, false_alarm_rate: float = RATE, confidence: float = 0.95) -> Threshold:
         """Take the threshold from images believed good, which needs no label of a defect (`quantiles.from_good`).
@@ -341,7 +358,9 @@ class Detector:
 
 def _threshold(chosen: float | str | Path | Threshold | None) -> Threshold | None:
     """What the user means by a threshold."""
-    if chosen is None or isinstance(chosen, Threshold):
+    if chosen is None or chosen == "auto":
+        return None
+    if isinstance(chosen, Threshold):
         return chosen
     if isinstance(chosen, str | Path):
         return Threshold.load(chosen)

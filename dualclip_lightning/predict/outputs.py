@@ -25,19 +25,8 @@ from dualclip_lightning.predict.heatmap import Scale, draw_heatmap
 from dualclip_lightning.predict.journal import Entry, Journal, Log, Stamp, file_stamp
 from dualclip_lightning.predict.thresholds import Decision, Threshold, marked
 
-COLUMNS = (
-    "path",
-    "score",
-    "decision",
-    "p_value",
-    "threshold",
-    "reference",
-    "height",
-    "width",
-    "geometry",
-    "seconds",
-    "notes",
-)
+COLUMNS = ("path", "score", "decision", "p_value", "threshold", "references", "reference", "heatmap", "height", "width",
+           "geometry", "seconds", "notes")  # fmt: skip
 SUFFIXES = {"heatmaps": ".png", "maps": ".npy", "masks": ".png"}
 """Folder of each kind, and what is added to an image's name there."""
 LONGEST_NAME = 180
@@ -170,16 +159,26 @@ def _draw(
         )
 
 
-def write_scores(path: Path, entries: Iterable[Entry], threshold: Threshold | None) -> None:
-    """`scores.csv`, a row an image; bytes of names that are no UTF-8 appear as backslash escapes."""
-    rows = [
-        (e.name, f"{e.score:.6f}", decision.word, "" if decision.p_value is None else f"{decision.p_value:.6f}",
-         "" if threshold is None else f"{threshold.score:.6f}", " | ".join(e.references), *e.size, e.geometry,
-         f"{e.seconds:.3f}", "; ".join(filter(None, (*e.notes, decision.reason))))
-        for e in entries
-        for decision in [Decision() if threshold is None else threshold.decide(e)]
-    ]  # fmt: skip
-    _write_csv(path, COLUMNS, rows)
+def write_scores(path: Path, entries: Iterable[Entry], threshold: Threshold | None, layout: Layout) -> None:
+    """`scores.csv`, a row an image; bytes of names that are no UTF-8 appear as backslash escapes.
+
+    Of the images it was compared with the row has their number, and the path where it is one. The heatmap's path is
+    below the folder of the results; empty where there is none.
+    """
+    _write_csv(path, COLUMNS, (_row(entry, threshold, layout) for entry in entries))
+
+
+def _row(entry: Entry, threshold: Threshold | None, layout: Layout) -> tuple[object, ...]:
+    decision = Decision() if threshold is None else threshold.decide(entry)
+    heatmap = layout.path("heatmaps", entry.name, SUFFIXES["heatmaps"])
+    return (
+        entry.name, f"{entry.score:.6f}", decision.word,
+        "" if decision.p_value is None else f"{decision.p_value:.6f}",
+        "" if threshold is None else f"{threshold.score:.6f}",
+        len(entry.references), entry.references[0] if len(entry.references) == 1 else "",
+        heatmap.relative_to(layout.folder).as_posix() if heatmap.is_file() else "",
+        *entry.size, entry.geometry, f"{entry.seconds:.3f}", "; ".join(filter(None, (*entry.notes, decision.reason))),
+    )  # fmt: skip
 
 
 def write_failures(path: Path, failures: Sequence[Failure]) -> None:

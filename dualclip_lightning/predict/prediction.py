@@ -18,7 +18,7 @@ from dualclip_lightning.predict.heatmap import Scale, draw_heatmap
 from dualclip_lightning.predict.thresholds import Decision, Threshold, marked
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Prediction:
     """Score, map and decision of one image; higher is more anomalous, in [0, 1].
 
@@ -33,6 +33,7 @@ class Prediction:
         notes: what was done to the image on the way in.
         threshold: by which to decide, if there is one.
         drawer: draws `map` from `patch_map`.
+        undecided: why there is none, if that is not the user's wish.
     """
 
     name: str
@@ -45,6 +46,12 @@ class Prediction:
     notes: tuple[str, ...] = ()
     threshold: Threshold | None = None
     drawer: Drawer = DEFAULT_DRAWER
+    undecided: str = ""
+
+    def __repr__(self) -> str:
+        p_value = "" if self.p_value is None else f", p={self.p_value:.3f}"
+        decision = f", {self.decision}" if self.decision else ""
+        return f"Prediction({self.name!r}, {self.score:.4f}{decision}{p_value}, {self.size[1]}x{self.size[0]})"
 
     @property
     def peak(self) -> float:
@@ -68,7 +75,7 @@ class Prediction:
 
     @property
     def _decision(self) -> Decision:
-        return Decision() if self.threshold is None else self.threshold.decide(self)
+        return Decision(reason=self.undecided) if self.threshold is None else self.threshold.decide(self)
 
     @property
     def map(self) -> npt.NDArray[np.float32]:

@@ -174,7 +174,8 @@ class Run:
             )  # fmt: skip
 
     def _write_tables(self, report: Report, finished: str | None = None) -> None:
-        write_scores(self.folder / "scores.csv", report.entries, report.threshold)
+        layout = Layout(self.folder, [entry.name for entry in report.entries])
+        write_scores(self.folder / "scores.csv", report.entries, report.threshold, layout)
         write_failures(self.folder / "failures.csv", report.failures)
         if report.threshold is not None:
             report.threshold.save(self.folder / "threshold.json")

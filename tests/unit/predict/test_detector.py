@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import math
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,7 @@ from dualclip_lightning.backbone import DualPathVisionEncoder, load_backbone
 from dualclip_lightning.images.listing import find_images
 from dualclip_lightning.pairing import random_groups
 from dualclip_lightning.predict import Failure, Geometry, ImageError, Prediction, Threshold
+from dualclip_lightning.predict.options import main
 from dualclip_lightning.prompts import prompt_ensemble, text_anchors
 from tests.hostile_images import picture
 from tests.towers import write_image
@@ -408,3 +410,42 @@ def test_a_limit_of_ours_above_pillows_holds(make_detector, tmp_path, monkeypatc
     with pytest.raises(ImageError, match="decompression bomb"):
         make_detector(max_megapixels=0.001).predict(tmp_path / "large.png")
     assert make_detector(max_megapixels=0.01).predict(tmp_path / "large.png").map.shape == (60, 60)
+
+
+def test_by_default_the_images_of_a_call_decide_among_themselves_as_in_the_command(
+    make_detector, tmp_path, tiny_folder
+):
+    for i in range(20):
+        write_image(tmp_path / "shots" / f"{i:02}.png", seed=i)
+    predictions = make_detector().predict(tmp_path / "shots")
+    assert main([str(tmp_path / "shots"), "--class-name", "plate", "--pretrained", str(tiny_folder), "--device", "cpu",
+                 "--out", str(tmp_path / "out"), "--gallery", "0", "--no-heatmaps"]) == 0  # fmt: skip
+    with (tmp_path / "out" / "scores.csv").open(newline="") as table:
+        rows = {row["path"]: (row["decision"], float(row["p_value"])) for row in csv.DictReader(table)}
+    assert {p.name: (p.decision, pytest.approx(p.p_value, abs=1e-6)) for p in predictions} == rows
+    assert [p.decision for p in predictions].count("anomalous") == 1
+    assert [p.mask.any() for p in predictions] == [p.decision == "anomalous" for p in predictions]
+
+
+def test_too_few_images_are_undecided_and_say_why(make_detector, shots):
+    detector = make_detector()
+    for prediction in (*detector.predict(shots), detector.predict(shots / "0.png")):
+        assert (prediction.decision, prediction.p_value, prediction.mask) == (None, None, None)
+        assert "No usable threshold" in prediction.reason
+        assert "Detector.calibrate" in prediction.reason
+    silent = make_detector(threshold=None).predict(shots / "0.png")
+    assert (silent.decision, silent.reason) == (None, "")
+    detector.threshold = 0.0
+    assert detector.predict(shots / "0.png").decision == "anomalous"
+    detector.threshold = "auto"
+    assert "No usable threshold" in detector.predict(shots / "0.png").reason
+
+
+def test_representations_are_one_short_line(make_detector, shots):
+    detector = make_detector(threshold=0.0)
+    prediction = detector.predict(shots / "0.png")
+    for shown, words in ((repr(detector), ("Detector('plate'", "pairs", "keep", "cpu")),
+                         (repr(prediction), ("0.png", f"{prediction.score:.4f}", "anomalous", "56x40"))):  # fmt: skip
+        assert len(shown) < 250
+        assert "\n" not in shown
+        assert all(word in shown for word in words)

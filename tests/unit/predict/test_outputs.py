@@ -160,8 +160,8 @@ def test_relative_names_lie_below_the_working_folder(tmp_path, monkeypatch):
     assert ".." not in layout.path("maps", "../shots/a.png", ".npy").relative_to(tmp_path / "out").parts
 
 
-def entry(name: str, score: float) -> Entry:
-    return Entry(name, (1, 2), score, 0.9, (40, 56), ("r1.png", "r2.png"), "squash: 48x48", 0.1234, ("alpha dropped",))
+def entry(name: str, score: float, references=("r1.png",)) -> Entry:
+    return Entry(name, (1, 2), score, 0.9, (40, 56), references, "squash: 48x48", 0.1234, ("alpha dropped",))
 
 
 def rows(path) -> list[dict[str, str]]:
@@ -170,15 +170,22 @@ def rows(path) -> list[dict[str, str]]:
 
 def test_scores_have_a_row_an_image_with_all_that_is_said_of_it(tmp_path):
     path = tmp_path / "scores.csv"
-    write_scores(path, [entry('a, "b"\n.png', 0.75), entry("not_utf8_\udcff.png", 0.25)], Threshold(0.5, 0.5))
+    entries = [entry('a, "b"\n.png', 0.75), entry("not_utf8_\udcff.png", 0.25, ("r1.png", "r2.png"))]
+    layout = Layout(tmp_path, [e.name for e in entries])
+    heatmap = layout.path("heatmaps", entries[0].name, ".png")
+    heatmap.parent.mkdir()
+    heatmap.touch()
+    write_scores(path, entries, Threshold(0.5, 0.5), layout)
     first, second = rows(path)
     assert first == {
         "path": 'a, "b"\n.png', "score": "0.750000", "decision": "anomalous", "p_value": "", "threshold": "0.500000",
-        "reference": "r1.png | r2.png", "height": "40", "width": "56", "geometry": "squash: 48x48",
+        "references": "1", "reference": "r1.png",
+        "heatmap": heatmap.relative_to(tmp_path).as_posix(), "height": "40", "width": "56", "geometry": "squash: 48x48",
         "seconds": "0.123", "notes": "alpha dropped",
     }  # fmt: skip
     assert (second["path"], second["decision"]) == ("not_utf8_\\udcff.png", "normal")
-    write_scores(path, [entry("a.png", 0.75)], None)
+    assert (second["references"], second["reference"], second["heatmap"]) == ("2", "", "")
+    write_scores(path, [entry("a.png", 0.75)], None, layout)
     assert (rows(path)[0]["decision"], rows(path)[0]["threshold"]) == ("", "")
 
 
