@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, replace
 from itertools import islice
@@ -15,7 +15,7 @@ from dualclip_lightning.backbone.preprocessing import PreprocessingChoice
 from dualclip_lightning.images.area import allow_megapixels
 from dualclip_lightning.images.limits import MAX_MEGAPIXELS
 from dualclip_lightning.images.picture import ImageError
-from dualclip_lightning.images.sources import Failure, Images, Source, as_sources
+from dualclip_lightning.images.sources import Failure, Images, Source, as_sources, file_sources
 from dualclip_lightning.predict.checks import (
     adaptation_settings,
     check_numbers,
@@ -23,7 +23,7 @@ from dualclip_lightning.predict.checks import (
     make_adaptation,
     reference_mode,
 )
-from dualclip_lightning.predict.encoding import ImageEncoder
+from dualclip_lightning.predict.encoding import EncodedImage, ImageEncoder
 from dualclip_lightning.predict.geometry import Drawer, Geometry, Mode
 from dualclip_lightning.predict.limits import RATE
 from dualclip_lightning.predict.prediction import Prediction
@@ -161,8 +161,8 @@ class Detector:
 
     def __repr__(self) -> str:
         settings, geometry = self.settings, self._encoder.geometry.mode
-        name = f"{settings['class_name']!r}, {settings['backbone']}, {settings['weights']}"
-        return f"Detector({name}, {self.mode}, {geometry}, {self.device})"
+        model = ", ".join(dict.fromkeys((settings["backbone"], settings["weights"])))
+        return f"Detector({settings['class_name']!r}, {model}, {self.mode}, {geometry}, {self.device})"
 
     @property
     def threshold(self) -> Threshold | None:
@@ -289,6 +289,30 @@ class Detector:
                 working.fetch(wanted)
                 for position in wanted:
                     yield position, self._judge(position, sources, working, order, earlier, bank)
+
+    def pair_scores(self, paths: Sequence[str]) -> Callable[[str, str], tuple[float, float]]:
+        """A function of an image and its one reference that gives the score and the peak (see `Prediction.peak`).
+
+        All images are encoded once and stay in memory, so that many draws of pairs are cheap.
+
+        Raises:
+            ImageError: an image that cannot be used.
+        """
+        sources = file_sources([Path(path) for path in paths], self.max_megapixels)
+        images: dict[str, EncodedImage] = {}
+        with WorkingSet(sources, self._encoder, keep=len(sources)) as working:
+            for position, source in enumerate(sources):
+                image = working[position]
+                if isinstance(image, Failure):
+                    msg = f"Cannot use '{source.name}': {image.reason}"
+                    raise ImageError(msg)
+                images[source.name] = image
+
+        def score(name: str, reference: str) -> tuple[float, float]:
+            value, score_map = self._scorer.score(images[name], [images[reference].patch_set], name)
+            return value, float(self.drawer.on_patches(score_map.numpy()).max())
+
+        return score
 
     def _judge(
         self,
