@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from dualclip_lightning.backbone.choosing import QUICK
 from dualclip_lightning.weights import WeightsError
+from dualclip_lightning.weights.fetching import first_line
 
 _MARKS = ("input_resolution", "context_length", "vocab_size")
 """Numbers that OpenAI's models keep beside their weights."""
@@ -39,7 +40,9 @@ def read_archive(path: Path) -> Archive | None:
         try:
             module = torch.jit.load(str(path), map_location="cpu").eval()
         except RuntimeError as error:
-            msg = f"Cannot read the TorchScript archive '{path}' ({error}). Check that the file is complete."
+            msg = (
+                f"Cannot read the TorchScript archive '{path}' ({first_line(error)}). Check that the file is complete."
+            )
             raise WeightsError(msg) from error
         return Archive(_without_marks(module.state_dict()), _uses_quick_gelu(module))
     state = _peek(path)

@@ -79,9 +79,11 @@ def _with_activation(backbone: str, pretrained: str) -> str:
     other = backbone.removesuffix(QUICK) if backbone.endswith(QUICK) else f"{backbone}{QUICK}"
     if other in open_clip.list_models() and has_quick_gelu(other) == wants:
         return other
+    repository = open_clip.get_pretrained_cfg(backbone, pretrained).get("hf_hub", "").rpartition("/")[0]
     msg = (
-        f"The weights '{pretrained}' were trained with {activation(quick=wants)}, and open_clip has no '{other}' with "
-        f"it beside '{backbone}'. Choose other weights."
+        f"open_clip's table says that the weights '{pretrained}' were trained with {activation(quick=wants)}, but its "
+        f"'{backbone}' has {activation(quick=not wants)}. Set `pretrained` (--pretrained) to "
+        f"'{HUB}{repository}', which says itself what it is."
     )
     raise ValueError(msg)
 
