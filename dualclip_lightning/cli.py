@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dualclip_lightning import cachedir
 from dualclip_lightning.console import show_what_it_can
 from dualclip_lightning.registry import MODELS, register
 
@@ -26,6 +27,7 @@ OUR_COMMANDS = {
     "benchmark": "Run methods x data sets x categories x seeds from a YAML file.",
     "compare": "Put two runs of the benchmark side by side, cell by cell.",
     "regression": "Record a few figures, or check that they are still the same.",
+    "weights": "List CLIP weights, fetch them ahead of time, check them.",
 }
 _HOMES = {
     "predict": "dualclip_lightning.predict.options",
@@ -33,6 +35,7 @@ _HOMES = {
     "benchmark": "dualclip_lightning.benchmark.command",
     "compare": "dualclip_lightning.benchmark.compare",
     "regression": "dualclip_lightning.benchmark.regression",
+    "weights": "dualclip_lightning.weights.command",
 }
 ANOMALIB_COMMANDS = {
     "test": "Score a test set and report the metrics.",
@@ -59,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     show_what_it_can()
+    cachedir.home()  # before libraries look for it
     try:
         return _run(arguments)
     except KeyboardInterrupt:  # also while libraries are imported, which takes seconds

@@ -82,10 +82,15 @@ def _locate_tag(backbone: str, tag: str) -> Place:
 
 def _with_preprocessing(backbone: str, tag: str) -> str:
     """The part of the remedy that says how images are prepared for a raw file of a tag."""
+    name = preset_of(backbone, tag)
+    return f" and `preprocessing` (--preprocessing) to '{name}'" if name else ""
+
+
+def preset_of(backbone: str, tag: str) -> str | None:
+    """The name of the preprocessing that open_clip's table states for a tag, or None if it has no name."""
     stated = open_clip.get_pretrained_cfg(backbone, tag)
     names = (name for name, preset in PRESETS.items() if all(stated.get(key) == preset[key] for key in preset))
-    name = next(names, None)
-    return f" and `preprocessing` (--preprocessing) to '{name}'" if name else ""
+    return next(names, None)
 
 
 def _locate_repository(source: str, config: Mapping[str, Any]) -> Place:

@@ -101,6 +101,11 @@ def matches(method: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     )
 
 
+def _without_activation(method: Mapping[str, Any]) -> str:
+    """Its backbone as papers call it: open_clip's `-quickgelu` is the activation that the weights ask for."""
+    return str(method["backbone"]).removesuffix("-quickgelu")
+
+
 def _is_on(value: Any) -> bool:
     """Whether a switch is on; settings of no step are off."""
     return value.get("steps") != 0 if isinstance(value, Mapping) else bool(value)
@@ -113,7 +118,7 @@ def find_published(method: Mapping[str, Any]) -> list[Published]:
     """
     dataset = canonical(method["dataset"])
     found = [entry for entry in load_published() if entry.dataset == dataset and matches(method, entry.match)]
-    return [entry for entry in found if entry.backbone in {None, method["backbone"]}] or found
+    return [entry for entry in found if entry.backbone in {None, _without_activation(method)}] or found
 
 
 def comparisons(results: pd.DataFrame) -> Iterator[tuple[str, Table, pd.DataFrame]]:
@@ -154,7 +159,7 @@ def protocol_notes(method: Mapping[str, Any], entry: Published, cells: pd.DataFr
     name = method["method"]
     own = finished(cells[cells["method"] == name])
     categories = own["category"].nunique()
-    if entry.backbone not in {None, method["backbone"]}:
+    if entry.backbone not in {None, _without_activation(method)}:
         yield f"{name}: backbone {method['backbone']} here, {entry.backbone} published."
     if entry.categories not in {None, categories}:
         yield f"{name}: mean over {categories} of the data set's {entry.categories} categories here."

@@ -12,14 +12,18 @@ import pytest
 from anomalib.data.datasets.image.mvtecad import CATEGORIES as MVTEC
 from anomalib.data.datasets.image.visa import CATEGORIES as VISA
 
+from dualclip_lightning.backbone.choosing import choose
+from dualclip_lightning.benchmark.config import load_config
 from dualclip_lightning.benchmark.published import (
     canonical,
     changed_parameters,
     comparisons,
     find_published,
     load_published,
+    protocol_notes,
 )
 from dualclip_lightning.benchmark.render import markdown
+from dualclip_lightning.benchmark.shipped import find_config
 from dualclip_lightning.benchmark.summary import title
 from dualclip_lightning.registry import MODELS
 from tests.benchmark_runs import cell, failed, frame
@@ -88,6 +92,7 @@ def test_the_backbone_chooses_between_two_entries_and_another_backbone_is_said()
         return find_published(cell(dataset="MVTec", model="MuSc", kind="transductive", backbone=backbone))
 
     assert [entry.backbone for entry in found("ViT-L-14-336")] == ["ViT-L-14-336"]
+    assert found("ViT-L-14-336-quickgelu") == found("ViT-L-14-336")
     assert len(found("ViT-B-32")) == 2
     _, table, _ = compared(cell(dataset="MVTec", backbone="ViT-B-32"))
     assert "joint: backbone ViT-B-32 here, ViT-B-16-plus-240 published." in table.notes
@@ -201,3 +206,17 @@ def test_our_own_protocol_is_the_published_one_where_it_says_so():
 def test_figures_are_kept_as_numbers():
     _, _, figures = compared(cell(dataset="MVTec"))
     assert all(pd.api.types.is_float_dtype(figures[name]) for name in ("here", "published", "difference"))
+
+
+def test_the_shipped_configuration_of_muscs_larger_row_meets_it():
+    config = load_config(find_config("mvtec_musc_vit_l", "benchmark"))
+    (method,), (dataset,) = config.methods.values(), config.datasets
+    backbone, _ = choose(method.arguments["backbone"], method.arguments["pretrained"])  # what a row says was loaded
+    row = cell(dataset=dataset, model=method.model, kind="transductive", backbone=backbone)
+    (entry,) = find_published(row)
+    assert (entry.backbone, entry.figures["image_AUROC"]) == ("ViT-L-14-336", 97.8)
+    assert "518 x 518" in entry.protocol[0]
+    assert method.arguments["image_size"] == 518
+    assert config.evaluation.pro_200
+    notes = protocol_notes(row, entry, frame(row))
+    assert not [note for note in notes if "backbone ViT" in note]
