@@ -41,6 +41,23 @@ def read_picture(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS) -> Pi
         raise ImageError(reason_of(error)) from error
 
 
+def read_size(path: str | Path) -> tuple[int, int]:
+    """Height and width of an image file as it will be upright, from its head.
+
+    Raises:
+        ImageError: a file of which Pillow cannot tell; `read_picture` may still read it.
+    """
+    try:
+        _check_file(Path(path))
+        with Image.open(path, formats=known_formats()) as image:
+            turned = image.getexif().get(0x0112, 1) >= 5  # noqa: PLR2004 - EXIF's orientations on their side
+            return image.size if turned else (image.height, image.width)
+    except ImageError:
+        raise
+    except Exception as error:  # as in read_picture
+        raise ImageError(reason_of(error)) from error
+
+
 def read_stream(file: IO[bytes], max_megapixels: float) -> Picture:
     """Read an image from the start of an open file, as `read_picture` does.
 

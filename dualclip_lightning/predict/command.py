@@ -81,6 +81,8 @@ def _predict(options: Namespace, console: Console, errors: Console) -> int:
     drawing = _drawing(options)
     good = [] if options.good is None else _good_images(options, detector)
     chosen = None if good else _stated_threshold(options, detector)
+    if expected := detector.forecast([*listing.paths, *good], timed=len(workers) == 1):
+        _note(errors, expected)
     with ProgressReporter(errors) as progress:
         place, about = _place(options, detector, [*listing.paths, *good], errors)
         files = Run(detector, place.folder, drawing, options.gallery, progress, workers, about, place.former)

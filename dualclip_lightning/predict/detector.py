@@ -24,6 +24,7 @@ from dualclip_lightning.predict.checks import (
     reference_mode,
 )
 from dualclip_lightning.predict.encoding import EncodedImage, ImageEncoder
+from dualclip_lightning.predict.forecast import forecast_tiles
 from dualclip_lightning.predict.geometry import Drawer, Geometry, Mode
 from dualclip_lightning.predict.limits import RATE
 from dualclip_lightning.predict.prediction import Prediction
@@ -289,6 +290,10 @@ class Detector:
                 working.fetch(wanted)
                 for position in wanted:
                     yield position, self._judge(position, sources, working, order, earlier, bank)
+
+    def forecast(self, paths: Sequence[Path], *, timed: bool = True) -> str:
+        """How many tiles these images have and how long they take to encode; empty where images are not tiled."""
+        return forecast_tiles(self._encoder, paths, timed=timed) if self._encoder.geometry.mode == "tiles" else ""
 
     def pair_scores(self, paths: Sequence[str]) -> Callable[[str, str], tuple[float, float]]:
         """A function of an image and its one reference that gives the score and the peak (see `Prediction.peak`).

@@ -12,7 +12,7 @@ from torch import Tensor
 from dualclip_lightning.backbone import DualPathFeatures, DualPathVisionEncoder, Preprocessing
 from dualclip_lightning.images.area import turn
 from dualclip_lightning.images.picture import Picture
-from dualclip_lightning.predict.geometry import Geometry, ViewPlan, extract, limit_note, patch_places, plan_views
+from dualclip_lightning.predict.geometry import Geometry, Size, ViewPlan, extract, limit_note, patch_places, plan_views
 from dualclip_lightning.predict.references import PatchSet
 from dualclip_lightning.seeding import derive_seed
 
@@ -71,10 +71,14 @@ class ImageEncoder:
         self.geometry = geometry
         self.batch_size = batch_size
 
+    def plan(self, size: Size) -> ViewPlan:
+        """The views of an image of this height and width."""
+        patch = tuple(self.encoder.visual.patch_size)
+        return plan_views(size, self.geometry, self.preprocessing.size, (patch[0], patch[1]))
+
     def prepare(self, name: str, picture: Picture) -> Prepared:
         """Lay out a picture; it does not touch the model and may run in any thread."""
-        patch = tuple(self.encoder.visual.patch_size)
-        plan = plan_views(picture.size, self.geometry, self.preprocessing.size, (patch[0], patch[1]))
+        plan = self.plan(picture.size)
         notes = (*picture.notes, *filter(None, [limit_note(plan, self.geometry, self.preprocessing.size)]))
         if len(plan.corners) > MOST_KEPT_VIEWS:
             return Prepared(name, plan, notes, None, picture)
@@ -97,14 +101,15 @@ class ImageEncoder:
     def _encode_together(self, images: Sequence[Tensor]) -> Iterator[ViewBatch]:
         """Several images' views, in full batches."""
         views = torch.cat(list(images))
-        parts = [self._encode_views(part) for part in views.split(self.batch_size)]
+        parts = [self.encode_views(part) for part in views.split(self.batch_size)]
         counts = [len(image) for image in images]
         classes = torch.cat([p.class_embedding for p in parts]).split(counts)
         patches = torch.cat([p.patch_embeddings for p in parts]).split(counts)
         for image, of_classes, of_patches in zip(images, classes, patches, strict=True):
             yield ViewBatch(0, image, DualPathFeatures(of_classes, of_patches))
 
-    def _encode_views(self, views: Tensor) -> DualPathFeatures:
+    def encode_views(self, views: Tensor) -> DualPathFeatures:
+        """Embeddings of normalised views [V, 3, h, w] in single precision, on the encoder's device."""
         device = next(self.encoder.parameters()).device
         return DualPathFeatures(*(part.float() for part in self.encoder(views.to(device))))
 
@@ -123,7 +128,7 @@ class ImageEncoder:
         for first in range(0, count, self.batch_size):
             numbers = range(first, min(first + self.batch_size, count))
             views = self._views(image.picture, image.plan, numbers)
-            yield ViewBatch(first, views, self._encode_views(views))
+            yield ViewBatch(first, views, self.encode_views(views))
 
     def _views(self, picture: Picture, plan: ViewPlan, numbers: Sequence[int]) -> Tensor:
         mean, std = (torch.tensor(v).view(3, 1, 1) for v in (self.preprocessing.mean, self.preprocessing.std))

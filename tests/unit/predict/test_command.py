@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import signal
 import threading
 from datetime import datetime
@@ -181,6 +182,17 @@ def test_marks_are_in_anomalous_images_and_in_no_other(place):
     for path, decision in decisions.items():
         mask = np.asarray(Image.open(place.folder / "out" / "masks" / f"{path.split('/')[-1]}.png"))
         assert mask.any() == (decision == "anomalous")
+
+
+def test_tiles_are_counted_before_they_are_encoded(place, capsys):
+    assert place("shots", "--geometry", "tiles", "--tile", "24", "--overlap", "0") == 0
+    tiles = [int(re.search(r"(\d+) tiles", row["geometry"]).group(1)) for row in scores(place)]
+    said = capsys.readouterr().err
+    assert re.search(
+        rf"{sum(tiles)} tiles in 9 images \(up to {max(tiles)} in one\); .* takes about \d+ s on cpu", said
+    )
+    assert place("shots", "--fresh") == 0
+    assert " tiles " not in capsys.readouterr().err
 
 
 def test_a_number_decides_as_it_says(place):
