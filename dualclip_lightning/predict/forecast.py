@@ -17,7 +17,8 @@ def forecast_tiles(encoder: ImageEncoder, paths: Sequence[Path], *, timed: bool 
     """How many tiles the images have, and how long encoding them takes, measured on one batch of tiles.
 
     Only the heads of the files are read; images that cannot be read do not count. Matching with references and
-    test-time adaptation come on top. Without `timed` only the number is said, for runs on other devices than the encoder's.
+    test-time adaptation come on top. Without `timed` only the number is said, for runs on other devices than the
+    encoder's.
     """
     counts = [count for path in paths if (count := _tiles(encoder, path))]
     if not counts:
