@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from dualclip_lightning.backbone import Backbone
+from dualclip_lightning.backbone.length import check_length
 from dualclip_lightning.cachedir import cache_dir
 from dualclip_lightning.files import write_bytes_atomically
 from dualclip_lightning.prompts.ensemble import PromptPair
@@ -45,6 +46,7 @@ def text_anchors(backbone: Backbone, prompts: PromptPair, cache: Path | None = N
         ValueError: another mean.
     """
     check_text_mean(mean)
+    check_length(backbone.tokenizer, prompts.normal, prompts.anomalous)
     path = _path("anchors", backbone, prompts, cache, mean)
     return _remembered(path, {"anchors": 2}, lambda: {"anchors": compute_anchors(backbone, prompts, mean)})["anchors"]
 
@@ -65,6 +67,7 @@ def text_embeddings(backbone: Backbone, prompts: PromptPair, cache: Path | None 
 
     On the CPU in single precision; cached as `text_anchors` are, with the same arguments.
     """
+    check_length(backbone.tokenizer, prompts.normal, prompts.anomalous)
     path = _path("embeddings", backbone, prompts, cache)
     rows = {state: len(texts) for state, texts in prompts._asdict().items()}
     states = _remembered(path, rows, lambda: dict(zip(rows, compute_embeddings(backbone, prompts), strict=True)))

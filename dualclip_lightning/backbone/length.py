@@ -1,0 +1,73 @@
+"""Sentences that are longer than a text tower reads: tokenizers cut them without a word."""
+
+from __future__ import annotations
+
+import logging
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import Any
+
+SHOWN = 3
+_LONGER = 8
+"""How many times the limit is read to see what a tokenizer would cut."""
+
+logger = logging.getLogger(__name__)
+
+
+def check_length(tokenizer: Any, normal: Sequence[str], anomalous: Sequence[str]) -> None:
+    """Warn of sentences that are cut, with what of them is lost.
+
+    Args:
+        tokenizer: of open_clip; one without `context_length` is not checked.
+        normal: sentences of the normal state.
+        anomalous: sentences of the anomalous state.
+
+    Raises:
+        ValueError: a sentence of one state becomes the same as one of the other, so that it says nothing of either.
+    """
+    texts = list(dict.fromkeys([*normal, *anomalous]))
+    cut = [text for text, length in zip(texts, _lengths(tokenizer, texts), strict=True) if length > _limit(tokenizer)]
+    if not cut:
+        return
+    lost = list(dict.fromkeys(_lost(tokenizer, text) for text in cut))
+    words = ", ".join(f"'{text}'" for text in lost[:SHOWN]) + (f" and {len(lost) - SHOWN} more" * (len(lost) > SHOWN))
+    what = (
+        f"{len(cut)} of {len(texts)} prompts are longer than the {_limit(tokenizer)} tokens that the text tower reads"
+    )
+    same = _same(tokenizer, normal, anomalous, set(cut))
+    if same:
+        msg = (
+            f"{what}, and cut to that {same} become the same for the normal and the anomalous state (lost: {words}). "
+            "Choose a shorter class name, states or templates."
+        )
+        raise ValueError(msg)
+    logger.warning("%s, and are cut. Lost: %s. A shorter class name keeps them.", what, words)
+
+
+def _limit(tokenizer: Any) -> int:
+    return int(getattr(tokenizer, "context_length", None) or 0)
+
+
+def _lengths(tokenizer: Any, texts: Sequence[str]) -> list[int]:
+    """Tokens of each text, its first and last ones too; 0 where the tokenizer has no limit."""
+    limit = _limit(tokenizer)
+    if not limit:
+        return [0] * len(texts)
+    rows = tokenizer(list(texts), context_length=_LONGER * limit)
+    return [int((row != row[-1]).nonzero().max()) + 1 for row in rows]  # what follows the last token is padding
+
+
+def _lost(tokenizer: Any, text: str) -> str:
+    """The end of a text that does not fit; from the first character whose token is cut."""
+    limit = _limit(tokenizer)
+    kept = bisect_left(range(1, len(text) + 1), True, key=lambda end: _lengths(tokenizer, [text[:end]])[0] > limit)
+    return text[kept:].strip()
+
+
+def _same(tokenizer: Any, normal: Sequence[str], anomalous: Sequence[str], cut: set[str]) -> int:
+    """How many sentences of the normal state are cut to what one of the anomalous state is cut to."""
+    first, second = (
+        {tuple(row): text for row, text in zip(tokenizer(list(texts)).tolist(), texts, strict=True)}
+        for texts in (normal, anomalous)
+    )
+    return sum(text in cut or second[row] in cut for row, text in first.items() if row in second)
