@@ -16,13 +16,13 @@ from torchvision.transforms.v2.functional import resize
 
 from dualclip_lightning.data import texture_paths
 from dualclip_lightning.files import files_digest
+from dualclip_lightning.images.listing import find_images
 from dualclip_lightning.images.picture import ImageError
 from dualclip_lightning.images.tensors import read_rgb
 
 if TYPE_CHECKING:
     from albumentations import Compose
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 AUGMENTATIONS = 3
 """How many different augmentations a texture gets; given by DRAEM."""
 
@@ -75,12 +75,14 @@ class TextureSource:
 
 
 def _images_below(folder: Path) -> list[Path]:
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not paths:
-        state = "has no image in it" if folder.is_dir() else "is not a folder"
-        msg = f"Expected a folder of texture images, but '{folder}' {state}. Leave it out for the packaged ones."
-        raise ValueError(msg)
-    return paths
+    if folder.is_dir():
+        try:
+            return find_images([folder]).paths
+        except FileNotFoundError:
+            pass
+    state = "has no image in it" if folder.is_dir() else "is not a folder"
+    msg = f"Expected a folder of texture images, but '{folder}' {state}. Leave it out for the packaged ones."
+    raise ValueError(msg)
 
 
 def _augment(texture: Tensor, seed: int) -> Tensor:

@@ -24,6 +24,7 @@ from dualclip_lightning.benchmark.results import assemble, is_finished, read_cel
 from dualclip_lightning.benchmark.runner import Event, run_here, run_in_processes
 from dualclip_lightning.files import write_bytes_atomically
 from dualclip_lightning.quiet import quiet
+from dualclip_lightning.record import mark_results
 
 
 class DataError(RuntimeError):
@@ -73,6 +74,7 @@ def run_benchmark(config: Config, folder: Path, means: Means = Means(), console:
     todo = look(config, folder)
     refuse(todo.pending, on_cluster=means.ray is not None)
     write_bytes_atomically(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(asdict(config))).encode())
+    mark_results(folder, ("cells", "tables"))
     assemble(folder, todo.keys)
     try:
         workers = 1 if means.ray else means.workers or default_workers(todo.cells[0].device)

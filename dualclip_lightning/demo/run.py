@@ -23,6 +23,7 @@ from dualclip_lightning.demo.evaluate import DemoRun, run_once
 from dualclip_lightning.demo.figure import draw_examples
 from dualclip_lightning.files import write_bytes_atomically
 from dualclip_lightning.quiet import quiet
+from dualclip_lightning.record import mark_results
 
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "text only": {"alpha": 1.0},
@@ -79,6 +80,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the demo and print what it found."""
     options = _parser().parse_args(arguments)
     console, start, runs = Console(), time.monotonic(), []
+    mark_results(options.out, ("runs", "heatmaps.png"))
     with console.status("Scoring the demo data ..."), quiet():
         for run in run_variants(options.categories, range(options.seeds), options.out / "runs"):
             runs.append(run)

@@ -58,8 +58,11 @@ def read_deep(image: Image.Image, file: IO[bytes], largest: int) -> Picture:
     notes = origin_notes(image)
     image.load()  # Pillow refuses files that are cut short; OpenCV fills them up
     orientation = image.getexif().get(TAG, 1)
-    file.seek(0)
-    values = _decode(file.read(), image.size, bits)
+    if image.format == "PNG" and image.mode.startswith("I;16"):
+        values = np.asarray(image)[..., None]
+    else:
+        file.seek(0)
+        values = _decode(file.read(), image.size, bits)
     rgb = values if values.shape[-1] > 1 else np.repeat(values, 3, axis=-1)
     grey = ("grey converted to RGB",) if values.shape[-1] == 1 else ()
     pixels = np.ascontiguousarray(upright(share_of(np.minimum(rgb, largest), largest), orientation))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,8 +14,11 @@ from torch import Tensor
 
 from dualclip_lightning.images.arrays import InMemory, split_batch, to_pixels
 from dualclip_lightning.images.decoding import read_picture
-from dualclip_lightning.images.listing import LIST_SUFFIXES, expand_user, find_images
+from dualclip_lightning.images.listing import find_images
+from dualclip_lightning.images.lists import LIST_SUFFIXES, expand_user
 from dualclip_lightning.images.picture import ImageError, Picture
+
+logger = logging.getLogger(__name__)
 
 Images = str | Path | InMemory | Iterable[str | Path | InMemory]
 
@@ -76,6 +80,8 @@ def as_sources(images: Images, max_megapixels: float, called: str = "image") -> 
         if path.is_file() and path.suffix.lower() not in LIST_SUFFIXES:
             return Sources(file_sources([path], max_megapixels), [], single=True)
         listing = find_images([images])
+        if listing.left_out:
+            logger.warning(listing.left_out)
         failures = [Failure(name, reason) for name, reason in listing.unreadable.items()]
         return Sources(file_sources(listing.paths, max_megapixels), failures, single=False)
     batch = split_batch(images) if isinstance(images, np.ndarray | Tensor) else None

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from anomalib.data.utils.image import is_image_file
 from anomalib.models.components.base import AnomalibModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import CenterCrop, Compose, Resize, Transform
 
+from dualclip_lightning.images.listing import find_images
 from dualclip_lightning.images.masks import MaskRule, describe_odd, mask_paths, odd_masks
 from dualclip_lightning.images.tensors import read_rgb, unreadable_images
 from dualclip_lightning.models.loaders import OneSize, check_loader, chosen_images, flattened, reading_options
@@ -107,12 +107,16 @@ class ViewsMixin(Base):
         Raises:
             ValueError: no folder, or no readable image in it.
         """
-        names = [str(path) for path in sorted(Path(folder).rglob("*")) if is_image_file(path)]
-        names = [names[i] for i in readable(names)] if names else []
-        if not names:
-            msg = f"Expected reference_dir to be a folder with at least one readable image, but '{folder}' has none."
-            raise ValueError(msg)
-        return names
+        try:
+            listing = find_images([folder])
+        except FileNotFoundError as error:
+            msg = f"Expected reference_dir to be a folder with at least one readable image. {error}"
+            raise ValueError(msg) from error
+        for sentence in (listing.left_out, *(f"{name}: {reason}" for name, reason in listing.unreadable.items())):
+            if sentence is not None:
+                logger.warning(sentence)
+        names = [str(path) for path in listing.paths]
+        return [names[i] for i in readable(names)]
 
     def _geometry(self) -> Transform:
         """The resizing part of the pre-processor."""

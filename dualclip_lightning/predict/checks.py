@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dualclip_lightning.arguments import check_positive, check_share, check_temperature, check_whole
-from dualclip_lightning.images.listing import expand_user
+from dualclip_lightning.images.lists import expand_user
 from dualclip_lightning.images.sources import Images
 
 if TYPE_CHECKING:

@@ -79,7 +79,7 @@ def _predict(options: Namespace, console: Console, errors: Console) -> int:
     # With workers that have the devices, the detector here only knows what was asked.
     detector = Detector(**arguments if len(workers) == 1 else {**arguments, "device": "cpu"})
     drawing = _drawing(options)
-    good = [] if options.good is None else _good_images(options, detector)
+    good = [] if options.good is None else _good_images(options, detector, errors)
     chosen = None if good else _stated_threshold(options, detector)
     if expected := detector.forecast([*listing.paths, *good], timed=len(workers) == 1):
         _note(errors, expected)
@@ -155,10 +155,12 @@ def _drawing(options: Namespace) -> Drawing:
     return Drawing(options.heatmaps, options.maps, options.masks, scale)
 
 
-def _good_images(options: Namespace, detector: Detector) -> list[Path]:
+def _good_images(options: Namespace, detector: Detector, errors: Console) -> list[Path]:
     """The images believed good."""
     listing = find_images([options.good], options.exclude)
     _check_usable(listing.unreadable.items())
+    if listing.left_out:
+        _note(errors, listing.left_out)
     detector.check_good(len(listing.paths))
     return listing.paths
 

@@ -36,6 +36,8 @@ def summarise(report: Report, listing: Listing, folder: Path) -> Iterator[str]:
         yield f"{_count(len(undrawn), 'scored image')} could not be drawn."
     if listing.others:
         yield f"{_count(listing.others, 'other file')} in the folders not named as images."
+    if listing.left_out:
+        yield printable(listing.left_out)
     named = [f"not used: {printable(f.name)}: {printable(f.reason)}" for f in report.failures]
     yield from _listed(named, len(named), "failures.csv")
     yield from _decisions(report)

@@ -44,6 +44,19 @@ def test_defaults_are_those_of_the_detector(make_detector, place):
     assert settings == json.loads(json.dumps(make_detector().settings))
 
 
+def test_heatmaps_of_an_earlier_run_inside_the_images_are_not_scored(place, capsys):
+    assert place("shots", "--out", "shots/first") == command.DONE
+    capsys.readouterr()
+    before = scores(place, "shots/first")
+    assert len(list((place.folder / "shots" / "first" / "heatmaps").iterdir())) == 9
+    for arguments in (("--out", "shots/first"), ("--out", "shots/second"), ("--out", "shots/third", "--fresh")):
+        assert place("shots", *arguments) == command.DONE
+        assert "Left out as results of earlier runs: 'shots/first'" in capsys.readouterr().out
+        found = scores(place, arguments[1])
+        for column in ("path", "score", "decision", "threshold"):
+            assert [row[column] for row in found] == [row[column] for row in before]
+
+
 def test_every_option_reaches_the_detector(place, capsys):
     arguments = (
         "shots --domain texture --temperature 0.2 --alpha 0.3 --class-weight 0.7 --seed 5 --tta --geometry tiles "

@@ -1,0 +1,46 @@
+"""List files: a path a line, in UTF-8, or in what the file's byte-order mark says."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+from pathlib import Path
+
+LIST_SUFFIXES = frozenset({".txt", ".lst"})
+ENCODINGS = {
+    codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",  # before UTF-16, whose mark begins one of them
+    codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16", codecs.BOM_UTF8: "utf-8-sig",
+}  # fmt: skip
+"""By byte-order mark. PowerShell's > writes UTF-16."""
+
+
+def read_list(path: Path) -> Iterator[Path]:
+    """The paths of a list file, which are relative to it; lines that are empty or start with # do not count.
+
+    Raises:
+        ValueError: an encoding that cannot be told, or that the file does not keep to.
+    """
+    for line in _decode(path.read_bytes(), path).split("\n"):
+        name = line.rstrip("\r")
+        if name and not name.startswith("#"):
+            yield path.parent / expand_user(name)
+
+
+def expand_user(name: str | Path) -> Path:
+    """A path with ~ replaced by a home folder, where there is one of that name."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:  # no such user
+        return Path(name)
+
+
+def _decode(content: bytes, path: Path) -> str:
+    encoding = next((name for mark, name in ENCODINGS.items() if content.startswith(mark)), None)
+    if encoding is None and b"\0" in content:
+        msg = f"The list '{path}' has zero bytes and no byte-order mark. Save it as UTF-8."
+        raise ValueError(msg)
+    try:  # names need not be UTF-8 on every system
+        return content.decode("utf-8", "surrogateescape") if encoding is None else content.decode(encoding)
+    except UnicodeDecodeError as error:
+        msg = f"The list '{path}' begins as {encoding} and does not go on so. Save it as UTF-8."
+        raise ValueError(msg) from error
