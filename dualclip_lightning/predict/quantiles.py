@@ -122,7 +122,8 @@ def from_run(
         images=n,
         assumption=(
             f"above which the {above} highest of the {n} unlabelled images lie, assuming that at least half are normal "
-            "and that an anomalous image is no less likely to lie above than a normal one"
+            "and that an anomalous image is no less likely to lie above than a normal one; if more are anomalous, good "
+            "images (--good) or a higher false-alarm rate find more"
         ),
         settings=dict(settings or {}),
         compared=compared,

@@ -113,7 +113,7 @@ def wait_for(condition, process: subprocess.Popen[str]) -> None:
 def hostile(tmp_path_factory) -> Done:
     folder = tmp_path_factory.mktemp("hostile")
     write_corpus(folder / "corpus")
-    return run(folder / "corpus", folder / "results", "--maps", "--masks")
+    return run(folder / "corpus", folder / "results", "--maps", "--masks", "--false-alarm-rate", "0.1")
 
 
 @pytest.fixture(scope="module")
