@@ -27,7 +27,7 @@ from dualclip_lightning.benchmark.methods import build_method, describe_method
 from dualclip_lightning.benchmark.recorder import Recorder, data_root
 from dualclip_lightning.benchmark.results import COLUMNS, CellResult
 from dualclip_lightning.benchmark.status import DONE, FAILED
-from dualclip_lightning.benchmark.summary import ENDINGS, ODD_MASKS, metrics_of
+from dualclip_lightning.benchmark.summary import ENDINGS, ODD_MASKS, UNKEPT_MAPS, metrics_of
 from dualclip_lightning.images.masks import check_rule, describe_odd, mask_paths, odd_masks
 from dualclip_lightning.models.views import geometry_of, ordered_view
 from dualclip_lightning.predict.quantiles import NoThresholdError, from_run
@@ -89,9 +89,10 @@ def _score(cell: Cell, place: Place) -> CellResult:
             engine.fit(model=model, datamodule=datamodule)
         figures = engine.test(model=model, datamodule=datamodule, ckpt_path=cell.checkpoint, verbose=False)[0]
     row = _found(recorder, figures, cell) | describe_method(model, cell)
-    odd = odd_masks(mask_paths(datamodule.test_data))
-    if odd:
-        row["evaluation"] = json.dumps({**cell.evaluation, ODD_MASKS: describe_odd(odd)})
+    odd, unkept = odd_masks(mask_paths(datamodule.test_data)), recorder.unkept()
+    said = ({ODD_MASKS: describe_odd(odd)} if odd else {}) | ({UNKEPT_MAPS: unkept} if unkept else {})
+    if said:
+        row["evaluation"] = json.dumps({**cell.evaluation, **said})
     about = {"device": _device_name(device), "peak_memory_mb": peak_megabytes(device), "data_root": recorder.root}
     about["images_sha256"] = recorder.digest()
     return CellResult(row | about, recorder.images(), recorder.maps())

@@ -69,12 +69,20 @@ class Recorder(Callback):
         return files_digest({name: path for name, path in self._files.items() if path.is_file()})
 
     def maps(self) -> Maps | None:
-        """The maps in the order of the images; None if they were not wanted."""
-        if not self._maps:
+        """The maps in the order of the images; None if they were not wanted, or have several sizes."""
+        if not self._maps or self.unkept():
             return None
         names = np.array([path for path, *_ in self.rows])
         order = np.argsort(names, kind="stable")
         return Maps(names[order].tolist(), np.concatenate(self._maps)[order], np.concatenate(self._masks)[order])
+
+    def unkept(self) -> str | None:
+        """Why maps that were wanted are not kept, in a sentence; None if they are."""
+        sizes = sorted({maps.shape[1:] for maps in self._maps})
+        if len(sizes) < 2:  # noqa: PLR2004
+            return None
+        shown = ", ".join(f"{height}x{width}" for height, width in sizes)
+        return f"maps of several sizes ({shown}) are not kept, so that the report draws none."
 
     def _name(self, path: str | Path) -> str:
         whole = Path(os.path.abspath(path))  # noqa: PTH100  # resolve() would follow links out of the folder

@@ -36,8 +36,13 @@ _FURTHER = {
     r"image_F1@(?P<threshold>\w+)": "image F1 at the {threshold} threshold",
 }
 """Columns that a configuration adds with `evaluation`: each protocol has a name of its own."""
-ODD_MASKS = "odd_masks"
-"""Key under which the evaluation of a result says that masks were not black and white."""
+ODD_MASKS, UNKEPT_MAPS = "odd_masks", "unkept_maps"
+"""Keys under which the evaluation of a result says that masks were not black and white, and why it has no maps."""
+_REASONS = {
+    "pixel_AUPIMO": "too few normal pixels, or too few thresholds among them",
+    "image_F1@run": "too few images for a threshold, or too many with one highest score",
+}
+"""Why a metric that was asked for may exist in no cell, beside missing labels and masks."""
 DIGITS = 1
 """Decimals of a percentage; what looks the same in a table ranks the same."""
 RANKED = 2
@@ -143,11 +148,16 @@ def describe_methods(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _remarks(cells: pd.DataFrame) -> Iterator[str]:
-    """Masks that were not black and white, and what a label-free threshold assumes."""
+    """Odd masks, maps that were not kept, metrics that no cell has, and what a label-free threshold assumes."""
     done = finished(cells)
     for category, own in done.groupby("category", sort=False):
-        found = {json.loads(text).get(ODD_MASKS) for text in own["evaluation"].dropna()} - {None}
+        said = [json.loads(text) for text in own["evaluation"].dropna()]
+        found = {evaluation.get(key) for evaluation in said for key in (ODD_MASKS, UNKEPT_MAPS)} - {None}
         yield from (f"{category}: {sentence}" for sentence in sorted(found))
+    for metric in metrics_of(cells)[len(METRICS) :]:
+        if len(done) and done[metric].isna().all():
+            reason = _REASONS.get(metric, "no labels or masks of both kinds")
+            yield f"{title(metric)} was asked for, but no cell here has it: {reason}."
     if "image_F1@run" in done and done["image_F1@run"].notna().any():
         yield (
             f"The run threshold is the score above which the highest {RATE:.0%} of the images of a test set lie, with "

@@ -182,16 +182,42 @@ def test_masks_that_are_not_black_and_white_are_thresholded_and_said(tiny_folder
     said = json.loads(lossy.row["evaluation"])["odd_masks"]
     assert said.startswith("5 mask(s) are not of two values, the first '")
     assert "odd_masks" not in json.loads(sound.row["evaluation"])
-    write_cell(tmp_path / "run", lossy)
-    assemble(tmp_path / "run", [lossy.row["key"]])
-    write_tables(load_run(tmp_path / "run"))
-    assert f"metal_nut: {said}" in (tmp_path / "run" / "tables" / "mvtecad.md").read_text(encoding="utf-8")
+    assert f"metal_nut: {said}" in tables_of(tmp_path / "run", lossy)
     data = MVTecAD(root=tmp_path, category="metal_nut", num_workers=0)
     model = DualImageCLIP(pretrained=str(tiny_folder), visualizer=False)
     Engine(default_root_dir=tmp_path / "out", logger=False, accelerator="cpu").test(
         model, datamodule=data, verbose=False
     )
     assert said in caplog.text
+
+
+def tables_of(folder, result):
+    """What the table of a run of one cell says."""
+    write_cell(folder, result)
+    assemble(folder, [result.row["key"]])
+    write_tables(load_run(folder))
+    return (folder / "tables" / "mvtecad.md").read_text(encoding="utf-8")
+
+
+def test_maps_of_several_sizes_are_judged_and_not_kept_and_the_table_says_so(mvtec_root, tiny_folder, tmp_path):
+    tiles = {"a": {"model": "AnoCLIP", "arguments": {"resize": "tiles", "views": False, "steps": 0}}}
+    result = run_cell(first_cell(mvtec_root, tiny_folder, tiles, batch_size=1))
+    assert result.row["status"] == "done", result.row["error"]
+    assert result.row["pixel_PRO"] is not None
+    assert result.maps is None
+    said = json.loads(result.row["evaluation"])["unkept_maps"]
+    assert re.fullmatch(r"maps of several sizes \(\d+x\d+, \d+x\d+\) are not kept, so that the report draws none\.", said)
+    assert f"metal_nut: {said}" in tables_of(tmp_path, result)
+
+
+def test_a_metric_that_was_asked_for_and_that_no_cell_has_is_named_with_the_reason(mvtec_root, tiny_folder, tmp_path):
+    asked = {"aupimo": True, "threshold": "run", "pro_200": True}
+    result = run_cell(first_cell(mvtec_root, tiny_folder, evaluation=asked))
+    assert result.row["pixel_AUPIMO"] is result.row["image_F1@run"] is None  # nine small images
+    said = tables_of(tmp_path, result)
+    assert "AUPIMO was asked for, but no cell here has it: too few normal pixels" in said
+    assert "image F1 at the run threshold was asked for, but no cell here has it: too few images" in said
+    assert "PRO, 200 thresholds was asked for" not in said
 
 
 @pytest.mark.parametrize(("name", "musc"), [("mvtec", "full"), ("visa", "bilinear")])
