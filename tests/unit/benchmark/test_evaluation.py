@@ -205,9 +205,11 @@ def test_maps_of_several_sizes_are_judged_and_not_kept_and_the_table_says_so(mvt
     assert result.row["status"] == "done", result.row["error"]
     assert result.row["pixel_PRO"] is not None
     assert result.maps is None
-    said = json.loads(result.row["evaluation"])["unkept_maps"]
-    assert re.fullmatch(r"maps of several sizes \(\d+x\d+, \d+x\d+\) are not kept, so that the report draws none\.", said)
-    assert f"metal_nut: {said}" in tables_of(tmp_path, result)
+    why = json.loads(result.row["evaluation"])["unkept_maps"]
+    assert re.fullmatch(
+        r"maps of several sizes \(\d+x\d+, \d+x\d+\) are not kept, so that the report draws none\.", why
+    )
+    assert f"metal_nut: {why}" in tables_of(tmp_path, result)
 
 
 def test_a_metric_that_was_asked_for_and_that_no_cell_has_is_named_with_the_reason(mvtec_root, tiny_folder, tmp_path):
