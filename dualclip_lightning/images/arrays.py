@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy.typing as npt
@@ -11,9 +12,11 @@ from torch import Tensor
 
 from dualclip_lightning.images.area import check_area
 from dualclip_lightning.images.decoding import is_reduced_by_pillow, read_stream
-from dualclip_lightning.images.depth import from_samples, unknown_range
+from dualclip_lightning.images.depth import NEARLY_BLACK, from_samples, unknown_range
 from dualclip_lightning.images.picture import ImageError, Picture
 from dualclip_lightning.images.pillow import from_pillow, reason_of
+
+logger = logging.getLogger(__name__)
 
 CHANNELS = (1, 3, 4)
 """Grey, RGB, and RGB with alpha, which is dropped."""
@@ -44,7 +47,13 @@ def to_pixels(image: InMemory, max_megapixels: float) -> Picture:
             raise ImageError(reason_of(error)) from error
     values = _channels_last(image)
     check_area((values.shape[0], values.shape[1]), max_megapixels)
-    return from_samples(values)
+    picture = from_samples(values)
+    if NEARLY_BLACK in picture.notes:
+        logger.warning(
+            "The bytes of an image are all 0 or 1, so it is nearly black. If it is a mask, or had floats from 0 to 1, "
+            "multiply by 255 before the conversion to bytes."
+        )
+    return picture
 
 
 def _of_pillow(image: Image.Image, max_megapixels: float) -> Picture:

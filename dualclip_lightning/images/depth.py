@@ -12,6 +12,8 @@ from dualclip_lightning.images.picture import ImageError, Picture, Pixels
 BYTE, WORD = 255, 65535
 """The largest numbers of 8 and 16 bits."""
 TWELVE_BITS = 4095
+NEARLY_BLACK = f"largest value 1 of {BYTE}"
+"""The note of bytes that are all 0 or 1."""
 
 
 def from_samples(values: npt.NDArray[Any], notes: tuple[str, ...] = ()) -> Picture:
@@ -22,8 +24,6 @@ def from_samples(values: npt.NDArray[Any], notes: tuple[str, ...] = ()) -> Pictu
     """
     colours = slice(3) if values.shape[-1] > 2 else slice(1)  # noqa: PLR2004 - grey may have alpha
     pixels = known_range(values)[..., colours]
-    if values.dtype == np.uint8:
-        _check_bytes(pixels)
     rgb = pixels if pixels.shape[-1] > 1 else np.repeat(pixels, 3, axis=-1)
     return Picture(np.ascontiguousarray(rgb), (*notes, *depth_notes(values[..., colours])))
 
@@ -54,7 +54,9 @@ def share_of(values: npt.NDArray[Any], largest: int) -> npt.NDArray[np.float32]:
 
 
 def depth_notes(values: npt.NDArray[Any]) -> tuple[str, ...]:
-    """What to say of numbers that are no bytes."""
+    """What to say of numbers that are not bytes, and of bytes that are all 0 or 1: a dark frame, or a mask."""
+    if values.dtype == np.uint8:
+        return (NEARLY_BLACK,) if values.max() == 1 else ()
     if values.dtype.newbyteorder("=") == np.uint16:
         return deep_notes(values, 16, WORD)
     return ("floating-point numbers",) if np.issubdtype(values.dtype, np.floating) else ()
@@ -73,15 +75,6 @@ def unknown_range(kind: object) -> ImageError:
         f"its numbers are of type {kind}, whose range is not known. "
         "Use 8 or 16 bits without a sign (uint8, uint16), or floats from 0 to 1."
     )
-
-
-def _check_bytes(values: npt.NDArray[Any]) -> None:
-    if values.max() == 1:
-        msg = (
-            "its bytes are all 0 or 1, which may be a mask or floats from 0 to 1 that were cut off. "
-            "Multiply by 255 before the conversion, or use booleans (1 bit)."
-        )
-        raise ImageError(msg)
 
 
 def _unit_range(values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dualclip_lightning.images.depth import from_samples
@@ -40,15 +39,11 @@ def from_pillow(image: Image.Image) -> Picture:
     image = ImageOps.exif_transpose(image)
     if image.mode in DEEP_MODES:
         return from_samples(np.asarray(image)[..., None], notes)
-    return Picture(_bytes(image), notes)
-
-
-def _bytes(image: Image.Image) -> npt.NDArray[np.uint8]:
     if image.mode in BYTES_AS_THEY_ARE:
-        return from_samples(np.asarray(image.convert("RGB"))).pixels.astype(np.uint8, copy=False)
+        return from_samples(np.asarray(image.convert("RGB")), notes)
     if image.mode == "P":  # through RGBA, or Pillow warns of transparency that is dropped here anyway
         image = image.convert("RGBA")
-    return np.asarray(image.convert("RGB"))
+    return Picture(np.asarray(image.convert("RGB")), notes)
 
 
 def origin_notes(image: Image.Image) -> tuple[str, ...]:

@@ -233,3 +233,14 @@ def test_depth_that_is_lost_is_said_so(tmp_path, name):
     (tmp_path / name).write_bytes(content)
     bits = 10 if name == "a.avif" else 16
     assert f"{bits} bits a channel reduced to 8" in read_picture(tmp_path / name).notes
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "webp"])
+@pytest.mark.parametrize("largest", [0, 1])
+def test_a_dark_frame(tmp_path, suffix, largest):
+    frame = np.zeros((6, 8, 3), np.uint8)
+    frame[2] = largest
+    Image.fromarray(frame).save(tmp_path / f"a.{suffix}", **({"lossless": True} if suffix == "webp" else {}))
+    np.testing.assert_array_equal(read_picture(tmp_path / f"a.{suffix}").pixels, frame)
+    assert read_picture(tmp_path / f"a.{suffix}").notes == (("largest value 1 of 255",) if largest else ())
+    check_same(tmp_path / f"a.{suffix}", frame)
