@@ -1,4 +1,4 @@
-"""Which methods of a run differ in one number alone: the points of an ablation's curve."""
+"""Which methods of a run differ in only one number: the points of an ablation's curve."""
 
 from __future__ import annotations
 

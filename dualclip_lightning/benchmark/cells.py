@@ -100,7 +100,7 @@ def identity(cell: Cell) -> dict[str, Any]:
     """Everything that determines the numbers of a cell, as plain data.
 
     Defaults of arguments are spelt out, files and folders of the method count by content, and so do the versions of
-    the libraries. Images of the data set count by their path alone; the digest of their content is a result. Batches
+    the libraries. Images of the data set count only by their path; the digest of their content is a result. Batches
     and loaders are left out: no score may depend on them, which the tests of every method check.
     """
     left_out = {"key", "batch_size", "num_workers", "keep_maps"}

@@ -113,7 +113,7 @@ def unpaired(first: pd.DataFrame, second: pd.DataFrame) -> Iterator[str]:
         cells = finished(own)
         lonely = cells[~cells.set_index(CELL).index.isin(done)]
         for method, count in lonely["method"].value_counts(sort=False).items():
-            yield f"{method}: {count} cells finished in {name} alone; they are left out."
+            yield f"{method}: {count} cells finished only in {name}; they are left out."
 
 
 def compare(first: Run, second: Run) -> tuple[list[Table], pd.DataFrame]:

@@ -25,7 +25,7 @@ class MethodSettings:
     model: str
     """Registered name."""
     arguments: dict[str, Any] = field(default_factory=dict)
-    """Of its constructor, over the common ones."""
+    """Arguments of its constructor; they take the place of the common ones."""
     seeds: list[int] | None = None
     """Instead of the run's; one is enough for a method that leaves nothing to chance."""
     checkpoint: str | None = None
@@ -59,7 +59,7 @@ class DataSettings:
     data: str | None = None
     """Name of the datamodule; None takes the key under which the data set stands."""
     arguments: dict[str, Any] = field(default_factory=dict)
-    """Of its constructor, for example the root."""
+    """Arguments of its constructor, for example the root."""
     categories: Any = catalogue.WHOLE
     """"all" or a list."""
     class_name: str | None = None
@@ -71,9 +71,9 @@ class Config:
     """A whole benchmark: methods x data sets x categories x seeds."""
 
     methods: dict[str, MethodSettings]
-    """By the label that tables show."""
+    """Settings by the label that tables show."""
     datasets: dict[str, DataSettings]
-    """By the label that tables show."""
+    """Settings by the label that tables show."""
     name: str = "benchmark"
     arguments: dict[str, Any] = field(default_factory=dict)
     """Common to all methods of this package, for example the weights."""

@@ -38,7 +38,7 @@ TEXT: dict[Any, Any] = {"font.size": 9, "svg.fonttype": "path", "svg.hashsalt": 
 
 
 def draw_curves(lines: Lines) -> str:
-    """Image curves above, pixel curves below, a line a method, as a data address of an SVG."""
+    """Image curves above, pixel curves below, one line per method, as a data address of an SVG."""
     with mpl.rc_context(TEXT):
         rows = 1 + any(panel.level == "pixel" for _, panel in lines)
         figure = Figure(figsize=(9.6, 3.1 * rows), layout="constrained")

@@ -71,7 +71,7 @@ def rehearse(cells: Iterable[Cell]) -> None:
     Weights that cannot be had are another matter: they fail the cells that need them.
 
     Raises:
-        ConfigError: what constructors refuse, a line a method.
+        ConfigError: what constructors refuse, one line per method.
     """
     refused = [refusal for cell in {cell.method: cell for cell in cells}.values() if (refusal := _refusal(cell))]
     if refused:

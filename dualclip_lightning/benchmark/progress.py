@@ -1,4 +1,4 @@
-"""What a terminal shows while a benchmark runs: a row a method and data set, and the time left."""
+"""What a terminal shows while a benchmark runs: one row for each method and data set, and the time left."""
 
 from __future__ import annotations
 

@@ -35,11 +35,11 @@ class Published:
     """The document in which the figures were read."""
     dataset: str
     figures: Mapping[str, float]
-    """By metric, in %; with `over` percentage points gained."""
+    """Figures in % by metric; where `over` is set, percentage points gained."""
     match: Mapping[str, Any]
     """Which methods of a run it belongs to."""
     spread: Mapping[str, float]
-    """By metric, over seeds, in points."""
+    """Standard deviations over seeds by metric, in percentage points."""
     protocol: tuple[str, ...]
     categories: int | None
     """How many the data set has."""
@@ -122,7 +122,7 @@ def find_published(method: Mapping[str, Any]) -> list[Published]:
 
 
 def comparisons(results: pd.DataFrame) -> Iterator[tuple[str, Table, pd.DataFrame]]:
-    """For every data set with published figures: its name, the table, and the same as a row a figure."""
+    """For every data set with published figures: its name, the table, and the same with one row for each figure."""
     for dataset, cells in results.groupby("dataset", sort=False):
         summary = summarise(cells, str(dataset))
         done = finished(cells)
@@ -136,7 +136,7 @@ def comparisons(results: pd.DataFrame) -> Iterator[tuple[str, Table, pd.DataFram
 
 
 def compare(method: Mapping[str, Any], entry: Published, summary: Summary, methods: list[Any]) -> pd.DataFrame:
-    """Figures here and published in %, with spread and difference: a row a metric that was published."""
+    """Figures here and published in %, with spread and difference: one row for each published metric."""
     metrics = list(entry.figures)
     here = summary.mean.loc[method["method"]].reindex(metrics)
     spread = summary.spread.loc[method["method"]].reindex(metrics)

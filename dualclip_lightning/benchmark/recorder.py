@@ -60,7 +60,7 @@ class Recorder(Callback):
             self._masks.append(_squeeze(masks).to("cpu", torch.bool).numpy())
 
     def images(self) -> pd.DataFrame:
-        """image_path, label, score; a row an image, by path: the order of a test is a method's own affair."""
+        """image_path, label, score; one row per image, sorted by path, because methods choose their own order."""
         frame = pd.DataFrame(self.rows, columns=["image_path", "label", "score"]).astype({"label": "Int64"})
         return frame.sort_values("image_path", kind="stable", ignore_index=True)
 

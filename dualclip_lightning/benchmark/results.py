@@ -4,8 +4,8 @@
     <folder>/cells/<key>.json        one row of the results, finished or failed
     <folder>/cells/<key>.images.csv  the score of every image
     <folder>/cells/<key>.npz         maps and masks, where they were asked for
-    <folder>/results.csv             a row a cell, in the order of the configuration
-    <folder>/images.csv              a row an image
+    <folder>/results.csv             one row per cell, in the order of the configuration
+    <folder>/images.csv              one row per image
 
 A cell is there or not: its row is written last, and every file under a temporary name first. A key is a digest of
 everything that determines the numbers, so a cell of other settings is another file.
@@ -36,9 +36,9 @@ TEXTS_AFTER = ("device", "precision", "backbone", "weights", "weights_sha256", "
                "git_revision", "started")  # fmt: skip
 COLUMNS = (*TEXTS_BEFORE, "seed", *NUMBERS, *TEXTS_AFTER)
 """Columns of results.csv, to which `evaluation` in a configuration adds metrics and intervals. `seconds` is the whole
-cell with loading, anchors and metrics; `seconds_per_image` is preprocessing and method alone. `masks` is the rule by
-which masks were resized. `weights_origin` (repository and file, or URL), `parameters`, `evaluation`, `data_arguments`
-and `versions` are JSON; `images_sha256` is a digest of the images and masks tested."""
+cell with loading, anchors and metrics; `seconds_per_image` is that of preprocessing and method only. `masks` is the
+rule by which masks were resized. `weights_origin` (repository and file, or URL), `parameters`, `evaluation`,
+`data_arguments` and `versions` are JSON; `images_sha256` is a digest of the images and masks tested."""
 IDENTITY = ("key", "method", "dataset", "category", "seed")
 """What every row of images.csv says of its cell."""
 IMAGE_COLUMNS = (*IDENTITY, "image_path", "label", "score")
@@ -59,7 +59,7 @@ class CellResult:
     """What one cell found, or why it failed."""
 
     row: Mapping[str, Any]
-    """By column of the results, and what else is worth keeping in the cell's file."""
+    """Values by column of the results, and what else is worth keeping in the cell's file."""
     images: pd.DataFrame | None = None
     """image_path, label, score."""
     maps: Maps | None = None
@@ -193,7 +193,7 @@ def _data_root(folder: Path, key: str) -> str | None:
     row = read_cell(folder, key)
     path = cell_path(folder, key)
     if row is None and path.is_file():
-        msg = f"'{path}' is damaged. Run `dualclip benchmark` again with this folder: it repeats that cell alone."
+        msg = f"'{path}' is damaged. Run `dualclip benchmark` again with this folder: it repeats only that cell."
         raise ValueError(msg)
     return (row or {}).get("data_root")
 

@@ -62,7 +62,7 @@ def look(config: Config, folder: Path) -> Todo:
 
 
 def run_benchmark(config: Config, folder: Path, means: Means = Means(), console: Console | None = None) -> pd.DataFrame:  # noqa: B008
-    """Run what is still to do and return the results, a row a cell.
+    """Run what is still to do and return the results, one row per cell.
 
     Stopped at any moment, the same call continues; results.csv then has what was finished.
 

@@ -1,4 +1,4 @@
-"""Means and spreads of a run: from a row a cell to a row a method.
+"""Means and spreads of a run: from one row per cell to one row per method.
 
 A cell is one method on one category with one seed. Nothing is averaged away: a mean that rests on fewer cells than were
 planned says how many, and takes no part in the ranking.
@@ -50,7 +50,7 @@ RANKED = 2
 
 
 class Summary(NamedTuple):
-    """Some cells of one data set. All frames have a row a method, in the order of the results."""
+    """Some cells of one data set. All frames have one row per method, in the order of the results."""
 
     dataset: str
     category: str | None
@@ -58,16 +58,16 @@ class Summary(NamedTuple):
     methods: pd.DataFrame
     """kind, seeds, seconds_per_image, peak_memory_mb, masks (the rule)."""
     mean: pd.DataFrame
-    """By metric: mean over categories of the mean over seeds, in %; NaN where the metric does not exist."""
+    """Mean by metric over categories of the mean over seeds, in %; NaN where the metric does not exist."""
     spread: pd.DataFrame
-    """By metric: standard deviation (ddof 1) over seeds of the mean over categories, in percentage points; NaN for
+    """Standard deviation (ddof 1) by metric over seeds of the mean over categories, in percentage points; NaN for
     fewer than two seeds without a gap."""
     found: pd.DataFrame
-    """By metric: cells that have a figure."""
+    """Number of cells by metric that have a figure."""
     planned: pd.DataFrame
-    """By metric: cells that should have one."""
+    """Number of cells by metric that should have one."""
     rank: pd.DataFrame
-    """By metric: 1 the best, 2 the second best, 0 for others, for gaps, and where there is nothing to compare."""
+    """Rank by metric: 1 the best, 2 the second best, 0 for others, for gaps, and where there is nothing to compare."""
     remarks: tuple[str, ...] = ()
     """What one must know of the images to read the figures."""
 

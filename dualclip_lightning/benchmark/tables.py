@@ -75,7 +75,7 @@ def summary_table(summary: Summary) -> Table:
 
 
 def numbers(parts: Sequence[Summary]) -> pd.DataFrame:
-    """The same as plain numbers, a row a category and method: for every metric its mean, spread, rank and cells."""
+    """The same as plain numbers, one row per category and method: mean, spread, rank and cells of every metric."""
     return pd.concat([_numbers(part) for part in parts], ignore_index=True)
 
 
@@ -171,7 +171,7 @@ def _notes(summary: Summary) -> Iterator[str]:
 
 
 def mask_notes(summary: Summary) -> Iterator[str]:
-    """By which rule masks were resized, and for which methods by another."""
+    """The rule by which masks were resized, and the methods that have another."""
     rules = summary.methods["masks"][summary.methods["masks"] != "n/a"]
     if rules.empty or not summary.mean.filter(like="pixel").notna().any(axis=None):
         return

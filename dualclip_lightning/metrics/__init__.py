@@ -1,8 +1,8 @@
-"""How results are judged: metrics that depend on the ranking of scores alone, for images and for pixels.
+"""How results are judged: metrics that depend only on the ranking of scores, for images and for pixels.
 
 `functional` has them as pure functions, `ImageMetrics` and `PixelMetrics` as torchmetrics, `AUROC`, `AP`, `F1Max` and
 `PRO` for anomalib's `Evaluator`, `default_evaluator` as the preset of every method of this package. anomalib is
-imported for the last ones alone.
+imported only for the last ones.
 """
 
 from __future__ import annotations

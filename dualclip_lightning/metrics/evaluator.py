@@ -45,7 +45,7 @@ class ClassCounts(Metric):
 class ZeroShotEvaluator(Evaluator):
     """An evaluator that leaves out, and says so, what the test set cannot answer.
 
-    Without masks there are no pixel metrics; with images of one kind alone AUROC, F1max, AP and PRO do not exist, and
+    Without masks there are no pixel metrics; with images of only one kind AUROC, F1max, AP and PRO do not exist, and
     torchmetrics would give a number all the same. The rest of the run is reported as ever. A map that has NaN in it or
     another size than its mask stops the run at its batch. Images that a DistributedSampler repeats, so that all
     processes have as many, count once.
@@ -207,5 +207,5 @@ def default_evaluator(
 
 
 def describe_evaluator(evaluator: Any) -> dict[str, Any] | None:
-    """By what protocol an evaluator judges, as plain data; None for no evaluator of this package."""
+    """The protocol of an evaluator as plain data; None for no evaluator of this package."""
     return evaluator.describe() if isinstance(evaluator, ZeroShotEvaluator) else None

@@ -1,6 +1,6 @@
 """AUROC, average precision, F1max and PRO as pure functions of one curve of cumulative counts.
 
-Every metric here depends on the ranking of the scores alone, so no strictly increasing transform changes it. Only the
+Every metric here depends only on the ranking of the scores, so no strictly increasing transform changes it. Only the
 scores of anomalous entries matter as thresholds: between two of them the curve runs level.
 """
 
@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 FPR_LIMIT = 0.3
 """False-positive rate up to which PRO integrates, the convention of MVTec AD; the area is divided by it."""
 THRESHOLDS = 200
-"""Of `pro_200`."""
+"""How many thresholds `pro_200` takes."""
 
 
 class Curve(NamedTuple):

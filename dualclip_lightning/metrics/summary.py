@@ -19,7 +19,7 @@ AUROC, PRO and F1max grow with domination. Within a cell the true curve rises fr
 so it dominates the path through the corner (normal entries of the next, anomalous entries of this threshold), and is
 dominated by the path through the opposite corner. With lower bounds of what is anomalous and upper bounds of what is
 normal on the first path, and the reverse on the second, the metrics of the two paths enclose the true ones. For
-AP see `_ap_bounds`. A cell that holds one value alone is a tie, and has no corner.
+AP see `_ap_bounds`. A cell that holds only one value is a tie, and has no corner.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ BUDGET = 65_536
 LIGHT = 1 / 1500
 """Largest share of the entries of a cell in all that lie above it, at which cells begin; twice as much is heavy."""
 LIGHT_ANOMALOUS = 1 / 2000
-"""The same for anomalous entries alone."""
+"""The same for only the anomalous entries."""
 OVERLAP_STEPS = 4096
 """Cells begin with at most this fraction of all overlap."""
 
@@ -56,7 +56,7 @@ class Summary(NamedTuple):
 
     @classmethod
     def empty(cls) -> Summary:
-        """Of nothing: one cell that holds every score."""
+        """The summary of no score: one cell that will hold all of them."""
         return cls(np.array([np.inf, -np.inf]), np.zeros((2, 3)), np.zeros((2, 3)))
 
     def at(self, thresholds: Floats) -> Summary:
@@ -70,7 +70,7 @@ class Summary(NamedTuple):
         return Summary(self.thresholds, self.lower + counts, self.upper + counts)
 
     def keep(self, chosen: NDArray[np.bool_]) -> Summary:
-        """Some of the thresholds alone."""
+        """Only some of the thresholds."""
         return Summary(*(column[chosen] for column in self))
 
     @property

@@ -181,7 +181,7 @@ class AnoCLIP(ZeroShotShell, AnomalibModule):
     Given by the released code for MVTec AD (github.com/hq-deng/AnoVL, `vl_test.py`): everything in its defaults,
     temperature 1 included. Three things differ by default: AdamW starts afresh for every image, where the code carries
     its state from image to image (`carry_optimizer`), so that scores would depend on their order; the noise of an image
-    depends on the seed and that image alone; and images are resized as the weights want it, where the code resizes
+    depends only on the seed and that image; and images are resized as the weights want it, where the code resizes
     bilinearly (`preprocessing: {interpolation: bilinear}`).
 
     For VisA the released code (`vis_test.py`) is another algorithm: `resize="tiles"`, `adapter="linear"`,
@@ -194,8 +194,8 @@ class AnoCLIP(ZeroShotShell, AnomalibModule):
         {text_mean}
         temperature: of the softmax over the two states.
         vv_blocks: numbers of the blocks, from 1, in the V-V path; None means all, as published.
-        views: average the image score over the 22 views of the released code for MVTec AD; False takes the image
-            alone, at a twentieth of the cost, as its code for VisA does.
+        views: average the image score over the 22 views of the released code for MVTec AD; False takes only the
+            image, at a twentieth of the cost, as its code for VisA does.
         adapter: "text", over the text embeddings, or "linear", 0.5 x + 0.5 (W x/|x| + b), as released for VisA.
         steps: of adaptation; 0 for none.
         learning_rate: of AdamW.

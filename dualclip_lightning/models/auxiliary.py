@@ -118,7 +118,7 @@ class AuxiliaryMixin(Base):
             self.trainer.limit_test_batches, self._test_limit = self._test_limit, None
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam on the trained layers alone.
+        """Adam on only the trained layers.
 
         Raises:
             ValueError: there are none.

@@ -119,7 +119,7 @@ class ClipADModel(AnchoredModel):
         self, features: StagedFeatures, anchors: Tensor, size: tuple[int, int], average: int = 1
     ) -> Tensor:
         """Logits of the anomalous state by the trained layers, at every stage and pixel [S, B, H, W]."""
-        assert self.trained_layers is not None  # noqa: S101 - asked for by methods that have them alone
+        assert self.trained_layers is not None  # noqa: S101 - asked for only by methods that have them
         logits = self.trained_layers(features.ordinary, features.grid, anchors, self.temperature)
         drawn = draw(logits.flatten(0, 1), size, MapDrawing(average, align_corners=True))
         return drawn.unflatten(0, logits.shape[:2])
@@ -130,7 +130,7 @@ class ClipAD(AuxiliaryMixin, ZeroShotShell, AnomalibModule):
     """CLIP-AD: representative text vectors, a staged dual path, feature surgery; in SDP+ also trained linear layers.
 
     SDP needs no training. SDP+ adds a linear layer a stage, trained on the labelled test images of an auxiliary data
-    set: `anomalib train --model ClipAD --model.variant sdp+ --data Visa` leaves a checkpoint of these layers alone,
+    set: `anomalib train --model ClipAD --model.variant sdp+ --data Visa` leaves a checkpoint of only these layers,
     for `anomalib test --model ClipAD --model.variant sdp+ --ckpt_path ... --data MVTecAD`. Without a checkpoint a test
     is refused, and so is a test on the data trained on.
 

@@ -43,7 +43,7 @@ class DualImageCLIPModel(AnchoredModel):
 
     Args:
         encoder: gives class and patch embeddings of a batch.
-        num_references: K, how many references an image gets where the batch alone decides.
+        num_references: K, how many references an image gets where only the batch decides.
         temperature: of the softmax over the two states; above 0.
         alpha: weight of the text map in the joint map, in [0, 1] (eq. 6).
         class_weight: weight of the class-token score in the image score, in [0, 1] (eq. 13).
@@ -98,7 +98,7 @@ class DualImageCLIPModel(AnchoredModel):
         Args:
             images: [B, 3, H, W], preprocessed.
             references: [B, K] rows of `images` that serve as each image's references; None for the reference bank if
-                there is one, else for the text score alone.
+                there is one, else for only the text score.
             names: the path of each image, so that none is its own reference where the bank holds it too; adaptation
                 takes its seeds from them, or from the pixels where there are none.
         """
@@ -145,7 +145,7 @@ class DualImageCLIPModel(AnchoredModel):
 
     def _say_text_only(self) -> None:
         if not self._said_text_only:
-            logger.warning("An image without any other to compare with gets its text score alone.")
+            logger.warning("An image without any other to compare with gets only its text score.")
             self._said_text_only = True
 
     def _bank_rows(self, batch: int, names: Sequence[str]) -> list[list[int]]:
@@ -246,7 +246,7 @@ class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):
         if self.model.adaptation is not None:
             return "adaptation takes gradients at test time; set tta to false"
         reason = super()._unexportable()
-        return reason and f"{reason}; set alpha to 1 for its text score alone"
+        return reason and f"{reason}; set alpha to 1 for only its text score"
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
         """Score a batch; each image with the references that seed and data set give it."""

@@ -126,7 +126,7 @@ class WinCLIP(ZeroShotShell, AnomalibModule):
     a patch has the harmonic mean over the windows on it, then over both scales and the whole image (section 4.2). With
     `k_shot` normal images it is WinCLIP+ (section 4.3): patches and windows are also compared with theirs, the two
     maps are averaged, and the image score is averaged with the largest value of the visual map. An image that is one
-    of them is compared with the others alone.
+    of them is compared only with the others.
 
     anomalib has this method too; its window embeddings are silently wrong with the open_clip this package uses, which
     `tests/unit/models/test_winclip.py` shows. Where anomalib is right the numbers are the same.

@@ -81,9 +81,9 @@ def test_only_cells_that_finished_in_both_are_paired_and_the_others_are_named():
     (table, _), found = compare(a, b)
     assert (found["cells"] == 1).all()
     assert found["mean"].to_numpy() == pytest.approx(20)
-    assert "m: 2 cells finished in A alone; they are left out." in table.notes
-    assert "only: 1 cells finished in A alone; they are left out." in table.notes
-    assert "m: 1 cells finished in B alone; they are left out." in table.notes
+    assert "m: 2 cells finished only in A; they are left out." in table.notes
+    assert "only: 1 cells finished only in A; they are left out." in table.notes
+    assert "m: 1 cells finished only in B; they are left out." in table.notes
 
 
 def test_runs_without_a_common_cell_are_refused_with_a_remedy():

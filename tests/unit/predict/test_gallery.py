@@ -65,7 +65,7 @@ def test_images_come_by_score_with_name_decision_and_reference(write, name):
     ]  # fmt: skip
     assert "1 of 3 anomalous" in page.text
     assert "compared with a.png" in page.text
-    assert "no reference: text score alone" in page.text
+    assert "no reference: text score only" in page.text
     assert "56 x 40 pixels" in page.text
     assert "steel plate" in page.text
 
