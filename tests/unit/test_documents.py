@@ -23,7 +23,9 @@ def anchors(text: str) -> set[str]:
 
 
 def links(text: str) -> list[str]:
-    return [link for link in LINK.findall(CODE.sub("", text)) if not link.startswith(("http://", "https://", "mailto:"))]
+    return [
+        link for link in LINK.findall(CODE.sub("", text)) if not link.startswith(("http://", "https://", "mailto:"))
+    ]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=str)
