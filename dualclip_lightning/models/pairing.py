@@ -15,6 +15,7 @@ from dualclip_lightning.pairing import (
     GroupedScoring,
     OrderedView,
     PatchPrediction,
+    choose_references,
     known_names,
     neighbour_references,
     order_for_ranks,
@@ -55,21 +56,21 @@ class PairingMixin(Base):
         if self.reference_dir is not None:
             self._scoring += (None,)
             return super()._view(dataset, names, kept, reading)
-        names = known_names(dataset, names, kept)
+        names = known_names(dataset, names, self._listed)
         if len(kept) <= self.num_references:
             logger.warning(
                 "%d image(s) cannot give %d reference(s) each; there will be %d.",
                 len(kept), self.num_references, len(kept) - 1,
             )  # fmt: skip
-        drawn = random_groups([names[i] for i in kept], self.num_references, self.seed)
-        groups = [tuple(kept[i] for i in group) for group in drawn]
-        view = self._ordered(dataset, order_for_ranks(groups, _ranks()))
-        self._scoring += (
-            GroupedScoring(
-                names, groups, self.num_references, lambda i: self._prepare(view.load(i).image),
-                self.model.predict_patches,
-            ),
-        )  # fmt: skip
+        # As `predict` does, groups are drawn before it is known which images can be read.
+        drawn = random_groups([names[i] for i in self._listed], self.num_references, self.seed)
+        groups = [tuple(self._listed[i] for i in group) for group in drawn]
+        references = choose_references(groups, set(kept), self.num_references)
+        scoring = GroupedScoring(
+            names, references, lambda i: self._prepare(view.load(i).image), self.model.predict_patches
+        )
+        view = self._ordered(dataset, order_for_ranks(scoring.groups, _ranks()))
+        self._scoring += (scoring,)
         return view
 
     def on_test_start(self) -> None:

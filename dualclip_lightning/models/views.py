@@ -41,6 +41,8 @@ class ViewsMixin(Base):
     model: Any
     _references: tuple[str, ...] = ()
     """Files of the images that every image is compared with, where there are such."""
+    _listed: Sequence[int] = ()
+    """Positions of the run's images in the data set at hand, with those that cannot be read."""
 
     def _view_data(self, stage: str) -> None:
         """Put a loader of the view of its data set in the place of every loader of this run, wherever it comes from.
@@ -62,10 +64,12 @@ class ViewsMixin(Base):
         """
         check_loader(loader)
         names = image_names(loader.dataset)
-        kept, size = chosen_images(loader)
+        listed, size = chosen_images(loader)
+        kept = listed
         if stage == "predict" and names is not None:
-            kept = [kept[i] for i in readable([names[position] for position in kept])]
+            kept = [listed[i] for i in readable([names[position] for position in listed])]
         reading = reading_options(loader)
+        self._listed = listed
         view = self._view(loader.dataset, names, kept, reading)
         return DataLoader(view, batch_size=size, **{**reading, "collate_fn": OneSize(loader.collate_fn)})
 

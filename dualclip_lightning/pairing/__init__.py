@@ -2,6 +2,8 @@
 
 from dualclip_lightning.pairing.grouped import GroupedScoring, PatchPrediction
 from dualclip_lightning.pairing.groups import (
+    candidates,
+    choose_references,
     neighbour_references,
     order_for_ranks,
     random_groups,
@@ -20,6 +22,8 @@ __all__ = [
     "OrderedView",
     "PatchPrediction",
     "WholeSetScoring",
+    "candidates",
+    "choose_references",
     "image_names",
     "known_names",
     "neighbour_references",

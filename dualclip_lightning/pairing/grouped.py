@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from dualclip_lightning.pairing.groups import Group, references_in_group, whole_groups
+from dualclip_lightning.pairing.groups import Group, joined_groups, whole_groups
 
 
 class PatchPrediction(NamedTuple):
@@ -35,8 +35,8 @@ class GroupedScoring:
 
     Args:
         names: the name of every image of the data set.
-        groups: a partition of their positions, as from `random_groups`.
-        num_references: K; each image uses the next K around its group.
+        references: the positions of every image's references, equally many for each, as from `choose_references`.
+            Its keys are the images that are scored. Images that share references form a group.
         load: how a member that is not in the batch is read.
         score: the method.
     """
@@ -44,14 +44,13 @@ class GroupedScoring:
     def __init__(
         self,
         names: Sequence[str],
-        groups: Sequence[Group],
-        num_references: int,
+        references: Mapping[int, Group],
         load: LoadImage,
         score: ScoreImages,
     ) -> None:
         self.names = list(names)
-        self.groups = list(groups)
-        self.num_references = num_references
+        self.references = dict(references)
+        self.groups = joined_groups(references)
         self.load = load
         self.score = score
         self._position = {name: i for i, name in enumerate(self.names)}
@@ -79,17 +78,14 @@ class GroupedScoring:
         like = next(iter(at_hand.values()))
         members = list(chain.from_iterable(groups))
         images = torch.stack([at_hand[m] if m in at_hand else self.load(m).to(like) for m in members])
-        references = _reference_rows(groups, self.num_references)
+        references = _reference_rows(members, self.references)
         names = [self.names[m] for m in members]
         prediction = self.score(images, references, names)
         self._waiting.update(zip(members, zip(*prediction, strict=True), strict=True))
 
 
-def _reference_rows(groups: Sequence[Group], num_references: int) -> Tensor | None:
-    """For the images of several groups in a row, the rows of their references [n, K]; None for one image alone."""
-    if len(groups[0]) == 1:
-        return None
-    starts = torch.tensor([0, *(len(group) for group in groups)]).cumsum(0).tolist()
-    return torch.cat(
-        [references_in_group(len(group), num_references) + start for group, start in zip(groups, starts, strict=False)]
-    )
+def _reference_rows(members: Sequence[int], references: Mapping[int, Group]) -> Tensor | None:
+    """For each of some images, the rows of its references among them [n, K]; None where there are no references."""
+    row = {member: place for place, member in enumerate(members)}
+    rows = [[row[reference] for reference in references[member]] for member in members]
+    return torch.tensor(rows) if rows[0] else None

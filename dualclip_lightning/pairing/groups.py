@@ -8,7 +8,8 @@ size. Here the groups come from the seed and the set of images alone.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import chain, islice
 from pathlib import Path
 
@@ -97,6 +98,46 @@ def references_in_group(size: int, num_references: int) -> Tensor:
     """
     steps = torch.arange(1, min(num_references, size - 1) + 1)
     return (torch.arange(size).unsqueeze(1) + steps) % size
+
+
+def candidates(groups: Sequence[Group], home: int, place: int) -> Iterator[int]:
+    """All images but one as its references, the best first: the next ones around its group, then the next groups.
+
+    Args:
+        groups: as from `random_groups`.
+        home: which of them the image is in.
+        place: where in that group it is.
+    """
+    group = groups[home]
+    yield from (group[(place + step) % len(group)] for step in range(1, len(group)))
+    for step in range(1, len(groups)):
+        yield from groups[(home + step) % len(groups)]
+
+
+def choose_references(groups: Sequence[Group], usable: AbstractSet[int], num_references: int) -> dict[int, Group]:
+    """The references of every usable image: the first K of its `candidates` that are usable, as `predict` takes them.
+
+    Args:
+        groups: a partition of all images of a run.
+        usable: positions of the images that can be read.
+        num_references: K; fewer where there are not enough images.
+    """
+    return {
+        member: tuple(islice((c for c in candidates(groups, home, place) if c in usable), num_references))
+        for home, group in enumerate(groups)
+        for place, member in enumerate(group)
+        if member in usable
+    }
+
+
+def joined_groups(references: Mapping[int, Group]) -> list[Group]:
+    """The smallest groups of images such that each has all its references in its own group, in the order given."""
+    group_of: dict[int, list[int]] = {}
+    for member, others in references.items():
+        parts = {id(part): part for part in (group_of.setdefault(each, []) for each in (member, *others))}
+        joined = list(dict.fromkeys([*chain.from_iterable(parts.values()), member, *others]))
+        group_of.update(dict.fromkeys(joined, joined))
+    return [tuple(group) for group in {id(group): group for group in group_of.values()}.values()]
 
 
 def neighbour_references(batch: int, num_references: int) -> Tensor:

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
-from dualclip_lightning.pairing import random_groups, whole_groups
+from dualclip_lightning.pairing import candidates, random_groups, whole_groups
 
 
 class PatchSet(NamedTuple):
@@ -36,8 +36,8 @@ class Order(Protocol):
 class Pairs:
     """Random pairs, or groups of K + 1, from the seed and the set of names alone (`pairing.random_groups`).
 
-    Where all images can be read, each has the references that the method has through Lightning; where a partner
-    cannot, the next group steps in.
+    Each image has the references that the method has through Lightning. Where a partner cannot be read, an image of
+    the next group takes its place.
     """
 
     def __init__(self, names: Sequence[str], num_references: int, seed: int) -> None:
@@ -50,11 +50,7 @@ class Pairs:
 
     def candidates(self, position: int) -> Iterator[int]:
         """The next ones around the group, then the groups that follow."""
-        home, place = self._home[position]
-        group = self.groups[home]
-        yield from (group[(place + step) % len(group)] for step in range(1, len(group)))
-        for step in range(1, len(self.groups)):
-            yield from self.groups[(home + step) % len(self.groups)]
+        yield from candidates(self.groups, *self._home[position])
 
 
 class InSequence:

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualclip_lightning.pairing import GroupedScoring, PatchPrediction, random_groups
+from dualclip_lightning.pairing import GroupedScoring, PatchPrediction, choose_references, random_groups
+from dualclip_lightning.predict.references import Pairs
 
 
 class Method:
@@ -32,7 +33,11 @@ def build(count: int, num_references: int, seed: int = 0) -> tuple[GroupedScorin
     images = torch.randn(count, 3, 4, 4, generator=torch.Generator().manual_seed(1))
     method = Method()
     groups = random_groups(names, num_references, seed)
-    return GroupedScoring(names, groups, num_references, images.__getitem__, method), method, images
+    return (
+        GroupedScoring(names, choose_references(groups, set(range(count)), num_references), images.__getitem__, method),
+        method,
+        images,
+    )
 
 
 def by_definition(scoring: GroupedScoring, images: torch.Tensor, num_references: int) -> list[float]:
@@ -112,3 +117,22 @@ def test_an_image_that_is_not_in_the_data_set_is_an_error_that_names_it():
     scoring, _, images = build(4, 1)
     with pytest.raises(KeyError, match=r"new\.png"):
         scoring(["new.png"], images[:1])
+
+
+@given(st.sets(st.integers(0, 16), min_size=1), st.integers(1, 4), st.integers(1, 20))
+def test_images_that_cannot_be_read_leave_each_other_image_its_references_by_the_drawn_groups(usable, k, batch_size):
+    names = [f"{i:02}.png" for i in range(17)]
+    images = torch.randn(17, 3, 4, 4, generator=torch.Generator().manual_seed(1))
+    groups = random_groups(names, k, seed=0)
+    means = images.flatten(1).mean(dim=1).tolist()
+    method = Method()
+    scoring = GroupedScoring(names, choose_references(groups, usable, k), images.__getitem__, method)
+    assert sorted(member for group in scoring.groups for member in group) == sorted(usable)
+    order = sorted(usable)
+    for start in range(0, len(order), batch_size):
+        batch = order[start : start + batch_size]
+        scores = scoring([names[i] for i in batch], images[batch]).scores.tolist()
+        for position, score in zip(batch, scores, strict=True):
+            others = [r for r in Pairs(names, k, 0).candidates(position) if r in usable][:k]
+            assert score == pytest.approx(means[position] + sum(means[r] ** 2 for r in others), abs=1e-6)
+    assert method.encoded == Counter(names[i] for i in usable)

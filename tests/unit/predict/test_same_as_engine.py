@@ -71,18 +71,18 @@ def test_every_mode_of_image_scores_alike(make_detector, tiny_folder, tmp_path):
     assert scores == pytest.approx({name: score for name, (score, _) in expected.items()}, abs=1e-5)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(("workers", "paired"), [(0, {}), (2, {}), (0, {"num_references": 2}), (0, {"alpha": 1.0})])
 def test_the_hostile_corpus_scores_alike_and_what_is_broken_is_named(
-    make_detector, tiny_folder, tmp_path, caplog, workers
+    make_detector, tiny_folder, tmp_path, caplog, workers, paired
 ):
     folder = tmp_path / "corpus"
     write_corpus(folder)
     (folder / "dangling.png").unlink()  # anomalib's own listing refuses the whole folder for it
-    model = DualImageCLIP(pretrained=str(tiny_folder), class_name="plate", alpha=1.0, visualizer=False)
+    model = DualImageCLIP(pretrained=str(tiny_folder), class_name="plate", visualizer=False, **paired)
     with caplog.at_level("WARNING"):
         expected = through_the_engine(model, folder, tmp_path, workers)
     listed = [str(path) for path in PredictDataset(folder).image_filenames]
-    outcomes = make_detector(alpha=1.0, geometry="squash").predict(listed, errors="return")
+    outcomes = make_detector(**paired, geometry="squash").predict(listed, errors="return")
     scores = {outcome.name: outcome.score for outcome in outcomes if isinstance(outcome, Prediction)}
     assert scores == pytest.approx({name: score for name, (score, _) in expected.items()}, abs=1e-5)
     failures = {outcome.name: outcome.reason for outcome in outcomes if isinstance(outcome, Failure)}
