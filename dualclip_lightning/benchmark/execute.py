@@ -152,17 +152,18 @@ class _Image(NamedTuple):
 def _f1_at_threshold(recorder: Recorder) -> float | None:
     """F1 of the images at the threshold that `dualclip predict` takes from an unlabelled run; None without one.
 
-    The scores of the cell give the threshold, so it needs the other images of the test set, but no label.
+    The scores of all images of the cell give the threshold, with or without a label; F1 is that of the labelled ones.
     """
-    images = recorder.images().dropna()
+    images = recorder.images()
     try:
         threshold = from_run([_Image(score, score) for score in images["score"].tolist()])
     except NoThresholdError:  # too few images, or many with one highest score
         return None
+    labelled = images.dropna(subset=["label"])
     judged = ImageBatch(
-        image=torch.zeros(len(images), 3, 1, 1),
-        gt_label=torch.tensor(images["label"].to_numpy(int)),
-        pred_label=torch.tensor((images["score"] > threshold.score).to_numpy()),
+        image=torch.zeros(len(labelled), 3, 1, 1),
+        gt_label=torch.tensor(labelled["label"].to_numpy(int)),
+        pred_label=torch.tensor((labelled["score"] > threshold.score).to_numpy()),
     )
     metric = F1Score(fields=["pred_label", "gt_label"])
     metric.update(judged)

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import anomalib.metrics
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from anomalib.data import MVTecAD
@@ -17,6 +18,7 @@ from sklearn.metrics import f1_score
 from torchvision import transforms
 
 from dualclip_lightning import DualImageCLIP
+from dualclip_lightning.benchmark import execute
 from dualclip_lightning.benchmark.cells import plan
 from dualclip_lightning.benchmark.config import ConfigError, load_config
 from dualclip_lightning.benchmark.execute import run_cell
@@ -143,6 +145,17 @@ def test_f1_at_the_threshold_in_use_needs_no_label(found):
     assert highest == 1
     expected = f1_score(labels, scores > np.sort(scores)[-1 - highest])
     assert found.row["image_F1@run"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_threshold_is_that_of_all_images_whether_they_have_a_label_or_not():
+    scores = np.linspace(0, 0.99, 100)
+    labels = [int(score > 0.5) if place % 2 else None for place, score in enumerate(scores)]
+    images = pd.DataFrame({"label": labels, "score": scores}).astype({"label": "Int64"})
+    kept = images["label"].notna()
+    threshold = np.sort(scores)[-1 - round(RATE * len(scores))]
+    expected = f1_score(images["label"][kept].astype(int), images["score"][kept] > threshold)
+    recorder = SimpleNamespace(images=lambda: images)
+    assert execute._f1_at_threshold(recorder) == pytest.approx(expected, abs=1e-6)
 
 
 def test_intervals_enclose_their_figures_and_have_a_table_of_their_own(found, tmp_path):
