@@ -113,14 +113,14 @@ class ViewsMixin(Base):
         """
         try:
             listing = find_images([folder])
-        except FileNotFoundError as error:
-            msg = f"Expected reference_dir to be a folder with at least one readable image. {error}"
+            for sentence in (listing.left_out, *(f"{name}: {reason}" for name, reason in listing.unreadable.items())):
+                if sentence is not None:
+                    logger.warning(sentence)
+            names = [str(path) for path in listing.paths]
+            return [names[i] for i in readable(names)]
+        except (FileNotFoundError, ValueError) as error:
+            msg = f"Expected reference_dir '{folder}' to be a folder with at least one readable image. {error}"
             raise ValueError(msg) from error
-        for sentence in (listing.left_out, *(f"{name}: {reason}" for name, reason in listing.unreadable.items())):
-            if sentence is not None:
-                logger.warning(sentence)
-        names = [str(path) for path in listing.paths]
-        return [names[i] for i in readable(names)]
 
     def _geometry(self) -> Transform:
         """The resizing part of the pre-processor."""
