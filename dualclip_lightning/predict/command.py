@@ -214,7 +214,7 @@ def _own_threshold(
     try:
         return from_run(entries, _rate(options), settings=detector.settings)
     except NoThresholdError as error:
-        errors.print(f"No decisions: {error}", markup=False)
+        errors.print(f"{error} Without one, images have scores but no decision.", markup=False)
         return None
 
 

@@ -11,9 +11,9 @@ from scipy.special import betaincinv
 from scipy.stats import hypergeom
 
 from dualclip_lightning.predict.limits import RATE
-from dualclip_lightning.predict.thresholds import Scored, Threshold, same_kind
+from dualclip_lightning.predict.thresholds import Scored, Threshold, counted, same_kind
 
-REMEDY = "Give images believed good (--good FOLDER, or Detector.calibrate), or a number."
+REMEDY = "Give images believed good (--good FOLDER, or Detector.calibrate), or a number (--threshold)."
 HIGHEST_PIXEL = float(np.nextafter(np.float32(1), np.float32(0)))
 """So that a map that is saturated at 1 can lie above."""
 
@@ -52,13 +52,15 @@ def from_good(
         raise ValueError(msg)
     k = min(n, math.ceil((n + 1) * (1 - false_alarm_rate) - 1e-9))
     if scores[k - 1] >= 1:
-        msg = f"No usable threshold: {n + 1 - k} of {n} good images have the highest possible score. Give a number."
+        msg = f"No usable threshold: {n + 1 - k} of {n} good images have the highest possible score. "
+        msg += "Give a number (--threshold)."
         raise NoThresholdError(msg)
     expected = (n + 1 - k) / (n + 1)
     tail = (1 - confidence) / 2
     low, high = betaincinv(n + 1 - k, k, (tail, 1 - tail))
     short = k == n and expected > false_alarm_rate + 1e-9
-    few = f"; {math.ceil(1 / false_alarm_rate) - 1} would do for {false_alarm_rate:.1%}" if short else ""
+    need = math.ceil(1 / false_alarm_rate) - 1
+    few = f" A rate of {false_alarm_rate:.1%} needs {need} good images." if short else ""
     return Threshold(
         score=float(scores[k - 1]),
         pixel=min(float(peaks[k - 1]), HIGHEST_PIXEL),
@@ -67,7 +69,8 @@ def from_good(
         interval=(float(low), float(high)),
         confidence=confidence,
         images=n,
-        assumption=f"from {n} image(s) believed good, of which later normal images are assumed to be like{few}",
+        assumption=f"It comes from {counted(n, 'image')} believed good. The rate assumes that later normal images are "
+        f"like them.{few}",
         settings=dict(settings or {}),
         compared=compared,
         scores=tuple(scores.tolist()),
@@ -104,7 +107,8 @@ def from_run(
     most = math.floor(n * false_alarm_rate + 1e-9)
     if most == 0:
         need = math.ceil(1 / false_alarm_rate - 1e-9)
-        msg = f"No usable threshold: {n} unlabelled image(s), and {false_alarm_rate:.1%} needs {need}. {REMEDY}"
+        msg = f"No usable threshold: a rate of {false_alarm_rate:.1%} needs {need} unlabelled images, but there "
+        msg += f"{'is' if n == 1 else 'are'} {n}. {REMEDY}"
         raise NoThresholdError(msg)
     score = float(scores[n - 1 - most])
     above = int((scores > score).sum())
@@ -121,9 +125,9 @@ def from_run(
         confidence=confidence,
         images=n,
         assumption=(
-            f"above which the {above} highest of the {n} unlabelled images lie, assuming that at least half are normal "
-            "and that an anomalous image is no less likely to lie above than a normal one; if more are anomalous, good "
-            "images (--good) or a higher false-alarm rate find more"
+            f"It lies below the {above} highest of the {n} unlabelled images, however many are anomalous; to find more, "
+            "give good images (--good) or a higher --false-alarm-rate. The rate assumes that at least half of the images "
+            "are normal, and that an anomalous image is at least as likely to lie above as a normal one."
         ),
         settings=dict(settings or {}),
         compared=compared,

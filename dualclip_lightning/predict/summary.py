@@ -10,6 +10,7 @@ from pathlib import Path
 from dualclip_lightning.images.listing import Listing
 from dualclip_lightning.predict.journal import Entry
 from dualclip_lightning.predict.run import Report
+from dualclip_lightning.predict.thresholds import counted
 
 MOST_LISTED = 20
 """Anomalous images, and images that could not be used, that are named on the screen."""
@@ -29,13 +30,13 @@ def summarise(report: Report, listing: Listing, folder: Path) -> Iterator[str]:
     undrawn = [failure for failure in report.failures if failure.name in scored]
     unused = len(listing.paths) - len(scored)
     before = f" ({report.resumed} of them before)" * bool(report.resumed)
-    yield f"{_count(len(listing.paths), 'image')}: {len(scored)} scored{before}, {unused} could not be used."
+    yield f"{counted(len(listing.paths), 'image')}: {len(scored)} scored{before}, {unused} could not be used."
     if listing.unreadable:
-        yield f"{_count(len(listing.unreadable), 'folder')} could not be read."
+        yield f"{counted(len(listing.unreadable), 'folder')} could not be read."
     if undrawn:
-        yield f"{_count(len(undrawn), 'scored image')} could not be drawn."
+        yield f"{counted(len(undrawn), 'scored image')} could not be drawn."
     if listing.others:
-        yield f"{_count(listing.others, 'other file')} in the folders not named as images."
+        yield f"{counted(listing.others, 'other file')} in the folders ignored, by the suffix of the name."
     if listing.left_out:
         yield printable(listing.left_out)
     named = [f"not used: {printable(f.name)}: {printable(f.reason)}" for f in report.failures]
@@ -51,11 +52,13 @@ def _decisions(report: Report) -> Iterator[str]:
         yield from _highest(ranked)
         return
     yield report.threshold.describe()
-    words = [report.threshold.decide(entry).word for entry in ranked]
+    decisions = [report.threshold.decide(entry) for entry in ranked]
+    words = [decision.word for decision in decisions]
     anomalous = [entry for entry, word in zip(ranked, words, strict=True) if word == "anomalous"]
-    without = f", {words.count('')} without a decision (see scores.csv)" * ("" in words)
-    images = _count(len(ranked), "scored image")
+    without = f", {words.count('')} without a decision" * ("" in words)
+    images = counted(len(ranked), "scored image")
     yield f"Of {images}: {len(anomalous)} anomalous, {words.count('normal')} normal{without}."
+    yield from sorted({f"  {decision.reason}" for decision in decisions if not decision.word})
     if anomalous:
         yield from _listed(map(_line, anomalous), len(anomalous), "scores.csv")
     else:
@@ -77,10 +80,6 @@ def _listed(lines: Iterable[str], count: int, file: str) -> Iterator[str]:
 
 def _line(entry: Entry) -> str:
     return f"{entry.score:.4f}  {printable(entry.name)}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + "s" * (number != 1)
 
 
 def printable(name: str) -> str:

@@ -76,7 +76,7 @@ class Threshold:
     interval: tuple[float, float] | None = None
     confidence: float = 0.95
     images: int = 0
-    assumption: str = "chosen by the user"
+    assumption: str = "It was chosen by the user."
     settings: Mapping[str, Any] = field(default_factory=dict)
     compared: bool | None = None
     scores: tuple[float, ...] = ()
@@ -128,13 +128,13 @@ class Threshold:
         return self.score if self.pixel is None else self.pixel
 
     def describe(self) -> str:
-        """One sentence on where it comes from and what to expect."""
-        text = f"Threshold {self.score:.4f} (pixels {self._pixel:.4f}), {self.assumption}"
+        """Sentences that say what it is, what to expect, where it comes from and what it assumes."""
+        text = f"Threshold {self.score:.4f} (pixels {self._pixel:.4f})"
         if self.false_alarm_rate is not None:
-            text += f"; expected false alarms{' at most' * (self.kind == 'run')} {self.false_alarm_rate:.1%}"
+            text += f"; expected false alarms: {'at most ' * (self.kind == 'run')}{self.false_alarm_rate:.1%}"
         if self.interval is not None:
-            text += f", {self.confidence:.0%} interval {self.interval[0]:.1%} to {self.interval[1]:.1%}"
-        return f"{text}."
+            text += f" ({self.confidence:.0%} interval {self.interval[0]:.1%} to {self.interval[1]:.1%})"
+        return f"{text}. {self.assumption}"
 
     def save(self, path: str | Path) -> None:
         """Write it as JSON.
@@ -195,6 +195,11 @@ def marked(values: npt.NDArray[np.float32], level: float | None) -> npt.NDArray[
     return above if above.any() else values >= values.max()
 
 
+def counted(number: int, what: str) -> str:
+    """A number with its noun, in the plural unless it is one."""
+    return f"{number} {what}" + "s" * (number != 1)
+
+
 def same_kind(images: Sequence[Scored]) -> list[Any]:
     """Those that were compared with references, or all where none was: scores of both kinds lie on other levels."""
     return [image for image in images if image.references] or list(images)
@@ -202,8 +207,11 @@ def same_kind(images: Sequence[Scored]) -> list[Any]:
 
 def _other_kind(compared: bool) -> str:
     if compared:
-        return "no decision: it was compared with no reference, and text scores lie on another level than the threshold"
-    return "no decision: it was compared with references, and the threshold is for text scores, on another level"
+        return (
+            "no decision: the image was compared with no other, and the threshold is for images that were; score it "
+            "together with others or with images of the product"
+        )
+    return "no decision: the image was compared with others, and the threshold is for images scored by text only"
 
 
 def _as_stored(settings: Mapping[str, Any]) -> dict[str, Any]:

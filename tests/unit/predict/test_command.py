@@ -173,7 +173,7 @@ def test_the_unlabelled_run_gives_a_threshold_if_it_is_large_enough(place, capsy
     assert {row["decision"] for row in scores(place) if float(row["p_value"]) <= 2 / 9} == {"anomalous"}
     assert place("shots", "--out", "few") == 0
     said = capsys.readouterr()
-    assert "No decisions: No usable threshold: 9 unlabelled image(s), and 5.0% needs 20. Give images" in said.err
+    assert "No usable threshold: a rate of 5.0% needs 20 unlabelled images, but there are 9. Give images" in said.err
     assert "anomalous" not in said.out
 
 
@@ -184,8 +184,9 @@ def test_an_image_without_a_partner_is_not_decided_by_a_threshold_of_pairs(place
     assert place("shots/0.png", "--threshold", "t.json") == 0
     (row,) = scores(place, "out2")
     assert (row["decision"], row["p_value"]) == ("", "")
-    assert "no decision: it was compared with no reference" in row["notes"]
-    assert "Of 1 scored image: 0 anomalous, 0 normal, 1 without a decision" in capsys.readouterr().out
+    assert "no decision: the image was compared with no other" in row["notes"]
+    said = capsys.readouterr().out
+    assert f"Of 1 scored image: 0 anomalous, 0 normal, 1 without a decision.\n  {row['notes']}\n" in said
 
 
 def test_marks_are_in_anomalous_images_and_in_no_other(place):

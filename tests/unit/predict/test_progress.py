@@ -101,7 +101,7 @@ def test_counts_add_up(tmp_path):
         "3 images: 2 scored (1 of them before), 1 could not be used.",
         "1 folder could not be read.",
         "1 scored image could not be drawn.",
-        "1 other file in the folders not named as images.",
+        "1 other file in the folders ignored, by the suffix of the name.",
     ]
     assert lines[4:7] == [f"  not used: {f.name}: {f.reason}" for f in failures]
 
