@@ -116,7 +116,7 @@ def test_p_values_written_out():
         (lambda: from_good(images([0.1]), 1.0), "above 0 and below 1"),
         (lambda: from_good(images([float("nan")])), "finite"),
         (lambda: from_good(images([1.0, 1.0])), "No usable threshold: 1 of 2 good images have the highest possible"),
-        (lambda: from_run(images([0.1, 0.2] * 9 + [0.3])), r"threshold: a rate of 5\.0% needs 20 .*are 19.*--good"),
+        (lambda: from_run(images([0.1, 0.2] * 9 + [0.3])), r"threshold: a rate of 5\.0% needs 20.*are 19.*--good"),
         (lambda: from_run(images([0.5] * 3 + [0.1] * 20)), r"No usable threshold: 3 of 23 .*share the highest score"),
         (lambda: from_run(images([0.1, float("inf")] * 10)), "finite"),
         (lambda: from_run(images([0.1]), 0.0), "above 0 and below 1"),
