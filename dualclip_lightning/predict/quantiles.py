@@ -125,7 +125,7 @@ def from_run(
         confidence=confidence,
         images=n,
         assumption=(
-            f"It lies below the {above} highest of the {n} unlabelled images, however many are anomalous; to find "
+            f"It lies below the {above} highest of the {n} unlabelled images, however many are anomalous. To find "
             "more, give good images (--good) or a higher --false-alarm-rate. The rate assumes that at least half of the "
             "images are normal, and that an anomalous image is at least as likely to lie above as a normal one."
         ),
