@@ -28,7 +28,7 @@ from dualclip_lightning.predict.journal import Entry
 from dualclip_lightning.predict.limits import RATE
 from dualclip_lightning.predict.outputs import Drawing
 from dualclip_lightning.predict.progress import ProgressReporter
-from dualclip_lightning.predict.quantiles import NoThresholdError, from_good, from_run
+from dualclip_lightning.predict.quantiles import NoThresholdError, for_later_images, from_good, from_run
 from dualclip_lightning.predict.run import Run, now, score_settings
 from dualclip_lightning.predict.summary import summarise
 from dualclip_lightning.predict.thresholds import Threshold
@@ -197,7 +197,7 @@ def _chosen_threshold(options: Namespace, detector: Detector) -> Threshold:
     except ValueError:
         threshold = Threshold.load(options.threshold)
         threshold.check_settings(detector.settings)
-        return threshold
+        return for_later_images(threshold)
     return Threshold(score, options.pixel_threshold)
 
 

@@ -28,7 +28,7 @@ from dualclip_lightning.predict.forecast import forecast_tiles
 from dualclip_lightning.predict.geometry import Drawer, Geometry, Mode
 from dualclip_lightning.predict.limits import RATE
 from dualclip_lightning.predict.prediction import Prediction
-from dualclip_lightning.predict.quantiles import NoThresholdError, from_good, from_run
+from dualclip_lightning.predict.quantiles import NoThresholdError, for_later_images, from_good, from_run
 from dualclip_lightning.predict.references import InSequence, Order, Pairs, PatchSet, StreamBank
 from dualclip_lightning.predict.scorer import DualImageScorer
 from dualclip_lightning.predict.thresholds import Threshold
@@ -390,7 +390,7 @@ def _threshold(chosen: float | str | Path | Threshold | None) -> Threshold | Non
     if chosen is None or chosen == "auto":
         return None
     if isinstance(chosen, Threshold):
-        return chosen
+        return for_later_images(chosen)
     if isinstance(chosen, str | Path):
-        return Threshold.load(chosen)
+        return for_later_images(Threshold.load(chosen))
     return Threshold(float(chosen))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -126,12 +127,35 @@ def from_run(
         images=n,
         assumption=(
             f"It lies below the {above} highest of the {n} unlabelled images, however many are anomalous. To find "
-            "more, give good images (--good) or a higher --false-alarm-rate. The rate assumes that at least half of the "
-            "images are normal, and that an anomalous image is at least as likely to lie above as a normal one."
+            "more, give good images (--good) or a higher --false-alarm-rate. The rate assumes that at least half of "
+            "the images are normal, and that an anomalous image is at least as likely to lie above as a normal one."
         ),
         settings=dict(settings or {}),
         compared=compared,
         scores=tuple(scores.tolist()),
+    )
+
+
+def for_later_images(threshold: Threshold) -> Threshold:
+    """What a threshold says of images that are not among those that it was taken from.
+
+    Images believed good and numbers are for later images in any case. Of the n images of a run, k lie above by
+    construction. A further normal image takes any of n + 1 ranks, so it lies above with a probability of at most
+    (k + 1) / (n + 1). That is the mean of Beta(k + 1, n - k), whose quantile is the upper end of the interval (order
+    statistics; Wilks 1941). Anomalous images in the run, at least as likely to lie above as normal ones, only raise the
+    threshold.
+    """
+    if threshold.kind != "run":
+        return threshold
+    n, above = len(threshold.scores), sum(score > threshold.score for score in threshold.scores)
+    return replace(
+        threshold,
+        kind="earlier run",
+        false_alarm_rate=(above + 1) / (n + 1),
+        interval=(0.0, float(betaincinv(above + 1, n - above, threshold.confidence))),
+        assumption=f"It lies below the {above} highest of {n} unlabelled images of an earlier run. The rate assumes "
+        "that later normal images are like its normal images, and that an anomalous image is at least as likely to lie "
+        "above as a normal one.",
     )
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from dualclip_lightning.files import write_bytes_atomically
 
 VERSION = 2
-Kind = Literal["good", "run", "fixed"]
+Kind = Literal["good", "run", "earlier run", "fixed"]
 Word = Literal["anomalous", "normal", ""]
 
 
@@ -53,8 +53,9 @@ class Threshold:
     Args:
         score: for image scores, in [0, 1).
         pixel: for the maps of anomalous images, in [0, 1); None takes `score`.
-        kind: "good" from images believed good, "run" from an unlabelled run, "fixed" as the user says.
-        false_alarm_rate: share of normal images above `score`: expected of "good", at most that of "run"; None where
+        kind: "good" from images believed good, "run" from the unlabelled run that it decides, "earlier run" from an
+            unlabelled run before (`quantiles.for_later_images`), "fixed" as the user says.
+        false_alarm_rate: share of normal images above `score`: expected of "good", at most that of a run; None where
             nothing was measured.
         interval: where that share lies with the confidence below; None where it was not measured.
         confidence: of the interval.
@@ -100,12 +101,13 @@ class Threshold:
         """Share of the threshold's own scores that are at least as high; None where it has none.
 
         Of images believed good it is the conformal p-value (1 + number) / (n + 1), valid for any further image like
-        them (Vovk et al., Algorithmic Learning in a Random World, 2005). Of an unlabelled run, where the image itself
-        is among them, it is number / n, and never 0.
+        them (Vovk et al., Algorithmic Learning in a Random World, 2005), and so it is of an earlier run, where
+        anomalous images only raise it. Of the run that it decides, where the image itself is among them, it is
+        number / n, and never 0.
         """
         n = len(self.scores)
         above = n - bisect_left(self.scores, score)
-        if self.kind == "good":
+        if self.kind in {"good", "earlier run"}:
             return (1 + above) / (n + 1)
         return max(1, above) / n if n else None
 
@@ -131,7 +133,7 @@ class Threshold:
         """Sentences that say what it is, what to expect, where it comes from and what it assumes."""
         text = f"Threshold {self.score:.4f} (pixels {self._pixel:.4f})"
         if self.false_alarm_rate is not None:
-            text += f"; expected false alarms: {'at most ' * (self.kind == 'run')}{self.false_alarm_rate:.1%}"
+            text += f"; expected false alarms: {'at most ' * (self.kind != 'good')}{self.false_alarm_rate:.1%}"
         if self.interval is not None:
             text += f" ({self.confidence:.0%} interval {self.interval[0]:.1%} to {self.interval[1]:.1%})"
         return f"{text}. {self.assumption}"

@@ -177,6 +177,15 @@ def test_the_unlabelled_run_gives_a_threshold_if_it_is_large_enough(place, capsy
     assert "anomalous" not in said.out
 
 
+@pytest.mark.parametrize("option", [("--from", "out"), ("--threshold", "out/threshold.json")])
+def test_a_runs_threshold_promises_more_false_alarms_of_later_images(place, capsys, option):
+    assert place("shots", "--false-alarm-rate", "0.25") == 0
+    assert "expected false alarms: at most 22.2%" in capsys.readouterr().out  # 2 of 9
+    assert place("shots", *option, "--out", "later") == 0
+    assert "expected false alarms: at most 30.0%" in capsys.readouterr().out  # 3 of 10
+    assert Threshold.load(place.folder / "later" / "threshold.json").kind == "earlier run"
+
+
 def test_an_image_without_a_partner_is_not_decided_by_a_threshold_of_pairs(place, capsys):
     assert place("shots", "--good", "shots") == 0
     (place.folder / "out" / "threshold.json").rename(place.folder / "t.json")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta
 
-from dualclip_lightning.predict.quantiles import NoThresholdError, from_good, from_run
+from dualclip_lightning.predict.quantiles import NoThresholdError, for_later_images, from_good, from_run
 from dualclip_lightning.predict.thresholds import Decision, Threshold, marked, same_kind
 
 SCORES = st.floats(0, 1, width=32)
@@ -100,6 +100,36 @@ def test_an_unlabelled_run_finds_as_many_as_its_rate_allows():
     assert found.interval == (0.0, pytest.approx(0.1, abs=0.021))  # at most 5 of 50
     assert "the 5 highest of the 100 unlabelled images" in found.describe()
     assert "at most 5.0%" in found.describe()
+
+
+@pytest.mark.parametrize(("count", "anomalous"), [(20, 0), (60, 0), (60, 20)])
+def test_a_runs_threshold_promises_later_images_no_less_than_it_keeps(count, anomalous):
+    """False alarms and p-values of images that were not in the run, counted over many runs."""
+    rng = np.random.default_rng(count + anomalous)
+    rates, small, inside = [], [], []
+    for _ in range(1000):
+        scores = np.concatenate([rng.uniform(0, 0.9, count - anomalous), rng.uniform(0, 0.95, anomalous)])
+        later = for_later_images(from_run(images(scores)))
+        fresh = rng.uniform(0, 0.9, 50)
+        rates.append((fresh > later.score).mean())
+        small.append(np.mean([later.p_value(score) <= 0.1 for score in fresh]))
+        inside.append(1 - later.score / 0.9 <= later.interval[1])  # the share of all normal images above
+    error = np.std(rates) / np.sqrt(len(rates))
+    assert np.mean(rates) <= later.false_alarm_rate + 3 * error
+    assert np.mean(small) <= 0.1 + 3 * np.std(small) / np.sqrt(len(small))
+    assert np.mean(inside) >= 0.93
+    if not anomalous:
+        assert np.mean(rates) == pytest.approx(later.false_alarm_rate, abs=3 * error)  # no more than needed
+        assert np.mean(inside) == pytest.approx(0.95, abs=0.02)
+
+
+def test_what_was_for_later_images_already_stays():
+    for threshold in (
+        Threshold(0.5),
+        from_good(images([0.1, 0.2])),
+        for_later_images(from_run(images([0.1] * 39 + [1]))),
+    ):
+        assert for_later_images(threshold) is threshold
 
 
 def test_p_values_written_out():
