@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from dualclip_lightning.images.depth import BYTE, WORD, deep_notes, share_of
+from dualclip_lightning.images.depth import BYTE, WORD, as_rgb, deep_notes, share_of
 from dualclip_lightning.images.orientation import TAG, upright
 from dualclip_lightning.images.picture import ImageError, Picture
 from dualclip_lightning.images.pillow import from_pillow, origin_notes
@@ -63,10 +63,11 @@ def read_deep(image: Image.Image, file: IO[bytes], largest: int) -> Picture:
     else:
         file.seek(0)
         values = _decode(file.read(), image.size, bits)
-    rgb = values if values.shape[-1] > 1 else np.repeat(values, 3, axis=-1)
     grey = ("grey converted to RGB",) if values.shape[-1] == 1 else ()
-    pixels = np.ascontiguousarray(upright(share_of(np.minimum(rgb, largest), largest), orientation))
-    return Picture(pixels, (*notes, *grey, *deep_notes(values, bits, largest)))
+    within = values if largest == WORD else np.minimum(values, largest)
+    return Picture(
+        as_rgb(upright(share_of(within, largest), orientation)), (*notes, *grey, *deep_notes(values, bits, largest))
+    )
 
 
 def _decode(content: bytes, size: tuple[int, int], bits: int) -> npt.NDArray[Any]:

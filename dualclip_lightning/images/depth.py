@@ -24,8 +24,7 @@ def from_samples(values: npt.NDArray[Any], notes: tuple[str, ...] = ()) -> Pictu
     """
     colours = slice(3) if values.shape[-1] > 2 else slice(1)  # noqa: PLR2004 - grey may have alpha
     pixels = known_range(values)[..., colours]
-    rgb = pixels if pixels.shape[-1] > 1 else np.repeat(pixels, 3, axis=-1)
-    return Picture(np.ascontiguousarray(rgb), (*notes, *depth_notes(values[..., colours])))
+    return Picture(as_rgb(pixels), (*notes, *depth_notes(values[..., colours])))
 
 
 def known_range(values: npt.NDArray[Any]) -> Pixels:
@@ -50,7 +49,12 @@ def known_range(values: npt.NDArray[Any]) -> Pixels:
 
 def share_of(values: npt.NDArray[Any], largest: int) -> npt.NDArray[np.float32]:
     """Whole numbers as shares of the largest one that there can be."""
-    return (values / np.float32(largest)).astype(np.float32)
+    return (values / np.float32(largest)).astype(np.float32, copy=False)
+
+
+def as_rgb(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Grey [H, W, 1] or RGB [H, W, 3] as contiguous RGB; `numpy.repeat` would take several times as long."""
+    return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
 
 
 def depth_notes(values: npt.NDArray[Any]) -> tuple[str, ...]:

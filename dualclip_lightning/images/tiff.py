@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from dualclip_lightning.images.area import check_area, turn
-from dualclip_lightning.images.depth import WORD, deep_notes, from_samples, known_range, share_of
+from dualclip_lightning.images.depth import WORD, as_rgb, deep_notes, from_samples, known_range, share_of
 from dualclip_lightning.images.orientation import orientation_notes, upright
 from dualclip_lightning.images.picture import ImageError, Picture
 from dualclip_lightning.images.pillow import from_pillow
@@ -127,8 +127,7 @@ def _scaled(values: npt.NDArray[Any], largest: int | None) -> Picture:
     if largest is None or largest == np.iinfo(values.dtype).max:
         return from_samples(values)
     pixels = share_of(values, largest)
-    rgb = np.repeat(pixels, 3, axis=-1) if values.shape[-1] == 1 else pixels[..., :3]
-    return Picture(rgb, deep_notes(values, largest.bit_length(), largest))
+    return Picture(as_rgb(pixels[..., :3]), deep_notes(values, largest.bit_length(), largest))
 
 
 def _inverted(values: npt.NDArray[Any], largest: int | None) -> npt.NDArray[Any]:
