@@ -17,6 +17,8 @@ DEEP_MODES = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
 """Pillow modes whose conversion to RGB clips at 255 without a word."""
 BYTES_AS_THEY_ARE = frozenset({"L", "LA", "RGB", "RGBA", "RGBX"})
 """Modes whose conversion to RGB leaves each byte as it is."""
+KINDS = {"1": "black and white", "L": "grey", "LA": "grey", "La": "grey", "P": "palette", "PA": "palette"}
+"""What a user calls the modes of Pillow."""
 WITH_ALPHA = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
 
 
@@ -34,7 +36,7 @@ def from_pillow(image: Image.Image) -> Picture:
         ImageError: numbers whose range is not known.
         OSError: a file that is cut short (Pillow decodes here).
     """
-    mode = () if image.mode in {"RGB", "RGBA"} else (f"{image.mode} converted to RGB",)
+    mode = () if image.mode in {"RGB", "RGBA"} else (f"{KINDS.get(image.mode, image.mode)} converted to RGB",)
     notes = (*origin_notes(image), *mode)
     image = ImageOps.exif_transpose(image)
     if image.mode in DEEP_MODES:

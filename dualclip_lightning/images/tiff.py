@@ -106,7 +106,7 @@ def _to_picture(values: npt.NDArray[Any], page: Any) -> Picture:
         notes = ("CMYK converted to RGB", *deep_notes(values, page.bitspersample, largest))
         return Picture((1 - ink[..., :3]) * (1 - ink[..., 3:]), notes)
     if photometric == PALETTE and count == 1 and page.colormap is not None:
-        return Picture(share_of(page.colormap.T[values[..., 0]], WORD), ("P converted to RGB",))
+        return Picture(share_of(page.colormap.T[values[..., 0]], WORD), ("palette converted to RGB",))
     name = getattr(photometric, "name", photometric)
     msg = f"its {count} samples a pixel of type {values.dtype} ({name}) are no colours that are read. Save it as RGB."
     raise ImageError(msg)
