@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dualclip_lightning import cachedir
+from dualclip_lightning.commandline import WRONG, leave_closed_pipe
 from dualclip_lightning.console import show_what_it_can
 from dualclip_lightning.registry import MODELS, register
 
@@ -31,12 +32,13 @@ OUR_COMMANDS = {
 }
 _HOMES = {
     "predict": "dualclip_lightning.predict.options",
-    "demo": "dualclip_lightning.demo.run",
-    "benchmark": "dualclip_lightning.benchmark.command",
-    "compare": "dualclip_lightning.benchmark.compare",
-    "regression": "dualclip_lightning.benchmark.regression",
+    "demo": "dualclip_lightning.demo.options",
+    "benchmark": "dualclip_lightning.benchmark.options:benchmark",
+    "compare": "dualclip_lightning.benchmark.options:compare",
+    "regression": "dualclip_lightning.benchmark.options:regression",
     "weights": "dualclip_lightning.weights.command",
 }
+"""Modules that take no time to import, and the function to call where it is not `main`."""
 ANOMALIB_COMMANDS = {
     "test": "Score a test set and report the metrics.",
     "predict": "With --model, --data or --config: anomalib's way of scoring a folder.",
@@ -46,7 +48,7 @@ ANOMALIB_COMMANDS = {
     "export": "Export a model to Torch, ONNX or OpenVINO.",
 }
 _ANOMALIBS_OPTIONS = ("--model", "--data", "--config", "--print_config")
-WRONG, INTERRUPTED = 2, 130
+CLOSED, INTERRUPTED = 1, 130
 """Exit statuses."""
 _NOT_OFFERED = {
     "install": "it would replace open_clip by a version too old for this package. Use pip to add what is missing",
@@ -64,9 +66,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     show_what_it_can()
     cachedir.home()  # before libraries look for it
     try:
-        return _run(arguments)
+        status = _run(arguments)
+        sys.stdout.flush()
     except KeyboardInterrupt:  # also while libraries are imported, which takes seconds
         return _fail("stopped.", INTERRUPTED)
+    except BrokenPipeError:  # whoever read the output, as `head` does, has enough
+        leave_closed_pipe()
+        return CLOSED
+    return status
 
 
 def _run(arguments: list[str]) -> int:
@@ -75,10 +82,11 @@ def _run(arguments: list[str]) -> int:
     command = arguments[0] if arguments else "--help"
     if command in {"-h", "--help"}:
         print(_help())
-    elif command == "--version":
+    elif command in {"version", "--version"}:
         print(_versions())
     elif command in OUR_COMMANDS and not _meant_for_anomalib(arguments):
-        return import_module(_HOMES[command]).main(arguments[1:]) or 0
+        home, _, function = _HOMES[command].partition(":")
+        return getattr(import_module(home), function or "main")(arguments[1:]) or 0
     elif command in ANOMALIB_COMMANDS or command.startswith("-"):
         return _run_anomalib(arguments)
     else:
@@ -193,7 +201,7 @@ commands of anomalib, with the models of this package (its own benchmark is `ano
 
 options:
   -h, --help   show this text; `dualclip <command> --help` shows the options of a command
-  --version    show the versions of this package and of anomalib
+  version      show the versions of this package and of anomalib (also --version)
 
 examples:
   dualclip demo

@@ -18,6 +18,8 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING
 
+from dualclip_lightning.host import is_ours, print_once
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from importlib.machinery import ModuleSpec
@@ -36,6 +38,8 @@ def autoload() -> None:
     """Register the models in anomalib, now or as soon as it is imported; the entry point in ``torch.backends``."""
     try:
         if os.environ.get(OFF_SWITCH, "0") in {"", "0"}:
+            if is_ours():
+                print_once()
             _register_when_ready()
     except Exception as error:  # noqa: BLE001  # whatever happens, `import torch` must succeed
         _explain(error)

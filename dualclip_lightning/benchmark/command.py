@@ -15,31 +15,29 @@ import pandas as pd
 from rich.console import Console
 
 from dualclip_lightning.benchmark.config import Config, ConfigError, load_config
+from dualclip_lightning.benchmark.options import RESULTS
 from dualclip_lightning.benchmark.ray_runner import Resources
 from dualclip_lightning.benchmark.render import screen
 from dualclip_lightning.benchmark.report import write_report
 from dualclip_lightning.benchmark.results import load_run
 from dualclip_lightning.benchmark.session import Means, look, notes, refuse, run_benchmark
-from dualclip_lightning.benchmark.shipped import config_names, find_config
 from dualclip_lightning.benchmark.summary import failures
 from dualclip_lightning.benchmark.tables import show_tables, write_tables
 from dualclip_lightning.files import cannot_write
 
-RESULTS = Path("results/benchmark")
 SOME_FAILED, REFUSED, STOPPED, INTERRUPTED = 1, 2, 3, 130
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run a benchmark.
+def run(options: argparse.Namespace) -> int:
+    """Run a benchmark with the options of `options.benchmark_options`.
 
     Returns:
         0, or 1 if a cell failed, 2 if the configuration is refused, 3 if a file cannot be written, 130 if it was
         interrupted.
     """
-    options = _parser().parse_args(arguments)
     console = screen()
     try:
-        config = load_config(find_config(options.config, "benchmark"), options.overrides)
+        config = load_config(options.config, options.overrides)
         folder = options.out or RESULTS / config.name
         if options.dry_run:
             _show_plan(config, folder, console)
@@ -49,6 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (ConfigError, ModuleNotFoundError, ConnectionError) as error:  # the last is a cluster's
         print(f"dualclip: {error}", file=sys.stderr)
         return REFUSED
+    except BrokenPipeError:
+        raise
     except OSError as error:
         remedy = "What was done is kept; make room or choose another --out, and the same command continues."
         print(f"dualclip: {cannot_write(error, options.out or RESULTS)} {remedy}", file=sys.stderr)
@@ -97,27 +97,3 @@ def _means(options: argparse.Namespace, config: Config) -> Means:
     if gpus is None:
         gpus = 1.0 if config.device == "cuda" else 0.0
     return Means(options.workers, Resources(options.cpus_per_cell, gpus) if options.runner == "ray" else None)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="dualclip benchmark", description=(__doc__ or "").splitlines()[0],
-                                     epilog="anomalib's own benchmark is `anomalib benchmark`.")  # fmt: skip
-    parser.add_argument(
-        "--config", type=Path, required=True, help=f"a YAML file, or {', '.join(config_names('benchmark'))}"
-    )
-    parser.add_argument("--out", type=Path, help=f"folder of the run; {RESULTS}/<name> if not given")
-    parser.add_argument("--workers", type=_positive, help="processes at once; one a GPU if not given, or one")
-    parser.add_argument("--runner", choices=["local", "ray"], default="local", help="this machine, or a Ray cluster")
-    parser.add_argument("--cpus-per-cell", type=float, default=1.0, help="of the Ray cluster")
-    parser.add_argument("--gpus-per-cell", type=float, help="of the Ray cluster; 1 for device cuda if not given")
-    parser.add_argument("--dry-run", action="store_true", help="check the configuration and say what would run")
-    parser.add_argument("--no-report", dest="report", action="store_false", help="tables, but no report.html")
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="of the configuration, as seeds=[0,1]")
-    return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        msg = f"expected a number from 1, but got {text!r}"
-        raise argparse.ArgumentTypeError(msg)
-    return int(text)

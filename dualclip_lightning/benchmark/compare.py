@@ -209,13 +209,8 @@ def _save(folder: Path, tables: list[Table], found: pd.DataFrame) -> None:
         write_bytes_atomically(folder / name, content.encode())
 
 
-def main(arguments: list[str] | None = None) -> int | None:
-    """Print the comparison of two runs; 2 if they cannot be compared, 3 if the files cannot be written."""
-    parser = argparse.ArgumentParser(prog="dualclip compare", description="Two runs side by side, cell by cell.")
-    parser.add_argument("run_a", type=Path, help="folder that `dualclip benchmark` left, the one to start from")
-    parser.add_argument("run_b", type=Path, help="the other; differences are B - A")
-    parser.add_argument("--out", type=Path, help="folder for compare.md, compare.tex and compare.csv")
-    options = parser.parse_args(arguments)
+def run(options: argparse.Namespace) -> int:
+    """Print the comparison of two runs; 2 if they cannot be compared, 3 if the files cannot be written, else 0."""
     try:
         tables, found = compare(load_run(options.run_a), load_run(options.run_b))
     except (OSError, ValueError) as error:
@@ -232,4 +227,4 @@ def main(arguments: list[str] | None = None) -> int | None:
         console.print(*terminal(table, console.width))
     if failure:
         print(failure, file=sys.stderr)
-    return 3 if failure else None
+    return 3 if failure else 0

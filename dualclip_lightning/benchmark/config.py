@@ -12,10 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dualclip_lightning.benchmark import catalogue
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be meant; the message says everything that is wrong with it."""
+from dualclip_lightning.benchmark.errors import ConfigError
 
 
 @dataclass

@@ -27,12 +27,10 @@ from dualclip_lightning.benchmark.cells import plan
 from dualclip_lightning.benchmark.config import Config, ConfigError, parse_config, read_yaml
 from dualclip_lightning.benchmark.results import Run, load_run
 from dualclip_lightning.benchmark.session import Means, run_benchmark
-from dualclip_lightning.benchmark.shipped import find_config
 from dualclip_lightning.benchmark.status import finished
 from dualclip_lightning.benchmark.summary import failures, metrics_of
 from dualclip_lightning.files import cannot_write, write_bytes_atomically
 
-DEFAULT = "demo"
 MEAN_SCORE = "mean_score"
 """Mean image score: it moves smoothly where a metric of few images stands still or jumps."""
 FIELDS = ("method", "dataset", "category", "seed")
@@ -183,16 +181,15 @@ def _sentence(move: Move) -> str:
     )
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Record or check.
+def run(options: argparse.Namespace) -> int:
+    """Record or check with the options of `options.regression_options`.
 
     Returns:
         0, or 1 if a number moved beyond its tolerance, 2 if nothing could be compared, 3 if a file cannot be written.
     """
-    options = _parser().parse_args(arguments)
     console, start = Console(), time.monotonic()
     try:
-        path = find_config(options.config, "regression")
+        path = options.config
         guard = load_guard(path)
         guard = replace(guard, config=replace(guard.config, device=options.device or guard.config.device))
         if options.action == "record":
@@ -202,6 +199,8 @@ def main(arguments: list[str] | None = None) -> int:
     except ConfigError as error:
         print(f"dualclip: {error}", file=sys.stderr)
         return REFUSED
+    except BrokenPipeError:
+        raise
     except OSError as error:
         print(
             f"dualclip: {cannot_write(error, options.config)} Copy the YAML file to a folder of yours.", file=sys.stderr
@@ -209,14 +208,3 @@ def main(arguments: list[str] | None = None) -> int:
         return UNWRITTEN
     console.print(f"{time.monotonic() - start:.0f} s")
     return status
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="dualclip regression", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("action", choices=["record", "check"])
-    parser.add_argument(
-        "--config", type=Path, default=Path(DEFAULT), help=f"a YAML file, or the shipped {DEFAULT} if not given"
-    )
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], help="instead of that of the file")
-    parser.add_argument("--workers", type=int, help="processes at once")
-    return parser

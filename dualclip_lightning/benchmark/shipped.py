@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dualclip_lightning.benchmark.config import ConfigError
+from dualclip_lightning.benchmark.errors import ConfigError
 
 PACKAGE = Path(__file__).resolve().parents[1]
 

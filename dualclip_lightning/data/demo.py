@@ -21,7 +21,7 @@ from anomalib.data import MVTecAD
 from PIL import Image
 
 from dualclip_lightning.cachedir import cache_dir
-from dualclip_lightning.data.assets import ASSETS, photographs
+from dualclip_lightning.data.assets import ASSETS, CATEGORIES, MATERIALS, photographs
 from dualclip_lightning.data.defects import DEFECTS, add_defect
 from dualclip_lightning.seeding import derive_seed
 
@@ -29,8 +29,6 @@ VERSION = 5
 """To be raised whenever the same seed gives other files; older folders are then left alone and a new one is made."""
 MARKER = "demo.json"
 """Lies beside the categories and says which version and seed they are."""
-MATERIALS = tuple(sorted(path.name for path in (ASSETS / "materials").iterdir()))
-CATEGORIES = (*MATERIALS, "pcb")
 KINDS = tuple(kind for kind in DEFECTS if kind != "speck")
 """Defects of materials; specks are faults of a print, and the boards bring real ones."""
 TRAIN_IMAGES, GOOD_IMAGES, IMAGES_A_DEFECT = 4, 12, 2

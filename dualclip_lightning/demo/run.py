@@ -6,9 +6,9 @@ picture of heatmaps, and files with every figure and what produced it are left b
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
+from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from dualclip_lightning.console import show_what_it_can
-from dualclip_lightning.data.demo import CATEGORIES, MATERIALS
+from dualclip_lightning.data.assets import MATERIALS
 from dualclip_lightning.demo.evaluate import DemoRun, run_once
 from dualclip_lightning.demo.figure import draw_examples
 from dualclip_lightning.files import write_bytes_atomically
@@ -76,16 +75,15 @@ def show(table: pd.DataFrame, console: Console) -> None:
     console.print(view)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the demo and print what it found."""
-    options = _parser().parse_args(arguments)
+def run(options: Namespace) -> None:
+    """Run the demo with the options of `options.parse` and print what it found."""
     console, start, runs = Console(), time.monotonic(), []
     mark_results(options.out, ("runs", "heatmaps.png"))
     with console.status("Scoring the demo data ..."), quiet():
-        for run in run_variants(options.categories, range(options.seeds), options.out / "runs"):
-            runs.append(run)
-            figures = ", ".join(f"{name} {100 * run.metrics[key]:.1f}" for key, name in SHOWN.items())
-            console.print(f"{run.category}, {run.variant}, seed {run.seed}: {figures}")
+        for found in run_variants(options.categories, range(options.seeds), options.out / "runs"):
+            runs.append(found)
+            figures = ", ".join(f"{name} {100 * found.metrics[key]:.1f}" for key, name in SHOWN.items())
+            console.print(f"{found.category}, {found.variant}, seed {found.seed}: {figures}")
     table = summarise(runs)
     _save(runs, table, options.out)
     show(table, console)
@@ -100,23 +98,3 @@ def _save(runs: Sequence[DemoRun], table: pd.DataFrame, folder: Path) -> None:
     write_bytes_atomically(folder / "provenance.json", json.dumps(provenance, indent=2).encode())
     examples = {(r.category, r.variant): r.example for r in runs if r.seed == 0 and r.example is not None}
     write_bytes_atomically(folder / "heatmaps.png", draw_examples(examples, list(VARIANTS)))
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="dualclip demo", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("results/demo"), help="folder for tables and pictures")
-    parser.add_argument("--seeds", type=int, default=3, help="how many seeds draw the pairs")
-    parser.add_argument(
-        "--categories",
-        nargs="+",
-        default=list(CATEGORIES),
-        choices=CATEGORIES,
-        metavar="NAME",
-        help=f"some of {', '.join(CATEGORIES)}",
-    )
-    return parser
-
-
-if __name__ == "__main__":
-    show_what_it_can()
-    main()

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import torch
 from anomalib import LearningType
@@ -27,6 +28,7 @@ from dualclip_lightning.arguments import check_precision
 from dualclip_lightning.backbone import Backbone
 from dualclip_lightning.backbone.preprocessing import PRESETS, Preprocessing, ResizeMode
 from dualclip_lightning.files import files_digest, write_bytes_atomically
+from dualclip_lightning.host import explain_refusals
 from dualclip_lightning.metrics import default_evaluator, describe_evaluator
 from dualclip_lightning.models.export import ExportMixin
 from dualclip_lightning.models.views import ViewsMixin
@@ -42,6 +44,10 @@ from dualclip_lightning.prompts import (
 from dualclip_lightning.prompts.ensemble import Domain
 from dualclip_lightning.versions import ADAPTATION, ENGINE, SCORING, versions
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Size = tuple[int, int]
 Kind = Literal["inductive", "pair", "transductive", "few-shot", "auxiliary", "auxiliary, transductive"]
@@ -128,6 +134,12 @@ class ZeroShotShell(ViewsMixin, ExportMixin):
     class_name: str | None
     seed: int
     model: Any
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """As any class; what the constructor or a run refuses is one line where anomalib's command makes it."""
+        del args, kwargs
+        explain_refusals()
+        return super().__new__(cls)
 
     @property
     def trainer_arguments(self) -> dict[str, Any]:
@@ -233,7 +245,9 @@ class ZeroShotShell(ViewsMixin, ExportMixin):
         if trainer.is_global_zero:
             run = {"device": str(self.device), "devices": trainer.world_size, "precision": str(trainer.precision)}
             content = json.dumps(self.provenance() | run, indent=2)
-            write_bytes_atomically(Path(trainer.default_root_dir) / "provenance.json", content.encode())
+            folder = Path(trainer.default_root_dir).resolve()
+            write_bytes_atomically(folder / "provenance.json", content.encode())
+            logger.info("Results: %s", folder)
 
     def provenance(self) -> dict[str, Any]:
         """What produced this method's scores, as plain data to store beside every result."""

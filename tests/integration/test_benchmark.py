@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
-from dualclip_lightning.benchmark import command
+from dualclip_lightning.benchmark import options
 from dualclip_lightning.benchmark.results import load_run
 from dualclip_lightning.benchmark.session import run_benchmark
 from tests.tiny_benchmark import assert_same_results, tiny_config, write_tiny_config
@@ -92,7 +92,7 @@ def test_a_failed_cell_is_said_at_the_end_and_in_the_exit_status(mvtec_root, tin
     arguments = {"reference_dir": str(tmp_path / "nowhere")}
     methods = {"good": {"model": "DualImageCLIP"}, "broken": {"model": "DualImageCLIP", "arguments": arguments}}
     config = write_tiny_config(tmp_path / "tiny.yaml", mvtec_root, tiny_folder, methods=methods, seeds=[0])
-    assert command.main(["--config", str(config), "--out", str(tmp_path / "run"), "--no-report"]) == 1
+    assert options.benchmark(["--config", str(config), "--out", str(tmp_path / "run"), "--no-report"]) == 1
     output = capsys.readouterr()
     assert output.err.startswith("Failed: broken, MVTecAD metal_nut, seed 0: ValueError: Expected reference_dir")
     assert pd.read_csv(tmp_path / "run" / "results.csv")["status"].tolist() == ["done", "failed"]
@@ -103,7 +103,7 @@ def test_a_failed_cell_is_said_at_the_end_and_in_the_exit_status(mvtec_root, tin
 def test_a_wrong_name_is_refused_and_nothing_is_written(mvtec_root, tiny_folder, tmp_path, capsys):
     config = write_tiny_config(tmp_path / "tiny.yaml", mvtec_root, tiny_folder)
     line = ["--config", str(config), "--out", str(tmp_path / "run")]
-    assert command.main([*line, "methods.joint.model=DualImage"]) == 2
+    assert options.benchmark([*line, "methods.joint.model=DualImage"]) == 2
     assert "Did you mean 'DualImageCLIP'" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
@@ -111,7 +111,7 @@ def test_a_wrong_name_is_refused_and_nothing_is_written(mvtec_root, tiny_folder,
 def test_a_dry_run_says_what_would_run_and_writes_nothing(mvtec_root, tiny_folder, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = write_tiny_config(tmp_path / "tiny.yaml", mvtec_root, tiny_folder)
-    assert command.main(["--config", str(config), "--dry-run", "seeds=[0,1]"]) == 0
+    assert options.benchmark(["--config", str(config), "--dry-run", "seeds=[0,1]"]) == 0
     printed = capsys.readouterr().out
     assert "tiny: 3 cells, 3 to run, into results/benchmark/tiny" in printed
     assert "2 x joint on MVTecAD" in printed
@@ -127,13 +127,13 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(mvtec_root, tiny_folde
 )
 def test_a_dry_run_refuses_what_a_run_would(override, sentence, mvtec_root, tiny_folder, tmp_path, capsys):
     config = write_tiny_config(tmp_path / "tiny.yaml", mvtec_root, tiny_folder)
-    assert command.main(["--config", str(config), "--out", str(tmp_path / "run"), "--dry-run", override]) == 2
+    assert options.benchmark(["--config", str(config), "--out", str(tmp_path / "run"), "--dry-run", override]) == 2
     assert sentence in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_written_is_said(mvtec_root, tiny_folder, tmp_path, capsys):
     config = write_tiny_config(tmp_path / "tiny.yaml", mvtec_root, tiny_folder)
-    assert command.main(["--config", str(config), "--out", str(config / "run")]) == 3
+    assert options.benchmark(["--config", str(config), "--out", str(config / "run")]) == 3
     said = capsys.readouterr().err
     assert said.startswith("dualclip: Cannot write")
     assert "the same command continues" in said
@@ -152,7 +152,7 @@ def test_an_interrupt_keeps_what_is_finished(mvtec_root, tiny_folder, tmp_path, 
 
     monkeypatch.setattr(runner, "run_cell", run_cell)
     config = write_tiny_config(tmp_path / "tiny.yaml", mvtec_root, tiny_folder)
-    assert command.main(["--config", str(config), "--out", str(tmp_path / "run")]) == 130
+    assert options.benchmark(["--config", str(config), "--out", str(tmp_path / "run")]) == 130
     assert "the same command continues" in capsys.readouterr().err
     assert len(load_run(tmp_path / "run").frame) == 2
 
@@ -201,5 +201,5 @@ def test_a_lost_machine_of_a_cluster_loses_no_cell_and_doubles_none(undisturbed,
 def test_without_ray_a_cluster_is_refused_with_the_remedy(mvtec_root, tiny_folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     config = write_tiny_config(tmp_path / "tiny.yaml", mvtec_root, tiny_folder)
-    assert command.main(["--config", str(config), "--out", str(tmp_path / "run"), "--runner", "ray"]) == 2
+    assert options.benchmark(["--config", str(config), "--out", str(tmp_path / "run"), "--runner", "ray"]) == 2
     assert "pip install 'dualclip_lightning[ray]'" in capsys.readouterr().err

@@ -7,7 +7,7 @@ import json
 import pytest
 import yaml
 
-from dualclip_lightning.benchmark.regression import main
+from dualclip_lightning.benchmark.options import regression as main
 
 
 @pytest.fixture

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 ASSETS = Path(__file__).parent
+MATERIALS = tuple(sorted(path.name for path in (ASSETS / "materials").iterdir()))
+CATEGORIES = (*MATERIALS, "pcb")
+"""Of the demo data."""
 
 
 def photographs(material: str) -> list[Path]:

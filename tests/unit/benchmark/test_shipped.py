@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from dualclip_lightning.benchmark import command, shipped
+from dualclip_lightning.benchmark import options, shipped
 from dualclip_lightning.benchmark.config import ConfigError, load_config
 from dualclip_lightning.benchmark.shipped import config_names, find_config
 from tests.tiny_benchmark import CONFIGS
@@ -37,5 +37,5 @@ def test_an_installed_package_has_its_own(tmp_path, monkeypatch):
 
 def test_help_names_them(capsys):
     with pytest.raises(SystemExit):
-        command.main(["--help"])
+        options.benchmark(["--help"])
     assert "ablation_steps" in capsys.readouterr().out

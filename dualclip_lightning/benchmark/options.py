@@ -1,0 +1,94 @@
+"""The options of `dualclip benchmark`, `compare` and `regression`, and what can be told before PyTorch is imported."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+
+from dualclip_lightning.benchmark.errors import ConfigError
+from dualclip_lightning.benchmark.shipped import config_names, find_config
+from dualclip_lightning.commandline import WRONG, Parser, speaking, whole_from_one
+
+RESULTS = Path("results/benchmark")
+GUARD = "demo"
+
+
+def benchmark(arguments: Sequence[str] | None = None) -> int:
+    """Run a benchmark and return its exit status (`command.run`)."""
+    return _run("command", benchmark_options(arguments), _find("benchmark"))
+
+
+def compare(arguments: Sequence[str] | None = None) -> int:
+    """Compare two runs and return the exit status (`compare.run`)."""
+    return _run("compare", compare_options(arguments), _check_runs)
+
+
+def regression(arguments: Sequence[str] | None = None) -> int:
+    """Record or check figures and return the exit status (`regression.run`)."""
+    return _run("regression", regression_options(arguments), _find("regression"))
+
+
+def _run(home: str, options: Namespace, check: Callable[[Namespace], None]) -> int:
+    try:
+        check(options)
+    except ConfigError as error:
+        print(f"dualclip: {error}", file=sys.stderr)
+        return WRONG
+    with speaking(options):
+        return import_module(f"dualclip_lightning.benchmark.{home}").run(options)
+
+
+def _find(kind: str) -> Callable[[Namespace], None]:
+    def put_file(options: Namespace) -> None:
+        options.config = find_config(options.config, kind)
+
+    return put_file
+
+
+def _check_runs(options: Namespace) -> None:
+    for folder in (options.run_a, options.run_b):
+        if not folder.is_dir():
+            msg = f"Expected '{folder}' to be a folder that `dualclip benchmark` left, but there is none."
+            raise ConfigError(msg)
+
+
+def benchmark_options(arguments: Sequence[str] | None = None) -> Namespace:
+    """Options of `dualclip benchmark`."""
+    parser = Parser("dualclip benchmark",
+                    "Methods x data sets x categories x seeds from one YAML file, into one folder.",
+                    "anomalib's own benchmark is `anomalib benchmark`.")  # fmt: skip
+    names = ", ".join(config_names("benchmark"))
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help=f"a YAML file, or {names}")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help=f"folder of the run; default: {RESULTS}/<name>")
+    parser.add_argument("--workers", type=whole_from_one, metavar="N", help="processes; default: one a GPU, or one")
+    parser.add_argument("--runner", choices=["local", "ray"], default="local", help="this machine, or a Ray cluster")
+    parser.add_argument("--cpus-per-cell", type=float, default=1.0, metavar="N", help="of the Ray cluster")
+    parser.add_argument("--gpus-per-cell", type=float, metavar="N", help="of the Ray cluster; default: 1 for cuda")
+    parser.add_argument("--dry-run", action="store_true", help="check the configuration and say what would run")
+    parser.add_argument("--no-report", dest="report", action="store_false", help="tables, but no report.html")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="of the configuration, as seeds=[0,1]")
+    return parser.parse_args(arguments)
+
+
+def compare_options(arguments: Sequence[str] | None = None) -> Namespace:
+    """Options of `dualclip compare`."""
+    parser = Parser("dualclip compare", "Two runs of the benchmark side by side, cell by cell.")
+    parser.add_argument("run_a", type=Path, help="folder that `dualclip benchmark` left, the one to start from")
+    parser.add_argument("run_b", type=Path, help="the other; differences are B - A")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="for compare.md, .tex and .csv; default: none")
+    return parser.parse_args(arguments)
+
+
+def regression_options(arguments: Sequence[str] | None = None) -> Namespace:
+    """Options of `dualclip regression`."""
+    parser = Parser("dualclip regression", "A few figures recorded once, and the check that they have not moved.")
+    parser.add_argument("action", choices=["record", "check"])
+    parser.add_argument(
+        "--config", type=Path, default=Path(GUARD), metavar="FILE", help="a YAML file, or a shipped one"
+    )
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], help="default: that of the file")
+    parser.add_argument("--workers", type=whole_from_one, metavar="N", help="processes; default: one a GPU, or one")
+    return parser.parse_args(arguments)

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import warnings
+from types import SimpleNamespace
+
+import pytest
+
+from dualclip_lightning import cli, quiet
+from dualclip_lightning.benchmark.options import benchmark_options, compare_options, regression_options
+from dualclip_lightning.commandline import Parser, nearest_option, speaking, unknown_options
+from dualclip_lightning.demo import options as demo
+from dualclip_lightning.predict import options as predict
+
+PARSERS = {
+    "predict": predict.parse, "demo": demo.parse, "benchmark": benchmark_options, "compare": compare_options,
+    "regression": regression_options,
+}  # fmt: skip
+HEAVY = ("torch", "lightning", "anomalib", "pandas", "open_clip")
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs a command in a process of its own and then tells which heavy libraries it imported."""
+
+    def call(*arguments: str, **settings) -> SimpleNamespace:
+        script = f"""import sys
+from dualclip_lightning.cli import main
+try:
+    status = main({list(arguments)!r})
+except SystemExit as stop:
+    status = stop.code
+print("heavy:", [name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
+sys.exit(status)"""
+        done = subprocess.run(
+            [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False, **settings
+        )
+        *said, heavy = done.stderr.splitlines()
+        return SimpleNamespace(status=done.returncode, out=done.stdout, err=said, heavy=heavy)
+
+    return call
+
+
+@pytest.mark.parametrize("command", sorted({*cli.OUR_COMMANDS, *cli.ANOMALIB_COMMANDS}))
+def test_help_of_every_command_imports_nothing_heavy(run, command):
+    done = run(command, "--help")
+    assert (done.status, done.heavy) == (0, "heavy: []")
+    assert f"usage: dualclip {command}" in done.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predict", "nowhere"], "There is no 'nowhere'"),
+        (["predict", "shots", "--class_name", "plate"], "Did you mean --class-name?"),
+        (["benchmark", "--config", "nowhere.yaml"], "Expected 'nowhere.yaml' to be a YAML file"),
+        (["compare", "nowhere", "nowhere"], "Expected 'nowhere' to be a folder"),
+        (["regression", "check", "--config", "nowhere"], "Expected 'nowhere' to be a YAML file"),
+        (["demo", "--seeds", "0"], "--seeds: expected a whole number from 1, but got '0'"),
+        (["demo", "--categories", "corc"], "invalid choice: 'corc'"),
+    ],
+)
+def test_wrong_use_is_one_line_before_anything_heavy_is_imported(run, arguments, message):
+    done = run(*arguments)
+    assert (done.status, done.heavy, done.out) == (2, "heavy: []", "")
+    assert len(done.err) == 1
+    assert done.err[0].startswith("dualclip: ")
+    assert message in done.err[0]
+
+
+@pytest.mark.parametrize(
+    ("option", "nearest"),
+    [
+        ("--class_name", "--class-name"), ("--Class-Name", "--class-name"), ("--imgsz", "--image-size"),
+        ("--thresold", "--threshold"), ("--geo", "--geometry"), ("--weights", "--pretrained"), ("--zzzzzz", None),
+        ("--", None),
+    ],
+)  # fmt: skip
+def test_the_nearest_option_is_found(option, nearest):
+    known = ["-h", "--class-name", "--image-size", "--threshold", "--geometry", "--pretrained"]
+    assert nearest_option(option, known) == nearest
+
+
+@pytest.mark.parametrize("option", ["--source", "--input"])
+def test_what_other_tools_call_the_source_is_a_path_here(option, capsys):
+    with pytest.raises(SystemExit):
+        predict.parse([option, "shots"])
+    assert "Give the path without an option: dualclip predict PATH" in capsys.readouterr().err
+
+
+def test_values_that_begin_with_a_dash_are_no_options():
+    assert list(unknown_options(["-", "-1", "-.5", "- a note", "--known=3", "--", "--unknown"], ["--known"])) == []
+    assert list(unknown_options(["-x", "--un known", "--unknown=--known"], ["--known"])) == ["-x", "--unknown"]
+
+
+@pytest.mark.parametrize("command", PARSERS)
+def test_every_option_with_a_value_tells_its_default(command, monkeypatch, capsys):
+    made = []
+    original = Parser.parse_args
+    monkeypatch.setattr(Parser, "parse_args", lambda self, *args: made.append(self) or original(self, *args))
+    with pytest.raises(SystemExit):
+        PARSERS[command](["--help"])
+    helped = [" ".join(made[0]._get_formatter()._expand_help(action).split()) for action in _with_values(made[0])]
+    assert helped
+    assert [text for text in helped if "default" not in text] == []
+    assert "%(" not in capsys.readouterr().out
+
+
+def _with_values(parser: Parser) -> list:
+    return [a for a in parser._actions if a.option_strings and a.nargs != 0 and not a.required]
+
+
+def test_quiet_drops_what_is_printed_and_verbose_lets_libraries_speak(capsys):
+    with speaking(SimpleNamespace(quiet=True, verbose=False)):
+        print("said")
+    assert capsys.readouterr().out == ""
+    for loud in (False, True):
+        with speaking(SimpleNamespace(quiet=False, verbose=loud)), warnings.catch_warnings(record=True) as heard:
+            with quiet.quiet():
+                warnings.warn("heard", UserWarning, stacklevel=1)
+            assert len(heard) == loud
+    print("said again")
+    assert capsys.readouterr().out == "said again\n"
+
+
+def test_a_closed_pipe_is_no_traceback(tmp_path):
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "dualclip_lightning", "--help"]
+    done = subprocess.run(command, cwd=tmp_path, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_the_package_is_the_command_and_tells_its_version(run, tmp_path):
+    command = [sys.executable, "-m", "dualclip_lightning", "version"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == run("--version").out
+    assert done.stdout.startswith("dualclip_lightning ")
