@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dualclip_lightning import cachedir
+from dualclip_lightning.anomalib_help import help_of
 from dualclip_lightning.commandline import WRONG, leave_closed_pipe
 from dualclip_lightning.console import show_what_it_can
 from dualclip_lightning.registry import MODELS, register
@@ -87,6 +88,8 @@ def _run(arguments: list[str]) -> int:
     elif command in OUR_COMMANDS and not _meant_for_anomalib(arguments):
         home, _, function = _HOMES[command].partition(":")
         return getattr(import_module(home), function or "main")(arguments[1:]) or 0
+    elif command in ANOMALIB_COMMANDS and {"-h", "--help"} & set(arguments):
+        print(help_of(command, ANOMALIB_COMMANDS[command]))
     elif command in ANOMALIB_COMMANDS or command.startswith("-"):
         return _run_anomalib(arguments)
     else:

@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, NoReturn
@@ -66,7 +66,8 @@ class Parser(argparse.ArgumentParser):
         takes_plain = any(not action.option_strings for action in self._actions)
         if option in PLAIN and takes_plain:
             return f"Unknown option {option}. Give the path without an option: {self.prog} PATH"
-        near = nearest_option(option, self._option_string_actions)
+        shown = [name for name, action in self._option_string_actions.items() if action.help != argparse.SUPPRESS]
+        near = nearest_option(option, shown)
         return f"Unknown option {option}." + f" Did you mean {near}?" * bool(near)
 
     def error(self, message: str) -> NoReturn:
@@ -105,6 +106,13 @@ def whole_from_one(text: str) -> int:
         msg = f"expected a whole number from 1, but got {text!r}"
         raise argparse.ArgumentTypeError(msg)
     return int(text)
+
+
+def say_renamed(arguments: Sequence[str], renamed: Mapping[str, str]) -> None:
+    """Tell on standard error which options were given by an old name, which still works."""
+    given = {argument.partition("=")[0] for argument in arguments}
+    for old in sorted(given & renamed.keys()):
+        print(f"dualclip: {old} is called {renamed[old]} now; the old name will go.", file=sys.stderr)
 
 
 @contextmanager

@@ -7,14 +7,17 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from PIL import Image
 
-from dualclip_lightning.images.lists import LIST_SUFFIXES, expand_user, read_list
+from dualclip_lightning.images.lists import LIST_SUFFIXES, expand_user, paths_of, read_list
 from dualclip_lightning.images.patterns import SIGNS, expand_pattern
 from dualclip_lightning.images.pillow import known_formats
 from dualclip_lightning.images.walking import Walk
+
+STANDARD_INPUT = "-"
+"""As a target, where a command reads a list from there."""
 
 
 class Listing(NamedTuple):
@@ -35,7 +38,9 @@ class Listing(NamedTuple):
         return _left_out(self.results)
 
 
-def find_images(targets: Sequence[str | Path], exclude: Sequence[str] = ()) -> Listing:
+def find_images(
+    targets: Sequence[str | Path], exclude: Sequence[str] = (), standard_input: BinaryIO | None = None
+) -> Listing:
     """Find the images of files, folders (with everything below), patterns with * ? [ ] or **, and list files.
 
     A list file (.txt, .lst) has a path a line, relative to itself; lines that are empty or start with # do not count.
@@ -46,6 +51,7 @@ def find_images(targets: Sequence[str | Path], exclude: Sequence[str] = ()) -> L
     Args:
         targets: what the user named; the order of targets is kept, a folder is sorted by path.
         exclude: patterns of file names or paths to leave out, for example "*_label.png".
+        standard_input: read as a list, relative to the working directory, where a target is "-".
 
     Raises:
         FileNotFoundError: a target that does not exist, or nothing found.
@@ -55,7 +61,7 @@ def find_images(targets: Sequence[str | Path], exclude: Sequence[str] = ()) -> L
     walk = Walk()
     others = 0
     for target in targets:
-        for path in _expand(str(target), walk):
+        for path in _expand(str(target), walk, standard_input):
             inside = walk.files(path) if path.is_dir() else [path]
             images = list(filter(is_image_name, inside)) if path.is_dir() else inside
             others += len(inside) - len(images)
@@ -76,10 +82,12 @@ def is_image_name(path: Path) -> bool:
     return path.suffix.lower() in _image_suffixes()
 
 
-def _expand(target: str, walk: Walk) -> Iterator[Path]:
+def _expand(target: str, walk: Walk, standard_input: BinaryIO | None) -> Iterator[Path]:
     """Files and folders of one target."""
     path = expand_user(target)
-    if path.is_file() and path.suffix.lower() in LIST_SUFFIXES:
+    if target == STANDARD_INPUT and standard_input is not None:
+        yield from paths_of(standard_input.read(), "The list on standard input", Path())
+    elif path.is_file() and path.suffix.lower() in LIST_SUFFIXES:
         yield from read_list(path)
     elif os.path.lexists(path):
         yield path

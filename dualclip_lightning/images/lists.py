@@ -20,10 +20,19 @@ def read_list(path: Path) -> Iterator[Path]:
     Raises:
         ValueError: an encoding that cannot be told, or that the file does not keep to.
     """
-    for line in _decode(path.read_bytes(), path).split("\n"):
-        name = line.rstrip("\r")
-        if name and not name.startswith("#"):
-            yield path.parent / expand_user(name)
+    yield from paths_of(path.read_bytes(), f"The list '{path}'", path.parent)
+
+
+def paths_of(content: bytes, name: str, home: Path) -> Iterator[Path]:
+    """The paths of a list that was read, relative to `home`; `name` begins the sentence about a wrong encoding.
+
+    Raises:
+        ValueError: as `read_list`.
+    """
+    for line in _decode(content, name).split("\n"):
+        path = line.rstrip("\r")
+        if path and not path.startswith("#"):
+            yield home / expand_user(path)
 
 
 def expand_user(name: str | Path) -> Path:
@@ -34,13 +43,13 @@ def expand_user(name: str | Path) -> Path:
         return Path(name)
 
 
-def _decode(content: bytes, path: Path) -> str:
-    encoding = next((name for mark, name in ENCODINGS.items() if content.startswith(mark)), None)
+def _decode(content: bytes, name: str) -> str:
+    encoding = next((found for mark, found in ENCODINGS.items() if content.startswith(mark)), None)
     if encoding is None and b"\0" in content:
-        msg = f"The list '{path}' has zero bytes and no byte-order mark. Save it as UTF-8."
+        msg = f"{name} has zero bytes and no byte-order mark. Save it as UTF-8."
         raise ValueError(msg)
     try:  # names need not be UTF-8 on every system
         return content.decode("utf-8", "surrogateescape") if encoding is None else content.decode(encoding)
     except UnicodeDecodeError as error:
-        msg = f"The list '{path}' begins as {encoding} and does not go on so. Save it as UTF-8."
+        msg = f"{name} begins as {encoding} and does not go on so. Save it as UTF-8."
         raise ValueError(msg) from error

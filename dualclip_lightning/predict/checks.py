@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -41,20 +42,48 @@ def check_numbers(
         check_share(name, share)
 
 
-def reference_mode(references: str | Images, *, text_only: bool) -> tuple[str, Images | None]:
-    """The kind of references ("pairs", "stream", "none" or "folder"), and where those of a folder are.
+def check_references(compare_with: Any, reference_dir: Images | None) -> None:
+    """Refuse another word for whom images are compared with, or two answers to that.
+
+    Raises:
+        ValueError: says what was expected.
+        FileNotFoundError: a folder that is not there.
+    """
+    if not (isinstance(compare_with, str) and compare_with in MODES):
+        msg = f"Expected compare_with to be one of {', '.join(MODES)}, but got {compare_with!r}."
+        raise ValueError(msg)
+    if reference_dir is not None and compare_with != "pairs":
+        msg = f"Expected either reference_dir or compare_with={compare_with!r}, but got both. Leave one out."
+        raise ValueError(msg)
+    if isinstance(reference_dir, str) and not set("*?[") & set(reference_dir):
+        if not expand_user(reference_dir).exists():
+            msg = f"There is no '{reference_dir}'. Expected reference_dir to be a folder or images of the product."
+            raise FileNotFoundError(msg)
+
+
+def from_old_name(references: str | Images) -> tuple[Any, Images | None]:
+    """`compare_with` and `reference_dir` as one argument said them before; warns that it will go.
 
     Raises:
         FileNotFoundError: neither a kind nor a path.
     """
-    if text_only:
-        return "none", None
+    warnings.warn(
+        "references is called compare_with (pairs, stream, none) or reference_dir (images) now; the old name will go.",
+        FutureWarning, stacklevel=3,
+    )  # fmt: skip
     if isinstance(references, str) and references in MODES:
         return references, None
     if isinstance(references, str) and not (set("*?[") & set(references) or expand_user(references).exists()):
         msg = f"There is no '{references}'. Expected references to be one of {', '.join(MODES)}, or images."
         raise FileNotFoundError(msg)
-    return "folder", references
+    return "pairs", references
+
+
+def reference_mode(compare_with: str, reference_dir: Images | None, *, text_only: bool) -> tuple[str, Images | None]:
+    """The kind of references ("pairs", "stream", "none" or "folder"), and where those of a folder are."""
+    if text_only:
+        return "none", None
+    return ("folder", reference_dir) if reference_dir is not None else (compare_with, None)
 
 
 def adaptation_settings(tta: bool | Mapping[str, Any]) -> AdaptationSettings | None:

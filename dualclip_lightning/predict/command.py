@@ -16,7 +16,7 @@ from rich.console import Console
 
 from dualclip_lightning.backbone import WeightsError
 from dualclip_lightning.files import cannot_write
-from dualclip_lightning.images.listing import find_images
+from dualclip_lightning.images.listing import Listing, find_images
 from dualclip_lightning.images.sources import Failure
 from dualclip_lightning.memory import is_out_of_memory
 from dualclip_lightning.predict.detector import Detector
@@ -38,20 +38,23 @@ DONE, SOME_FAILED, WRONG, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit statuses."""
 
 
-def run(options: Namespace) -> int:
-    """Run the command with the options of `options.parse` and return its exit status.
+def run(options: Namespace, listing: Listing) -> int:
+    """Run the command with the options of `options.parse` and their images, and return its exit status.
 
     0: every image was judged. 1: some could not be used; they are listed, the rest was judged. 2: nothing was run,
     because of what was asked. 3: a result could not be written, memory
     ran out or a process died. 130: interrupted; what was done is kept.
     """
     console, errors = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
+    notes = Console(quiet=True) if options.quiet else errors
     warnings.filterwarnings("ignore", module=r"PIL\.")  # what is wrong with a file stands in failures.csv
     try:
         with _terminated_like_interrupted():
-            return _predict(options, console, errors)
+            return _predict(options, listing, console, notes)
     except (ValueError, FileNotFoundError, WeightsError) as error:
         return _say(errors, str(error), WRONG)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         remedy = "What was done is kept: make room or choose another place, and run the same command again."
         return _say(errors, f"{cannot_write(error, options.out)} {remedy}", STOPPED)
@@ -69,26 +72,25 @@ def run(options: Namespace) -> int:
         )
 
 
-def _predict(options: Namespace, console: Console, errors: Console) -> int:
+def _predict(options: Namespace, listing: Listing, console: Console, notes: Console) -> int:
     if options.out.exists() and not options.out.is_dir():
         msg = f"Expected --out to be a folder, but '{options.out}' is a file."
         raise ValueError(msg)
-    listing = find_images(options.paths, options.exclude)
     arguments = _arguments(options)
     workers = choose_workers(arguments, options.devices)
     # With workers that have the devices, the detector here only knows what was asked.
     detector = Detector(**arguments if len(workers) == 1 else {**arguments, "device": "cpu"})
     drawing = _drawing(options)
-    good = [] if options.good is None else _good_images(options, detector, errors)
+    good = [] if options.good is None else _good_images(options, detector, notes)
     chosen = None if good else _stated_threshold(options, detector)
     if expected := detector.forecast([*listing.paths, *good], timed=len(workers) == 1):
-        _note(errors, expected)
-    with ProgressReporter(errors) as progress:
-        place, about = _place(options, detector, [*listing.paths, *good], errors)
+        _note(notes, expected)
+    with ProgressReporter(notes) as progress:
+        place, about = _place(options, detector, [*listing.paths, *good], notes)
         files = Run(detector, place.folder, drawing, options.gallery, progress, workers, about, place.former)
         files.start()
         chosen = _good_threshold(options, good, files) if good else chosen
-        report = files(listing.paths, lambda entries: chosen or _own_threshold(options, entries, detector, errors),
+        report = files(listing.paths, lambda entries: chosen or _own_threshold(options, entries, detector, notes),
                      [Failure(name, reason) for name, reason in listing.unreadable.items()])  # fmt: skip
     for line in summarise(report, listing, place.folder):
         console.print(line, markup=False)
@@ -96,13 +98,13 @@ def _predict(options: Namespace, console: Console, errors: Console) -> int:
 
 
 def _place(
-    options: Namespace, detector: Detector, paths: Sequence[Path], errors: Console
+    options: Namespace, detector: Detector, paths: Sequence[Path], notes: Console
 ) -> tuple[Place, dict[str, Any]]:
     """The folder of this run, which `options.out` names from now on, and what its record says of the request."""
     request = make_request(asked(options), score_settings(detector), paths)
     place = choose_place(options.out, request, fresh=options.fresh)
     if place.folder != options.out:
-        _note(errors, f"Results go to '{place.folder}'.")
+        _note(notes, f"Results go to '{place.folder}'.")
     options.out = place.folder
     earlier = read_record(place.folder) or {}
     about = {
@@ -121,7 +123,8 @@ def _arguments(options: Namespace) -> dict[str, Any]:
         "pretrained": options.pretrained,
         "preprocessing": options.preprocessing,
         "image_size": None if size is None else size[0] if len(size) == 1 else (size[0], size[1]),
-        "references": options.reference or options.references,
+        "reference_dir": options.reference,
+        "compare_with": options.references,
         "num_references": options.num_references,
         "bank_size": options.bank_size,
         "spatial_window": options.spatial_window,
@@ -155,12 +158,12 @@ def _drawing(options: Namespace) -> Drawing:
     return Drawing(options.heatmaps, options.maps, options.masks, scale)
 
 
-def _good_images(options: Namespace, detector: Detector, errors: Console) -> list[Path]:
+def _good_images(options: Namespace, detector: Detector, notes: Console) -> list[Path]:
     """The images believed good."""
     listing = find_images([options.good], options.exclude)
     _check_usable(listing.unreadable.items())
     if listing.left_out:
-        _note(errors, listing.left_out)
+        _note(notes, listing.left_out)
     detector.check_good(len(listing.paths))
     return listing.paths
 
@@ -206,7 +209,7 @@ def _rate(options: Namespace) -> float:
 
 
 def _own_threshold(
-    options: Namespace, entries: Sequence[Entry], detector: Detector, errors: Console
+    options: Namespace, entries: Sequence[Entry], detector: Detector, notes: Console
 ) -> Threshold | None:
     """The threshold from the unlabelled run, if it was asked for and can be had."""
     if options.threshold == "none":
@@ -214,12 +217,12 @@ def _own_threshold(
     try:
         return from_run(entries, _rate(options), settings=detector.settings)
     except NoThresholdError as error:
-        errors.print(f"{error} Without one, images have scores but no decision.", markup=False)
+        notes.print(f"{error} Without one, images have scores but no decision.", markup=False)
         return None
 
 
-def _note(errors: Console, text: str) -> None:
-    errors.print(text, markup=False)
+def _note(notes: Console, text: str) -> None:
+    notes.print(text, markup=False)
 
 
 def _say(errors: Console, text: str, status: int) -> int:

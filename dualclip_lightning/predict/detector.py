@@ -19,7 +19,9 @@ from dualclip_lightning.images.sources import Failure, Images, Source, as_source
 from dualclip_lightning.predict.checks import (
     adaptation_settings,
     check_numbers,
+    check_references,
     choose_device,
+    from_old_name,
     make_adaptation,
     reference_mode,
 )
@@ -57,9 +59,11 @@ class Detector:
         class_name: what the images show, in words that prompts take as they are.
         backbone: open_clip architecture, or "hf-hub:owner/name".
         pretrained: weights tag, file or folder; "demo" is the small model of this package.
-        references: "pairs" compares the images of a call with each other in random pairs; "stream" compares each with
-            the `bank_size` images before it, also of earlier calls; "none" uses text alone; or a folder (or several
-            images) of the product, unlabelled, with which every image is compared.
+        compare_with: "pairs" compares the images of a call with each other in random pairs; "stream" compares each with
+            the `bank_size` images before it, also of earlier calls; "none" uses text only.
+        reference_dir: a folder of unlabelled images of the product (or a list of images), with which every image is
+            compared instead.
+        references: the old name of both, which will go.
         num_references: of "pairs", K images each.
         bank_size: of "stream".
         spatial_window: for products that are always aligned: only reference patches within this share of the image's
@@ -98,7 +102,9 @@ class Detector:
         *,
         backbone: str = "ViT-B-16-plus-240",
         pretrained: str = "laion400m_e32",
-        references: References | Images = "pairs",
+        compare_with: References = "pairs",
+        reference_dir: Images | None = None,
+        references: References | Images | None = None,
         num_references: int = 1,
         bank_size: int = 4,
         spatial_window: float | None = None,
@@ -124,6 +130,9 @@ class Detector:
         check_numbers(num_references, bank_size, batch_size, temperature, spatial_window, max_megapixels,
                       alpha=alpha, class_weight=class_weight)  # fmt: skip
         check_blocks("vv_blocks", vv_blocks)
+        if references is not None:
+            compare_with, reference_dir = from_old_name(references)
+        check_references(compare_with, reference_dir)
         tta_settings = adaptation_settings(tta)
         check_text_mean(text_mean)
         prompts = prompt_ensemble(class_name, domain, states, templates)
@@ -136,7 +145,7 @@ class Detector:
         anchors = text_anchors(clip, prompts, mean=text_mean)
         self.device = choose_device(device)
         encoder = DualPathVisionEncoder(clip.visual, vv_blocks).to(self.device)
-        self.mode, wanted = reference_mode(references, text_only=alpha == 1)
+        self.mode, wanted = reference_mode(compare_with, reference_dir, text_only=alpha == 1)
         self.seed, self.batch_size, self.max_megapixels = seed, batch_size, max_megapixels
         self.num_references = {"pairs": num_references, "stream": bank_size}.get(self.mode, 0)
         self._bank = StreamBank(bank_size)

@@ -8,7 +8,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from dualclip_lightning.commandline import WRONG, Parser, say_renamed, speaking
 from dualclip_lightning.images.limits import MAX_MEGAPIXELS
+from dualclip_lightning.images.listing import find_images
 from dualclip_lightning.predict.former import former_options
 from dualclip_lightning.predict.limits import DRAWING_NAMES, RATE
 
@@ -16,7 +18,7 @@ EPILOG = """exit status: 0 all judged, 1 some files could not be used (see failu
 result could not be written, memory ran out or a process died, 130 interrupted. The same command continues where one
 stopped.
 
-With --model, --data or --config, `dualclip predict` is anomalib's command: see `anomalib predict --help`."""
+With --model, --data or --config, `dualclip predict` is anomalib's command: see `dualclip predict --model NAME --help`."""
 DEFAULTS = {
     "threshold": "auto",
     "references": "pairs",
@@ -26,25 +28,34 @@ DEFAULTS = {
     "scale": ["0", "1"],
 }
 """Of options that only some others leave a meaning; it is known whether they were given."""
+RENAMED = {"--reference": "--reference-dir", "--references": "--compare-with"}
+"""Old names, which still work."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status; what is mistyped is said before PyTorch is imported."""
     options = parse(arguments)
-    print("Loading PyTorch and the model ...", file=sys.stderr, flush=True)
+    try:
+        listing = find_images(options.paths, options.exclude, sys.stdin.buffer)
+        for given in filter(None, (options.good, options.reference)):
+            find_images([given])
+    except FileNotFoundError as error:
+        print(f"dualclip: {error}", file=sys.stderr)
+        return WRONG
+    if not options.quiet:
+        print("Loading PyTorch and the model ...", file=sys.stderr, flush=True)
     from dualclip_lightning.predict.command import run  # noqa: PLC0415 - takes seconds
 
-    return run(options)
+    with speaking(options):
+        return run(options, listing)
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Options from the command line; argparse exits with a usage message where they make no sense."""
-    parser = argparse.ArgumentParser(
-        prog="dualclip predict",
-        description="Score images of your own, without labels, masks or training, and draw where they are anomalous.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+    """Options from the command line; where they make no sense, the process ends with one line and status 2."""
+    parser = Parser(
+        "dualclip predict",
+        "Score images of your own, without labels, masks or training, and draw where they are anomalous.",
+        EPILOG,
     )
     _add_images(parser)
     _add_results(parser.add_argument_group("results"))
@@ -55,6 +66,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     _add_method(parser.add_argument_group("model and method"))
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     options = _parse_with_former(parser, arguments)
+    say_renamed(arguments, RENAMED)
     options.command = shlex.join(["dualclip", "predict", *arguments])
     for message in _contradictions(options):
         parser.error(message)
@@ -106,11 +118,11 @@ def _contradictions(options: argparse.Namespace) -> Iterator[str]:
 
 def _contradicting_references(options: argparse.Namespace) -> Iterator[str]:
     if options.reference is not None and options.references is not None:
-        yield "--reference and --references exclude each other"
+        yield "--reference-dir and --compare-with exclude each other"
     if options.num_references is not None and (options.reference or options.references not in {None, "pairs"}):
         yield "--num-references goes with random pairs"
     if options.bank_size is not None and options.references != "stream":
-        yield "--bank-size goes with --references stream"
+        yield "--bank-size goes with --compare-with stream"
     if options.alpha == 1 and (options.reference or options.references in {"pairs", "stream"}):
         yield "--alpha 1 is for text alone, and references count for nothing"
     if options.spatial_window is not None and (options.alpha == 1 or options.references == "none"):
@@ -118,16 +130,19 @@ def _contradicting_references(options: argparse.Namespace) -> Iterator[str]:
 
 
 def _add_images(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="file, folder, 'pattern' or list of paths (.txt)")
+    parser.add_argument("paths", nargs="+", metavar="PATH",
+                        help="file, folder, 'pattern', list of paths (.txt), or - for a list on standard input")  # fmt: skip
     parser.add_argument("--class-name", default="object", help='what the images show, for example "steel plate"')
-    parser.add_argument("--exclude", action="append", default=[], metavar="PATTERN", help="leave files out; repeatable")
+    parser.add_argument(
+        "--exclude", action="append", default=[], metavar="PATTERN", help="leave files out; repeatable; default: none"
+    )
     parser.add_argument("--max-megapixels", type=float, default=MAX_MEGAPIXELS, help="larger images are refused")
 
 
 def _add_results(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--out", type=Path, default=Path("results/predict"),
-        help="folder for everything; it gets a number where it is taken by another run; default: %(default)s",
+        help="folder for everything; it gets a number where it is taken by another run",
     )  # fmt: skip
     group.add_argument(
         "--fresh", action="store_true", help="score everything again, into a new folder, instead of continuing"
@@ -138,7 +153,7 @@ def _add_results(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--gallery", type=int, default=200, metavar="N", help="images in index.html; 0 for none")
     group.add_argument(
         "--scale", nargs="+", metavar="VALUE",
-        help="ends of the colour scale (default 0 1), or 'image' for each image's own (not comparable)",
+        help="ends of the colour scale (default: 0 1), or 'image' for each image's own (not comparable)",
     )  # fmt: skip
 
 
@@ -146,17 +161,19 @@ def _add_former(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--from", type=Path, metavar="RUN", dest="former",
         help="take model, method, references, geometry and threshold from a former run's folder or a threshold.json; "
-        "options given beside it win",
+        "options given beside it win; default: none",
     )  # fmt: skip
 
 
 def _add_decisions(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--threshold", help="a number, a threshold.json, 'none', or 'auto' (default): from the run itself"
+        "--threshold", help="a number, a threshold.json, 'none', or 'auto': from the run itself; default: auto"
     )
     group.add_argument("--pixel-threshold", type=float, help="with a number: for masks and contours; default: the same")
     group.add_argument(
-        "--good", metavar="PATH", help="take the threshold from images believed good: a folder or a list (.txt)"
+        "--good",
+        metavar="PATH",
+        help="take the threshold from images believed good: a folder or a list (.txt); default: none",
     )
     group.add_argument(
         "--false-alarm-rate", type=float, help=f"of normal images, with --good or 'auto'; default: {RATE}"
@@ -164,43 +181,59 @@ def _add_decisions(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_references(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--reference", metavar="FOLDER", help="compare with these unlabelled images of the product")
+    modes = ("pairs", "stream", "none")
     group.add_argument(
-        "--references", choices=("pairs", "stream", "none"),
-        help="without --reference: random pairs (default), the images just before, or text alone",
+        "--reference-dir", dest="reference", metavar="FOLDER",
+        help="compare with these unlabelled images of the product; default: with images of the run",
     )  # fmt: skip
-    group.add_argument("--num-references", type=int, metavar="K", help="of pairs; default 1")
-    group.add_argument("--bank-size", type=int, metavar="N", help="of a stream; default 4")
-    group.add_argument("--spatial-window", type=float, metavar="SHARE", help="for aligned products, for example 0.1")
+    group.add_argument(
+        "--compare-with", dest="references", choices=modes,
+        help="without --reference-dir: random pairs, the images just before, or text alone; default: pairs",
+    )  # fmt: skip
+    group.add_argument("--reference", help=argparse.SUPPRESS)
+    group.add_argument("--references", choices=modes, help=argparse.SUPPRESS)
+    group.add_argument("--num-references", type=int, metavar="K", help="of pairs; default: 1")
+    group.add_argument("--bank-size", type=int, metavar="N", help="of a stream; default: 4")
+    group.add_argument(
+        "--spatial-window", type=float, metavar="SHARE", help="for aligned products, for example 0.1; default: none"
+    )
 
 
 def _add_geometry(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--geometry", choices=("keep", "squash", "tiles"), default="keep",
         help="the whole image in its aspect ratio, or squashed to the model's size as in the papers, or in overlapping "
-        "tiles; default: %(default)s",
+        "tiles",
     )  # fmt: skip
     group.add_argument("--tile", type=int, metavar="PIXELS", help="side of a tile; default: the model's size")
-    group.add_argument("--overlap", type=float, metavar="SHARE", help="of tiles; default 0.25")
-    group.add_argument("--image-size", type=int, nargs="+", metavar="PIXELS", help="of the model: side, or H W")
+    group.add_argument("--overlap", type=float, metavar="SHARE", help="of tiles; default: 0.25")
+    group.add_argument(
+        "--image-size",
+        type=int,
+        nargs="+",
+        metavar="PIXELS",
+        help="of the model: side, or H W; default: that of the weights",
+    )
 
 
 def _add_method(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--backbone", default="ViT-B-16-plus-240", help="default: %(default)s")
+    group.add_argument("--backbone", default="ViT-B-16-plus-240", help="architecture of open_clip")
     group.add_argument("--pretrained", default="laion400m_e32", help='tag, file, folder, or "demo" (offline)')
-    group.add_argument("--preprocessing", help="openai, imagenet or inception, for a raw weights file")
-    group.add_argument("--domain", choices=("object", "texture"), help="which words prompts use")
-    group.add_argument("--temperature", type=float, default=0.07, help="default: %(default)s")
     group.add_argument(
-        "--alpha", type=float, default=0.5, help="weight of text against reference; default: %(default)s"
+        "--preprocessing", help="openai, imagenet or inception, for a raw weights file; default: that of the weights"
     )
-    group.add_argument("--class-weight", type=float, default=0.5, help="of the image score; default: %(default)s")
+    group.add_argument("--domain", choices=("object", "texture"), help="which words prompts use; default: by the class")
+    group.add_argument("--temperature", type=float, default=0.07, help="of the softmax over the two states")
+    group.add_argument("--alpha", type=float, default=0.5, help="weight of text against reference")
+    group.add_argument("--class-weight", type=float, default=0.5, help="weight of the class token in the image score")
     group.add_argument(
         "--drawing", choices=DRAWING_NAMES, default=DRAWING_NAMES[0],
-        help="draw maps as the released code of that method does; default: %(default)s",
+        help="draw maps as the released code of that method does",
     )  # fmt: skip
     group.add_argument("--tta", action="store_true", help="test-time adaptation")
-    group.add_argument("--seed", type=int, default=0, help="draws the pairs; default: %(default)s")
-    group.add_argument("--batch-size", type=int, default=8, help="default: %(default)s")
-    group.add_argument("--device", default="auto", help="auto, cpu, cuda, mps; default: %(default)s")
+    group.add_argument("--seed", type=int, default=0, help="draws the pairs")
+    group.add_argument(
+        "--batch-size", type=int, default=8, help="images at a time; changes speed and memory, not scores"
+    )
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
     group.add_argument("--devices", type=int, default=1, metavar="N", help="GPUs, or processes that share the cores")
