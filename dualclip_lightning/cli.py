@@ -49,8 +49,8 @@ ANOMALIB_COMMANDS = {
     "export": "Export a model to Torch, ONNX or OpenVINO.",
 }
 _ANOMALIBS_OPTIONS = ("--model", "--data", "--config", "--print_config")
-CLOSED, INTERRUPTED = 1, 130
-"""Exit statuses."""
+CLOSED, INTERRUPTED = 141, 130
+"""Exit statuses, as shells give them to what SIGPIPE and SIGINT end."""
 _NOT_OFFERED = {
     "install": "it would replace open_clip by a version too old for this package. Use pip to add what is missing",
 }

@@ -65,7 +65,7 @@ class Parser(argparse.ArgumentParser):
     def _unknown(self, option: str) -> str:
         takes_plain = any(not action.option_strings for action in self._actions)
         if option in PLAIN and takes_plain:
-            return f"Unknown option {option}. Give the path without an option: {self.prog} PATH"
+            return f"Unknown option {option}. Give the path without an option: `{self.prog} PATH`."
         shown = [name for name, action in self._option_string_actions.items() if action.help != argparse.SUPPRESS]
         near = nearest_option(option, shown)
         return f"Unknown option {option}." + f" Did you mean {near}?" * bool(near)
@@ -73,7 +73,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One line on standard error, and status 2."""
         sentence = message[:1].upper() + message[1:]
-        stop = "" if sentence.endswith((".", "?", "PATH")) else "."
+        stop = "" if sentence.endswith((".", "?")) else "."
         self.exit(WRONG, f"dualclip: {sentence}{stop} See `{self.prog} --help`.\n")
 
 
@@ -96,7 +96,7 @@ def nearest_option(option: str, known: Iterable[str]) -> str | None:
     if (synonym := SYNONYMS.get(written)) in names:
         return synonym
     beginning = [name for name in names if len(written) > len("--") and name.startswith(written)]
-    near = beginning or difflib.get_close_matches(written, names, n=1, cutoff=0.6)
+    near = beginning or difflib.get_close_matches(written, names, n=1, cutoff=0.7)
     return near[0] if near else None
 
 

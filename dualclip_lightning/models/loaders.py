@@ -33,7 +33,7 @@ def check_loader(loader: Any) -> None:
     if isinstance(loader.dataset, IterableDataset):
         msg = (
             f"Expected a data set with a length, but {_kind(loader.dataset)} is an IterableDataset, whose images are "
-            'not known before they come. Give a map-style data set, or use Detector(references="stream").'
+            'not known before they come. Give a map-style data set, or use Detector(compare_with="stream").'
         )
         raise TypeError(msg)
     if loader.batch_sampler is None:

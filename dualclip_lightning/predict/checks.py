@@ -55,10 +55,9 @@ def check_references(compare_with: Any, reference_dir: Images | None) -> None:
     if reference_dir is not None and compare_with != "pairs":
         msg = f"Expected either reference_dir or compare_with={compare_with!r}, but got both. Leave one out."
         raise ValueError(msg)
-    if isinstance(reference_dir, str) and not set("*?[") & set(reference_dir):
-        if not expand_user(reference_dir).exists():
-            msg = f"There is no '{reference_dir}'. Expected reference_dir to be a folder or images of the product."
-            raise FileNotFoundError(msg)
+    if isinstance(reference_dir, str) and not _exists(reference_dir):
+        msg = f"There is no '{reference_dir}'. Expected reference_dir to be a folder or images of the product."
+        raise FileNotFoundError(msg)
 
 
 def from_old_name(references: str | Images) -> tuple[Any, Images | None]:
@@ -73,10 +72,15 @@ def from_old_name(references: str | Images) -> tuple[Any, Images | None]:
     )  # fmt: skip
     if isinstance(references, str) and references in MODES:
         return references, None
-    if isinstance(references, str) and not (set("*?[") & set(references) or expand_user(references).exists()):
+    if isinstance(references, str) and not _exists(references):
         msg = f"There is no '{references}'. Expected references to be one of {', '.join(MODES)}, or images."
         raise FileNotFoundError(msg)
     return "pairs", references
+
+
+def _exists(target: str) -> bool:
+    """Whether a path is there; a pattern may find nothing, which is told when it is read."""
+    return bool(set("*?[") & set(target)) or expand_user(target).exists()
 
 
 def reference_mode(compare_with: str, reference_dir: Images | None, *, text_only: bool) -> tuple[str, Images | None]:

@@ -18,7 +18,8 @@ EPILOG = """exit status: 0 all judged, 1 some files could not be used (see failu
 result could not be written, memory ran out or a process died, 130 interrupted. The same command continues where one
 stopped.
 
-With --model, --data or --config, `dualclip predict` is anomalib's command: see `dualclip predict --model NAME --help`."""
+With --model, --data or --config, `dualclip predict` is anomalib's command:
+see `dualclip predict --model NAME --help`."""
 DEFAULTS = {
     "threshold": "auto",
     "references": "pairs",
@@ -130,8 +131,9 @@ def _contradicting_references(options: argparse.Namespace) -> Iterator[str]:
 
 
 def _add_images(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("paths", nargs="+", metavar="PATH",
-                        help="file, folder, 'pattern', list of paths (.txt), or - for a list on standard input")  # fmt: skip
+    parser.add_argument(
+        "paths", nargs="+", metavar="PATH", help="file, folder, 'pattern', list (.txt), or - for one on standard input"
+    )
     parser.add_argument("--class-name", default="object", help='what the images show, for example "steel plate"')
     parser.add_argument(
         "--exclude", action="append", default=[], metavar="PATTERN", help="leave files out; repeatable; default: none"

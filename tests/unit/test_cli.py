@@ -37,7 +37,7 @@ def test_version_names_both_packages(capsys):
 def test_demo_gets_the_arguments_after_its_name_and_gives_its_exit_status(monkeypatch):
     seen = []
     module = SimpleNamespace(main=lambda argv: seen.append(argv) or 3)
-    monkeypatch.setitem(sys.modules, "dualclip_lightning.demo.run", module)
+    monkeypatch.setitem(sys.modules, "dualclip_lightning.demo.options", module)
     assert cli.main(["demo", "--seed", "1"]) == 3
     assert seen == [["--seed", "1"]]
 

@@ -101,7 +101,7 @@ def test_all_judged_is_0_and_some_unusable_is_1(place, capsys):
         (["shots", "--threshold", "1.37"], "threshold to be in [0, 1), because scores lie in [0, 1], but got 1.37"),
         (["shots", "--threshold", "missing.json"], "Cannot read a threshold from 'missing.json'"),
         (["shots", "--good", "nowhere"], "There is no 'nowhere'"),
-        (["shots", "--reference", "nowhere"], "There is no 'nowhere'"),
+        (["shots", "--reference-dir", "nowhere"], "There is no 'nowhere'"),
         (["shots", "--good", "shots/0.png"], "at least two good images"),
         (["~nobody_of_that_name/x"], "There is no '~nobody_of_that_name/x'"),
         (["shots", "--device", "meta"], "cannot be used here"),
@@ -126,11 +126,11 @@ CONTRADICTORY = [
     ["--image-size", "8", "8", "8"], ["--good", "a", "--threshold", "0.9"], ["--pixel-threshold", "0.3"],
     ["--threshold", "0.5", "--false-alarm-rate", "0.2"], ["--tile", "100"], ["--gallery", "-3"],
     ["--good", "shots", "--false-alarm-rate", "1.5"], ["--false-alarm-rate", "0"],
-    ["--reference", "a", "--references", "stream"], ["--reference", "a", "--references", "pairs"],
-    ["--overlap", "0.5"], ["--bank-size", "9"], ["--references", "stream", "--num-references", "3"],
-    ["--reference", "a", "--num-references", "3"], ["--alpha", "1", "--reference", "a"],
-    ["--alpha", "1", "--references", "stream"], ["--alpha", "1", "--spatial-window", "0.1"],
-    ["--references", "none", "--spatial-window", "0.1"], ["--no-heatmaps", "--scale", "image"],
+    ["--reference-dir", "a", "--compare-with", "stream"], ["--reference-dir", "a", "--compare-with", "pairs"],
+    ["--overlap", "0.5"], ["--bank-size", "9"], ["--compare-with", "stream", "--num-references", "3"],
+    ["--reference-dir", "a", "--num-references", "3"], ["--alpha", "1", "--reference-dir", "a"],
+    ["--alpha", "1", "--compare-with", "stream"], ["--alpha", "1", "--spatial-window", "0.1"],
+    ["--compare-with", "none", "--spatial-window", "0.1"], ["--no-heatmaps", "--scale", "image"],
 ]  # fmt: skip
 
 
@@ -139,7 +139,7 @@ def test_unknown_options_are_2(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
         parse(arguments)
     assert stop.value.code == 2
-    assert "usage: dualclip predict" in capsys.readouterr().err
+    assert "See `dualclip predict --help`" in capsys.readouterr().err
 
 
 def test_a_broken_good_image_is_2_and_names_it(place, capsys):
@@ -267,7 +267,7 @@ def test_fresh_scores_again_into_another_folder(place, capsys):
 
 
 FORMER = (
-    "--class-name steel --alpha 0.3 --geometry tiles --tile 60 --overlap 0.5 --references stream --bank-size 2 "
+    "--class-name steel --alpha 0.3 --geometry tiles --tile 60 --overlap 0.5 --compare-with stream --bank-size 2 "
     "--drawing musc"
 )
 
@@ -285,7 +285,7 @@ def test_a_former_run_gives_its_settings_and_its_threshold(place, source):
 
 
 def test_a_threshold_file_of_a_detector_gives_its_settings(place, make_detector, tiny_folder):
-    detector = make_detector(references="stream", bank_size=2, alpha=0.3, geometry="keep", drawing="musc")
+    detector = make_detector(compare_with="stream", bank_size=2, alpha=0.3, geometry="keep", drawing="musc")
     detector.calibrate("shots").save("mine.json")
     assert main(["shots", "--from", "mine.json", "--out", "next", "--device", "cpu"]) == 0
     record = json.loads((place.folder / "next" / "run.json").read_text())
@@ -295,12 +295,12 @@ def test_a_threshold_file_of_a_detector_gives_its_settings(place, make_detector,
 
 def test_references_and_weights_of_a_former_run_are_found_from_elsewhere(place, monkeypatch):
     write_image(place.folder / "good" / "0.png", seed=20)
-    assert place("shots", "--reference", "good", "--threshold", "none") == 0
+    assert place("shots", "--reference-dir", "good", "--threshold", "none") == 0
     (place.folder / "else").mkdir()
     monkeypatch.chdir(place.folder / "else")
     options = parse(["x.png", "--from", "../out"])
     assert options.reference == str(place.folder / "good")
-    assert parse(["x.png", "--from", "../out", "--reference", "mine"]).reference == "mine"
+    assert parse(["x.png", "--from", "../out", "--reference-dir", "mine"]).reference == "mine"
 
 
 @pytest.mark.parametrize(
@@ -334,7 +334,7 @@ def test_results_among_the_images_are_not_judged(place):
 
 
 def test_good_images_are_no_references_of_a_stream(place):
-    assert place("shots", "--references", "stream", "--good", "shots") == 0
+    assert place("shots", "--compare-with", "stream", "--good", "shots") == 0
     assert [(row["references"], row["reference"]) for row in scores(place)[:3]] == [
         ("0", ""), ("1", "shots/0.png"), ("2", ""),
     ]  # fmt: skip

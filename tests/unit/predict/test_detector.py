@@ -164,7 +164,7 @@ def test_the_map_lies_on_the_image_as_it_stands_in_its_file(pairs, shots):
 
 
 def test_a_folder_of_references_is_averaged_and_leaves_out_the_image_itself(make_detector, equations, shots):
-    detector = make_detector(**NUMBERS, references=shots)
+    detector = make_detector(**NUMBERS, reference_dir=shots)
     everyone = sorted(map(str, shots.rglob("*.png")))
     assert detector.reference_names == everyone
     prediction = detector.predict(shots / "below" / ".." / "2.png")
@@ -175,7 +175,7 @@ def test_a_folder_of_references_is_averaged_and_leaves_out_the_image_itself(make
 @pytest.mark.parametrize("several", [False, True])
 def test_references_in_memory_serve_images_in_memory(make_detector, several):
     images = [picture(seed=i) for i in range(2)]
-    detector = make_detector(references=images if several else images[0])
+    detector = make_detector(reference_dir=images if several else images[0])
     names = ("reference 0", "reference 1") if several else ("reference",)
     assert [p.references for p in detector.predict(images)] == [names] * 2
     assert detector.predict(images[0]).references == names
@@ -184,9 +184,9 @@ def test_references_in_memory_serve_images_in_memory(make_detector, several):
 def test_a_reference_that_cannot_be_used_is_named(make_detector, tmp_path):
     (tmp_path / "bad.png").write_bytes(b"no image")
     with pytest.raises(ImageError, match=r"Cannot use the reference '.*bad\.png': it is no image"):
-        make_detector(references=tmp_path)
+        make_detector(reference_dir=tmp_path)
     with pytest.raises(ValueError, match="at least one reference"):
-        make_detector(references=[])
+        make_detector(reference_dir=[])
 
 
 def test_text_alone_needs_no_references(make_detector, shots):
@@ -211,7 +211,7 @@ def test_a_stream_gives_one_image_at_a_time_the_scores_of_all_at_once(make_detec
 
 def test_a_broken_image_of_a_stream_is_no_reference(make_detector, shots, tmp_path):
     (tmp_path / "bad.png").write_bytes(b"no image")
-    camera = make_detector(references="stream")
+    camera = make_detector(compare_with="stream")
     found = camera.predict([shots / "0.png", tmp_path / "bad.png", shots / "1.png"], errors="return")
     assert found[1] == Failure(str(tmp_path / "bad.png"), "it is no image, or of a kind that is not read.")
     assert found[2].references == (str(shots / "0.png"),)
@@ -293,7 +293,7 @@ def test_good_images_give_the_threshold_that_decides(make_detector, shots):
 
 
 def test_good_images_of_a_stream_do_not_become_references(make_detector, shots):
-    camera = make_detector(references="stream")
+    camera = make_detector(compare_with="stream")
     camera.calibrate(shots)
     assert camera.predict(shots / "0.png").references == ()
 
@@ -348,7 +348,7 @@ def test_arguments_out_of_range_are_refused_by_name(make_detector, arguments, me
 
 def test_a_reference_folder_that_is_not_there_is_named(make_detector, tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        make_detector(references=tmp_path / "nowhere")
+        make_detector(reference_dir=tmp_path / "nowhere")
 
 
 def test_the_geometry_is_recorded_in_the_result_and_the_settings(make_detector, tmp_path):
@@ -382,7 +382,7 @@ def test_a_folder_that_cannot_be_read_whole_is_an_error_unless_failures_are_want
     partly = listing._replace(unreadable={"locked": "the folder cannot be read."})
     monkeypatch.setattr("dualclip_lightning.images.sources.find_images", lambda *_: partly)
     detector = make_detector()
-    for call in (detector.predict, detector.calibrate, lambda path: make_detector(references=path)):
+    for call in (detector.predict, detector.calibrate, lambda path: make_detector(reference_dir=path)):
         with pytest.raises(ImageError, match="locked"):
             call(shots)
     assert detector.predict(shots, errors="return")[-1] == Failure("locked", "the folder cannot be read.")
@@ -393,8 +393,22 @@ def test_what_cannot_be_meant_is_refused(make_detector, shots):
         make_detector().predict(shots, errors="ignore")
     with pytest.raises(TypeError, match="dict"):
         make_detector().predict({"a": picture()})
-    with pytest.raises(FileNotFoundError, match="pairs, stream, none"):
+    with pytest.raises(ValueError, match="pairs, stream, none"):
+        make_detector(compare_with="pair")
+    with pytest.raises(ValueError, match="either reference_dir or compare_with"):
+        make_detector(compare_with="stream", reference_dir=shots)
+
+
+def test_the_old_name_of_references_still_works_and_says_so(make_detector, shots):
+    for old, new in [("stream", {"compare_with": "stream"}), (shots, {"reference_dir": shots})]:
+        with pytest.warns(FutureWarning, match="compare_with .* or reference_dir"):
+            former = make_detector(references=old)
+        assert former.settings == make_detector(**new).settings
+    with pytest.warns(FutureWarning), pytest.raises(FileNotFoundError, match="pairs, stream, none"):
         make_detector(references="pair")
+
+
+def test_good_images_are_counted(make_detector, shots):
     with pytest.raises(ValueError, match="at least two good images"):
         make_detector().calibrate(shots / "0.png")
 

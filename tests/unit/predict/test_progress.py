@@ -54,9 +54,11 @@ def test_a_terminal_has_a_bar_instead_of_lines():
     assert not [line for line in report(EVERY_SECONDS, 3, terminal=True) if line.startswith("scoring: ")]
 
 
-def test_the_start_is_said_before_pytorch_is_imported():
+def test_the_start_is_said_before_pytorch_is_imported(tmp_path):
+    write_image(tmp_path / "x.png")
     program = (
-        "import sys; sys.modules['torch'] = None; from dualclip_lightning.predict.options import main; main(['x'])"
+        "import sys; sys.modules['torch'] = None; from dualclip_lightning.predict.options import main; "
+        f"main([{str(tmp_path)!r}])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     first, *_, last = done.stderr.splitlines()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -87,7 +88,7 @@ def test_the_nearest_option_is_found(option, nearest):
 def test_what_other_tools_call_the_source_is_a_path_here(option, capsys):
     with pytest.raises(SystemExit):
         predict.parse([option, "shots"])
-    assert "Give the path without an option: dualclip predict PATH" in capsys.readouterr().err
+    assert "Give the path without an option: `dualclip predict PATH`" in capsys.readouterr().err
 
 
 def test_values_that_begin_with_a_dash_are_no_options():
@@ -109,7 +110,11 @@ def test_every_option_with_a_value_tells_its_default(command, monkeypatch, capsy
 
 
 def _with_values(parser: Parser) -> list:
-    return [a for a in parser._actions if a.option_strings and a.nargs != 0 and not a.required]
+    return [
+        action
+        for action in parser._actions
+        if action.option_strings and action.nargs != 0 and not action.required and action.help != argparse.SUPPRESS
+    ]
 
 
 def test_quiet_drops_what_is_printed_and_verbose_lets_libraries_speak(capsys):
@@ -131,7 +136,7 @@ def test_a_closed_pipe_is_no_traceback(tmp_path):
     command = [sys.executable, "-m", "dualclip_lightning", "--help"]
     done = subprocess.run(command, cwd=tmp_path, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
     os.close(write)
-    assert (done.returncode, done.stderr) == (1, "")
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_the_package_is_the_command_and_tells_its_version(run, tmp_path):
