@@ -14,6 +14,7 @@ from dualclip_lightning.predict.journal import Entry
 from dualclip_lightning.predict.progress import EVERY_SECONDS, ProgressReporter
 from dualclip_lightning.predict.run import Report
 from dualclip_lightning.predict.summary import MOST_LISTED, summarise
+from tests.towers import write_image
 
 
 def report(seconds_per_image: float, total: int, done: int = 0, *, terminal: bool = False) -> list[str]:
@@ -55,7 +56,7 @@ def test_a_terminal_has_a_bar_instead_of_lines():
 
 
 def test_the_start_is_said_before_pytorch_is_imported(tmp_path):
-    write_image(tmp_path / "x.png")
+    write_image(tmp_path / "x.png", seed=0)
     program = (
         "import sys; sys.modules['torch'] = None; from dualclip_lightning.predict.options import main; "
         f"main([{str(tmp_path)!r}])"
