@@ -20,6 +20,29 @@ def check_whole(name: str, value: Any, least: int | None = None, remedy: str = "
         raise ValueError(msg)
 
 
+def check_text(name: str, value: Any, example: str) -> None:
+    """Refuse what is no text.
+
+    Raises:
+        ValueError: with the name, the value and an example.
+    """
+    if not isinstance(value, str):
+        msg = f"Expected {name} to be a text such as {example!r}, but got {value!r}."
+        raise ValueError(msg)  # noqa: TRY004 - one kind of error for all arguments
+
+
+def check_size(name: str, value: Any) -> None:
+    """Refuse what is neither a side nor height and width, in whole pixels.
+
+    Raises:
+        ValueError: with the name and the value.
+    """
+    sides = list(value) if isinstance(value, list | tuple) else [value, value]
+    if len(sides) != len(("height", "width")) or not all(_is_whole(side) and side > 0 for side in sides):
+        msg = f"Expected {name} to be a side or a height and width in pixels, such as 240, but got {value!r}."
+        raise ValueError(msg)
+
+
 def check_whole_list(name: str, values: Any, example: Sequence[int]) -> None:
     """Refuse what is no list of whole numbers; how large they may be is for others to check.
 

@@ -11,6 +11,7 @@ import os
 import sys
 import warnings
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from dualclip_lightning import cachedir
 from dualclip_lightning.anomalib_help import help_of
 from dualclip_lightning.commandline import WRONG, leave_closed_pipe
 from dualclip_lightning.console import show_what_it_can
+from dualclip_lightning.host import REFUSALS, print_once, sentence_of
 from dualclip_lightning.registry import MODELS, register
 
 if TYPE_CHECKING:
@@ -107,10 +109,17 @@ def _run_anomalib(arguments: list[str]) -> int:
     from anomalib.cli.cli import configure_logger  # noqa: PLC0415  # takes seconds
 
     register()
-    for message in _unknown_classes(arguments):
+    for message in (*_unknown_classes(arguments), *_unknown_arguments(arguments)):
         return _fail(message)
+    print_once()
     configure_logger()
-    _command_line()(arguments)
+    try:
+        _command_line()(arguments)
+    except REFUSALS as error:
+        sentence = sentence_of(error)
+        if sentence is None:
+            raise
+        return _fail(sentence)
     return 0
 
 
@@ -144,6 +153,20 @@ def _unknown_classes(arguments: Sequence[str]) -> Iterator[str]:
         if name.isidentifier() and not Path(name).exists() and name not in (known := _known_classes(option)):
             near = _nearest(name, known) or sorted(known)
             yield f"Expected {option} to name a known class, but got {name!r}. Did you mean {' or '.join(near)}?"
+
+
+def _unknown_arguments(arguments: Sequence[str]) -> Iterator[str]:
+    """Say which arguments of our models nobody has; jsonargparse takes a dozen lines for that."""
+    names = [name for option, name in _options(arguments) if option == "--model" and name in MODELS]
+    if not names:
+        return
+    known = signature(getattr(import_module(MODELS[names[-1]]), names[-1])).parameters
+    for argument in arguments:
+        key = argument.partition("=")[0].removeprefix("--model.").partition(".")[0]
+        if argument.startswith("--model.") and key not in {*known, "help", "class_path", "init_args", "dict_kwargs"}:
+            near = _nearest(key, known)
+            hint = f" Did you mean --model.{near[0]}?" if near else f" Its arguments are {', '.join(known)}."
+            yield f"{names[-1]} has no argument '{key}'.{hint}"
 
 
 def _options(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:

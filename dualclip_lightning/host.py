@@ -18,6 +18,8 @@ from dualclip_lightning.registry import MODELS
 PACKAGE = Path(__file__).parent
 NOISY = tuple(f"{part}.utilities.rank_zero" for part in ("lightning.pytorch", "lightning.fabric", "lightning_fabric"))
 """Loggers that tell of devices and products at every run."""
+UNASKED = "anomalib.cli.utils.openvino"
+"""Tells at every start what is not installed, on standard output, where it would stand in a printed configuration."""
 SPOKEN = ("anomalib", "dualclip_lightning")
 """Loggers whose notes are shown."""
 REFUSALS = (ValueError, TypeError, OSError, ImportError)
@@ -35,7 +37,7 @@ def print_once() -> None:
     logging.getLogger().addHandler(logging.NullHandler())  # basicConfig then adds none and leaves the level at warnings
     for name in SPOKEN:
         logging.getLogger(name).setLevel(logging.INFO)
-    for name in NOISY:
+    for name in (*NOISY, UNASKED):
         logging.getLogger(name).setLevel(logging.WARNING)
     for module in ("timm", "anomalib", "torch", "lightning", "torchmetrics"):
         warnings.filterwarnings("ignore", module=rf"{module}(\.|$)")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import open_clip
 
+from dualclip_lightning.arguments import check_text
 from dualclip_lightning.backbone.unsupported import check_vision
 from dualclip_lightning.weights import WeightsError
 from dualclip_lightning.weights.known import Known
@@ -32,6 +33,8 @@ def choose(backbone: str, pretrained: str) -> tuple[str, str | None]:
         ValueError: an unknown architecture or tag, or a file known to be for another activation.
         WeightsError: a path to nothing.
     """
+    check_text("backbone", backbone, DEFAULT_BACKBONE)
+    check_text("pretrained", pretrained, DEMO)
     if not backbone.startswith((HUB, LOCAL)):
         _check_known(backbone)
     carrier = _carrier(backbone, pretrained)

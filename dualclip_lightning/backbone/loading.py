@@ -98,9 +98,16 @@ def load_backbone(
 
     Raises:
         ValueError: an unknown architecture or tag, a vision tower without patches and class token, a file known to be
-            trained with the other activation, or preprocessing that nobody states.
+            trained with the other activation, preprocessing that nobody states, or another default precision of torch
+            than single.
         WeightsError: weights that cannot be downloaded, read or fitted into the architecture.
     """
+    if torch.get_default_dtype() != torch.float32:
+        msg = (
+            f"torch's default dtype is {torch.get_default_dtype()}, but scores are computed in single precision. Call "
+            "torch.set_default_dtype(torch.float32) first; for half precision there is Lightning's `precision`."
+        )
+        raise ValueError(msg)
     source, tag = choose(backbone, pretrained)
     contents = _contents(source, tag)
     prepared = resolve_preprocessing(contents.stated, preprocessing, where=tag or source)

@@ -16,6 +16,8 @@ from open_clip.constants import (
 )
 from torchvision.transforms.v2 import CenterCrop, Compose, InterpolationMode, Normalize, Resize, Transform
 
+from dualclip_lightning.arguments import check_size
+
 Triple = tuple[float, float, float]
 PreprocessingChoice = str | dict[str, Any] | None
 ResizeMode = Literal["squash", "crop", "tiles"]
@@ -44,6 +46,7 @@ class Preprocessing:
         """This preprocessing at another size in pixels, a side or height and width; None leaves it as it is."""
         if size is None:
             return self
+        check_size("image_size", size)
         height, width = (size, size) if isinstance(size, int) else size
         return replace(self, size=(height, width))
 
@@ -91,6 +94,9 @@ def resolve_preprocessing(stated: Mapping[str, Any] | None, chosen: Preprocessin
             msg = f"Unknown preprocessing '{chosen}'. Expected one of {', '.join(PRESETS)}, or mean and std."
             raise ValueError(msg)
         chosen = dict(PRESETS[chosen])
+    if not isinstance(chosen, Mapping | None):
+        msg = f"Expected preprocessing to be one of {', '.join(PRESETS)}, or mean and std, but got {chosen!r}."
+        raise ValueError(msg)  # noqa: TRY004 - one kind of error for all arguments
     _check_choice(chosen or {})
     if stated is None and chosen is None:
         msg = (

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from dualclip_lightning.arguments import check_blocks
+from dualclip_lightning.arguments import check_blocks, check_share
 from dualclip_lightning.backbone import DualPathVisionEncoder, prepare_backbone
 from dualclip_lightning.backbone.preprocessing import PreprocessingChoice
 from dualclip_lightning.images.area import allow_megapixels
@@ -137,7 +137,7 @@ class Detector:
         check_text_mean(text_mean)
         prompts = prompt_ensemble(class_name, domain, states, templates)
         chosen_drawing = MapDrawing.from_choice(drawing)
-        chosen = Geometry(geometry) if isinstance(geometry, str) else geometry
+        chosen = geometry if isinstance(geometry, Geometry) else Geometry(geometry)
         self._threshold, self._auto = _threshold(threshold), threshold == "auto"
         allow_megapixels(max_megapixels)
         clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
@@ -402,4 +402,5 @@ def _threshold(chosen: float | str | Path | Threshold | None) -> Threshold | Non
         return for_later_images(chosen)
     if isinstance(chosen, str | Path):
         return for_later_images(Threshold.load(chosen))
+    check_share("threshold", chosen)
     return Threshold(float(chosen))

@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from dualclip_lightning.arguments import check_whole
 from dualclip_lightning.images.picture import Pixels
 from dualclip_lightning.scoring import DRAWINGS, MapDrawing, draw
 
@@ -73,9 +74,8 @@ class Geometry:
         if self.mode not in get_args(Mode):
             msg = f"Expected geometry to be one of {', '.join(get_args(Mode))}, but got '{self.mode}'."
             raise ValueError(msg)
-        if self.tile is not None and self.tile < 1:
-            msg = f"Expected tile to be a number of pixels, but got {self.tile}."
-            raise ValueError(msg)
+        if self.tile is not None:
+            check_whole("tile", self.tile, 1, "It is a number of pixels.")
         if not 0 <= self.overlap <= 0.75:  # noqa: PLR2004
             msg = f"Expected overlap to be in [0, 0.75], but got {self.overlap}."
             raise ValueError(msg)

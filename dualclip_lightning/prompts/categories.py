@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal, get_args
 
+from dualclip_lightning.arguments import check_text
+
 Words = Literal["plain", "released"]
 AS_THEY_STAND: Mapping[str, str] = MappingProxyType({})
 """Of released code that renames no category."""
@@ -61,8 +63,9 @@ def check_class_name(class_name: str) -> None:
     """Refuse a name that says nothing.
 
     Raises:
-        ValueError: no letter or digit in it.
+        ValueError: no text, or no letter or digit in it.
     """
+    check_text("class_name", class_name, "steel plate")
     if not re.search(r"[^\W_]", class_name):
         msg = f"Expected a class name with at least one letter, but got {class_name!r}. Set class_name, e.g. 'screw'."
         raise ValueError(msg)

@@ -126,14 +126,18 @@ def prompt_ensemble(
 
 
 def _check_states(states: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
-    if set(states) != set(PromptPair._fields):
-        msg = f"Expected states with the keys {list(PromptPair._fields)}, but got {sorted(states)}."
+    if not isinstance(states, Mapping) or set(states) != set(PromptPair._fields):
+        msg = f"Expected states with the keys {list(PromptPair._fields)}, but got {states!r}."
         raise ValueError(msg)
     return {name: _check_slots(f"states['{name}']", phrases) for name, phrases in states.items()}
 
 
+def _is_list(phrases: object) -> bool:
+    return isinstance(phrases, Sequence) and not isinstance(phrases, str) and len(phrases) > 0
+
+
 def _check_slots(name: str, phrases: Sequence[str]) -> Sequence[str]:
-    if isinstance(phrases, str) or not phrases:
+    if not _is_list(phrases) or not all(isinstance(phrase, str) for phrase in phrases):
         msg = f"Expected {name} to be a list of at least one phrase, but got {phrases!r}."
         raise ValueError(msg)
     for phrase in phrases:

@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 
+DEMO = ("--model.pretrained", "demo")
 METRICS = {"image_AUROC", "image_F1Max", "image_AP", "pixel_AUROC", "pixel_F1Max", "pixel_PRO", "pixel_AP"}
 BINARIES = Path(sys.executable).parent
 
@@ -140,3 +142,39 @@ def test_a_trained_clip_ad_is_tested_on_other_data_from_its_checkpoint(workplace
     assert checkpoint.stat().st_size < 2e6
     command = ["anomalib", "test", *method.split(), "--ckpt_path", str(checkpoint), *data.split(), "bottle"]
     assert set(workplace.metrics(*command)) == METRICS
+
+
+@pytest.mark.parametrize("command", ["dualclip", "anomalib"])
+def test_a_wrong_category_is_one_sentence(workplace, command):
+    done = refused(workplace, command, "test", "--model", "DualImageCLIP", *DEMO, "--data", "MVTec", "--data.category",
+                   "botle")  # fmt: skip
+    assert done.startswith("dualclip: MVTec AD has no category 'botle'. Did you mean 'bottle'?")
+
+
+def test_a_wrong_argument_of_a_model_is_one_sentence(workplace):
+    done = refused(workplace, "dualclip", "test", "--model", "DualImageCLIP", "--model.alhpa", "1", "--data", "Demo")
+    assert done == "dualclip: DualImageCLIP has no argument 'alhpa'. Did you mean --model.alpha?"
+
+
+@pytest.mark.parametrize("command", ["dualclip", "anomalib"])
+def test_a_printed_configuration_can_be_read(workplace, command):
+    asked = ["test", "--model", "DualImageCLIP", *DEMO, "--model.seed", "3", "--data", "MVTec"]
+    printed = start(workplace, command, *asked, "--print_config").stdout
+    assert yaml.safe_load(printed)["model"]["init_args"]["seed"] == 3
+    (workplace.folder / "printed.yaml").write_text(printed, encoding="utf-8")
+    again = start(workplace, command, "test", "--config", "printed.yaml", "--print_config").stdout
+    assert again == printed
+
+
+def start(workplace: Workplace, *command: str) -> subprocess.CompletedProcess[str]:
+    settings = {"PATH": str(BINARIES), "HOME": str(workplace.folder), "COLUMNS": "200", "HF_HUB_OFFLINE": "1"}
+    return subprocess.run([BINARIES / command[0], *command[1:]], cwd=workplace.folder, env=settings, text=True,
+                          capture_output=True, check=False)  # fmt: skip
+
+
+def refused(workplace: Workplace, *command: str) -> str:
+    """The only line on standard error of a command that is refused."""
+    done = start(workplace, *command)
+    assert done.returncode != 0
+    (line,) = done.stderr.splitlines()
+    return line

@@ -1,0 +1,75 @@
+"""Arguments of the wrong type, to every method and to a Detector: one sentence that names the argument."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from inspect import signature
+
+import pytest
+import torch
+
+from dualclip_lightning import Detector
+from dualclip_lightning.registry import MODELS
+
+METHODS = {name: getattr(import_module(module), name) for name, module in MODELS.items()}
+OWNERS = {**METHODS, "Detector": Detector}
+NUMBER, TEXT, LIST, NOTHING = 3.5, "x", ["a", "b"], None
+WRONG = {
+    "backbone": (NUMBER, LIST, NOTHING),
+    "pretrained": (NUMBER, LIST, NOTHING),
+    "class_name": (NUMBER, LIST, b"x", {"a": 1}),
+    "seed": (NUMBER, TEXT, LIST, NOTHING, True),
+    "image_size": (NUMBER, TEXT, "120", LIST, (120,), True, 0, -120),
+    "preprocessing": (NUMBER, TEXT, LIST),
+    "domain": (NUMBER, TEXT, LIST),
+    "states": (NUMBER, TEXT, LIST, {"normal": 3, "anomalous": ["{}"]}, {"normal": ["{}"], "anomalous": [3]}),
+    "templates": (NUMBER, TEXT, [], [3]),
+    "temperature": (TEXT, LIST, NOTHING, float("nan"), True),
+    "alpha": (TEXT, LIST, NOTHING, True, 2),
+    "class_weight": (TEXT, LIST, NOTHING, True, 2),
+    "num_references": (NUMBER, TEXT, LIST, True, -1),
+    "bank_size": (NUMBER, TEXT, LIST, NOTHING, True),
+    "batch_size": (NUMBER, TEXT, LIST, NOTHING, True),
+    "vv_blocks": (NUMBER, TEXT, LIST),
+    "drawing": (NUMBER, TEXT, LIST),
+    "words": (NUMBER, TEXT, LIST, NOTHING),
+    "tta": (NUMBER, TEXT, LIST),
+    "geometry": (NUMBER, TEXT, LIST, NOTHING),
+    "compare_with": (NUMBER, TEXT, LIST, NOTHING),
+    "threshold": (LIST, True, 2),
+    "max_megapixels": (TEXT, LIST, NOTHING, True),
+}
+SAID = {"class_name": "class_name|class name"}
+CASES = [
+    (owner, name, value)
+    for owner, method in OWNERS.items()
+    for name in WRONG
+    if name in signature(method).parameters
+    for value in WRONG[name]
+    if not (owner == "Detector" and name == "class_name" and value is None)
+]
+
+
+@pytest.mark.parametrize(("owner", "name", "value"), CASES, ids=[f"{o}.{n}={v!r}" for o, n, v in CASES])
+def test_a_wrong_type_is_refused_by_name(owner, name, value, tiny_folder):
+    given = {"pretrained": str(tiny_folder), "class_name": "plate", name: value}
+    with pytest.raises(ValueError, match=r"(?i)expected|unknown|must") as refusal:
+        OWNERS[owner](**given)
+    assert re.search(SAID.get(name, name), str(refusal.value))
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_detector_needs_a_class_name(tiny_folder):
+    with pytest.raises(ValueError, match="class_name"):
+        Detector(None, pretrained=str(tiny_folder))
+
+
+@pytest.mark.parametrize("owner", OWNERS)
+def test_another_default_precision_is_refused_with_the_remedy(owner, tiny_folder):
+    torch.set_default_dtype(torch.float64)
+    try:
+        with pytest.raises(ValueError, match=r"set_default_dtype\(torch.float32\)"):
+            OWNERS[owner](pretrained=str(tiny_folder), class_name="plate")
+    finally:
+        torch.set_default_dtype(torch.float32)
