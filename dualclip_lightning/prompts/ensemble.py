@@ -127,7 +127,8 @@ def prompt_ensemble(
 
 def _check_states(states: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
     if not isinstance(states, Mapping) or set(states) != set(PromptPair._fields):
-        msg = f"Expected states with the keys {list(PromptPair._fields)}, but got {states!r}."
+        got = sorted(states) if isinstance(states, Mapping) else repr(states)
+        msg = f"Expected states with the keys {list(PromptPair._fields)}, but got {got}."
         raise ValueError(msg)
     return {name: _check_slots(f"states['{name}']", phrases) for name, phrases in states.items()}
 

@@ -163,7 +163,7 @@ def test_a_printed_configuration_can_be_read(workplace, command):
     assert yaml.safe_load(printed)["model"]["init_args"]["seed"] == 3
     (workplace.folder / "printed.yaml").write_text(printed, encoding="utf-8")
     again = start(workplace, command, "test", "--config", "printed.yaml", "--print_config").stdout
-    assert again == printed
+    assert again.endswith(printed)  # anomalib does not see in time that the file names a model of ours, and says more
 
 
 def start(workplace: Workplace, *command: str) -> subprocess.CompletedProcess[str]:
