@@ -23,8 +23,8 @@ class DemoRun(NamedTuple):
     variant: str
     seed: int
     metrics: dict[str, float]
-    example: Example | None
-    """The image with the largest defect."""
+    examples: dict[str, Example]
+    """Every image with a defect, by path."""
     provenance: dict[str, Any]
     """What produced it."""
 
@@ -32,7 +32,7 @@ class DemoRun(NamedTuple):
 def run_once(category: str, variant: str, seed: int, arguments: Mapping[str, Any], folder: Path) -> DemoRun:
     """Test `DualImageCLIP` with the demo model and the given arguments; anomalib's own files go below `folder`."""
     model = DualImageCLIP(pretrained="demo", seed=seed, visualizer=False, **arguments)
-    keep = KeepExample()
+    keep = KeepExamples()
     engine = Engine(
         default_root_dir=folder,
         logger=False,
@@ -42,19 +42,18 @@ def run_once(category: str, variant: str, seed: int, arguments: Mapping[str, Any
         enable_model_summary=False,
     )
     metrics = engine.test(model=model, datamodule=Demo(category=category), verbose=False)[0]
-    return DemoRun(model.kind, category, variant, seed, dict(metrics), keep.example, model.provenance())
+    return DemoRun(model.kind, category, variant, seed, dict(metrics), keep.examples, model.provenance())
 
 
-class KeepExample(Callback):
-    """Keeps the image with the largest defect, and its map."""
+class KeepExamples(Callback):
+    """Keeps the images with a defect, and their maps."""
 
     def __init__(self) -> None:
-        self.example: Example | None = None
+        self.examples: dict[str, Example] = {}
 
     def on_test_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *rest: Any) -> None:
-        """Compare the batch with what was kept."""
+        """Add those of a batch."""
         del trainer, pl_module, rest
         for path, score_map, mask in zip(outputs.image_path, outputs.anomaly_map, outputs.gt_mask, strict=True):
-            area = int(mask.sum())
-            if self.example is None or (area, str(path)) > (self.example.area, self.example.path):
-                self.example = Example(str(path), area, score_map.cpu().numpy(), mask.cpu().numpy())
+            if mask.any():
+                self.examples[str(path)] = Example(str(path), score_map.cpu().numpy(), mask.bool().cpu().numpy())

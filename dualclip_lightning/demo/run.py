@@ -19,7 +19,7 @@ from rich.table import Table
 
 from dualclip_lightning.data.assets import MATERIALS
 from dualclip_lightning.demo.evaluate import DemoRun, run_once
-from dualclip_lightning.demo.figure import draw_examples
+from dualclip_lightning.demo.figure import choose_examples, draw_examples
 from dualclip_lightning.files import write_bytes_atomically
 from dualclip_lightning.quiet import quiet
 from dualclip_lightning.record import mark_results
@@ -96,5 +96,6 @@ def _save(runs: Sequence[DemoRun], table: pd.DataFrame, folder: Path) -> None:
     write_bytes_atomically(folder / "summary.csv", table.to_csv().encode())
     provenance = {f"{run.category}, {run.variant}, seed {run.seed}": run.provenance for run in runs}
     write_bytes_atomically(folder / "provenance.json", json.dumps(provenance, indent=2).encode())
-    examples = {(r.category, r.variant): r.example for r in runs if r.seed == 0 and r.example is not None}
-    write_bytes_atomically(folder / "heatmaps.png", draw_examples(examples, list(VARIANTS)))
+    examples = {(run.category, run.variant): run.examples for run in runs if run.seed == 0}
+    chosen = choose_examples(examples, by="joint")
+    write_bytes_atomically(folder / "heatmaps.png", draw_examples(chosen, list(VARIANTS)))
