@@ -47,8 +47,8 @@ class Preprocessing:
         if size is None:
             return self
         check_size("image_size", size)
-        height, width = (size, size) if isinstance(size, int) else size
-        return replace(self, size=(height, width))
+        height, width = size if isinstance(size, list | tuple) else (size, size)
+        return replace(self, size=(int(height), int(width)))
 
     def geometry(self, mode: ResizeMode) -> list[Transform]:
         """Resizing alone: the whole image squashed to the size, or open_clip's short side and centre crop.

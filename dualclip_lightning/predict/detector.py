@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, replace
 from itertools import islice
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from dualclip_lightning.arguments import check_blocks, check_share
+from dualclip_lightning.arguments import check_blocks
 from dualclip_lightning.backbone import DualPathVisionEncoder, prepare_backbone
 from dualclip_lightning.backbone.preprocessing import PreprocessingChoice
 from dualclip_lightning.images.area import allow_megapixels
@@ -402,5 +403,7 @@ def _threshold(chosen: float | str | Path | Threshold | None) -> Threshold | Non
         return for_later_images(chosen)
     if isinstance(chosen, str | Path):
         return for_later_images(Threshold.load(chosen))
-    check_share("threshold", chosen)
+    if isinstance(chosen, bool) or not isinstance(chosen, Real):
+        msg = f"Expected threshold to be a number, a file or a Threshold, but got {chosen!r}."
+        raise ValueError(msg)  # noqa: TRY004 - one kind of error for all arguments
     return Threshold(float(chosen))

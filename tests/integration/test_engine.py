@@ -252,7 +252,12 @@ def test_predicting_goes_on_without_files_that_are_no_images_and_lists_them(make
     expected = predict(engine, make(), data_path=photos)
     (photos / "7.png").write_text("plain text")
     (photos / "8.png").write_bytes((photos / "0.png").read_bytes()[:150])
-    assert predict(engine, make(), data_path=photos) == pytest.approx(expected, **SAME)
+    # Partners are drawn before it is known which files are broken, as `dualclip predict` does, so other pairs meet.
+    assert predict(engine, make(), data_path=photos).keys() == expected.keys()
+    alone = predict(engine, make(alpha=1), data_path=photos)
+    for name in ("7.png", "8.png"):
+        (photos / name).unlink()
+    assert alone == pytest.approx(predict(engine, make(alpha=1), data_path=photos), **SAME)
     assert "2 image(s) cannot be read" in caplog.text
     assert "7.png" in caplog.text
     assert "8.png" in caplog.text

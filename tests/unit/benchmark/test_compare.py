@@ -14,11 +14,11 @@ from scipy.stats import bootstrap, wilcoxon
 from dualclip_lightning.benchmark.compare import (
     compare,
     differences,
-    main,
     pair,
     paired_difference,
     provenance_differences,
 )
+from dualclip_lightning.benchmark.options import compare as main
 from dualclip_lightning.benchmark.render import markdown
 from tests.benchmark_runs import cell, failed, frame, random_cells, write_run
 
@@ -129,7 +129,7 @@ def test_the_command_prints_and_writes_what_it_found(tmp_path, capsys):
     for name, value in (("a", 0.5), ("b", 0.7)):
         write_run(tmp_path / name, [cell("m", "x", metrics=value), failed(method="m", category="y")])
     out = tmp_path / "out"
-    assert main([str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(out)]) is None
+    assert main([str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(out)]) == 0
     assert "+20.00" in capsys.readouterr().out
     assert "+20.00" in (out / "compare.md").read_text()
     assert r"\begin{table}" in (out / "compare.tex").read_text()
@@ -167,5 +167,5 @@ def test_the_command_refuses_in_one_line_what_cannot_be_compared(tmp_path, capsy
     assert main([str(tmp_path / "a"), str(tmp_path / "b")]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
-    assert "results.csv" in lines[0]
+    assert "dualclip benchmark" in lines[0]
     assert "same labels" in lines[1]
