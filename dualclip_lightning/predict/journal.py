@@ -174,6 +174,10 @@ class Journal:
         self._log.append(asdict(entry))
         self.entries[entry.name] = entry
 
+    def read_again(self) -> None:
+        """Take the entries from the file, which an interruption between its line and the memory of it leaves ahead."""
+        self.entries = read_journal(self.folder)[1]
+
     def adopt(self, folder: Path) -> None:
         """Take over the scores that another journal of the same settings has of images that have not changed since.
 

@@ -115,6 +115,7 @@ class Run:
             try:
                 report = self._score(paths, journal)
             except KeyboardInterrupt:
+                journal.read_again()
                 self._write_tables(Report(_known(paths, journal)))
                 raise
             report.failures[:0] = failures
