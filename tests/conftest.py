@@ -15,8 +15,11 @@ import torch
 from huggingface_hub import constants
 from safetensors.torch import load_file
 
+from dualclip_lightning.backbone import choosing
 from tests import towers
 from tests.web import serve
+
+EMBEDDED = choosing.DEMO_FOLDER
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -24,6 +27,22 @@ def _own_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DUALCLIP_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _tiny_demo_model():
+    """`pretrained="demo"` is a small trained model of the tests, except in processes that a test starts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(choosing, "DEMO_FOLDER", towers.TINY_CLIP)
+        yield
+
+
+@pytest.fixture(scope="module")
+def embedded_model():
+    """Folder of the model that the package carries; from here to the end of the module it is "demo"."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(choosing, "DEMO_FOLDER", EMBEDDED)
+        yield EMBEDDED
 
 
 @pytest.fixture

@@ -70,6 +70,8 @@ def save_folder(
     save_file(clip.state_dict(), folder / "open_clip_model.safetensors")
 
 
+TINY_CLIP = Path(__file__).parent / "assets" / "tiny_clip"
+"""Of an open_clip model that was trained; `tiny_clip` draws its weights."""
 TWO_SIZES = (40, 56), (64, 52)
 
 

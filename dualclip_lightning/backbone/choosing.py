@@ -16,6 +16,7 @@ from dualclip_lightning.weights.known import Known
 DEMO = "demo"
 RANDOM = "random"
 DEMO_FOLDER = Path(__file__).parents[1] / "demo" / "model"
+"""Read as `choosing.DEMO_FOLDER`, so that there is one place to set another."""
 HUB, LOCAL = "hf-hub:", "local-dir:"
 DEFAULT_BACKBONE = "ViT-B-16-plus-240"
 QUICK = "-quickgelu"

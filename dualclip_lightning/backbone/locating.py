@@ -10,7 +10,8 @@ from typing import Any
 import open_clip
 from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 
-from dualclip_lightning.backbone.choosing import DEMO_FOLDER, HUB, LOCAL, RANDOM
+from dualclip_lightning.backbone import choosing
+from dualclip_lightning.backbone.choosing import HUB, LOCAL, RANDOM
 from dualclip_lightning.backbone.preprocessing import PRESETS
 from dualclip_lightning.weights import WeightsError
 from dualclip_lightning.weights.fetching import fetch
@@ -64,7 +65,9 @@ def config_path(source: str) -> Path:
 
 def _locate_folder(source: str) -> Place:
     folder = Path(source.removeprefix(LOCAL))
-    return Place(source, None, {"path": "dualclip_lightning/demo/model" if folder == DEMO_FOLDER else str(folder)})
+    return Place(
+        source, None, {"path": "dualclip_lightning/demo/model" if folder == choosing.DEMO_FOLDER else str(folder)}
+    )
 
 
 def _locate_tag(backbone: str, tag: str) -> Place:

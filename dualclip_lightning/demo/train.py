@@ -24,8 +24,7 @@ from open_clip import CLIP, get_tokenizer
 from safetensors.torch import save
 from torch import Tensor
 
-from dualclip_lightning.backbone import DualPathFeatures, DualPathVisionEncoder
-from dualclip_lightning.backbone.choosing import DEMO_FOLDER
+from dualclip_lightning.backbone import DualPathFeatures, DualPathVisionEncoder, choosing
 from dualclip_lightning.backbone.locating import CONFIG_FILE
 from dualclip_lightning.backbone.text import encode_tokens
 from dualclip_lightning.console import show_what_it_can
@@ -228,7 +227,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    config = json.loads((DEMO_FOLDER / CONFIG_FILE).read_text(encoding="utf-8"))
+    config = json.loads((choosing.DEMO_FOLDER / CONFIG_FILE).read_text(encoding="utf-8"))
     textures = load_textures(options.textures, config["model_cfg"]["vision_cfg"]["image_size"])
     clip = train(textures, config, options.steps, options.seed)
     weights = {name: tensor.half().contiguous() for name, tensor in clip.state_dict().items()}

@@ -15,7 +15,9 @@ import pytest
 import yaml
 from PIL import Image
 
-DEMO = ("--model.pretrained", "demo")
+from tests.towers import TINY_CLIP
+
+TRAINED = ("--model.pretrained", str(TINY_CLIP))
 METRICS = {"image_AUROC", "image_F1Max", "image_AP", "pixel_AUROC", "pixel_F1Max", "pixel_PRO", "pixel_AP"}
 BINARIES = Path(sys.executable).parent
 
@@ -65,8 +67,8 @@ def workplace(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def metrics(workplace):
-    command = "anomalib test --model DualImageCLIP --data MVTec --model.pretrained demo"
-    return workplace.metrics(*command.split())
+    command = "anomalib test --model DualImageCLIP --data MVTec"
+    return workplace.metrics(*command.split(), *TRAINED)
 
 
 def noise(rng: np.random.Generator) -> np.ndarray:
@@ -88,8 +90,8 @@ def test_anomalib_test_prints_every_metric_and_draws_every_image(metrics, workpl
 
 def test_dualclip_test_gives_the_same_without_the_plugin_and_from_the_configuration_file(metrics, workplace):
     config = Path(__file__).parents[2] / "configs" / "model" / "dual_image_clip.yaml"
-    command = f"dualclip test --config {config} --data MVTec --model.pretrained demo --model.visualizer false"
-    printed = workplace.metrics(*command.split(), "--data.num_workers", "0", DUALCLIP_NO_PLUGIN="1")
+    command = f"dualclip test --config {config} --data MVTec --model.visualizer false"
+    printed = workplace.metrics(*command.split(), *TRAINED, "--data.num_workers", "0", DUALCLIP_NO_PLUGIN="1")
     assert printed == pytest.approx(metrics, abs=1e-5)
 
 
@@ -99,7 +101,7 @@ def test_anomalib_predict_draws_the_images_of_a_folder_and_names_what_it_cannot_
     for number in range(3):
         save(shots / f"{number}.png", noise(rng))
     (shots / "damaged.png").write_bytes(b"no image")
-    command = "anomalib predict --model DualImageCLIP --data shots --model.pretrained demo"
+    command = "anomalib predict --model DualImageCLIP --data shots --model.pretrained demo"  # as the package carries it
     output = workplace.run(*command.split())
     assert "damaged.png" in output
     drawn = {path.name for path in (workplace.folder / "results").rglob("images/shots/*.png")}
@@ -107,16 +109,16 @@ def test_anomalib_predict_draws_the_images_of_a_folder_and_names_what_it_cannot_
 
 
 def test_anomalib_benchmark_writes_a_row_for_every_cell_of_the_grid(workplace):
-    (workplace.folder / "benchmark.yaml").write_text("""
+    (workplace.folder / "benchmark.yaml").write_text(f"""
 accelerator: [cpu]
 benchmark:
   seed: 42
   model:
     class_path: DualImageCLIP
-    init_args: {pretrained: demo, visualizer: false, alpha: {grid: [0.5, 1.0]}}
+    init_args: {{pretrained: '{TINY_CLIP}', visualizer: false, alpha: {{grid: [0.5, 1.0]}}}}
   data:
     class_path: MVTec
-    init_args: {category: bottle, num_workers: 0}
+    init_args: {{category: bottle, num_workers: 0}}
 """)
     workplace.run("anomalib", "benchmark", "--config", "benchmark.yaml")
     (results,) = (workplace.folder / "runs" / "benchmark").glob("*/results.csv")
@@ -135,19 +137,19 @@ def test_patchcore_of_anomalib_is_trained_and_judged_as_the_methods_here(workpla
 def test_a_trained_clip_ad_is_tested_on_other_data_from_its_checkpoint(workplace):
     root = workplace.folder / "datasets" / "MVTecAD"
     shutil.copytree(root / "bottle", root / "cable")
-    method = "--model ClipAD --model.variant sdp+ --model.pretrained demo --model.visualizer false --model.epochs 1"
+    method = "--model ClipAD --model.variant sdp+ --model.visualizer false --model.epochs 1"
     data = "--data MVTec --data.num_workers 0 --data.category"
-    workplace.run("anomalib", "train", *method.split(), *data.split(), "cable")
+    workplace.run("anomalib", "train", *method.split(), *TRAINED, *data.split(), "cable")
     (checkpoint,) = (workplace.folder / "results" / "ClipAD").rglob("*.ckpt")
     assert checkpoint.stat().st_size < 2e6
-    command = ["anomalib", "test", *method.split(), "--ckpt_path", str(checkpoint), *data.split(), "bottle"]
+    command = ["anomalib", "test", *method.split(), *TRAINED, "--ckpt_path", str(checkpoint), *data.split(), "bottle"]
     assert set(workplace.metrics(*command)) == METRICS
 
 
 @pytest.mark.parametrize("command", ["dualclip", "anomalib"])
 def test_a_wrong_category_is_one_sentence(workplace, command):
-    done = refused(workplace, command, "test", "--model", "DualImageCLIP", *DEMO, "--data", "MVTec", "--data.category",
-                   "botle")  # fmt: skip
+    asked = ["test", "--model", "DualImageCLIP", *TRAINED, "--data", "MVTec", "--data.category", "botle"]
+    done = refused(workplace, command, *asked)
     assert done.startswith("dualclip: MVTec AD has no category 'botle'. Did you mean 'bottle'?")
 
 
@@ -158,7 +160,7 @@ def test_a_wrong_argument_of_a_model_is_one_sentence(workplace):
 
 @pytest.mark.parametrize("command", ["dualclip", "anomalib"])
 def test_a_printed_configuration_can_be_read(workplace, command):
-    asked = ["test", "--model", "DualImageCLIP", *DEMO, "--model.seed", "3", "--data", "MVTec"]
+    asked = ["test", "--model", "DualImageCLIP", *TRAINED, "--model.seed", "3", "--data", "MVTec"]
     printed = start(workplace, command, *asked, "--print_config").stdout
     assert yaml.safe_load(printed)["model"]["init_args"]["seed"] == 3
     (workplace.folder / "printed.yaml").write_text(printed, encoding="utf-8")

@@ -23,7 +23,7 @@ import pytest
 from PIL import Image
 
 from tests.hostile_images import BROKEN, SIZE, SOUND, write_corpus
-from tests.towers import write_image
+from tests.towers import TINY_CLIP, write_image
 
 DUALCLIP = Path(sys.executable).parent / "dualclip"
 TEMPORARY = re.compile(r"\.[0-9a-f]{32}$")
@@ -55,8 +55,8 @@ def plain_scores(done: Done) -> dict[str, str]:
 
 
 def command(images: Path, out: Path, *more: str) -> list[str]:
-    return [str(DUALCLIP), "predict", str(images), "--pretrained", "demo", "--class-name", "steel plate", "--device",
-            "cpu", "--out", str(out), *more]  # fmt: skip
+    return [str(DUALCLIP), "predict", str(images), "--pretrained", str(TINY_CLIP), "--class-name", "steel plate",
+            "--device", "cpu", "--out", str(out), *more]  # fmt: skip
 
 
 def start(images: Path, out: Path, *more: str, **options: Any) -> subprocess.Popen[str]:

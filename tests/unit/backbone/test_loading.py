@@ -13,7 +13,6 @@ import torch
 from safetensors.torch import save_file
 
 from dualclip_lightning.backbone import WeightsError, load_backbone, locating
-from dualclip_lightning.backbone.choosing import DEMO_FOLDER
 from dualclip_lightning.backbone.preprocessing import PRESETS
 from tests.towers import CONFIG, PREPROCESS, SIZE, random_images, save_folder, tiny_backbone, tiny_clip
 from tests.web import REVISION
@@ -319,7 +318,3 @@ def test_the_demo_model_brings_everything_and_needs_no_network(no_download):
     assert min(visual.grid_size) >= 14
     images = random_images(1, *visual.image_size)
     assert backbone.clip.encode_image(images).shape[-1] == backbone.encode_text(["wood"]).shape[-1]
-
-
-def test_the_demo_model_takes_at_most_15_megabytes():
-    assert sum(path.stat().st_size for path in DEMO_FOLDER.iterdir()) < 15_000_000

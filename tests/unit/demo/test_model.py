@@ -10,31 +10,37 @@ from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
 
 from dualclip_lightning.backbone import DualPathVisionEncoder, load_backbone
-from dualclip_lightning.backbone.choosing import DEMO_FOLDER
 from dualclip_lightning.backbone.locating import CONFIG_FILE
 from dualclip_lightning.data.demo import MATERIALS, draw_category
 from dualclip_lightning.prompts import prompt_ensemble, text_anchors
 from dualclip_lightning.scoring import draw, image_score, joint_score, reference_score, text_score
 
-WEIGHTS = DEMO_FOLDER / "open_clip_model.safetensors"
+WEIGHTS = "open_clip_model.safetensors"
 
 
 @pytest.fixture(scope="module")
-def backbone():
+def backbone(embedded_model):
     return load_backbone(pretrained="demo")
 
 
-def test_the_weights_are_small_and_half_precision():
-    assert WEIGHTS.stat().st_size < 9_000_000
-    assert {tensor.dtype for tensor in load_file(WEIGHTS).values()} == {torch.float16}
+def test_the_folder_takes_at_most_15_megabytes(embedded_model):
+    assert 1_000_000 < sum(path.stat().st_size for path in embedded_model.iterdir()) < 15_000_000
 
 
-def test_the_weights_fit_the_configuration_name_by_name(backbone):
-    config = json.loads((DEMO_FOLDER / CONFIG_FILE).read_text())
+def test_the_weights_are_half_precision(embedded_model):
+    assert {tensor.dtype for tensor in load_file(embedded_model / WEIGHTS).values()} == {torch.float16}
+
+
+def test_the_weights_fit_the_configuration_name_by_name(backbone, embedded_model):
+    config = json.loads((embedded_model / CONFIG_FILE).read_text())
     clip = CLIP(**config["model_cfg"])
-    clip.load_state_dict(load_file(WEIGHTS), strict=True)
+    clip.load_state_dict(load_file(embedded_model / WEIGHTS), strict=True)
     loaded = backbone.clip.state_dict()
     assert all(torch.equal(tensor, loaded[name].float()) for name, tensor in clip.state_dict().items())
+
+
+def test_a_result_says_that_its_weights_are_those_of_the_package(backbone):
+    assert (backbone.weights, backbone.origin) == ("demo", {"path": "dualclip_lightning/demo/model"})
 
 
 def test_it_works_in_single_precision_on_120_pixels_and_15_by_15_patches(backbone):

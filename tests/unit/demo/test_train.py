@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from sklearn.metrics import log_loss
 from torch.nn.functional import normalize
 
-from dualclip_lightning.backbone import DualPathFeatures, load_backbone
+from dualclip_lightning.backbone import DualPathFeatures, choosing, load_backbone
 from dualclip_lightning.data.assets import ASSETS, photographs, texture_paths
 from dualclip_lightning.data.demo import MATERIALS
 from dualclip_lightning.demo import train as training
@@ -186,7 +186,7 @@ def test_training_lowers_the_loss_of_patches(textures):
 
 def test_the_command_writes_a_model_that_the_package_loads(folder, tmp_path, monkeypatch, capsys):
     (tmp_path / "open_clip_config.json").write_text(json.dumps(CONFIG))
-    monkeypatch.setattr(training, "DEMO_FOLDER", tmp_path)
+    monkeypatch.setattr(choosing, "DEMO_FOLDER", tmp_path)
     out = tmp_path / "open_clip_model.safetensors"
     main(["--textures", str(folder), "--out", str(out), "--steps", "1"])
     assert "8 materials, seed 0" in capsys.readouterr().out
