@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any
 
 
@@ -28,6 +29,52 @@ def check_text(name: str, value: Any, example: str) -> None:
     """
     if not isinstance(value, str):
         msg = f"Expected {name} to be a text such as {example!r}, but got {value!r}."
+        raise ValueError(msg)  # noqa: TRY004 - one kind of error for all arguments
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    """Refuse what is none of a few words.
+
+    Raises:
+        ValueError: with the name, the words and the value.
+    """
+    if not (isinstance(value, str) and value in choices):
+        *others, last = map(repr, choices)
+        msg = f"Expected {name} to be {', '.join(others)} or {last}, but got {value!r}."
+        raise ValueError(msg)
+
+
+def check_switches(**values: Any) -> None:
+    """Refuse what is neither true nor false; a text such as "false" would count as true.
+
+    Raises:
+        ValueError: with the name and the value.
+    """
+    for name, value in values.items():
+        if not isinstance(value, bool):
+            msg = f"Expected {name} to be True or False, but got {value!r}."
+            raise ValueError(msg)  # noqa: TRY004 - one kind of error for all arguments
+
+
+def check_text_list(name: str, values: Any, example: Sequence[str]) -> None:
+    """Refuse what is no list of texts; a single text would be taken apart into its letters.
+
+    Raises:
+        ValueError: with the name, the value and an example.
+    """
+    if not isinstance(values, list | tuple) or not all(isinstance(value, str) for value in values):
+        msg = f"Expected {name} to be a list of texts such as {list(example)}, but got {values!r}."
+        raise ValueError(msg)
+
+
+def check_path(name: str, value: Any) -> None:
+    """Refuse what is neither None nor a path.
+
+    Raises:
+        ValueError: with the name and the value.
+    """
+    if not isinstance(value, str | PathLike | None):
+        msg = f"Expected {name} to be the path of a folder, but got {value!r}."
         raise ValueError(msg)  # noqa: TRY004 - one kind of error for all arguments
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from dualclip_lightning.arguments import (
+    check_choice,
     check_from_zero,
     check_names,
     check_positive,
@@ -68,9 +69,7 @@ class AdaptationSettings:
             check_from_zero(name, getattr(self, name))
         for name in ("residual", "map_weight"):
             check_share(name, getattr(self, name))
-        if self.blend not in BLENDS:
-            msg = f"Expected blend to be one of {', '.join(BLENDS)}, but got {self.blend!r}."
-            raise ValueError(msg)
+        check_choice("blend", self.blend, BLENDS)
         if not (is_number(self.patch_share) and 0 <= self.patch_share < 1):
             msg = f"Expected patch_share to be in [0, 1), but got {self.patch_share!r}."
             raise ValueError(msg)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator
-from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +21,7 @@ from PIL import Image
 
 from dualclip_lightning.cachedir import cache_dir
 from dualclip_lightning.data.assets import ASSETS, CATEGORIES, MATERIALS, photographs
+from dualclip_lightning.data.categories import check_category
 from dualclip_lightning.data.defects import DEFECTS, add_defect
 from dualclip_lightning.seeding import derive_seed
 
@@ -70,11 +70,7 @@ class Demo(MVTecAD):
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
-        if category not in CATEGORIES:
-            near = get_close_matches(category, CATEGORIES, n=1)
-            hint = f"Did you mean '{near[0]}'? " if near else ""
-            msg = f"The demo has no category '{category}'. {hint}Expected one of {', '.join(CATEGORIES)}."
-            raise ValueError(msg)
+        check_category("The demo", category, CATEGORIES)
         folder = demo_folder(seed) if root is None else Path(root)
         super().__init__(root=folder, category=category, eval_batch_size=eval_batch_size, num_workers=num_workers,
                          seed=seed)  # fmt: skip

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-
 from anomalib.data import MVTecAD
 from anomalib.data.datasets.image.mvtecad import CATEGORIES
+
+from dualclip_lightning.data.categories import check_category
 
 
 class MVTec(MVTecAD):
@@ -19,9 +19,5 @@ class MVTec(MVTecAD):
         Raises:
             ValueError: an unknown category.
         """
-        if self.category not in CATEGORIES:
-            near = get_close_matches(str(self.category), CATEGORIES, n=1)
-            hint = f"Did you mean '{near[0]}'? " if near else ""
-            msg = f"MVTec AD has no category '{self.category}'. {hint}Expected one of {', '.join(CATEGORIES)}."
-            raise ValueError(msg)
+        check_category("MVTec AD", self.category, CATEGORIES)
         super().prepare_data()

@@ -27,18 +27,27 @@ from dualclip_lightning.adaptation.anoclip import (
 )
 from dualclip_lightning.adaptation.dual_image import apply_adapter
 from dualclip_lightning.adaptation.loop import OptimizerMemory
-from dualclip_lightning.arguments import check_blocks, check_from_zero, check_temperature, check_whole
+from dualclip_lightning.arguments import (
+    check_blocks,
+    check_choice,
+    check_from_zero,
+    check_switches,
+    check_temperature,
+    check_whole,
+)
 from dualclip_lightning.backbone import ClassEncoder, DualPathVisionEncoder, prepare_backbone
 from dualclip_lightning.models.base import (
+    RESIZE_MODES,
     AnchoredModel,
     Kind,
     ZeroShotShell,
+    check_components,
     check_prompts,
     describe_common,
     method_pre_processor,
 )
 from dualclip_lightning.models.views import batch_names
-from dualclip_lightning.prompts import PromptPair, TextMean, Words, check_text_mean, text_embeddings
+from dualclip_lightning.prompts import PromptPair, TextMean, Words, text_embeddings
 from dualclip_lightning.scoring import DRAWINGS, MapDrawing, cut_tiles, draw, join_tiles, text_score
 
 AdapterKind = Literal["text", "linear"]
@@ -243,13 +252,16 @@ class AnoCLIP(ZeroShotShell, AnomalibModule):
     ) -> None:
         check_temperature(temperature)
         check_blocks("vv_blocks", vv_blocks)
-        check_adapter(adapter)
+        check_choice("adapter", adapter, get_args(AdapterKind))
+        check_switches(views=views, carry_optimizer=carry_optimizer)
         settings = NoiseSettings(steps, learning_rate, weight_decay, noise)
-        check_text_mean(text_mean)
+        check_choice("text_mean", text_mean, get_args(TextMean))
+        check_choice("resize", resize, (*RESIZE_MODES, "tiles"))
+        check_components(pre_processor, post_processor, evaluator, visualizer)
         check_prompts(class_name, words, domain, states, templates)
         chosen_drawing = MapDrawing.from_choice(drawing)
         clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
-        pre_processor = method_pre_processor(pre_processor, prepared, resize, tiles=True)
+        pre_processor = method_pre_processor(pre_processor, prepared, resize)
         super().__init__(pre_processor, post_processor, evaluator, visualizer)
         self._attach(clip, class_name, seed)
         encoder = DualPathVisionEncoder(clip.visual, vv_blocks)
@@ -281,14 +293,3 @@ class AnoCLIP(ZeroShotShell, AnomalibModule):
         del batch_idx, dataloader_idx
         with out_of_memory_advice(len(batch.image), self.levers):
             return batch.update(**self.model(batch.image, batch_names(batch))._asdict())
-
-
-def check_adapter(adapter: str) -> None:
-    """Refuse an adapter that AnoCLIP does not have.
-
-    Raises:
-        ValueError: neither "text" nor "linear".
-    """
-    if adapter not in get_args(AdapterKind):
-        msg = f"Expected adapter to be 'text' or 'linear', but got {adapter!r}."
-        raise ValueError(msg)

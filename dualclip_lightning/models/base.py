@@ -20,6 +20,7 @@ from anomalib.metrics import Evaluator
 from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
 from anomalib.utils.path import create_versioned_dir
+from anomalib.visualization import Visualizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 
@@ -51,6 +52,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Size = tuple[int, int]
 Kind = Literal["inductive", "pair", "transductive", "few-shot", "auxiliary", "auxiliary, transductive"]
+RESIZE_MODES = ("squash", "crop")
 LIBRARIES = (*SCORING, *ADAPTATION, *ENGINE)
 
 COMMON_ARGUMENTS = """
@@ -287,6 +289,24 @@ def check_prompts(
     prompt_ensemble(class_name or "object", domain, states, templates)
 
 
+def check_components(pre_processor: Any, post_processor: Any, evaluator: Any, visualizer: Any) -> None:
+    """Refuse what anomalib cannot put in the place of its parts, before weights are loaded.
+
+    Raises:
+        ValueError: neither true, false nor an object of its kind.
+    """
+    chosen = {
+        "pre_processor": (pre_processor, nn.Module, "a module"),
+        "post_processor": (post_processor, nn.Module, "a module"),
+        "evaluator": (evaluator, Evaluator, "an Evaluator"),
+        "visualizer": (visualizer, Visualizer, "a Visualizer"),
+    }
+    for name, (value, kind, called) in chosen.items():
+        if not isinstance(value, bool | kind):
+            msg = f"Expected {name} to be True, False or {called}, but got {value!r}."
+            raise ValueError(msg)  # noqa: TRY004 - one kind of error for all arguments
+
+
 def drop_frozen_weights(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
     """State-dict hook: leave out every parameter of `module` without gradient; the constructor loads it again."""
     del metadata
@@ -319,16 +339,8 @@ def method_pre_processor(
     chosen: nn.Module | bool,
     preprocessing: Preprocessing,
     mode: ResizeMode,
-    tiles: bool = False,
 ) -> nn.Module | bool:
-    """The pre-processor an argument asks for: True becomes the one of the weights.
-
-    Raises:
-        ValueError: an unknown mode, or "tiles" for a method without `tiles`.
-    """
-    if mode == "tiles" and not tiles:
-        msg = "Expected resize to be 'squash' or 'crop', but got 'tiles', which only AnoCLIP has."
-        raise ValueError(msg)
+    """The pre-processor an argument asks for: True becomes the one of the weights."""
     return PreProcessor(transform=preprocessing.transform(mode)) if chosen is True else chosen
 
 

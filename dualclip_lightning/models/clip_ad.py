@@ -16,13 +16,15 @@ from torch.utils.data import DataLoader, Dataset
 
 from dualclip_lightning.adaptation import out_of_memory_advice
 from dualclip_lightning.adaptation.stage_layers import StageLayers, segmentation_loss
-from dualclip_lightning.arguments import check_blocks, check_temperature, check_whole
+from dualclip_lightning.arguments import check_blocks, check_choice, check_switches, check_temperature, check_text_list
 from dualclip_lightning.backbone import StagedDualPathEncoder, StagedFeatures, prepare_backbone
 from dualclip_lightning.models.auxiliary import AuxiliaryMixin, TrainingSettings
 from dualclip_lightning.models.base import (
+    RESIZE_MODES,
     AnchoredModel,
     Kind,
     ZeroShotShell,
+    check_components,
     check_prompts,
     describe_common,
     method_pre_processor,
@@ -205,20 +207,24 @@ class ClipAD(AuxiliaryMixin, ZeroShotShell, AnomalibModule):
         evaluator: Evaluator | bool = True,
         visualizer: Visualizer | bool = True,
     ) -> None:
-        check_variant(variant)
+        check_choice("variant", variant, ("sdp", "sdp+"))
         check_blocks("stages", stages)
-        check_whole("min_samples", min_samples)
         check_temperature(temperature)
         check_representative(representative, eps, min_samples)
+        check_switches(normalize_scores=normalize_scores, released_tokens=released_tokens, shuffle=shuffle)
+        if auxiliary_categories is not None:
+            check_text_list("auxiliary_categories", auxiliary_categories, ("candle", "capsules"))
         categories = None if auxiliary_categories is None else tuple(dict.fromkeys(auxiliary_categories))
         settings = TrainingSettings(epochs, batch_size, learning_rate, shuffle, categories)
+        check_choice("resize", resize, RESIZE_MODES)
+        check_components(pre_processor, post_processor, evaluator, visualizer)
         check_prompts(class_name, words, domain, states, templates)
         chosen_drawing = MapDrawing.from_choice(drawing)
         clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
         super().__init__(method_pre_processor(pre_processor, prepared, resize), post_processor, evaluator, visualizer)
         self._attach(clip, class_name, seed)
         trains = variant == "sdp+"
-        self.kind = KINDS[trains, bool(normalize_scores)]
+        self.kind = KINDS[trains, normalize_scores]
         self.training_settings = settings if trains else None
         encoder = StagedDualPathEncoder(clip.visual, stages, trains, released_tokens)
         layers = draw_layers(encoder, seed) if trains else None
@@ -270,14 +276,3 @@ def draw_layers(encoder: StagedDualPathEncoder, seed: int) -> StageLayers:
     width = encoder.visual.conv1.out_channels
     dim = width if encoder.visual.proj is None else encoder.visual.proj.shape[1]
     return StageLayers(len(encoder.stages), width, dim, seed)
-
-
-def check_variant(variant: str) -> None:
-    """Refuse a variant that CLIP-AD does not have.
-
-    Raises:
-        ValueError: with those it has.
-    """
-    if variant not in {"sdp", "sdp+"}:
-        msg = f"Expected variant to be 'sdp' or 'sdp+', but got '{variant}'."
-        raise ValueError(msg)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from anomalib.data import InferenceBatch
 from anomalib.metrics import Evaluator
@@ -10,17 +10,19 @@ from anomalib.models.components.base import AnomalibModule
 from anomalib.visualization import Visualizer
 from torch import Tensor, nn
 
-from dualclip_lightning.arguments import check_temperature
+from dualclip_lightning.arguments import check_choice, check_temperature
 from dualclip_lightning.backbone import PlainVisionEncoder, prepare_backbone
 from dualclip_lightning.models.base import (
+    RESIZE_MODES,
     AnchoredModel,
     Kind,
     ZeroShotShell,
+    check_components,
     check_prompts,
     describe_common,
     method_pre_processor,
 )
-from dualclip_lightning.prompts import TextMean, Words, check_text_mean
+from dualclip_lightning.prompts import TextMean, Words
 from dualclip_lightning.scoring import DRAWINGS, MapDrawing, draw, text_score
 
 
@@ -96,7 +98,9 @@ class ClipZeroShot(ZeroShotShell, AnomalibModule):
         visualizer: Visualizer | bool = True,
     ) -> None:
         check_temperature(temperature)
-        check_text_mean(text_mean)
+        check_choice("text_mean", text_mean, get_args(TextMean))
+        check_choice("resize", resize, RESIZE_MODES)
+        check_components(pre_processor, post_processor, evaluator, visualizer)
         check_prompts(class_name, words, domain, states, templates)
         chosen_drawing = MapDrawing.from_choice(drawing)
         clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)

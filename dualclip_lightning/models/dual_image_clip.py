@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from anomalib.data import InferenceBatch
@@ -17,19 +17,28 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 
 from dualclip_lightning.adaptation import AdaptationSettings, TestTimeAdaptation, out_of_memory_advice
-from dualclip_lightning.arguments import check_blocks, check_share, check_temperature, check_whole
+from dualclip_lightning.arguments import (
+    check_blocks,
+    check_choice,
+    check_path,
+    check_share,
+    check_temperature,
+    check_whole,
+)
 from dualclip_lightning.backbone import DualPathVisionEncoder, prepare_backbone
 from dualclip_lightning.models.base import (
+    RESIZE_MODES,
     AnchoredModel,
     Kind,
     ZeroShotShell,
+    check_components,
     check_prompts,
     describe_common,
     method_pre_processor,
 )
 from dualclip_lightning.models.pairing import PairingMixin
 from dualclip_lightning.pairing import PatchPrediction, neighbour_references
-from dualclip_lightning.prompts import TextMean, Words, check_text_mean
+from dualclip_lightning.prompts import TextMean, Words
 from dualclip_lightning.scoring import DRAWINGS, MapDrawing, draw, image_score, joint_score, reference_score, text_score
 
 BANK_BATCH = 8
@@ -218,7 +227,10 @@ class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):
         visualizer: Visualizer | bool = True,
     ) -> None:
         check_ranges(num_references, temperature, alpha=alpha, class_weight=class_weight)
-        check_text_mean(text_mean)
+        check_path("reference_dir", reference_dir)
+        check_choice("text_mean", text_mean, get_args(TextMean))
+        check_choice("resize", resize, RESIZE_MODES)
+        check_components(pre_processor, post_processor, evaluator, visualizer)
         check_prompts(class_name, words, domain, states, templates)
         chosen_drawing = MapDrawing.from_choice(drawing)
         check_blocks("vv_blocks", vv_blocks)

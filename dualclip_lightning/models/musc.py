@@ -17,11 +17,13 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 
 from dualclip_lightning.adaptation import out_of_memory_advice
-from dualclip_lightning.arguments import check_blocks, check_whole, check_whole_list
+from dualclip_lightning.arguments import check_blocks, check_choice, check_whole, check_whole_list
 from dualclip_lightning.backbone import IntermediateEncoder, prepare_backbone
 from dualclip_lightning.models.base import (
+    RESIZE_MODES,
     Kind,
     ZeroShotShell,
+    check_components,
     check_prompts,
     describe_common,
     method_pre_processor,
@@ -218,7 +220,9 @@ class MuSc(WholeSetMixin, PairingMixin, ZeroShotShell, AnomalibModule):  # type:
         check_degrees(r, lowest)
         check_whole_list("neighbours", neighbours, (1, 2, 3))
         check_neighbours(neighbours)
-        check_image_score(image_score)
+        check_choice("image_score", image_score, get_args(ImageScore))
+        check_choice("resize", resize, RESIZE_MODES)
+        check_components(pre_processor, post_processor, evaluator, visualizer)
         check_set(num_references, subsets)
         check_prompts(class_name, words, domain, states, templates)
         chosen_drawing = MapDrawing.from_choice(drawing)
@@ -242,17 +246,6 @@ class MuSc(WholeSetMixin, PairingMixin, ZeroShotShell, AnomalibModule):  # type:
         with out_of_memory_advice(len(batch.image), self.levers):
             prediction = predict(batch, dataloader_idx)
         return batch.update(**self.model.draw(prediction, batch.image.shape[-2:])._asdict())
-
-
-def check_image_score(image_score: str) -> None:
-    """Refuse an image score that MuSc does not have.
-
-    Raises:
-        ValueError: neither "map" nor "patches".
-    """
-    if image_score not in get_args(ImageScore):
-        msg = f"Expected image_score to be 'map' or 'patches', but got {image_score!r}."
-        raise ValueError(msg)
 
 
 def check_set(num_references: int | None, subsets: int) -> None:

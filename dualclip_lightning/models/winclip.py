@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from anomalib.data import InferenceBatch
@@ -16,19 +16,21 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 
 from dualclip_lightning.adaptation import out_of_memory_advice
-from dualclip_lightning.arguments import check_temperature, check_whole, check_whole_list
+from dualclip_lightning.arguments import check_choice, check_path, check_temperature, check_whole, check_whole_list
 from dualclip_lightning.backbone import WindowEncoder, WindowFeatures, prepare_backbone
 from dualclip_lightning.models.base import (
+    RESIZE_MODES,
     AnchoredModel,
     Kind,
     ZeroShotShell,
+    check_components,
     check_prompts,
     describe_common,
     method_pre_processor,
 )
 from dualclip_lightning.models.views import batch_names
 from dualclip_lightning.pairing import image_names
-from dualclip_lightning.prompts import TextMean, Words, check_text_mean
+from dualclip_lightning.prompts import TextMean, Words
 from dualclip_lightning.scoring import (
     DRAWINGS,
     MapDrawing,
@@ -180,8 +182,11 @@ class WinCLIP(ZeroShotShell, AnomalibModule):
     ) -> None:
         check_temperature(temperature)
         check_whole_list("scales", scales, (2, 3))
+        check_path("reference_dir", reference_dir)
         check_shots(k_shot, reference_dir)
-        check_text_mean(text_mean)
+        check_choice("text_mean", text_mean, get_args(TextMean))
+        check_choice("resize", resize, RESIZE_MODES)
+        check_components(pre_processor, post_processor, evaluator, visualizer)
         check_prompts(class_name, words, domain, states, templates)
         chosen_drawing = MapDrawing.from_choice(drawing)
         clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dualclip_lightning.arguments import check_positive, check_share, check_temperature, check_whole
+from dualclip_lightning.arguments import (
+    check_choice,
+    check_positive,
+    check_share,
+    check_temperature,
+    check_text,
+    check_whole,
+)
 from dualclip_lightning.images.lists import expand_user
 from dualclip_lightning.images.sources import Images
 
@@ -49,9 +56,7 @@ def check_references(compare_with: Any, reference_dir: Images | None) -> None:
         ValueError: says what was expected.
         FileNotFoundError: a folder that is not there.
     """
-    if not (isinstance(compare_with, str) and compare_with in MODES):
-        msg = f"Expected compare_with to be one of {', '.join(MODES)}, but got {compare_with!r}."
-        raise ValueError(msg)
+    check_choice("compare_with", compare_with, MODES)
     if reference_dir is not None and compare_with != "pairs":
         msg = f"Expected either reference_dir or compare_with={compare_with!r}, but got both. Leave one out."
         raise ValueError(msg)
@@ -118,7 +123,17 @@ def make_adaptation(
     return TestTimeAdaptation(settings, preprocessing.mean, preprocessing.std, seed)
 
 
-def choose_device(name: str) -> torch.device:
+def check_device(name: Any) -> None:
+    """Refuse what cannot name a device; whether it can be used here is for `choose_device`.
+
+    Raises:
+        ValueError: neither a text nor a device of PyTorch's.
+    """
+    if not isinstance(name, torch.device):
+        check_text("device", name, "cuda")
+
+
+def choose_device(name: str | torch.device) -> torch.device:
     """The device by that name; "auto" is a GPU if PyTorch can use one.
 
     Raises:

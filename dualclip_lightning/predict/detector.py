@@ -8,9 +8,9 @@ from dataclasses import asdict, replace
 from itertools import islice
 from numbers import Real
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
-from dualclip_lightning.arguments import check_blocks
+from dualclip_lightning.arguments import check_blocks, check_choice
 from dualclip_lightning.backbone import DualPathVisionEncoder, prepare_backbone
 from dualclip_lightning.backbone.preprocessing import PreprocessingChoice
 from dualclip_lightning.images.area import allow_megapixels
@@ -19,6 +19,7 @@ from dualclip_lightning.images.picture import ImageError
 from dualclip_lightning.images.sources import Failure, Images, Source, as_sources, file_sources
 from dualclip_lightning.predict.checks import (
     adaptation_settings,
+    check_device,
     check_numbers,
     check_references,
     choose_device,
@@ -36,7 +37,7 @@ from dualclip_lightning.predict.references import InSequence, Order, Pairs, Patc
 from dualclip_lightning.predict.scorer import DualImageScorer
 from dualclip_lightning.predict.thresholds import Threshold
 from dualclip_lightning.predict.working import WorkingSet
-from dualclip_lightning.prompts import TextMean, check_text_mean, prompt_ensemble, text_anchors
+from dualclip_lightning.prompts import TextMean, prompt_ensemble, text_anchors
 from dualclip_lightning.scoring import MapDrawing
 
 Outcome = Prediction | Failure
@@ -135,7 +136,8 @@ class Detector:
             compare_with, reference_dir = from_old_name(references)
         check_references(compare_with, reference_dir)
         tta_settings = adaptation_settings(tta)
-        check_text_mean(text_mean)
+        check_choice("text_mean", text_mean, get_args(TextMean))
+        check_device(device)
         prompts = prompt_ensemble(class_name, domain, states, templates)
         chosen_drawing = MapDrawing.from_choice(drawing)
         chosen = geometry if isinstance(geometry, Geometry) else Geometry(geometry)

@@ -3,7 +3,7 @@
 `prompts.representative`, of CLIP-AD, is not imported here: scikit-learn's clustering takes a second or two.
 """
 
-from dualclip_lightning.prompts.anchors import TextMean, check_text_mean, text_anchors, text_embeddings
+from dualclip_lightning.prompts.anchors import TextMean, text_anchors, text_embeddings
 from dualclip_lightning.prompts.categories import Words, check_words, class_words, is_texture
 from dualclip_lightning.prompts.ensemble import WORDINGS, PromptPair, Wording, prompt_ensemble
 
@@ -13,7 +13,6 @@ __all__ = [
     "TextMean",
     "Wording",
     "Words",
-    "check_text_mean",
     "check_words",
     "class_words",
     "is_texture",

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from dualclip_lightning.arguments import check_choice
 from dualclip_lightning.backbone import Backbone
 from dualclip_lightning.backbone.length import check_length
 from dualclip_lightning.cachedir import cache_dir
@@ -45,21 +46,10 @@ def text_anchors(backbone: Backbone, prompts: PromptPair, cache: Path | None = N
     Raises:
         ValueError: another mean.
     """
-    check_text_mean(mean)
+    check_choice("text_mean", mean, get_args(TextMean))
     check_length(backbone.tokenizer, prompts.normal, prompts.anomalous)
     path = _path("anchors", backbone, prompts, cache, mean)
     return _remembered(path, {"anchors": 2}, lambda: {"anchors": compute_anchors(backbone, prompts, mean)})["anchors"]
-
-
-def check_text_mean(mean: str) -> None:
-    """Refuse a mean that `text_anchors` does not have.
-
-    Raises:
-        ValueError: neither "raw" nor "unit".
-    """
-    if mean not in get_args(TextMean):
-        msg = f"Expected text_mean to be 'raw' or 'unit', but got {mean!r}."
-        raise ValueError(msg)
 
 
 def text_embeddings(backbone: Backbone, prompts: PromptPair, cache: Path | None = None) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal, get_args
 
-from dualclip_lightning.arguments import check_text
+from dualclip_lightning.arguments import check_choice, check_text
 
 Words = Literal["plain", "released"]
 AS_THEY_STAND: Mapping[str, str] = MappingProxyType({})
@@ -54,9 +54,7 @@ def check_words(words: str) -> None:
     Raises:
         ValueError: with the choices.
     """
-    if words not in get_args(Words):
-        msg = f"Expected words to be one of {list(get_args(Words))}, but got {words!r}."
-        raise ValueError(msg)
+    check_choice("words", words, get_args(Words))
 
 
 def check_class_name(class_name: str) -> None:

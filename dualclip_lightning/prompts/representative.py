@@ -15,6 +15,8 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import KernelDensity
 from torch import Tensor
 
+from dualclip_lightning.arguments import check_choice, check_positive, check_whole
+
 Representative = Literal["mean", "pca", "kde", "dbscan", "mean_shift"]
 
 KDE_BANDWIDTH = 0.3
@@ -63,15 +65,9 @@ def check_representative(kind: str, eps: float, min_samples: int) -> None:
     Raises:
         ValueError: an unknown kind, or a number out of range.
     """
-    if kind not in get_args(Representative):
-        msg = f"Expected representative to be one of {', '.join(get_args(Representative))}, but got '{kind}'."
-        raise ValueError(msg)
-    if not 0 < eps < float("inf"):
-        msg = f"Expected eps to be above 0, but got {eps}. Vectors of length 1 are between 0 and 2 apart."
-        raise ValueError(msg)
-    if min_samples < 1:
-        msg = f"Expected min_samples to be at least 1, but got {min_samples}."
-        raise ValueError(msg)
+    check_choice("representative", kind, get_args(Representative))
+    check_positive("eps", eps, "Vectors of length 1 are between 0 and 2 apart.")
+    check_whole("min_samples", min_samples, 1)
 
 
 def _principal(embeddings: np.ndarray) -> np.ndarray:

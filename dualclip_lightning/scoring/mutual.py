@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from dualclip_lightning.arguments import check_share
+
 CHUNK_PATCHES = 1024
 """About how many patches are compared with as many others at once."""
 TABLE_NUMBERS = 2**27
@@ -115,9 +117,7 @@ def check_degrees(r: Sequence[int], lowest: float) -> None:
     if not r or any(side < 1 or side % 2 == 0 for side in r):
         msg = f"Expected r to be odd sides of neighbourhoods, but got {list(r)}. The paper has 1, 3 and 5."
         raise ValueError(msg)
-    if not 0 <= lowest <= 1:
-        msg = f"Expected lowest to be a share in [0, 1], but got {lowest}. The paper has 0.3."
-        raise ValueError(msg)
+    check_share("lowest", lowest)
 
 
 def _standardise(layer: Tensor, r: Sequence[int]) -> _Tokens:

@@ -287,7 +287,7 @@ def test_provenance_names_weights_parameters_and_versions(make, name):
         ({"backbone": "ViT-B-16-plus-240", "pretrained": "nothing"}, "laion400m_e31, laion400m_e32"),
         ({"class_name": "__"}, "at least one letter"),
         ({"drawing": "ano_clip"}, "drawing to be one of anoclip, clip_ad, musc, winclip"),
-        ({"words": "raw"}, r"words to be one of \['plain', 'released'\]"),
+        ({"words": "raw"}, "words to be 'plain' or 'released'"),
         ({"image_size": 50}, "multiples of the patch"),
     ],
 )

@@ -212,7 +212,7 @@ def test_images_of_several_shapes_want_batches_of_one(make, tmp_path):
 @pytest.mark.parametrize(("arguments", "message"), [
     ({"adapter": "tanh"}, "Expected adapter to be 'text' or 'linear', but got 'tanh'"),
     ({"resize": "tiles", "image_size": (SIZE, SIZE + 16)}, "resize='tiles' needs a square image_size"),
-    ({"resize": "pad"}, "Expected resize to be 'squash' or 'crop', but got 'pad'"),
+    ({"resize": "pad"}, "Expected resize to be 'squash', 'crop' or 'tiles', but got 'pad'"),
 ])  # fmt: skip
 def test_a_form_that_the_method_does_not_have_is_refused(make, arguments, message):
     with pytest.raises(ValueError, match=message):

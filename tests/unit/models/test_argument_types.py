@@ -15,6 +15,7 @@ from dualclip_lightning.registry import MODELS
 METHODS = {name: getattr(import_module(module), name) for name, module in MODELS.items()}
 OWNERS = {**METHODS, "Detector": Detector}
 NUMBER, TEXT, LIST, NOTHING = 3.5, "x", ["a", "b"], None
+NO_SWITCH = (NUMBER, LIST, NOTHING, "false", 0)
 WRONG = {
     "backbone": (NUMBER, LIST, NOTHING),
     "pretrained": (NUMBER, LIST, NOTHING),
@@ -39,7 +40,37 @@ WRONG = {
     "compare_with": (NUMBER, TEXT, LIST, NOTHING),
     "threshold": (LIST, True, 2),
     "max_megapixels": (TEXT, LIST, NOTHING, True),
+    "reference_dir": (NUMBER, LIST, 3),
+    "spatial_window": (TEXT, LIST, True, 2),
+    "device": (NUMBER, LIST, NOTHING, 0),
+    "resize": (NUMBER, TEXT, LIST, NOTHING, True),
+    "text_mean": (NUMBER, TEXT, LIST, NOTHING),
+    "variant": (NUMBER, TEXT, LIST, NOTHING),
+    "stages": (NUMBER, TEXT, LIST),
+    "representative": (NUMBER, TEXT, LIST, NOTHING),
+    "eps": (TEXT, LIST, NOTHING, True, float("inf")),
+    "min_samples": (NUMBER, TEXT, LIST, NOTHING, True),
+    "auxiliary_categories": (NUMBER, TEXT, [3], []),
+    "epochs": (NUMBER, TEXT, LIST, NOTHING, True),
+    "learning_rate": (TEXT, LIST, NOTHING, True),
+    "weight_decay": (TEXT, LIST, NOTHING, True),
+    "adapter": (NUMBER, TEXT, LIST, NOTHING),
+    "steps": (NUMBER, TEXT, LIST, NOTHING, True),
+    "noise": (TEXT, LIST, NOTHING, True),
+    "layers": (NUMBER, TEXT, LIST),
+    "r": (NUMBER, TEXT, LIST, NOTHING),
+    "lowest": (TEXT, LIST, NOTHING, True, 2),
+    "neighbours": (NUMBER, TEXT, LIST, NOTHING),
+    "image_score": (NUMBER, TEXT, LIST, NOTHING),
+    "subsets": (NUMBER, TEXT, LIST, NOTHING, True),
+    "scales": (NUMBER, TEXT, LIST, NOTHING),
+    "k_shot": (NUMBER, TEXT, LIST, NOTHING, True),
+    **dict.fromkeys(("views", "carry_optimizer", "normalize_scores", "released_tokens", "shuffle"), NO_SWITCH),
+    **dict.fromkeys(("pre_processor", "post_processor", "evaluator", "visualizer"), NO_SWITCH),
 }
+"""By argument; every argument of every method is here."""
+IMAGES = {"reference_dir", "references"}
+"""Of a Detector: it takes images of any kind here, and says of others what it says of images."""
 SAID = {"class_name": "class_name|class name"}
 CASES = [
     (owner, name, value)
@@ -47,7 +78,7 @@ CASES = [
     for name in WRONG
     if name in signature(method).parameters
     for value in WRONG[name]
-    if not (owner == "Detector" and name == "class_name" and value is None)
+    if not (owner == "Detector" and (name in IMAGES or (name == "class_name" and value is None)))
 ]
 
 
@@ -58,6 +89,15 @@ def test_a_wrong_type_is_refused_by_name(owner, name, value, tiny_folder):
         OWNERS[owner](**given)
     assert re.search(SAID.get(name, name), str(refusal.value))
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("owner", OWNERS)
+def test_no_argument_is_forgotten(owner):
+    assert signature(OWNERS[owner]).parameters.keys() <= WRONG.keys() | IMAGES
+
+
+def test_a_detector_takes_a_device_of_torch(tiny_folder):
+    assert Detector("plate", pretrained=str(tiny_folder), device=torch.device("cpu")).device == torch.device("cpu")
 
 
 def test_a_detector_needs_a_class_name(tiny_folder):

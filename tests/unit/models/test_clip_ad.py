@@ -157,9 +157,9 @@ class TestNormalizedScores:
     [
         ({"variant": "sdp++"}, "'sdp' or 'sdp\\+'"),
         ({"stages": [3, 6, 9, 12]}, r"1 to 3.*\[1, 2, 3\]"),
-        ({"representative": "median"}, "mean, pca, kde, dbscan, mean_shift"),
-        ({"eps": -1.0}, "eps to be above 0"),
-        ({"min_samples": 0}, "min_samples to be at least 1"),
+        ({"representative": "median"}, "'mean', 'pca', 'kde', 'dbscan' or 'mean_shift'"),
+        ({"eps": -1.0}, "eps to be a number above 0"),
+        ({"min_samples": 0}, "min_samples to be a whole number of at least 1"),
         ({"temperature": 0.0}, "temperature to be a number above 0"),
         ({"drawing": {"sigma": -1.0}}, "sigma to be at least 0"),
         ({"epochs": 0}, "epochs to be a whole number of at least 1"),

@@ -343,7 +343,7 @@ def test_every_setting_counts(make, changes):
         ({"neighbours": [1, 2.5]}, "neighbours to be a list of whole numbers"),
         ({"subsets": 2, "num_references": 1}, "1 where num_references is set"),
         ({"r": [2]}, "odd sides"),
-        ({"lowest": -0.1}, "share"),
+        ({"lowest": -0.1}, r"lowest to be in \[0, 1\]"),
         ({"neighbours": [0]}, "at least 1"),
         ({"layers": [4]}, "blocks from 1 to 3"),
     ],

@@ -393,7 +393,7 @@ def test_what_cannot_be_meant_is_refused(make_detector, shots):
         make_detector().predict(shots, errors="ignore")
     with pytest.raises(TypeError, match="dict"):
         make_detector().predict({"a": picture()})
-    with pytest.raises(ValueError, match="pairs, stream, none"):
+    with pytest.raises(ValueError, match="'pairs', 'stream' or 'none'"):
         make_detector(compare_with="pair")
     with pytest.raises(ValueError, match="either reference_dir or compare_with"):
         make_detector(compare_with="stream", reference_dir=shots)

@@ -99,9 +99,9 @@ def test_where_dbscan_finds_no_cluster_the_mean_serves_and_a_warning_says_so(cap
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ({"kind": "median"}, "mean, pca, kde, dbscan, mean_shift"),
-        ({"eps": 0.0}, "eps to be above 0"),
-        ({"min_samples": 0}, "min_samples to be at least 1"),
+        ({"kind": "median"}, "'mean', 'pca', 'kde', 'dbscan' or 'mean_shift'"),
+        ({"eps": 0.0}, "eps to be a number above 0"),
+        ({"min_samples": 0}, "min_samples to be a whole number of at least 1"),
         ({"embeddings": torch.zeros(0, 4)}, r"at least one prompt"),
         ({"embeddings": torch.zeros(4)}, r"\[P, D\]"),
     ],
