@@ -193,6 +193,16 @@ class AuxiliaryMixin(Base):
         super().on_predict_start()
         self._require_training()
 
+    def on_validation_start(self) -> None:
+        """As `on_predict_start`, unless it is training that validates.
+
+        Raises:
+            ValueError: untrained layers.
+        """
+        super().on_validation_start()
+        if self.trainer.validating:
+            self._require_training()
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what the layers were trained on and what they fit; leave out the optimiser, twice their size."""
         super().on_save_checkpoint(checkpoint)

@@ -158,7 +158,7 @@ class ZeroShotShell(ViewsMixin, ExportMixin):
         return []
 
     def validation_step(self, batch: Any, batch_idx: int) -> STEP_OUTPUT:
-        """As the test step, for those who ask Lightning to validate; anomalib's own validation is switched off."""
+        """As the test step, for a validation by Lightning's Trainer; anomalib's own is switched off."""
         return self.test_step(batch, batch_idx)
 
     @staticmethod
@@ -197,7 +197,7 @@ class ZeroShotShell(ViewsMixin, ExportMixin):
         check_precision(str(self.trainer.precision))
         category = getattr(getattr(self.trainer, "datamodule", None), "category", None)
         self.set_class_name(self.class_name or (self._class_words(category) if category else "object"))
-        if stage in {"test", "predict"}:
+        if stage in {"test", "predict"} or (stage == "validate" and self.trainer.limit_val_batches):
             self._view_data(stage)
 
     def set_class_name(self, class_name: str) -> None:

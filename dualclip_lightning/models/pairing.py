@@ -85,6 +85,12 @@ class PairingMixin(Base):
         with self._precision_of_run():
             self._read_references()
 
+    def on_validation_start(self) -> None:
+        """As `on_test_start`."""
+        super().on_validation_start()
+        with self._precision_of_run():
+            self._read_references()
+
     def _predict_paired(self, batch: Any, dataloader_idx: int = 0) -> PatchPrediction:
         """Scores and patch maps of a batch, wherever its images' references are."""
         scoring = self._scoring[dataloader_idx] if self._scoring else None

@@ -31,7 +31,7 @@ else:
 
 
 class ViewsMixin(Base):
-    """Mixin: test and predict runs see an `OrderedView` of every data set; a method may choose its order in `_view`.
+    """Mixin: every run but training sees an `OrderedView` of its data sets; a method chooses its order in `_view`.
 
     It does not matter whether the data comes from anomalib's datamodule, from one of the user's, or as loaders. Without
     the view anomalib's collation would squash images of different sizes to one size, so that a score depended on the
@@ -51,8 +51,8 @@ class ViewsMixin(Base):
             TypeError: a loader over which no view can be laid (`check_loader`).
             ValueError: the same, or no image that can be read.
         """
-        loop = self.trainer.test_loop if stage == "test" else self.trainer.predict_loop
-        source = loop._data_source  # noqa: SLF001 - Lightning has no other way
+        loop = {"test": "test_loop", "predict": "predict_loop", "validate": "validate_loop"}[stage]
+        source = getattr(self.trainer, loop)._data_source  # noqa: SLF001 - Lightning has no other way
         loaders = flattened(source.dataloader())
         loaders.flattened = [self._view_loader(loader, stage) for loader in loaders.flattened]
         source.instance = loaders

@@ -210,6 +210,12 @@ class WinCLIP(ZeroShotShell, AnomalibModule):
         with self._precision_of_run():
             self._read_references()
 
+    def on_validation_start(self) -> None:
+        """As `on_test_start`."""
+        super().on_validation_start()
+        with self._precision_of_run():
+            self._read_references()
+
     def _read_references(self) -> None:
         """Draw the normal images by the seed and keep their embeddings.
 

@@ -22,7 +22,7 @@ from torch.utils.data import (
     SubsetRandomSampler,
 )
 
-from dualclip_lightning.models import ClipAD, ClipZeroShot, DualImageCLIP, MuSc
+from dualclip_lightning.models import ClipAD, ClipZeroShot, DualImageCLIP, MuSc, WinCLIP
 from tests.towers import write_image
 
 SAME = {"abs": 1e-5}
@@ -46,7 +46,7 @@ class Record(Callback):
         names = batch.image_path or map(str, range(len(self.scores), len(self.scores) + len(batch.image)))
         self.scores |= {Path(name).name: float(score) for name, score in zip(names, batch.pred_score, strict=True)}
 
-    on_predict_batch_end = on_test_batch_end
+    on_predict_batch_end = on_validation_batch_end = on_test_batch_end
 
 
 @pytest.fixture
@@ -137,6 +137,32 @@ def test_a_datamodule_of_ones_own_gets_the_scores_of_the_folder(make, run, photo
     data = Own(PredictDataset(photos), batch_size)
     assert run(make(), stage, Trainer, datamodule=data).scores == pytest.approx(expected, **SAME)
     assert run(make(), stage, Engine, datamodule=data).scores == pytest.approx(expected, **SAME)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_a_validation_by_the_trainer_gives_the_scores_of_a_test(make, run, photos, batch_size):
+    expected = run(make(), data_path=photos).scores
+    given = loader(PredictDataset(photos), batch_size=batch_size)
+    assert run(make(), "validate", Trainer, dataloaders=given).scores == pytest.approx(expected, **SAME)
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments"), [(DualImageCLIP, {}), (WinCLIP, {"k_shot": 2})], ids=["DualImageCLIP", "WinCLIP"]
+)
+def test_a_validation_by_the_trainer_compares_with_the_reference_folder(method, arguments, tiny_folder, run, photos):
+    def made():
+        folder = {"pretrained": str(tiny_folder), "reference_dir": photos, "visualizer": False, "evaluator": False}
+        return method(class_name="screw", **folder, **arguments)
+
+    expected = run(made(), data_path=photos).scores
+    found = run(made(), "validate", Trainer, dataloaders=loader(PredictDataset(photos)))
+    assert found.scores == pytest.approx(expected, **SAME)
+
+
+def test_untrained_layers_are_refused_in_a_validation_too(tiny_folder, run, photos):
+    method = ClipAD(pretrained=str(tiny_folder), variant="sdp+", visualizer=False, evaluator=False)
+    with pytest.raises(ValueError, match="train"):
+        run(method, "validate", Trainer, dataloaders=loader(PredictDataset(photos)))
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
