@@ -108,11 +108,12 @@ def whole_from_one(text: str) -> int:
     return int(text)
 
 
-def say_renamed(arguments: Sequence[str], renamed: Mapping[str, str]) -> None:
-    """Tell on standard error which options were given by an old name, which still works."""
+def with_new_names(arguments: Sequence[str], renamed: Mapping[str, str]) -> list[str]:
+    """Arguments with options by their new names; those that were given by an old name are told on standard error."""
     given = {argument.partition("=")[0] for argument in arguments}
     for old in sorted(given & renamed.keys()):
         print(f"dualclip: {old} is called {renamed[old]} now; the old name will go.", file=sys.stderr)
+    return [renamed.get(name, name) + equals + value for name, equals, value in (a.partition("=") for a in arguments)]
 
 
 @contextmanager

@@ -77,6 +77,27 @@ def find_images(
     return Listing(kept, walk.unreadable, others, tuple(walk.results))
 
 
+def check_there(paths: Sequence[Path], targets: Sequence[str | Path], *, every: bool = False) -> None:
+    """Refuse a list that names only files that are not there.
+
+    Args:
+        paths: what `find_images` found.
+        targets: what the user named.
+        every: refuse also where some of them are missing.
+
+    Raises:
+        FileNotFoundError: with the first that is missing.
+    """
+    missing = [path for path in paths if not os.path.lexists(path)]
+    if missing and (every or len(missing) == len(paths)):
+        named = ", ".join("standard input" if target == STANDARD_INPUT else f"'{target}'" for target in targets)
+        msg = (
+            f"There is no '{missing[0]}', which {named} names ({len(missing)} of {len(paths)} missing). Paths in a "
+            "list are relative to the list, on standard input to the working directory."
+        )
+        raise FileNotFoundError(msg)
+
+
 def is_image_name(path: Path) -> bool:
     """Whether a file is named as images are that can be read."""
     return path.suffix.lower() in _image_suffixes()

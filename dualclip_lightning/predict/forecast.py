@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 import torch
 
@@ -12,9 +13,12 @@ from dualclip_lightning.images.decoding import read_size
 from dualclip_lightning.images.picture import ImageError
 from dualclip_lightning.predict.encoding import MOST_KEPT_VIEWS, ImageEncoder
 
+LEAST_BATCHES, MOST_BATCHES, ENOUGH_SECONDS = 3, 9, 2.0
+"""How many batches are timed: other programs slow single ones down, and none should be waited for long."""
+
 
 def forecast_tiles(encoder: ImageEncoder, paths: Sequence[Path], *, timed: bool = True) -> str:
-    """How many tiles the images have, and how long encoding them takes, measured on one batch of tiles.
+    """How many tiles the images have, and how long encoding them takes: the median of a few batches, and their range.
 
     Only the heads of the files are read; images that cannot be read do not count. Matching with references and
     test-time adaptation come on top. Without `timed` only the number is said, for runs on other devices than the
@@ -27,9 +31,11 @@ def forecast_tiles(encoder: ImageEncoder, paths: Sequence[Path], *, timed: bool 
     if not timed:
         return f"{number}."
     passes = sum(count * (2 if count > MOST_KEPT_VIEWS else 1) for count in counts)
-    seconds = _seconds_per_view(encoder)
+    measured = _seconds_per_view(encoder)
+    low, seconds, high = (_duration(passes * value) for value in (min(measured), median(measured), max(measured)))
+    span = "" if low == high else f", {low} to {high} by single measurements"
     device = next(encoder.encoder.parameters()).device
-    return f"{number}; encoding them takes about {_duration(passes * seconds)} on {device} ({seconds:.3f} s a tile)."
+    return f"{number}; encoding them takes about {seconds} on {device} ({median(measured):.3f} s a tile{span})."
 
 
 def _tiles(encoder: ImageEncoder, path: Path) -> int:
@@ -40,13 +46,20 @@ def _tiles(encoder: ImageEncoder, path: Path) -> int:
 
 
 @torch.inference_mode()
-def _seconds_per_view(encoder: ImageEncoder) -> float:
-    """Of a full batch, after one that warms up."""
+def _seconds_per_view(encoder: ImageEncoder) -> list[float]:
+    """Of each of a few full batches, after one that warms up."""
     views = torch.zeros(encoder.batch_size, 3, *encoder.preprocessing.size)
-    encoder.encode_views(views)
+    _seconds(encoder, views)
+    taken: list[float] = []
+    while len(taken) < LEAST_BATCHES or (len(taken) < MOST_BATCHES and sum(taken) < ENOUGH_SECONDS):
+        taken.append(_seconds(encoder, views))
+    return [seconds / len(views) for seconds in taken]
+
+
+def _seconds(encoder: ImageEncoder, views: torch.Tensor) -> float:
     start = time.perf_counter()
     encoder.encode_views(views).patch_embeddings.cpu()  # waits for the device
-    return (time.perf_counter() - start) / len(views)
+    return time.perf_counter() - start
 
 
 def _duration(seconds: float) -> str:

@@ -16,6 +16,8 @@ SETTINGS = frozenset({
     "domain", "drawing", "max_megapixels",
 })  # fmt: skip
 """Options that `--from` takes over: those of the detector."""
+ALIKE = ("class_name", "temperature", "alpha", "class_weight", "drawing", "seed", "spatial_window")
+"""Settings of a detector that are what their option says."""
 NO_RESULT = frozenset({"command", "former", "out", "fresh", "device", "devices", "batch_size", "quiet", "verbose"})
 """Options that change neither a score nor a file."""
 THRESHOLD = "threshold.json"
@@ -26,6 +28,28 @@ def asked(options: argparse.Namespace) -> dict[str, Any]:
     own = {name: value for name, value in vars(options).items() if name not in NO_RESULT}
     file = Path(str(options.threshold))
     return {**own, "directory": str(Path.cwd()), "threshold_file": file.read_text() if file.is_file() else None}
+
+
+def check_threshold(options: argparse.Namespace) -> None:
+    """Refuse a threshold's file that cannot be read or was made for other settings, as far as options tell them.
+
+    Raises:
+        ValueError: names what differs.
+    """
+    text = options.threshold
+    if text is None or text in {"auto", "none"} or _is_number(text):
+        return
+    from dualclip_lightning.predict.thresholds import Threshold  # noqa: PLC0415 - imports numpy
+
+    Threshold.load(text).check_settings({name: getattr(options, name) for name in ALIKE})
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def former_options(path: Path) -> dict[str, Any]:
@@ -80,8 +104,7 @@ def _of_settings(settings: Mapping[str, Any], path: Path) -> dict[str, Any]:
     if unsayable:
         msg = f"No option says {', '.join(unsayable)} as '{path}' has it. Use it from Python, with Detector."
         raise ValueError(msg)
-    found = {name: settings[name] for name in ("class_name", "temperature", "alpha", "class_weight", "drawing", "seed",
-                                               "spatial_window")}  # fmt: skip
+    found = {name: settings[name] for name in ALIKE}
     found |= {"pretrained": settings["weights"], "domain": prompts["domain"],
               "geometry": settings["geometry"]["mode"], "image_size": settings["preprocessing"]["size"]}  # fmt: skip
     if settings["weights"] != "demo":  # which brings its own architecture

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dualclip_lightning.commandline import WRONG, Parser, say_renamed, speaking
+from dualclip_lightning.commandline import WRONG, Parser, speaking, with_new_names
 from dualclip_lightning.images.limits import MAX_MEGAPIXELS
-from dualclip_lightning.images.listing import find_images
-from dualclip_lightning.predict.former import former_options
+from dualclip_lightning.images.listing import check_there, find_images
+from dualclip_lightning.predict.former import check_threshold, former_options
 from dualclip_lightning.predict.limits import DRAWING_NAMES, RATE
 
 EPILOG = """exit status: 0 all judged, 1 some files could not be used (see failures.csv), 2 wrong use, 3 stopped: a
@@ -29,6 +29,8 @@ DEFAULTS = {
     "scale": ["0", "1"],
 }
 """Of options that only some others leave a meaning; it is known whether they were given."""
+KINDS = ("pairs", "stream", "none")
+"""Of references that are taken from the images of the run."""
 RENAMED = {"--reference": "--reference-dir", "--references": "--compare-with"}
 """Old names, which still work."""
 
@@ -38,9 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     try:
         listing = find_images(options.paths, options.exclude, sys.stdin.buffer)
+        check_there(listing.paths, options.paths)
         for given in filter(None, (options.good, options.reference)):
-            find_images([given])
-    except FileNotFoundError as error:
+            check_there(find_images([given]).paths, [given], every=True)
+        check_threshold(options)
+    except (FileNotFoundError, ValueError) as error:
         print(f"dualclip: {error}", file=sys.stderr)
         return WRONG
     if not options.quiet:
@@ -66,8 +70,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     _add_geometry(parser.add_argument_group("geometry"))
     _add_method(parser.add_argument_group("model and method"))
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    options = _parse_with_former(parser, arguments)
-    say_renamed(arguments, RENAMED)
+    options = _parse_with_former(parser, with_new_names(arguments, RENAMED))
     options.command = shlex.join(["dualclip", "predict", *arguments])
     for message in _contradictions(options):
         parser.error(message)
@@ -183,22 +186,28 @@ def _add_decisions(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_references(group: argparse._ArgumentGroup) -> None:
-    modes = ("pairs", "stream", "none")
     group.add_argument(
         "--reference-dir", dest="reference", metavar="FOLDER",
         help="compare with these unlabelled images of the product; default: with images of the run",
     )  # fmt: skip
     group.add_argument(
-        "--compare-with", dest="references", choices=modes,
+        "--compare-with", dest="references", type=_kind_of_references, metavar="{pairs,stream,none}",
         help="without --reference-dir: random pairs, the images just before, or text alone; default: pairs",
     )  # fmt: skip
-    group.add_argument("--reference", help=argparse.SUPPRESS)
-    group.add_argument("--references", choices=modes, help=argparse.SUPPRESS)
     group.add_argument("--num-references", type=int, metavar="K", help="of pairs; default: 1")
     group.add_argument("--bank-size", type=int, metavar="N", help="of a stream; default: 4")
     group.add_argument(
         "--spatial-window", type=float, metavar="SHARE", help="for aligned products, for example 0.1; default: none"
     )
+
+
+def _kind_of_references(text: str) -> str:
+    """One of the kinds, as a type of an option."""
+    if text not in KINDS:
+        msg = f"expected {', '.join(KINDS[:-1])} or {KINDS[-1]}, but got {text!r}; images to compare with are given by "
+        msg += "--reference-dir"
+        raise argparse.ArgumentTypeError(msg)
+    return text
 
 
 def _add_geometry(group: argparse._ArgumentGroup) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from scipy.special import betaincinv
-from scipy.stats import hypergeom
 
 from dualclip_lightning.predict.limits import RATE
 from dualclip_lightning.predict.thresholds import Scored, Threshold, counted, same_kind
@@ -161,6 +160,8 @@ def for_later_images(threshold: Threshold) -> Threshold:
 
 def _most_normal_above(n: int, above: int, confidence: float) -> float:
     """Upper end of the share of normal images above, if those above are any of the n and at least half are normal."""
+    from scipy.stats import hypergeom  # noqa: PLC0415 - takes nearly a second, and not every run needs it
+
     normal = np.arange(math.ceil(n / 2), n + 1)
     return float((hypergeom(n, normal, above).ppf(confidence) / normal).max())
 

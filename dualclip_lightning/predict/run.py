@@ -161,12 +161,14 @@ class Run:
     def _draw(self, report: Report, journal: Journal) -> None:
         names = [entry.name for entry in report.entries]
         layout = Layout(self.folder, names)
-        self.reporter.begin("drawing", len(names), 0)
         drawing = replace(self.drawing, drawer=self.detector.drawer)
+        something = drawing.heatmaps or drawing.maps or (drawing.masks and report.threshold is not None)
+        reporter = self.reporter if something else Silent()  # without pictures, those of before are taken away
+        reporter.begin("drawing", len(names), 0)
         for failure in draw_all(journal, names, layout, report.threshold, drawing, self.detector.max_megapixels):
             if failure is not None:
                 report.failures.append(failure)
-            self.reporter.advance()
+            reporter.advance()
         if self.gallery:
             facts = _facts(self.detector.settings)
             write_gallery(

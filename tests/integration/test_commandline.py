@@ -13,6 +13,7 @@ from dualclip_lightning import cli, quiet
 from dualclip_lightning.benchmark.options import benchmark_options, compare_options, regression_options
 from dualclip_lightning.commandline import Parser, nearest_option, speaking, unknown_options
 from dualclip_lightning.demo import options as demo
+from dualclip_lightning.predict import Threshold
 from dualclip_lightning.predict import options as predict
 
 PARSERS = {
@@ -56,6 +57,10 @@ def test_help_of_every_command_imports_nothing_heavy(run, command):
     [
         (["predict", "nowhere"], "There is no 'nowhere'"),
         (["predict", "shots", "--class_name", "plate"], "Did you mean --class-name?"),
+        (["predict", "missing.txt"], "There is no 'gone.png', which 'missing.txt' names (2 of 2 missing)."),
+        (["predict", ".", "--good", "missing.txt"], "There is no 'gone.png', which 'missing.txt' names"),
+        (["predict", ".", "--threshold", "plate.json"], "class_name ('plate', now 'object')"),
+        (["predict", ".", "--threshold", "none.json"], "Cannot read a threshold from 'none.json'"),
         (["benchmark", "--config", "nowhere.yaml"], "Expected 'nowhere.yaml' to be a YAML file"),
         (["compare", "nowhere", "nowhere"], "Expected 'nowhere' to be a folder"),
         (["regression", "check", "--config", "nowhere"], "Expected 'nowhere' to be a YAML file"),
@@ -63,12 +68,30 @@ def test_help_of_every_command_imports_nothing_heavy(run, command):
         (["demo", "--categories", "corc"], "invalid choice: 'corc'"),
     ],
 )
-def test_wrong_use_is_one_line_before_anything_heavy_is_imported(run, arguments, message):
+def test_wrong_use_is_one_line_before_anything_heavy_is_imported(run, arguments, message, tmp_path):
+    (tmp_path / "missing.txt").write_text("gone.png\nlost.png\n")
+    (tmp_path / "0.png").touch()
+    Threshold(0.5, settings={"class_name": "plate"}).save(tmp_path / "plate.json")
     done = run(*arguments)
     assert (done.status, done.heavy, done.out) == (2, "heavy: []", "")
     assert len(done.err) == 1
     assert done.err[0].startswith("dualclip: ")
     assert message in done.err[0]
+
+
+def test_predict_starts_without_libraries_that_only_some_runs_need(tmp_path):
+    script = "import sys, dualclip_lightning.predict.command; print([n for n in sys.argv[1:] if n in sys.modules])"
+    unneeded = ["scipy.stats", "sklearn", "pandas", "anomalib", "lightning"]
+    done = subprocess.run([sys.executable, "-c", script, *unneeded], cwd=tmp_path, capture_output=True, text=True,
+                          check=True)  # fmt: skip
+    assert done.stdout == "[]\n"
+
+
+def test_a_list_on_standard_input_that_names_only_missing_files_is_told_before_anything_heavy_is_imported(run):
+    done = run("predict", "-", input="gone.png\n")
+    assert (done.status, done.heavy) == (2, "heavy: []")
+    (line,) = done.err
+    assert line.startswith("dualclip: There is no 'gone.png', which standard input names (1 of 1 missing).")
 
 
 @pytest.mark.parametrize(

@@ -218,6 +218,34 @@ def test_tiles_are_counted_before_they_are_encoded(place, capsys):
     assert " tiles " not in capsys.readouterr().err
 
 
+def test_nothing_is_drawn_and_nothing_said_of_drawing_without_pictures(place, capsys):
+    assert place("shots", "--threshold", "0.5") == 0
+    assert "drawing: 9 to do" in capsys.readouterr().err
+    assert place("shots", "--no-heatmaps", "--threshold", "0.5") == 0
+    assert "drawing" not in capsys.readouterr().err
+    assert place("shots", "--no-heatmaps", "--threshold", "0.5", "--masks") == 0
+    assert "drawing: 9 to do" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--references", "--compare-with"])
+def test_what_is_no_kind_of_references_is_told_with_the_option_for_images(option, capsys):
+    with pytest.raises(SystemExit) as stop:
+        parse(["shots", option, "good"])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "dualclip: Argument --compare-with: expected pairs, stream or none, but got 'good'; images to compare with are "
+        "given by --reference-dir. See `dualclip predict --help`."
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--references", "stream"], ["--references=stream"], ["--compare-with", "stream"]]
+)
+def test_old_names_of_options_still_work(arguments):
+    assert parse(["shots", *arguments]).references == "stream"
+    assert parse(["shots", "--reference=good"]).reference == "good"
+
+
 def test_a_number_decides_as_it_says(place):
     assert place("shots", "--threshold", "0.5", "--pixel-threshold", "0.6", "--masks") == 0
     assert all((float(row["score"]) > 0.5) == (row["decision"] == "anomalous") for row in scores(place))

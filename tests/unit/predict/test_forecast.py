@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from itertools import repeat
 
 import pytest
 import torch
@@ -18,11 +20,16 @@ from tests.towers import write_image
 @pytest.fixture
 def half_a_second(make_detector, monkeypatch):
     """An encoder of tiles of 48 pixels, by whose clock each tile takes half a second."""
+    return tiles_that_take(make_detector, monkeypatch, repeat(0.5))
+
+
+def tiles_that_take(make_detector, monkeypatch, seconds: Iterator[float]):
+    """An encoder of tiles of 48 pixels, each of which takes so many seconds of a clock, by batches."""
     clock = [0.0]
     forward = DualPathVisionEncoder.forward
 
     def slow(self, images: torch.Tensor):
-        clock[0] += 0.5 * len(images)
+        clock[0] += next(seconds) * len(images)
         return forward(self, images)
 
     monkeypatch.setattr(DualPathVisionEncoder, "forward", slow)
@@ -39,6 +46,13 @@ def test_tiles_and_time_are_those_that_the_images_will_take(half_a_second, tmp_p
         "7 tiles in 2 images (up to 6 in one); encoding them takes about 4 s on cpu (0.500 s a tile)"
     )
     assert forecast_tiles(half_a_second, sorted(tmp_path.iterdir()), timed=False) == said.split(";")[0] + "."
+
+
+def test_a_slow_batch_among_others_changes_only_the_range(make_detector, monkeypatch, tmp_path):
+    write_image(tmp_path / "a.png", 0, (48, 480))
+    first_is_not_counted = iter([9.0, 0.5, 4.0, 0.5])
+    said = forecast_tiles(tiles_that_take(make_detector, monkeypatch, first_is_not_counted), [tmp_path / "a.png"])
+    assert said.endswith("takes about 5 s on cpu (0.500 s a tile, 5 s to 40 s by single measurements).")
 
 
 def test_many_tiles_are_encoded_twice(half_a_second, tmp_path):
