@@ -3,7 +3,7 @@
     python -m dualclip_lightning.benchmark.calibration [FOLDER ...]
 
 A folder has its normal images in `good` and anomalous ones in other folders beside it, or all that below `test`, as
-MVTec AD has it. Without a folder the packaged demo is taken, several drawings of each category together. The labels
+MVTec AD has it. Without a folder the packaged demo is taken, several drawings of each material together. The labels
 count false alarms afterwards; no threshold sees them. Every image is encoded once and every pair scored once.
 
 Two questions are asked many times, each time of other images:
@@ -26,7 +26,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import betabinom
 
-from dualclip_lightning.data.demo import CATEGORIES, demo_folder, generate_demo
+from dualclip_lightning.data.assets import CATEGORIES, REAL
+from dualclip_lightning.data.demo import demo_folder, generate_demo
 from dualclip_lightning.images.limits import MAX_MEGAPIXELS
 from dualclip_lightning.images.listing import find_images
 from dualclip_lightning.predict.detector import Detector
@@ -39,7 +40,7 @@ from dualclip_lightning.seeding import derive_seed
 
 GOOD_SIZES, SHARES = (9, 19, 29), (0.0, 0.1, 0.3, 0.5)
 DRAWINGS = 4
-"""Of the demo, by seed: one has twelve normal images a category."""
+"""Of a material of the demo, by seed: one has twelve normal images."""
 
 
 class Images(NamedTuple):
@@ -92,8 +93,9 @@ def labelled_images(folder: Path) -> Images:
 
 
 def demo_images(category: str) -> Images:
-    """Several drawings of one category of the demo."""
-    drawings = [labelled_images(generate_demo(demo_folder(seed), seed) / category) for seed in range(DRAWINGS)]
+    """One category of the demo: several drawings of a material, and the images of a real one, which has no others."""
+    seeds = range(1 if category in REAL else DRAWINGS)
+    drawings = [labelled_images(generate_demo(demo_folder(seed), seed) / category) for seed in seeds]
     good, bad = ([path for one in drawings for path in getattr(one, part)] for part in ("good", "bad"))
     return Images(f"demo: {category}", good, bad)
 

@@ -11,6 +11,8 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from PIL import Image
 
+from dualclip_lightning.data.assets import REAL
+
 
 class Example(NamedTuple):
     """One image of a run with its map."""
@@ -49,22 +51,26 @@ def choose_examples(examples: Examples, by: str) -> dict[tuple[str, str], Exampl
 def draw_examples(examples: Mapping[tuple[str, str], Example], variants: Sequence[str]) -> bytes:
     """A PNG with one row per category: image, mask, and the map of every variant, on one scale from 0 to the largest.
 
+    Masks and maps, which have the shape that the model sees, are stretched to that of their image.
+
     Args:
         examples: by category and variant.
         variants: the columns, in order.
     """
     categories = list(dict.fromkeys(category for category, _ in examples))
     highest = max(float(example.score_map.max()) for example in examples.values())
-    figure = Figure(figsize=(1.7 * (2 + len(variants)), 1.5 * len(categories)), layout="constrained")
-    axes = figure.subplots(len(categories), 2 + len(variants), squeeze=False)
-    for row, category in zip(axes, categories, strict=True):
-        example = examples[category, variants[0]]
-        with Image.open(example.path) as image:
-            row[0].imshow(image.convert("RGB"))
-        row[1].imshow(example.mask, cmap="gray", vmin=0, vmax=1)
+    images = [_read(examples[category, variants[0]].path) for category in categories]
+    heights = [image.height / image.width for image in images]
+    figure = Figure(figsize=(1.7 * (2 + len(variants)), 1.5 * sum(heights)), layout="constrained")
+    axes = figure.subplots(len(categories), 2 + len(variants), squeeze=False, height_ratios=heights)
+    for row, category, image in zip(axes, categories, images, strict=True):
+        place = (0, image.width, image.height, 0)
+        row[0].imshow(image)
+        row[1].imshow(examples[category, variants[0]].mask, cmap="gray", vmin=0, vmax=1, extent=place)
         for axis, variant in zip(row[2:], variants, strict=True):
-            shown = axis.imshow(examples[category, variant].score_map, cmap="viridis", vmin=0, vmax=highest)
-        row[0].set_ylabel(category)
+            score_map = examples[category, variant].score_map
+            shown = axis.imshow(score_map, cmap="viridis", vmin=0, vmax=highest, extent=place)
+        row[0].set_ylabel(f"{category}\n(real)" if category in REAL else category, fontsize=8)
     for axis, title in zip(axes[0], ["image", "mask", *variants], strict=True):
         axis.set_title(title, fontsize=9)
     for axis in axes.flat:
@@ -73,3 +79,8 @@ def draw_examples(examples: Mapping[tuple[str, str], Example], variants: Sequenc
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100)
     return buffer.getvalue()
+
+
+def _read(path: str) -> Image.Image:
+    with Image.open(path) as image:
+        return image.convert("RGB")

@@ -17,7 +17,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from dualclip_lightning.data.assets import MATERIALS
+from dualclip_lightning.data.assets import MATERIALS, REAL
 from dualclip_lightning.demo.evaluate import DemoRun, run_once
 from dualclip_lightning.demo.figure import choose_examples, draw_examples
 from dualclip_lightning.files import write_bytes_atomically
@@ -42,21 +42,23 @@ def run_variants(categories: Sequence[str], seeds: Sequence[int], folder: Path) 
 
 
 def summarise(runs: Sequence[DemoRun]) -> pd.DataFrame:
-    """Mean over seeds by category and variant; below, the mean over the materials, and over everything."""
+    """Mean over seeds by category and variant; below, the means over the materials, the real categories, and all."""
     frame = to_frame(runs)
     table = frame.pivot_table(index="category", columns="variant", values=list(SHOWN), aggfunc="mean", sort=False)
     table = table.swaplevel(axis=1)[[(variant, metric) for variant in VARIANTS for metric in SHOWN]]
-    materials = table.loc[table.index.isin(MATERIALS)]
-    means = {"mean of materials": materials.mean(), "mean": table.mean()}
-    if len(materials) == len(table):
-        del means["mean of materials"]
-    return pd.concat([table, pd.DataFrame(means).T])
+    parts = {"mean of materials": table.index.isin(MATERIALS), "mean of real": table.index.isin(REAL)}
+    means = {name: table[chosen].mean() for name, chosen in parts.items() if 0 < chosen.sum() < len(table)}
+    return pd.concat([table, pd.DataFrame(means | {"mean": table.mean()}).T])
 
 
 def to_frame(runs: Sequence[DemoRun]) -> pd.DataFrame:
-    """A row a run, a column a metric."""
+    """A row a run, a column a metric; `defects` says whether those of the category are real or drawn."""
     columns = ("category", "variant", "kind", "seed")
-    return pd.DataFrame([{name: getattr(run, name) for name in columns} | run.metrics for run in runs])
+    rows = [{name: getattr(run, name) for name in columns} | run.metrics for run in runs]
+    defects = ["real" if run.category in REAL else "drawn" for run in runs]
+    frame = pd.DataFrame(rows)
+    frame.insert(1, "defects", defects)
+    return frame
 
 
 def show(table: pd.DataFrame, console: Console) -> None:
@@ -71,7 +73,10 @@ def show(table: pd.DataFrame, console: Console) -> None:
         for variant, metric in row.index:
             text = f"{100 * row[variant, metric]:.1f}"
             cells[variant].append(f"[bold]{text}[/]" if row[variant, metric] == best[variant, metric] else text)
-        view.add_row(str(category), *("  ".join(cell) for cell in cells.values()))
+        view.add_row(
+            f"{category} (real defects)" if category in REAL else str(category),
+            *("  ".join(cell) for cell in cells.values()),
+        )
     console.print(view)
 
 

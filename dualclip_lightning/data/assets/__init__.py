@@ -6,7 +6,9 @@ from pathlib import Path
 
 ASSETS = Path(__file__).parent
 MATERIALS = tuple(sorted(path.name for path in (ASSETS / "materials").iterdir()))
-CATEGORIES = (*MATERIALS, "pcb")
+REAL = ("pcb", "spindle")
+"""Categories whose defects are real; those of materials are drawn."""
+CATEGORIES = (*MATERIALS, *REAL)
 """Of the demo data."""
 
 

@@ -7,7 +7,7 @@ import pytest
 from dualclip_lightning.adaptation import AdaptationSettings
 from dualclip_lightning.benchmark import catalogue
 from dualclip_lightning.benchmark.config import ConfigError, load_config, parse_config
-from dualclip_lightning.data.demo import MATERIALS
+from dualclip_lightning.data.assets import MATERIALS, REAL
 from dualclip_lightning.registry import MODELS
 from tests.tiny_benchmark import CONFIGS, tiny_content
 
@@ -112,9 +112,14 @@ def test_the_papers_ablations_vary_what_they_say():
     assert all(len(load_config(path).seeds) == 5 for path in repeated)
 
 
-def test_the_ablations_of_the_demo_are_the_papers_on_its_materials():
+@pytest.mark.parametrize("name", ["demo", "demo_ablations"])
+def test_configurations_of_the_demo_keep_drawn_and_real_defects_apart(name):
+    found = {label: data.categories for label, data in load_config(CONFIGS / f"{name}.yaml").datasets.items()}
+    assert found == {"Demo, drawn defects": list(MATERIALS), "Demo, real defects": list(REAL)}
+
+
+def test_the_ablations_of_the_demo_are_the_papers():
     config = load_config(CONFIGS / "demo_ablations.yaml")
-    assert set(config.datasets["Demo"].categories) == set(MATERIALS)
     given = {label: method.arguments for label, method in config.methods.items()}
     papers = [load_config(CONFIGS / f"ablation_{name}.yaml").methods for name in ("components", "steps", "references")]
     asked = {json.dumps(method.arguments) for methods in papers for method in methods.values()}

@@ -6,6 +6,7 @@ import multiprocessing
 import signal
 import time
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -13,16 +14,10 @@ from anomalib.data import AnomalibDataModule, MVTecAD
 from jsonargparse import ArgumentParser
 from PIL import Image
 
-from dualclip_lightning.data import Demo, demo
-from dualclip_lightning.data.demo import (
-    CATEGORIES,
-    KINDS,
-    MATERIALS,
-    board_mask,
-    demo_folder,
-    draw_category,
-    generate_demo,
-)
+from dualclip_lightning.data import Demo, demo, samples
+from dualclip_lightning.data.assets import ASSETS, CATEGORIES, MATERIALS, REAL
+from dualclip_lightning.data.demo import demo_folder, generate_demo
+from dualclip_lightning.data.samples import KINDS, board_mask, draw_category
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +29,7 @@ def root(tmp_path_factory):
 def small(monkeypatch):
     """A demo of one material with few images, quick to generate."""
     monkeypatch.setattr(demo, "CATEGORIES", ("cork",))
-    monkeypatch.setattr(demo, "GOOD_IMAGES", 2)
+    monkeypatch.setattr(samples, "GOOD_IMAGES", 2)
 
 
 def digests(folder):
@@ -54,6 +49,15 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_images(small,
     images = [name for name in first if "/test/" in name]
     assert len(images) == 2 + 2 * len(KINDS)
     assert all(first[name] != other[name] for name in images)
+
+
+def test_the_whole_demo_is_the_same_again_and_another_seed_draws_the_materials_alone_anew(root, tmp_path):
+    again, other = (digests(generate_demo(tmp_path / f"{seed}", seed)) for seed in (0, 1))
+    first = digests(root)
+    assert first == again
+    assert first.keys() == other.keys()
+    same = {name.split("/")[0] for name in first if first[name] == other[name] and "ground_truth" not in name}
+    assert same == set(REAL)
 
 
 @pytest.mark.parametrize("category", CATEGORIES)
@@ -79,7 +83,9 @@ def test_a_material_has_every_kind_of_defect(root, category):
 def test_images_are_rgb_of_one_size_and_no_two_are_equal(root, category):
     paths = sorted((root / category).glob("t*/*/*.png"))
     images = [read(path) for path in paths]
-    assert {image.shape for image in images} == {(240, 240, 3) if category == "pcb" else (128, 128, 3)}
+    assert {image.shape for image in images} == {
+        {"pcb": (320, 320, 3), "spindle": (240, 590, 3)}.get(category, (128, 128, 3))
+    }
     assert len({image.tobytes() for image in images}) == len(paths)
 
 
@@ -94,7 +100,7 @@ def test_masks_are_0_or_255_at_the_size_of_their_image(root, category):
 
 def test_a_board_outside_its_mask_is_its_template_up_to_its_edges(root):
     boards = [sample for sample in draw_category("pcb") if sample.mask is not None]
-    templates = [read(path, "L") for path in sorted((demo.ASSETS / "pcb").glob("*_template.png"))]
+    templates = [read(path, "L") for path in sorted((ASSETS / "pcb").glob("*_template.png"))]
     assert len(boards) == len(templates) >= 12
     for (_, image, mask), template in zip(boards, templates, strict=True):
         different = (image[..., 0] > 127) != (template > 127)
@@ -102,10 +108,40 @@ def test_a_board_outside_its_mask_is_its_template_up_to_its_edges(root):
         assert (different & ~mask).mean() < 0.03
 
 
+def test_real_categories_have_as_many_images_as_is_said(root):
+    counts = {
+        category: [
+            len(list((root / category).glob(f"{part}/*.png"))) for part in ("train/good", "test/good", "test/[!g]*")
+        ]
+        for category in REAL
+    }
+    assert counts == {"pcb": [4, 14, 14], "spindle": [4, 16, 17]}
+
+
+def test_a_spindles_mask_is_that_of_its_image_and_lies_inside_it():
+    pitted = [sample for sample in draw_category("spindle") if sample.mask is not None]
+    masks = [read(path) > 0 for path in sorted((ASSETS / "spindle").glob("*_mask.png"))]
+    photographs = [read(path) for path in sorted((ASSETS / "spindle").glob("*_pitting.jpg"))]
+    for (_, image, mask), own, photograph in zip(pitted, masks, photographs, strict=True):
+        assert np.array_equal(mask, own)
+        assert np.array_equal(image, photograph)
+        assert 0 < mask.mean() < 0.02
+
+
+def test_pitting_is_darker_than_what_lies_around_it():
+    contrasts = []
+    for _, image, mask in (sample for sample in draw_category("spindle") if sample.mask is not None):
+        around = (cv2.dilate(mask.astype(np.uint8), np.ones((15, 15), np.uint8)) > 0) & ~mask
+        contrasts.append(float(image[mask].mean()) - float(image[around].mean()))
+    assert np.mean(contrasts) < -20
+
+
 def test_sound_and_defective_boards_are_different_boards():
-    names = [path.stem.split("_") for path in (demo.ASSETS / "pcb").glob("*.png")]
-    sound, defective = ({name for name, kind in names if (kind == "good") == wanted} for wanted in (True, False))
-    boxes = json.loads((demo.ASSETS / "pcb" / "boxes.json").read_text())
+    names = [path.stem.split("_") for path in (ASSETS / "pcb").glob("*.png")]
+    sound, defective = (
+        {name for name, kind in names if (kind in {"good", "train"}) == wanted} for wanted in (True, False)
+    )
+    boxes = json.loads((ASSETS / "pcb" / "boxes.json").read_text())
     assert not sound & defective
     assert defective == set(boxes)
 
@@ -223,5 +259,5 @@ def test_the_command_line_finds_the_datamodule_by_its_path():
 
 
 def test_an_unknown_category_names_the_nearest():
-    with pytest.raises(ValueError, match=r"'terazzo'. Did you mean 'terrazzo'\? Expected one of bamboo.*pcb"):
+    with pytest.raises(ValueError, match=r"'terazzo'. Did you mean 'terrazzo'\? Expected one of bamboo.*pcb, spindle"):
         Demo(category="terazzo")

@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from dualclip_lightning.demo.figure import Example, choose_examples, draw_examples
@@ -37,3 +38,19 @@ def test_the_highest_score_shown_is_the_end_of_the_scale(tmp_path):
             colours.append({pixel for _, pixel in picture.convert("RGB").getcolors(1 << 20)})
     yellow = (253, 231, 37)  # the last colour of matplotlib's viridis, rounded
     assert all(any(max(abs(a - b) for a, b in zip(c, yellow, strict=True)) < 4 for c in found) for found in colours)
+
+
+def test_maps_and_masks_have_the_shape_of_their_image(tmp_path, monkeypatch):
+    Image.new("RGB", (60, 20), "grey").save(tmp_path / "wide.png")
+    Image.new("RGB", (40, 40), "grey").save(tmp_path / "square.png")
+    shown = {
+        ("spindle", "joint"): example(str(tmp_path / "wide.png"), 0.9, 0.0),
+        ("cork", "joint"): example(str(tmp_path / "square.png"), 0.9, 0.0),
+    }
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    draw_examples(shown, ["joint"])
+    axes = drawn[0].axes[:6]
+    extents = [axis.images[0].get_extent() for axis in axes]
+    assert [abs((right - left) / (top - bottom)) for left, right, bottom, top in extents] == [3, 3, 3, 1, 1, 1]
+    assert [axis.get_ylabel() for axis in axes if axis.get_ylabel()] == ["spindle\n(real)", "cork"]

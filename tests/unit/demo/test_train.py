@@ -11,8 +11,7 @@ from sklearn.metrics import log_loss
 from torch.nn.functional import normalize
 
 from dualclip_lightning.backbone import DualPathFeatures, choosing, load_backbone
-from dualclip_lightning.data.assets import ASSETS, photographs, texture_paths
-from dualclip_lightning.data.demo import MATERIALS
+from dualclip_lightning.data.assets import ASSETS, MATERIALS, photographs, texture_paths
 from dualclip_lightning.demo import train as training
 from dualclip_lightning.demo.train import (
     CLASSES,
