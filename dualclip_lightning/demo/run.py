@@ -63,7 +63,8 @@ def to_frame(runs: Sequence[DemoRun]) -> pd.DataFrame:
 
 def show(table: pd.DataFrame, console: Console) -> None:
     """Print the summary with the best variant of each figure in bold."""
-    view = Table(title=f"{', '.join(SHOWN.values())} in %, demo model on demo data")
+    caption = "(real): photographs of real defects; those of the materials are drawn"
+    view = Table(title=f"{', '.join(SHOWN.values())} in %, demo model on demo data", caption=caption)
     view.add_column("category")
     for variant in VARIANTS:
         view.add_column(variant, justify="center")
@@ -74,7 +75,7 @@ def show(table: pd.DataFrame, console: Console) -> None:
             text = f"{100 * row[variant, metric]:.1f}"
             cells[variant].append(f"[bold]{text}[/]" if row[variant, metric] == best[variant, metric] else text)
         view.add_row(
-            f"{category} (real defects)" if category in REAL else str(category),
+            f"{category} (real)" if category in REAL else str(category),
             *("  ".join(cell) for cell in cells.values()),
         )
     console.print(view)

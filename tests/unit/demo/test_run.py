@@ -39,5 +39,6 @@ def test_files_and_table_say_which_defects_are_real():
     console = Console(file=io.StringIO(), width=200)
     show(summarise(found), console)
     printed = console.file.getvalue()
-    assert "spindle (real defects)" in printed
+    assert "spindle (real)" in printed
     assert "cork (real" not in printed
+    assert "(real): photographs of real defects" in printed
