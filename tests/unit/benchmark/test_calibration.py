@@ -28,6 +28,19 @@ def worse_than_chance(names, seed):
     return [s._replace(score=s.score + 0.5 * ("g" in name)) for s, name in zip(judge(names, seed), names, strict=True)]
 
 
+@pytest.mark.parametrize(("category", "drawings"), [("cork", 4), ("spindle", 1)])
+def test_a_material_is_drawn_several_times_and_a_real_image_is_taken_once(monkeypatch, tmp_path, category, drawings):
+    def generate(folder, seed):
+        for name in ("good/0.png", "bad/1.png"):
+            write_image(folder / category / "test" / name, seed=seed)
+        return folder
+
+    monkeypatch.setattr(calibration, "generate_demo", generate)
+    monkeypatch.setattr(calibration, "demo_folder", lambda seed: tmp_path / f"{seed}")
+    found = calibration.demo_images(category)
+    assert (len(found.good), len(found.bad)) == (drawings, drawings)
+
+
 def test_thresholds_from_images_like_those_judged_keep_their_promise():
     cases = list(good_cases(SET, judge, (9, 19, 58), 60, 0.05))
     assert [case.promised for case in cases] == pytest.approx([0.1] * 60 + [0.05] * 60)  # 58 leave too few to judge
