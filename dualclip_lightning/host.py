@@ -20,6 +20,9 @@ NOISY = tuple(f"{part}.utilities.rank_zero" for part in ("lightning.pytorch", "l
 """Loggers that tell of devices and products at every run."""
 UNASKED = "anomalib.cli.utils.openvino"
 """Tells at every start what is not installed, on standard output, where it would stand in a printed configuration."""
+ENGINE = "anomalib.engine.engine"
+UNFITTING = ("ckpt_path is not provided", "Running validation before")
+"""Begin notes of the Engine that are wrong of our models: their weights are loaded, and no validation runs."""
 SPOKEN = ("anomalib", "dualclip_lightning")
 """Loggers whose notes are shown."""
 REFUSALS = (ValueError, TypeError, OSError, ImportError)
@@ -28,8 +31,18 @@ REFUSALS = (ValueError, TypeError, OSError, ImportError)
 
 def is_ours() -> bool:
     """Whether this process is anomalib's command with one of our models."""
+    return Path(sys.argv[0]).stem == "anomalib" and _names_ours()
+
+
+def _names_ours() -> bool:
+    """Whether the command line of this process names one of our models."""
     given = {part.rpartition(".")[-1] for argument in sys.argv[1:] for part in argument.split("=")}
-    return Path(sys.argv[0]).stem == "anomalib" and not given.isdisjoint(MODELS)
+    return not given.isdisjoint(MODELS)
+
+
+def fits_zero_shot(record: logging.LogRecord) -> bool:
+    """Log filter: what anomalib's Engine says of weights and thresholds that our models do not have is left out."""
+    return not record.getMessage().startswith(UNFITTING)
 
 
 def print_once() -> None:
@@ -39,6 +52,8 @@ def print_once() -> None:
         logging.getLogger(name).setLevel(logging.INFO)
     for name in (*NOISY, UNASKED):
         logging.getLogger(name).setLevel(logging.WARNING)
+    if _names_ours():
+        logging.getLogger(ENGINE).addFilter(fits_zero_shot)
     for module in ("timm", "anomalib", "torch", "lightning", "torchmetrics"):
         warnings.filterwarnings("ignore", module=rf"{module}(\.|$)")
 

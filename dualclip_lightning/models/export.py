@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,26 @@ else:
 OTHER_IMAGES = "an image's score depends on other images"
 REASONS = {"pair": OTHER_IMAGES, "transductive": OTHER_IMAGES, "few-shot": "it compares with images it reads at a run"}
 """Why a kind of method cannot be one function of one image."""
+EXTRA = "dualclip_lightning[export]"
 OPSET = 18
 """The one that torch's exporter speaks; to anomalib's 14 it fails to convert."""
+
+
+FOR_ONNX = ("onnx", "onnxscript")
+"""Packages that torch's exporter imports."""
+
+
+def require(*packages: str) -> None:
+    """Refuse to go on without packages.
+
+    Raises:
+        ImportError: some are missing, with the command that installs them.
+    """
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        wanted = [f'"{EXTRA}"', *(name for name in missing if name not in FOR_ONNX)]
+        msg = f"This export needs {' and '.join(missing)}. Run `pip install {' '.join(wanted)}`."
+        raise ImportError(msg)
 
 
 class ExportMixin(Base):
@@ -48,20 +67,24 @@ class ExportMixin(Base):
         """As anomalib; without `input_size` (height, width) at the method's own, which may also be set there.
 
         Raises:
+            ImportError: a package that the export needs is missing.
             ValueError: a method that cannot be exported.
         """
         self._prepare_export()
+        require(*FOR_ONNX)
         kwargs.setdefault("opset_version", OPSET)
         return super().to_onnx(export_root, model_file_name, input_size or self._own_size(), **kwargs)
 
     def to_openvino(self, export_root: Path | str, model_file_name: str = "model",  # type: ignore[override]
                     input_size: tuple[int, int] | None = None, **kwargs: Any) -> Path:  # fmt: skip
-        """As `to_onnx`.
+        """As `to_onnx`, for which OpenVINO is needed too.
 
         Raises:
-            ValueError: a method that cannot be exported.
+            ImportError: as `to_onnx`.
+            ValueError: as `to_onnx`.
         """
         self._prepare_export()
+        require(*FOR_ONNX, "openvino")
         return super().to_openvino(export_root, model_file_name, input_size or self._own_size(), **kwargs)
 
     def _unexportable(self) -> str | None:

@@ -27,7 +27,7 @@ from dualclip_lightning.weights import WeightsError
 from dualclip_lightning.weights.sources import Source
 
 T = TypeVar("T")
-ANSWER_SECONDS = float(os.environ.get("HF_HUB_ETAG_TIMEOUT") or 5)
+ANSWER_SECONDS = float(os.environ.get("HF_HUB_ETAG_TIMEOUT") or 4)
 """How long a host may take to answer before a download is given up."""
 
 logger = logging.getLogger(__name__)
