@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 
 from torch import Tensor
 
@@ -12,7 +11,6 @@ from dualclip_lightning.adaptation.masks import patch_targets
 from dualclip_lightning.adaptation.pseudo import PseudoAnomalies, pseudo_anomalies
 from dualclip_lightning.adaptation.settings import AdaptationSettings
 from dualclip_lightning.adaptation.textures import TextureSource
-from dualclip_lightning.memory import is_out_of_memory
 from dualclip_lightning.seeding import derive_seed, file_identity
 
 
@@ -82,24 +80,3 @@ def image_seeds(seed: int, use: str, images: Tensor, names: Sequence[str] = ()) 
 
 def _pixel_identity(image: Tensor) -> bytes:
     return image.detach().float().cpu().contiguous().numpy().tobytes()
-
-
-@contextmanager
-def out_of_memory_advice(batch: int, levers: Sequence[str] = ()) -> Iterator[None]:
-    """Turn running out of memory into a sentence that says what to change.
-
-    Args:
-        batch: how many images were scored at once.
-        levers: what else the method needs less memory with, each as an order, such as "lower image_size".
-
-    Raises:
-        RuntimeError: instead of the allocator's own error.
-    """
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        advice = " or ".join([f"Lower eval_batch_size of the data (now {batch})", *levers])
-        msg = f"A batch of {batch} does not fit in memory. {advice}."
-        raise RuntimeError(msg) from error

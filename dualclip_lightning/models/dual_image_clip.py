@@ -16,7 +16,7 @@ from anomalib.visualization import Visualizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 
-from dualclip_lightning.adaptation import AdaptationSettings, TestTimeAdaptation, out_of_memory_advice
+from dualclip_lightning.adaptation import AdaptationSettings, TestTimeAdaptation
 from dualclip_lightning.arguments import (
     check_blocks,
     check_choice,
@@ -35,6 +35,7 @@ from dualclip_lightning.models.base import (
     check_prompts,
     describe_common,
     method_pre_processor,
+    out_of_memory_advice,
 )
 from dualclip_lightning.models.pairing import PairingMixin
 from dualclip_lightning.pairing import PatchPrediction, neighbour_references

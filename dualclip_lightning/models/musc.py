@@ -16,7 +16,6 @@ from anomalib.visualization import Visualizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 
-from dualclip_lightning.adaptation import out_of_memory_advice
 from dualclip_lightning.arguments import check_blocks, check_choice, check_whole, check_whole_list
 from dualclip_lightning.backbone import IntermediateEncoder, prepare_backbone
 from dualclip_lightning.models.base import (
@@ -27,6 +26,7 @@ from dualclip_lightning.models.base import (
     check_prompts,
     describe_common,
     method_pre_processor,
+    out_of_memory_advice,
 )
 from dualclip_lightning.models.pairing import PairingMixin
 from dualclip_lightning.models.whole_set import WholeSetMixin

@@ -15,7 +15,6 @@ from anomalib.visualization import Visualizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 
-from dualclip_lightning.adaptation import out_of_memory_advice
 from dualclip_lightning.arguments import check_choice, check_path, check_temperature, check_whole, check_whole_list
 from dualclip_lightning.backbone import WindowEncoder, WindowFeatures, prepare_backbone
 from dualclip_lightning.models.base import (
@@ -27,6 +26,7 @@ from dualclip_lightning.models.base import (
     check_prompts,
     describe_common,
     method_pre_processor,
+    out_of_memory_advice,
 )
 from dualclip_lightning.models.views import batch_names
 from dualclip_lightning.pairing import image_names

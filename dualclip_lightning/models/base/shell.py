@@ -24,14 +24,14 @@ from anomalib.visualization import Visualizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 
-from dualclip_lightning.adaptation import out_of_memory_advice
 from dualclip_lightning.arguments import check_precision
 from dualclip_lightning.backbone import Backbone
 from dualclip_lightning.backbone.preprocessing import PRESETS, Preprocessing, ResizeMode
 from dualclip_lightning.files import files_digest, write_bytes_atomically
 from dualclip_lightning.host import explain_refusals
 from dualclip_lightning.metrics import default_evaluator, describe_evaluator
-from dualclip_lightning.models.export import ExportMixin
+from dualclip_lightning.models.base.export import ExportMixin
+from dualclip_lightning.models.base.memory import out_of_memory_advice
 from dualclip_lightning.models.views import ViewsMixin
 from dualclip_lightning.prompts import (
     WORDINGS,

@@ -7,7 +7,7 @@ import math
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from dualclip_lightning.adaptation import augmented_views
+from dualclip_lightning.models.anoclip.views import augmented_views
 from tests.towers import random_images
 
 

@@ -9,11 +9,11 @@ from anomalib.engine import Engine
 from PIL import Image
 
 from dualclip_lightning import AnoCLIP, ClipZeroShot
-from dualclip_lightning.adaptation import augmented_views
 from dualclip_lightning.adaptation.anoclip import draw_adapter, draw_noise
 from dualclip_lightning.backbone import DualPathFeatures
-from dualclip_lightning.models import AnoCLIPModel, anoclip
-from dualclip_lightning.models.anoclip import NoiseSettings
+from dualclip_lightning.models import AnoCLIPModel
+from dualclip_lightning.models.anoclip import NoiseSettings, torch_model
+from dualclip_lightning.models.anoclip.views import augmented_views
 from tests.towers import SIZE, random_images, tiny_backbone
 
 NAMES = ["a/0.png", "a/1.png", "a/2.png"]
@@ -124,8 +124,8 @@ def released(golden, monkeypatch):
         encoder = Recorded(DualPathFeatures(classes[:, 0], tokens))
         model = AnoCLIPModel(encoder, NoiseSettings(steps=2), views=False, adapter="linear", tiles=True)
         model.anchors = vectors["in.anchors"].T
-        monkeypatch.setattr(anoclip, "draw_adapter", lambda *_: (weight, bias))
-        monkeypatch.setattr(anoclip, "draw_noise", lambda *_: list(noise))
+        monkeypatch.setattr(torch_model, "draw_adapter", lambda *_: (weight, bias))
+        monkeypatch.setattr(torch_model, "draw_noise", lambda *_: list(noise))
         return model
 
     return build, vectors

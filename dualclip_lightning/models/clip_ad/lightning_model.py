@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
-from anomalib.data import InferenceBatch
 from anomalib.metrics import Evaluator
 from anomalib.models.components.base import AnomalibModule
 from anomalib.visualization import Visualizer
@@ -14,26 +13,25 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from dualclip_lightning.adaptation import out_of_memory_advice
-from dualclip_lightning.adaptation.stage_layers import StageLayers, segmentation_loss
 from dualclip_lightning.arguments import check_blocks, check_choice, check_switches, check_temperature, check_text_list
-from dualclip_lightning.backbone import StagedDualPathEncoder, StagedFeatures, prepare_backbone
-from dualclip_lightning.models.auxiliary import AuxiliaryMixin, TrainingSettings
+from dualclip_lightning.backbone import StagedDualPathEncoder, prepare_backbone
 from dualclip_lightning.models.base import (
     RESIZE_MODES,
-    AnchoredModel,
     Kind,
     ZeroShotShell,
     check_components,
     check_prompts,
     describe_common,
     method_pre_processor,
+    out_of_memory_advice,
 )
+from dualclip_lightning.models.clip_ad.stage_layers import StageLayers
+from dualclip_lightning.models.clip_ad.torch_model import ClipADModel
+from dualclip_lightning.models.clip_ad.training import AuxiliaryMixin, TrainingSettings
 from dualclip_lightning.pairing import OrderedView
 from dualclip_lightning.prompts import PromptPair, Words, text_embeddings
 from dualclip_lightning.prompts.representative import Representative, check_representative, representative_vector
-from dualclip_lightning.scoring import DRAWINGS, MapDrawing, draw, feature_surgery, text_score
-from dualclip_lightning.scoring.text import ANOMALOUS
+from dualclip_lightning.scoring import MapDrawing
 
 KINDS: dict[tuple[bool, bool], Kind] = {
     (False, False): "inductive",
@@ -44,87 +42,6 @@ KINDS: dict[tuple[bool, bool], Kind] = {
 """By whether layers are trained, and whether scores are scaled over the test set."""
 RANGE_BATCH = 8
 """How many images are scored at once to find the range of a test set's scores."""
-
-
-class ClipADModel(AnchoredModel):
-    """Preprocessed images in, scores and maps out.
-
-    The published map M sums, over S stages, a similarity in [-1, 1] (`feature_surgery`) and, in SDP+, a probability in
-    [0, 1]. It is moved and scaled by constants, (M + S) / 2S and for SDP+ (M + S) / 3S, so that it lies in [0, 1] in
-    the published order, after it is drawn. The logits of trained layers are enlarged before their softmax, with aligned
-    corners as in their training whatever the drawing says.
-
-    Args:
-        encoder: gives the tokens of every stage.
-        temperature: of the softmax that scores the class token and, in SDP+, the patches; above 0.
-        drawing: how the map becomes one of pixels.
-        normalize_scores: whether both parts of an image score are min-max scaled over the test set before they are
-            joined; without a range in `score_ranges` the batch is the test set.
-        trained_layers: of SDP+; None for SDP.
-    """
-
-    def __init__(
-        self,
-        encoder: StagedDualPathEncoder,
-        temperature: float = 0.01,
-        drawing: MapDrawing = DRAWINGS["clip_ad"],
-        normalize_scores: bool = False,
-        trained_layers: StageLayers | None = None,
-    ) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.temperature = temperature
-        self.drawing = drawing
-        self.normalize_scores = normalize_scores
-        self.trained_layers = trained_layers
-
-    def forward(self, images: Tensor, score_ranges: Tensor | None = None) -> InferenceBatch:
-        """Scores [B] and maps [B, H, W] of images [B, 3, H, W].
-
-        The score is the mean of the class token's probability and the map's maximum. `score_ranges` are the smallest
-        and largest value [2, 2] of both over the test set.
-        """
-        parts, maps = self.score_parts(images)
-        if self.normalize_scores:
-            low, high = torch.stack(parts.aminmax(dim=1)) if score_ranges is None else score_ranges
-            width = (high - low).clamp_min(torch.finfo(parts.dtype).tiny)
-            parts = ((parts - low[:, None]) / width[:, None]).clamp(0, 1)
-        return InferenceBatch(pred_score=parts.mean(dim=0), anomaly_map=maps)
-
-    def score_parts(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Class-token probability and maximum of the map [2, B], and the map [B, H, W], all in [0, 1]."""
-        anchors, features = self.require_anchors(), self.encoder(images)
-        size = images.shape[-2], images.shape[-1]
-        class_score = text_score(features.stages[-1][:, 0], anchors, self.temperature)
-        maps = self._surgery_map(features, size)
-        low, high = -len(features.stages), len(features.stages)
-        if self.trained_layers is not None:
-            logits = self._trained_logits(features, anchors, size, self.drawing.average)
-            smoothed = draw(logits.sigmoid().sum(dim=0), size, MapDrawing(sigma=self.drawing.sigma))
-            maps, high = maps + smoothed, 2 * high
-        maps = ((maps - low) / (high - low)).clamp(0, 1)
-        return torch.stack([class_score, maps.flatten(1).amax(dim=1)]), maps
-
-    def loss(self, images: Tensor, masks: Tensor, anchors: Tensor) -> Tensor:
-        """Focal and dice loss of the trained layers for images [B, 3, H, W], masks [B, H, W], anchors [B, 2, D]."""
-        with torch.no_grad():
-            features = self.encoder(images)
-        size = images.shape[-2], images.shape[-1]
-        return segmentation_loss(self._trained_logits(features, anchors, size), masks)
-
-    def _surgery_map(self, features: StagedFeatures, size: tuple[int, int]) -> Tensor:
-        """Similarity to the anomalous state at every pixel, summed over stages [B, H, W]."""
-        similarity = feature_surgery(features.stages, self.anchors)
-        return draw(similarity[:, 1:, ANOMALOUS].unflatten(1, features.grid), size, self.drawing)
-
-    def _trained_logits(
-        self, features: StagedFeatures, anchors: Tensor, size: tuple[int, int], average: int = 1
-    ) -> Tensor:
-        """Logits of the anomalous state by the trained layers, at every stage and pixel [S, B, H, W]."""
-        assert self.trained_layers is not None  # noqa: S101 - asked for only by methods that have them
-        logits = self.trained_layers(features.ordinary, features.grid, anchors, self.temperature)
-        drawn = draw(logits.flatten(0, 1), size, MapDrawing(average, align_corners=True))
-        return drawn.unflatten(0, logits.shape[:2])
 
 
 @describe_common

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from dualclip_lightning.adaptation.stage_layers import StageLayers, segmentation_loss
+from dualclip_lightning.models.clip_ad.stage_layers import StageLayers, segmentation_loss
 
 EXACT = {"atol": 1e-5, "rtol": 0}
 

@@ -1,0 +1,144 @@
+"""AnoCLIP, also known as AnoVL (arXiv 2308.15939)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+from anomalib.metrics import Evaluator
+from anomalib.models.components.base import AnomalibModule
+from anomalib.visualization import Visualizer
+from lightning.pytorch.utilities.types import STEP_OUTPUT
+from torch import nn
+
+from dualclip_lightning.arguments import check_blocks, check_choice, check_switches, check_temperature
+from dualclip_lightning.backbone import DualPathVisionEncoder, prepare_backbone
+from dualclip_lightning.models.anoclip.torch_model import AdapterKind, AnoCLIPModel, NoiseSettings
+from dualclip_lightning.models.base import (
+    RESIZE_MODES,
+    Kind,
+    ZeroShotShell,
+    check_components,
+    check_prompts,
+    describe_common,
+    method_pre_processor,
+    out_of_memory_advice,
+)
+from dualclip_lightning.models.views import batch_names
+from dualclip_lightning.prompts import PromptPair, TextMean, Words, text_embeddings
+from dualclip_lightning.scoring import MapDrawing
+
+
+@describe_common
+class AnoCLIP(ZeroShotShell, AnomalibModule):
+    """AnoCLIP: V-V attention, domain-aware prompts, and adaptation to noise at test time.
+
+    The class token gives the image score, averaged over 22 views of the image; V-V patch tokens give a text map, for
+    which a text-shaped adapter is first fitted on the image's own tokens with and without noise (section 3.4). The map
+    is averaged over 3x3 patches and enlarged with aligned corners (`drawing`).
+
+    Given by the released code for MVTec AD (github.com/hq-deng/AnoVL, `vl_test.py`): everything in its defaults,
+    temperature 1 included. Three things differ by default: AdamW starts afresh for every image, where the code carries
+    its state from image to image (`carry_optimizer`), so that scores would depend on their order; the noise of an image
+    depends only on the seed and that image; and images are resized as the weights want it, where the code resizes
+    bilinearly (`preprocessing: {interpolation: bilinear}`).
+
+    For VisA the released code (`vis_test.py`) is another algorithm: `resize="tiles"`, `adapter="linear"`,
+    `views=False`. The short side is brought to the size of the model, the squares at both ends of the image are scored,
+    and their maps and class-token scores averaged; an adapter of the tokens takes the place of the one over text
+    embeddings, and its loss reads the pixels of the joined map.
+
+    Args:
+        {common}
+        {text_mean}
+        temperature: of the softmax over the two states.
+        vv_blocks: numbers of the blocks, from 1, in the V-V path; None means all, as published.
+        views: average the image score over the 22 views of the released code for MVTec AD; False takes only the
+            image, at a twentieth of the cost, as its code for VisA does.
+        adapter: "text", over the text embeddings, or "linear", 0.5 x + 0.5 (W x/|x| + b), as released for VisA.
+        steps: of adaptation; 0 for none.
+        learning_rate: of AdamW.
+        weight_decay: of AdamW.
+        noise: standard deviation of the noise added to tokens.
+        carry_optimizer: True for AdamW as in the released code; maps then depend on the order of the images of a run.
+        resize: beside the two above "tiles", the two squares at the ends of an image of at most 2 to 1, as released for
+            VisA; a batch then needs images of one aspect ratio.
+
+    Raises:
+        {errors}
+    """
+
+    kind: Kind = "inductive"
+    levers = ("lower image_size", "set views to false", "set steps to 0")
+
+    def __init__(
+        self,
+        backbone: str = "ViT-B-16-plus-240",
+        pretrained: str = "laion400m_e32",
+        class_name: str | None = None,
+        temperature: float = 1.0,
+        vv_blocks: list[int] | None = None,
+        views: bool = True,
+        adapter: AdapterKind = "text",
+        steps: int = 5,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 0.01,
+        noise: float = 0.055,
+        carry_optimizer: bool = False,
+        seed: int = 0,
+        image_size: int | tuple[int, int] | None = None,
+        resize: Literal["squash", "crop", "tiles"] = "squash",
+        preprocessing: str | dict[str, Any] | None = None,
+        words: Words = "plain",
+        domain: Literal["object", "texture"] | None = None,
+        states: dict[str, list[str]] | None = None,
+        templates: list[str] | None = None,
+        text_mean: TextMean = "raw",
+        drawing: str | dict[str, Any] = "anoclip",
+        pre_processor: nn.Module | bool = True,
+        post_processor: nn.Module | bool = True,
+        evaluator: Evaluator | bool = True,
+        visualizer: Visualizer | bool = True,
+    ) -> None:
+        check_temperature(temperature)
+        check_blocks("vv_blocks", vv_blocks)
+        check_choice("adapter", adapter, get_args(AdapterKind))
+        check_switches(views=views, carry_optimizer=carry_optimizer)
+        settings = NoiseSettings(steps, learning_rate, weight_decay, noise)
+        check_choice("text_mean", text_mean, get_args(TextMean))
+        check_choice("resize", resize, (*RESIZE_MODES, "tiles"))
+        check_components(pre_processor, post_processor, evaluator, visualizer)
+        check_prompts(class_name, words, domain, states, templates)
+        chosen_drawing = MapDrawing.from_choice(drawing)
+        clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
+        pre_processor = method_pre_processor(pre_processor, prepared, resize)
+        super().__init__(pre_processor, post_processor, evaluator, visualizer)
+        self._attach(clip, class_name, seed)
+        encoder = DualPathVisionEncoder(clip.visual, vv_blocks)
+        tiles = resize == "tiles"
+        self.model = AnoCLIPModel(
+            encoder, settings, temperature, views, carry_optimizer, seed, adapter, tiles, chosen_drawing
+        )
+        self.kind = "transductive" if carry_optimizer else "inductive"
+
+    def setup(self, stage: str) -> None:
+        """As the shell; every run starts with a fresh optimiser."""
+        super().setup(stage)
+        self.model.forget()
+
+    def _encode_prompts(self, prompts: PromptPair) -> None:
+        super()._encode_prompts(prompts)
+        if self.model.settings.steps and self.model.adapter == "text":
+            self.model.texts = text_embeddings(self.backbone, prompts)
+
+    def _unexportable(self) -> str | None:
+        if self.model.settings.steps:
+            return "adaptation takes gradients at test time; set steps to 0"
+        if self.model.tiles:
+            return "its tiles depend on the shape of an image; set resize to squash"
+        return super()._unexportable()
+
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
+        """Score a batch; each image with the noise that seed and name give it."""
+        del batch_idx, dataloader_idx
+        with out_of_memory_advice(len(batch.image), self.levers):
+            return batch.update(**self.model(batch.image, batch_names(batch))._asdict())
