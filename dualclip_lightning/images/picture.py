@@ -26,3 +26,8 @@ class Picture(NamedTuple):
     def size(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.pixels.shape[0], self.pixels.shape[1]
+
+
+def size_text(size: tuple[int, int]) -> str:
+    """A height and width as they are written in pages and messages: width x height, as image viewers have it."""
+    return f"{size[1]}x{size[0]}"

@@ -1,25 +1,27 @@
-"""One HTML file with the most anomalous images of a run, which needs nothing but itself."""
+"""A page of a run's images, to look through and to mark: one HTML file, whose pictures are the heatmaps beside it."""
 
 from __future__ import annotations
 
 import base64
-import io
 import os
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
-from PIL import Image
 
 from dualclip_lightning.files import write_bytes_atomically
+from dualclip_lightning.images.picture import size_text
 from dualclip_lightning.images.sources import Failure
 from dualclip_lightning.predict.journal import Entry
 from dualclip_lightning.predict.outputs import Layout
 from dualclip_lightning.predict.thresholds import Decision, Threshold
 
-WIDEST, TALLEST, QUALITY = 640, 360, 80
-"""Of a picture in the gallery: pixels, and JPEG's quality."""
+SCRIPTS = ("page.js", "marks.js", "scores.js", "cards.js", "gallery.js")
+"""In this order they make one script."""
 
 
 def write_gallery(
@@ -30,55 +32,100 @@ def write_gallery(
     threshold: Threshold | None,
     facts: Mapping[str, Any],
     most: int,
+    again: str = "dualclip predict PATH",
 ) -> None:
     """Write the gallery.
 
     Args:
         path: of the HTML file.
         entries: scored images in any order.
-        failures: listed below with their reasons.
-        layout: where the heatmaps lie; an image without one is shown without a picture.
+        failures: images that could not be used, with their reasons.
+        layout: where the heatmaps lie; of an image without one the page shows the image itself.
         threshold: decides; None for scores alone.
-        facts: named values for the head of the page.
-        most: how many images are shown, the highest scores first; all are in scores.csv.
+        facts: named values, which are folded away at the head of the page.
+        most: how many images are on the page, the highest scores first; all are in scores.csv.
+        again: the command that decides anew when `--threshold NUMBER` follows.
 
     Raises:
         OSError: the file cannot be written.
     """
     ranked = sorted(entries, key=lambda entry: (-entry.score, entry.name))
-    cards = [
-        {
-            "entry": entry,
-            "name": layout.relative(entry.name),
-            "references": [_shown(layout.relative(name), name) for name in entry.references],
-            "decision": Decision() if threshold is None else threshold.decide(entry),
-            "picture": _embedded(layout.path("heatmaps", entry.name, ".png")),
-        }
-        for entry in ranked[:most]
-    ]
+    decisions = [Decision() if threshold is None else threshold.decide(entry) for entry in ranked]
+    content = _content(list(zip(ranked, decisions, strict=True))[:most], failures, layout, path.parent)
+    content |= {"threshold": None if threshold is None else threshold.score, "again": again}
+    style, script = _read("gallery.css"), "\n".join(map(_read, SCRIPTS))
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("dualclip_lightning.predict"), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     page = environment.get_template("gallery.html.j2").render(
-        cards=cards, folder=layout.root, failures=failures, threshold=threshold, facts=facts, total=len(ranked),
-        anomalous=0 if threshold is None else sum(threshold.decide(e).word == "anomalous" for e in entries),
+        total=len(ranked), shown=len(content["images"]), anomalous=sum(d.word == "anomalous" for d in decisions),
+        threshold=threshold, failed=len(failures), facts=facts, folder=layout.root, content=content,
+        style=style, style_digest=_digest(style), script=script, script_digest=_digest(script),
     )  # fmt: skip
     write_bytes_atomically(path, page.encode("utf-8", "backslashreplace"))
 
 
-def _shown(relative: Path, name: str) -> str:
-    """A reference's path below the images' folder, or as given where it lies elsewhere."""
-    return name if os.pardir in relative.parts else str(relative)
+def _content(
+    ranked: Sequence[tuple[Entry, Decision]], failures: Sequence[Failure], layout: Layout, home: Path
+) -> dict[str, Any]:
+    """What the script shows, as plain data; images name their references by number, as many may share one."""
+    numbers: dict[str, int] = {}
+    images = [
+        {
+            **_named(entry.name, layout, home),
+            # Marks are kept for this state of the file. As text, since the numbers exceed a double's precision.
+            "state": "-".join(map(str, entry.stamp)),
+            "score": entry.score,
+            "word": decision.word,
+            "p": decision.p_value,
+            "reason": decision.reason,
+            "heatmap": _heatmap(entry, layout, home),
+            "size": size_text(entry.size),
+            "geometry": entry.geometry,
+            "references": [numbers.setdefault(name, len(numbers)) for name in entry.references],
+            "notes": entry.notes,
+        }
+        for entry, decision in ranked
+    ]
+    failed = [{**_named(name, layout, home), "word": "failed", "reason": _text(reason)} for name, reason in failures]
+    return {"images": images, "failed": failed, "references": [_shown(name, layout) for name in numbers]}
 
 
-def _embedded(path: Path) -> str | None:
-    """A picture as a data address, small enough to embed many; None if there is none."""
-    if not path.is_file():
-        return None
-    with Image.open(path, formats=["PNG"]) as picture:
-        small = picture.convert("RGB")
-    small.thumbnail((WIDEST, TALLEST))
-    buffer = io.BytesIO()
-    small.save(buffer, format="JPEG", quality=QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+def _named(name: str, layout: Layout, home: Path) -> dict[str, str]:
+    """An image's name as shown, its absolute path as a list needs it, and its address from the page."""
+    return {"name": _shown(name, layout), "path": os.path.abspath(name), "image": _address(Path(name), home)}  # noqa: PTH100 - links stay as named
+
+
+def _heatmap(entry: Entry, layout: Layout, home: Path) -> str | None:
+    path = layout.path("heatmaps", entry.name, ".png")
+    return _address(path, home) if path.is_file() else None
+
+
+def _address(path: Path, home: Path) -> str:
+    """A file's address relative to the page, so that both can be moved together."""
+    try:
+        relative = os.path.relpath(path, home)
+    except ValueError:  # on another drive
+        return path.absolute().as_uri()
+    return quote(os.fsencode(relative.replace(os.sep, "/")))
+
+
+def _shown(name: str, layout: Layout) -> str:
+    """An image's path below the images' folder, or as given where it lies elsewhere."""
+    relative = layout.relative(name)
+    return _text(name if os.pardir in relative.parts else str(relative))
+
+
+def _text(name: str) -> str:
+    """A name whose bytes are no UTF-8 as text."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _read(name: str) -> str:
+    return (files("dualclip_lightning.predict") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    """By which the page's policy knows its own style and script; browsers run no other."""
+    return f"sha256-{base64.b64encode(sha256(text.encode()).digest()).decode()}"

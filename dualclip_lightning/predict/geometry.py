@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from dualclip_lightning.arguments import check_whole
-from dualclip_lightning.images.picture import Pixels
+from dualclip_lightning.images.picture import Pixels, size_text
 from dualclip_lightning.scoring import DRAWINGS, MapDrawing, draw
 
 Mode = Literal["keep", "squash", "tiles"]
@@ -96,10 +96,8 @@ class ViewPlan(NamedTuple):
 
     def describe(self) -> str:
         """The geometry in words, to store beside a result."""
-        height, width = (n * p for n, p in zip(self.view, self.patch, strict=True))
-        scaled = tuple(n * p for n, p in zip(self.lattice, self.patch, strict=True))
-        text = f"{height}x{width}"
-        return text if len(self.corners) == 1 else f"{len(self.corners)} tiles of {text} on {scaled[0]}x{scaled[1]}"
+        view, whole = (size_text((n * self.patch[0], m * self.patch[1])) for n, m in (self.view, self.lattice))
+        return view if len(self.corners) == 1 else f"{len(self.corners)} tiles of {view} on {whole}"
 
 
 def plan_views(image: Size, geometry: Geometry, model: Size, patch: Size) -> ViewPlan:
@@ -135,7 +133,9 @@ def limit_note(plan: ViewPlan, geometry: Geometry, model: Size) -> str:
     if geometry.mode != "keep" or plan.lattice == wanted:
         return ""
     height, width = (n * p for n, p in zip(plan.lattice, plan.patch, strict=True))
-    text = f"so long that it is seen at {height}x{width}, no more than {MOST_STRETCH} times the model's area"
+    text = (
+        f"so long that it is seen at {size_text((height, width))}, no more than {MOST_STRETCH} times the model's area"
+    )
     change = (height / width) / (plan.image[0] / plan.image[1])
     kept = 1 / MOST_CHANGE <= change <= MOST_CHANGE
     return text if kept else f"{text}, with another aspect ratio; --geometry tiles keeps it"

@@ -2,5 +2,7 @@
 
 RATE = 0.05
 """Share of normal images that may be false alarms, unless the user says otherwise."""
+GALLERY = 10_000
+"""Images in the gallery, unless the user says otherwise."""
 DRAWING_NAMES = ("anoclip", "clip_ad", "musc", "winclip")
 """Those of `dualclip_lightning.scoring.DRAWINGS`, the default first."""

@@ -12,7 +12,7 @@ from dualclip_lightning.commandline import WRONG, Parser, speaking, with_new_nam
 from dualclip_lightning.images.limits import MAX_MEGAPIXELS
 from dualclip_lightning.images.listing import check_there, find_images
 from dualclip_lightning.predict.former import check_threshold, former_options
-from dualclip_lightning.predict.limits import DRAWING_NAMES, RATE
+from dualclip_lightning.predict.limits import DRAWING_NAMES, GALLERY, RATE
 
 EPILOG = """exit status: 0 all judged, 1 some files could not be used (see failures.csv), 2 wrong use, 3 stopped: a
 result could not be written, memory ran out or a process died, 130 interrupted. The same command continues where one
@@ -155,7 +155,7 @@ def _add_results(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--no-heatmaps", dest="heatmaps", action="store_false", help="no pictures")
     group.add_argument("--maps", action="store_true", help="raw maps at the size of the image (.npy, float32)")
     group.add_argument("--masks", action="store_true", help="anomalous pixels as PNG")
-    group.add_argument("--gallery", type=int, default=200, metavar="N", help="images in index.html; 0 for none")
+    group.add_argument("--gallery", type=int, default=GALLERY, metavar="N", help="images in index.html; 0 for none")
     group.add_argument(
         "--scale", nargs="+", metavar="VALUE",
         help="ends of the colour scale (default: 0 1), or 'image' for each image's own (not comparable)",

@@ -12,7 +12,7 @@ from PIL import Image
 
 from dualclip_lightning.images.arrays import InMemory, to_pixels
 from dualclip_lightning.images.decoding import read_picture
-from dualclip_lightning.images.picture import ImageError
+from dualclip_lightning.images.picture import ImageError, size_text
 from dualclip_lightning.predict.geometry import DEFAULT_DRAWER, Drawer
 from dualclip_lightning.predict.heatmap import Scale, draw_heatmap
 from dualclip_lightning.predict.thresholds import Decision, Threshold, marked
@@ -51,7 +51,7 @@ class Prediction:
     def __repr__(self) -> str:
         p_value = "" if self.p_value is None else f", p={self.p_value:.3f}"
         decision = f", {self.decision}" if self.decision else ""
-        return f"Prediction({self.name!r}, {self.score:.4f}{decision}{p_value}, {self.size[1]}x{self.size[0]})"
+        return f"Prediction({self.name!r}, {self.score:.4f}{decision}{p_value}, {size_text(self.size)})"
 
     @property
     def peak(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from dualclip_lightning.predict.devices import Worker, score_on_devices
 from dualclip_lightning.predict.folders import WORK
 from dualclip_lightning.predict.gallery import write_gallery
 from dualclip_lightning.predict.journal import Entry, Journal, file_stamp
+from dualclip_lightning.predict.limits import GALLERY
 from dualclip_lightning.predict.outputs import (
     Drawing,
     Layout,
@@ -81,7 +83,7 @@ class Run:
     detector: Detector
     folder: Path
     drawing: Drawing = field(default_factory=Drawing)
-    gallery: int = 200
+    gallery: int = GALLERY
     reporter: Reporter = field(default_factory=Silent)
     workers: Sequence[Worker] = ()
     about: Mapping[str, Any] = field(default_factory=dict)
@@ -173,8 +175,14 @@ class Run:
             facts = _facts(self.detector.settings)
             write_gallery(
                 self.folder / "index.html", report.entries, report.failures, layout, report.threshold, facts,
-                self.gallery,
+                self.gallery, self._again(),
             )  # fmt: skip
+
+    def _again(self) -> str:
+        """The command that takes over the settings and scores of this run."""
+        images, options = self.about.get("input", ["PATH"]), self.about.get("options", {})
+        left_out = [word for pattern in options.get("exclude", ()) for word in ("--exclude", pattern)]
+        return shlex.join(["dualclip", "predict", *images, *left_out, "--from", str(self.folder)])
 
     def _write_tables(self, report: Report, finished: str | None = None) -> None:
         layout = Layout(self.folder, [entry.name for entry in report.entries])

@@ -357,7 +357,7 @@ def test_the_geometry_is_recorded_in_the_result_and_the_settings(make_detector, 
         mode: make_detector(geometry=mode).predict(tmp_path / "wide.png").geometry
         for mode in ("squash", "keep", Geometry("tiles", overlap=0))
     }
-    assert list(said.values()) == ["squash: 48x48", "keep: 48x96", "tiles: 2 tiles of 48x48 on 48x96"]
+    assert list(said.values()) == ["squash: 48x48", "keep: 96x48", "tiles: 2 tiles of 48x48 on 96x48"]
     assert make_detector(geometry=Geometry("tiles", 96)).settings["geometry"] == {
         "mode": "tiles", "tile": 96, "overlap": 0.25,
     }  # fmt: skip
@@ -365,7 +365,7 @@ def test_the_geometry_is_recorded_in_the_result_and_the_settings(make_detector, 
 
 def test_image_size_sets_what_the_model_sees(make_detector, shots):
     prediction = make_detector(image_size=(32, 64), geometry="squash").predict(shots / "0.png")
-    assert (prediction.patch_map.shape, prediction.geometry) == ((2, 4), "squash: 32x64")
+    assert (prediction.patch_map.shape, prediction.geometry) == ((2, 4), "squash: 64x32")
 
 
 def test_a_prediction_draws_its_file_or_the_image_that_it_is_given(make_detector, shots):

@@ -64,7 +64,7 @@ def test_keep_has_the_aspect_ratio_of_the_image_up_to_a_limit(image, lattice):
 
 @pytest.mark.parametrize(
     ("image", "said"),
-    [((100, 100), []), ((250, 100), []), ((48, 480), ["32x288"]), ((1, 400), ["16x576", "another aspect ratio"])],
+    [((100, 100), []), ((250, 100), []), ((48, 480), ["288x32"]), ((1, 400), ["576x16", "another aspect ratio"])],
 )
 def test_what_is_too_long_for_the_models_size_along_its_short_side_says_how_it_is_seen(image, said):
     note = limit_note(plan_views(image, Geometry(), MODEL, PATCH), Geometry(), MODEL)
