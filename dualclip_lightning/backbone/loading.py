@@ -22,6 +22,7 @@ from dualclip_lightning.backbone.choosing import DEFAULT_BACKBONE, DEMO, LOCAL, 
 from dualclip_lightning.backbone.digest import weights_digest
 from dualclip_lightning.backbone.locating import CONFIG_FILE, Place, config_path, locate
 from dualclip_lightning.backbone.preprocessing import Preprocessing, PreprocessingChoice, resolve_preprocessing
+from dualclip_lightning.backbone.stem import STEM_CONFIG, load_with_stem
 from dualclip_lightning.backbone.text import encode_texts
 from dualclip_lightning.backbone.tower import check_tower, patch_grid
 from dualclip_lightning.backbone.unsupported import check_vision
@@ -205,15 +206,25 @@ def _create(place: Place, archive: Archive | None, source: str, tag: str | None,
             return clip, open_clip.SimpleTokenizer(context_length=clip.context_length), name
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            clip = open_clip.create_model(
-                place.model, pretrained=place.file, require_pretrained=tag != RANDOM, pretrained_text=False
-            )
+            clip = _load(place, tag)
         return clip, open_clip.get_tokenizer(place.model), source
     except WeightsError:
         raise
     except Exception as error:  # open_clip and the hub raise many kinds; the remedy is the same for all
         msg = f"Cannot load the weights '{tag or source}' of '{source}' ({first_line(error)}). {_remedy(place)}"
         raise WeightsError(msg) from error
+
+
+def _load(place: Place, tag: str | None) -> nn.Module:
+    """The model with its weights; a folder may say that it has a stem, of which open_clip knows nothing."""
+    folder = Path(place.model.removeprefix(LOCAL))
+    if place.model.startswith(LOCAL) and tag is None:
+        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        if STEM_CONFIG in config:
+            return load_with_stem(folder, config)
+    return open_clip.create_model(
+        place.model, pretrained=place.file, require_pretrained=tag != RANDOM, pretrained_text=False
+    )
 
 
 def _remedy(place: Place) -> str:

@@ -59,7 +59,7 @@ def dual_image_clip(visual: VisionTransformer, steps: int = 0) -> Step:
 def winclip(visual: VisionTransformer, shots: int = 0) -> Step:
     """WinCLIP, or WinCLIP+ with so many normal images."""
     model = WinCLIPModel(WindowEncoder(visual))
-    model.set_references(torch.randn(shots, 3, *_size(visual), device=visual.conv1.weight.device))
+    model.set_references(torch.randn(shots, 3, *_size(visual), device=visual.class_embedding.device))
     return _anchored(model, visual)
 
 
@@ -153,7 +153,7 @@ def _prepare(names: Sequence[str], backbone: str, batch: int, device: str) -> tu
 def _anchored(model: AnchoredModel, visual: VisionTransformer) -> Step:
     """The model with some anchors, where the visual tower is."""
     model.anchors = F.normalize(torch.randn(2, visual.output_dim), dim=-1)
-    return model.to(visual.conv1.weight.device)
+    return model.to(visual.class_embedding.device)
 
 
 def _size(visual: VisionTransformer) -> tuple[int, int]:

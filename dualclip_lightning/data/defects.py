@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 Image = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
+Draw = Callable[[Image, np.random.Generator, Image], tuple[npt.NDArray, Mask]]
+"""A kind of defect: what it draws, and where it may have changed the image."""
 
 VISIBLE = 12
 """A pixel counts as changed if one channel moves by this many of 255 levels or more."""
@@ -45,13 +47,21 @@ def add_defect(image: Image, kind: str, rng: np.random.Generator, foreign: Image
         msg = f"Unknown defect '{kind}'. Expected one of {', '.join(DEFECTS)}."
         raise ValueError(msg)
     other = image[::-1, ::-1] if foreign is None else foreign
+    drawn = visible_defect(image, DEFECTS[kind], rng, other)
+    if drawn is None:
+        msg = f"A {kind} cannot be seen on this image; it may be of one plain colour. Choose another kind of defect."
+        raise ValueError(msg)
+    return drawn
+
+
+def visible_defect(image: Image, draw: Draw, rng: np.random.Generator, other: Image) -> Defective | None:
+    """The first of some attempts to draw a defect that can be seen, or None; arguments as in `add_defect`."""
     for _ in range(ATTEMPTS):
-        drawn, region = DEFECTS[kind](image, rng, other)
+        drawn, region = draw(image, rng, other)
         mask = _changed(image, drawn, region)
         if mask.sum() >= MIN_PIXELS:
             return Defective(np.where(mask[..., None], drawn, image).astype(np.uint8), mask)
-    msg = f"A {kind} cannot be seen on this image; it may be of one plain colour. Choose another kind of defect."
-    raise ValueError(msg)
+    return None
 
 
 def _changed(image: Image, drawn: npt.NDArray, region: Mask) -> Mask:
@@ -203,7 +213,7 @@ def speck(image: Image, rng: np.random.Generator, other: Image) -> tuple[npt.NDA
     return np.where(region[..., None], tone, image), region
 
 
-DEFECTS: Mapping[str, Callable[[Image, np.random.Generator, Image], tuple[npt.NDArray, Mask]]] = {
+DEFECTS: Mapping[str, Draw] = {
     function.__name__: function
     for function in (scratch, crack, stain, hole, missing, foreign, colour, distortion, dent, speck)
 }

@@ -190,6 +190,6 @@ class ClipAD(AuxiliaryMixin, ZeroShotShell, AnomalibModule):
 
 def draw_layers(encoder: StagedDualPathEncoder, seed: int) -> StageLayers:
     """New layers that fit an encoder."""
-    width = encoder.visual.conv1.out_channels
+    width = encoder.visual.class_embedding.shape[0]
     dim = width if encoder.visual.proj is None else encoder.visual.proj.shape[1]
     return StageLayers(len(encoder.stages), width, dim, seed)

