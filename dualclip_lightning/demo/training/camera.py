@@ -55,7 +55,7 @@ def take(camera: Camera, image: Image, mask: Mask, rng: np.random.Generator) -> 
     if camera.blur:
         seen = cv2.GaussianBlur(seen, (0, 0), camera.blur * rng.uniform(0.8, 1.25))
     if camera.noise:
-        grain = rng.standard_normal(seen.shape[:2] + (1,), dtype=np.float32)
+        grain = rng.standard_normal((*seen.shape[:2], 1), dtype=np.float32)
         seen = seen + grain * np.float32(camera.noise / 255)
     taken = np.clip(seen * 255, 0, 255).astype(np.uint8)
     if camera.quality < 100:  # noqa: PLR2004
@@ -70,10 +70,8 @@ def _move(camera: Camera, image: Image, mask: Mask, rng: np.random.Generator) ->
     moved = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     if not mask.any():
         return moved, mask
-    border = cv2.BORDER_REFLECT_101
-    return moved, cv2.warpAffine(
-        mask.astype(np.uint8), matrix, (side, side), flags=cv2.INTER_NEAREST, borderMode=border
-    ) > 0
+    stencil, border = mask.astype(np.uint8), cv2.BORDER_REFLECT_101
+    return moved, cv2.warpAffine(stencil, matrix, (side, side), flags=cv2.INTER_NEAREST, borderMode=border) > 0
 
 
 def _lighting(camera: Camera, side: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:

@@ -59,6 +59,10 @@ def _mix(image: Image, colour: npt.NDArray, weight: npt.NDArray) -> Drawn:
     return image * (1 - weight) + colour * weight, weight[..., 0] > 0.05  # noqa: PLR2004
 
 
+def _shifted(image: Image, region: Mask, levels: float) -> npt.NDArray:
+    return np.clip(np.where(region[..., None], image + levels, image), 0, 255)
+
+
 def _line(image: Image, rng: np.random.Generator, bend: float) -> npt.NDArray:
     """Points [n, 2] of a line across much of the image."""
     height, width = image.shape[:2]
@@ -161,9 +165,7 @@ def scrape(image: Image, rng: np.random.Generator, other: Image) -> Drawn:
     for place in np.cumsum(rng.uniform(2, 5, rng.integers(3, 9))):
         begin, end = sorted(rng.integers(0, len(points), 2))
         region |= _stroke(image, points[begin : end + 2] + place * across, 1)
-    return np.clip(
-        np.where(region[..., None], image + rng.choice([-1, 1]) * rng.uniform(35, 110), image), 0, 255
-    ), region
+    return _shifted(image, region, rng.choice([-1, 1]) * rng.uniform(35, 110)), region
 
 
 def cut(image: Image, rng: np.random.Generator, other: Image) -> Drawn:
@@ -229,9 +231,7 @@ def dust(image: Image, rng: np.random.Generator, other: Image) -> Drawn:
     where = noise(image.shape, rng, 5) > rng.uniform(0.3, 1.2)
     points = (rng.random(image.shape[:2]) < rng.uniform(0.01, 0.06)) & where
     region = cv2.dilate(points.astype(np.uint8), np.ones((int(rng.integers(2, 4)),) * 2, np.uint8)) > 0
-    return np.clip(
-        np.where(region[..., None], image + rng.choice([-1, 1]) * rng.uniform(50, 140), image), 0, 255
-    ), region
+    return _shifted(image, region, rng.choice([-1, 1]) * rng.uniform(50, 140)), region
 
 
 def dead(image: Image, rng: np.random.Generator, other: Image) -> Drawn:

@@ -11,7 +11,10 @@ from dualclip_lightning.demo.training.grounds import Ground, Textures, brushed, 
 from dualclip_lightning.demo.training.pieces import Colour, Piece, capsule, ellipse, rectangle, regular
 
 Product = tuple[tuple[str, ...], Ground, Sequence[Piece], Sequence[int], Sequence[str]]
+GEAR, PIN = 2, 3
 MIDDLE = np.array([0.5, 0.5])
+END = 0.85
+"""Where the bars of a code end."""
 PRINTED = ("speck", "moved", "cut", "hole")
 """Drawn defects that a mask of black and white can have."""
 
@@ -44,8 +47,10 @@ def cells(textures: Textures, rng: np.random.Generator, size: int) -> Product:
         for c in range(columns)
     ]
     loose, bars, line = list(range(len(pieces))), int(rng.integers(0, 5)), colour(rng)
-    for place in (np.arange(bars * columns) + 0.5) / max(1, bars * columns):
-        pieces.append(Piece(np.array([[place, 0.0], [place, 1.0]]), line, thickness=rng.uniform(0.004, 0.012)))
+    pieces += [
+        Piece(np.array([[place, 0.0], [place, 1.0]]), line, thickness=rng.uniform(0.004, 0.012))
+        for place in (np.arange(bars * columns) + 0.5) / max(1, bars * columns)
+    ]
     fine = int(rng.choice([0, rng.integers(10, 40)]))
     pieces += [
         Piece(np.array([[0.0, place], [1.0, place]]), line, thickness=0.003)
@@ -60,50 +65,41 @@ def _outline(rng: np.random.Generator, middle: npt.NDArray, radius: float, kind:
         return ellipse(middle, radius * rng.uniform(0.8, 1.0, 2), turn)
     if kind == 1:
         return regular(middle, radius, int(rng.choice([3, 4, 5, 6, 8])), turn)
-    if kind == 2:  # noqa: PLR2004
+    if kind == GEAR:
         return regular(middle, radius, 4 * int(rng.integers(5, 16)), turn, teeth=rng.uniform(0.08, 0.25))
     return capsule(middle, radius * rng.uniform(0.8, 1.4), radius * rng.uniform(0.2, 0.6), turn)
 
 
 def _build(rng: np.random.Generator, texture: npt.NDArray | None) -> list[Piece]:
     """A part of radius 0.4 about the origin, its body first: plates with holes, rings, gears, pins with a thread."""
-    origin, kind, turn = np.zeros(2), int(rng.integers(4)), rng.uniform(0, np.pi)
-    body = Piece(
-        _outline(rng, origin, 0.4, kind, turn),
-        colour(rng),
-        texture,
-        edge=rng.uniform(-60, 60),
-        shade=rng.choice([0, rng.uniform(10, 60)]),
-    )
-    pieces, inner = [body], colour(rng)
-    if kind == 3:  # noqa: PLR2004
-        along = np.array([np.cos(turn), np.sin(turn)])
-        reach, width = body.points @ along, np.ptp(body.points @ (along[::-1] * [-1, 1])) / 2
-        across = along[::-1] * np.array([-1, 1]) * width
-        for place in np.linspace(reach.min() * 0.8, reach.max() * rng.uniform(0, 0.8), int(rng.integers(2, 14))):
-            pieces.append(
-                Piece(
-                    np.stack([along * place - across, along * place + across]),
-                    inner,
-                    thickness=rng.uniform(0.008, 0.03),
-                )
-            )
-        return pieces
+    kind, turn = int(rng.integers(4)), rng.uniform(0, np.pi)
+    outline, body = _outline(rng, np.zeros(2), 0.4, kind, turn), colour(rng)
+    edge, shade = rng.uniform(-60, 60), rng.choice([0, rng.uniform(10, 60)])
+    pieces, inner = [Piece(outline, body, texture, edge=edge, shade=shade)], colour(rng)
+    return pieces + (_thread(rng, outline, inner, turn) if kind == PIN else _holes(rng, texture, inner, turn))
+
+
+def _thread(rng: np.random.Generator, outline: npt.NDArray, inner: Colour, turn: float) -> list[Piece]:
+    """Lines across a pin."""
+    along = np.array([np.cos(turn), np.sin(turn)])
+    reach, width = outline @ along, np.ptp(outline @ (along[::-1] * [-1, 1])) / 2
+    across = along[::-1] * np.array([-1, 1]) * width
+    places = np.linspace(reach.min() * 0.8, reach.max() * rng.uniform(0, 0.8), int(rng.integers(2, 14)))
+    ends = [np.stack([along * place - across, along * place + across]) for place in places]
+    return [Piece(line, inner, thickness=rng.uniform(0.008, 0.03)) for line in ends]
+
+
+def _holes(rng: np.random.Generator, texture: npt.NDArray | None, inner: Colour, turn: float) -> list[Piece]:
+    """Rings about the middle, and holes or bolts on a circle."""
+    pieces = []
     for radius in sorted(rng.uniform(0.05, 0.3, rng.integers(0, 4)), reverse=True):
-        pieces.append(
-            Piece(
-                ellipse(origin, np.array([radius, radius])),
-                colour(rng),
-                texture if rng.random() < 0.3 else None,
-                edge=rng.uniform(-50, 50),
-            )
-        )  # noqa: PLR2004
+        material = texture if rng.random() < 0.3 else None  # noqa: PLR2004
+        circle = ellipse(np.zeros(2), np.array([radius, radius]))
+        pieces.append(Piece(circle, colour(rng), material, edge=rng.uniform(-50, 50)))
     count, ring, hole = int(rng.choice([0, 2, 3, 4, 6, 8])), rng.uniform(0.15, 0.3), rng.uniform(0.02, 0.05)
-    for angle in turn + np.arange(count) * 2 * np.pi / max(1, count):
-        pieces.append(
-            Piece(ellipse(ring * np.array([np.cos(angle), np.sin(angle)]), np.array([hole, hole])), inner, edge=-30)
-        )
-    return pieces
+    angles = turn + np.arange(count) * 2 * np.pi / max(1, count)
+    places = ring * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    return pieces + [Piece(ellipse(place, np.array([hole, hole])), inner, edge=-30) for place in places]
 
 
 def _placed(pieces: Sequence[Piece], place: npt.NDArray, scale: float, turn: float = 0.0) -> list[Piece]:
@@ -171,7 +167,8 @@ def cable(textures: Textures, rng: np.random.Generator, size: int) -> Product:
 
 
 def board(textures: Textures, rng: np.random.Generator, size: int) -> Product:
-    """A circuit board: traces at right and half right angles, pads and chips; in colour or as a black and white mask."""
+    """A circuit board: traces at right and half right angles, pads and chips; in colour or as a mask."""
+    del textures
     binary = rng.random() < 0.4  # noqa: PLR2004
     low, high = (0.0, 255.0) if rng.random() < 0.6 else (255.0, 0.0)  # noqa: PLR2004
     copper: Colour = (high,) * 3 if binary else tuple(np.clip(rng.normal([170, 150, 90], 40), 0, 255))
@@ -212,9 +209,10 @@ def label(textures: Textures, rng: np.random.Generator, size: int) -> Product:
     """A label: bars of a code, lines of strokes like letters, a frame."""
     ink, pieces = colour(rng), []
     paper = Piece(rectangle(np.array([0.06, 0.06]), np.array([0.88, 0.88])), colour(rng), edge=-40)
-    for x in np.cumsum(rng.uniform(0.012, 0.04, int(rng.integers(0, 25)))) + 0.15:
-        if x < 0.85:  # noqa: PLR2004
-            pieces.append(Piece(np.array([[x, 0.12], [x, 0.35]]), ink, thickness=rng.uniform(0.004, 0.02)))
+    bars = np.cumsum(rng.uniform(0.012, 0.04, int(rng.integers(0, 25)))) + 0.15
+    pieces += [
+        Piece(np.array([[x, 0.12], [x, 0.35]]), ink, thickness=rng.uniform(0.004, 0.02)) for x in bars[bars < END]
+    ]
     height = rng.uniform(0.03, 0.08)
     for y in np.arange(0.42, 0.88, height * 1.7):
         for x in np.arange(0.12, rng.uniform(0.5, 0.85), height * 0.9):
