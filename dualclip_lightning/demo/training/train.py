@@ -26,8 +26,7 @@ from open_clip import CLIP, get_tokenizer
 from safetensors.torch import save
 from torch import Tensor
 
-from dualclip_lightning.backbone import DualPathVisionEncoder
-from dualclip_lightning.backbone.choosing import DEMO_FOLDER
+from dualclip_lightning.backbone import DualPathVisionEncoder, choosing
 from dualclip_lightning.backbone.locating import CONFIG_FILE
 from dualclip_lightning.backbone.stem import STEM_CONFIG
 from dualclip_lightning.backbone.text import encode_tokens
@@ -202,17 +201,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--textures", type=Path, required=True, help="folder with one folder of photographs a material")
     parser.add_argument("--out", type=Path, required=True, help="safetensors file to write")
+    parser.add_argument("--groups", type=int, default=Settings.groups, help="groups of images (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=Settings.epochs, help="uses of each group (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=Settings.seed, help="draws everything (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=1, help="processes that draw images (default: %(default)s)")
     options = parser.parse_args(arguments)
-    config = json.loads((DEMO_FOLDER / CONFIG_FILE).read_text(encoding="utf-8"))
+    config = json.loads((choosing.DEMO_FOLDER / CONFIG_FILE).read_text(encoding="utf-8"))
     weights = published_weights(config[STEM_CONFIG]["model"], stem_file())
-    settings = Settings(seed=options.seed)
+    settings = Settings(groups=options.groups, epochs=options.epochs, seed=options.seed)
     clip, seen, checks = prepare(options.textures, config, weights, settings, options.workers)
     clip = fit(clip, seen, settings)
     for variant, (image, patch) in validate(clip, checks).items():
         print(f"{variant}: image AUROC {100 * image:.1f}, patch AUROC {100 * patch:.1f}")
-    saved = {name: tensor.half().contiguous() for name, tensor in clip.state_dict().items()}
+    state = clip.state_dict().items()
+    saved = {name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous() for name, tensor in state}
     write_bytes_atomically(options.out, save(saved))
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB, seed {options.seed}")
 

@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from dualclip_lightning.backbone import DualPathVisionEncoder, load_backbone
 from dualclip_lightning.backbone.locating import CONFIG_FILE
+from dualclip_lightning.backbone.stem import add_stem
 from dualclip_lightning.data.assets import MATERIALS
 from dualclip_lightning.data.samples import draw_category
 from dualclip_lightning.prompts import prompt_ensemble, text_anchors
@@ -29,26 +30,27 @@ def test_the_folder_takes_at_most_15_megabytes(embedded_model):
 
 
 def test_the_weights_are_half_precision(embedded_model):
-    assert {tensor.dtype for tensor in load_file(embedded_model / WEIGHTS).values()} == {torch.float16}
+    tensors = load_file(embedded_model / WEIGHTS).values()
+    assert {tensor.dtype for tensor in tensors if tensor.is_floating_point()} == {torch.float16}
 
 
 def test_the_weights_fit_the_configuration_name_by_name(backbone, embedded_model):
     config = json.loads((embedded_model / CONFIG_FILE).read_text())
-    clip = CLIP(**config["model_cfg"])
+    clip = add_stem(CLIP(**config["model_cfg"]), config["stem_cfg"])
     clip.load_state_dict(load_file(embedded_model / WEIGHTS), strict=True)
     loaded = backbone.clip.state_dict()
-    assert all(torch.equal(tensor, loaded[name].float()) for name, tensor in clip.state_dict().items())
+    assert all(torch.equal(tensor, loaded[name]) for name, tensor in clip.state_dict().items())
 
 
 def test_a_result_says_that_its_weights_are_those_of_the_package(backbone):
     assert (backbone.weights, backbone.origin) == ("demo", {"path": "dualclip_lightning/demo/model"})
 
 
-def test_it_works_in_single_precision_on_120_pixels_and_15_by_15_patches(backbone):
-    assert backbone.preprocessing.size == (120, 120)
+def test_it_works_in_single_precision_on_240_pixels_and_15_by_15_patches(backbone):
+    assert backbone.preprocessing.size == (240, 240)
     assert {parameter.dtype for parameter in backbone.clip.parameters()} == {torch.float32}
-    features = DualPathVisionEncoder(backbone.clip.visual)(torch.zeros(1, 3, 120, 120))
-    assert features.patch_embeddings.shape == (1, 15, 15, 128)
+    features = DualPathVisionEncoder(backbone.clip.visual)(torch.zeros(1, 3, 240, 240))
+    assert features.patch_embeddings.shape == (1, 15, 15, 256)
 
 
 def test_the_words_of_state_are_told_apart_for_classes_never_seen(backbone):
