@@ -70,7 +70,7 @@ STANDARD, CHECKS = 100, 48
 class Settings:
     """How the transformer is trained; chosen on the synthetic validation."""
 
-    groups: int = 3000
+    groups: int = 2400
     """Groups of images that are drawn."""
     epochs: int = 3
     """How often each is used."""
@@ -80,7 +80,7 @@ class Settings:
     """Prompts of each state in a step."""
     learning_rate: float = 1e-3
     weight_decay: float = 0.02
-    kept_scale: float = 1.0
+    kept_scale: float = 3.0
     """Scale of the stem's own channels in the embedding (`keep_channels`)."""
     seed: int = 0
 
