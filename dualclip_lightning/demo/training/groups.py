@@ -24,6 +24,8 @@ class Kinds(NamedTuple):
 
     scenes: tuple[str, ...]
     faults: tuple[str, ...]
+    logical: bool = True
+    """Whether logical faults are, too, where a scene has them."""
 
 
 class Group(NamedTuple):
@@ -42,17 +44,17 @@ def draw_group(textures: Textures, kinds: Kinds, rng: np.random.Generator, size:
     kind = kinds.scenes[int(rng.integers(len(kinds.scenes)))]
     scene = SCENES[kind](textures, rng, size)
     sound = [scene.sound(rng) for _ in range(views // 2)]
-    faulty = [_faulty(scene, textures, kinds.faults, rng) for _ in range(views - views // 2)]
+    faulty = [_faulty(scene, textures, kinds, rng) for _ in range(views - views // 2)]
     images = np.stack([*sound, *(image for image, _ in faulty)])
     masks = np.stack([*(np.zeros(image.shape[:2], bool) for image in sound), *(mask for _, mask in faulty)])
     return Group(images, masks, scene.names)
 
 
-def _faulty(scene: Scene, textures: Textures, faults: Sequence[str], rng: np.random.Generator) -> tuple[Image, Mask]:
+def _faulty(scene: Scene, textures: Textures, kinds: Kinds, rng: np.random.Generator) -> tuple[Image, Mask]:
     """A view with a logical fault, or one or two drawn defects; drawn again where nothing can be seen."""
-    suitable = [kind for kind in faults if kind in scene.suits] or faults
+    suitable = [kind for kind in kinds.faults if kind in scene.suits] or kinds.faults
     while True:
-        if scene.faults and rng.random() < LOGICAL_SHARE:
+        if kinds.logical and scene.faults and rng.random() < LOGICAL_SHARE:
             try:
                 image, mask = scene.faulty(str(rng.choice(scene.faults)), rng)
             except ValueError:  # no piece shows this fault

@@ -16,21 +16,19 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from itertools import product
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
-from open_clip import CLIP, get_tokenizer
+from open_clip import CLIP
 from safetensors.torch import save
 from torch import Tensor
 
 from dualclip_lightning.backbone import DualPathVisionEncoder, choosing
 from dualclip_lightning.backbone.locating import CONFIG_FILE
 from dualclip_lightning.backbone.stem import STEM_CONFIG
-from dualclip_lightning.backbone.text import encode_tokens
 from dualclip_lightning.console import show_what_it_can
+from dualclip_lightning.demo.training.faults import FAULTS
 from dualclip_lightning.demo.training.frozen import (
     keep_channels,
     new_clip,
@@ -49,18 +47,11 @@ from dualclip_lightning.demo.training.held_out import (
     validation_materials,
 )
 from dualclip_lightning.demo.training.losses import compute_losses
+from dualclip_lightning.demo.training.scenes import SCENES
 from dualclip_lightning.demo.training.seen import Groups, Seen, load_textures, see
 from dualclip_lightning.demo.training.validate import validate
+from dualclip_lightning.demo.training.words import Words
 from dualclip_lightning.files import write_bytes_atomically
-from dualclip_lightning.prompts import WORDINGS, class_words, prompt_ensemble
-from dualclip_lightning.prompts.ensemble import ARTICLES, VIEWS
-
-OTHER_WORDS = (
-    "object", "surface", "texture", "material", "product", "part", "bottle", "cable", "capsule", "hazelnut",
-    "metal nut", "pill", "screw", "toothbrush", "transistor", "zipper", "leather", "grid", "candle", "steel plate",
-    "circuit board",
-)  # fmt: skip
-"""Said in place of the class now and then, so that the words of state carry the decision for classes never seen."""
 
 STANDARD, CHECKS = 100, 48
 """Groups that set the stem's mean and deviation, and groups of the validation."""
@@ -82,6 +73,8 @@ class Settings:
     weight_decay: float = 0.02
     kept_scale: float = 3.0
     """Scale of the stem's own channels in the embedding (`keep_channels`)."""
+    without: tuple[str, ...] = ()
+    """Kinds of scenes and of defects that are left out, to see what each brings; "logical" for all logical ones."""
     seed: int = 0
 
 
@@ -98,22 +91,14 @@ def stem_file() -> Path:
     return next((Path(spec.origin).parent / "models").glob("*.pth"))
 
 
-def captions(domain: str) -> list[str]:
-    """Templates of the training captions for objects or textures: those that the method asks with."""
-    words = WORDINGS["anoclip"]
-    nouns = words.object_nouns if domain == "object" else words.texture_nouns
-    parts = product(VIEWS, nouns, ARTICLES)
-    return ["a " + view.format(noun=noun, article=article, state="{}") for view, noun, article in parts]
-
-
 class Trainer:
     """A model in training with its optimiser and its draws."""
 
     def __init__(self, clip: CLIP, seen: Seen, settings: Settings) -> None:
         self.clip, self.seen, self.settings = clip, seen, settings
         self.encoder = DualPathVisionEncoder(clip.visual)
-        self.tokenizer = get_tokenizer("ViT-B-32")
         self.rng = np.random.default_rng(settings.seed)
+        self.words = Words(clip, self.rng, settings.prompts)
         trained = [parameter for parameter in clip.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(
             trained, settings.learning_rate, weight_decay=settings.weight_decay, fused=True
@@ -135,7 +120,7 @@ class Trainer:
         """One step on the groups of these numbers."""
         maps = self.seen.maps[numbers].flatten(0, 1).float()
         names = [str(self.rng.choice(self.seen.names[number])) for number in numbers]
-        anchors = self.anchors([*names, *(self._say(name) for name in names)])
+        anchors = self.words.anchors([*names, *(self.words.say(name) for name in names)])
         losses = compute_losses(self.encoder(maps), self.seen.share[numbers].flatten(0, 1), *anchors.chunk(2))
         self.optimizer.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()
@@ -144,24 +129,11 @@ class Trainer:
         self.schedule.step()
         return {name: loss.item() for name, loss in losses.items()}
 
-    def anchors(self, names: Sequence[str]) -> Tensor:
-        """Anchors [C, 2, D] from a few random prompts for each state."""
-        texts, count = [], self.settings.prompts
-        for name in names:
-            templates = captions(str(self.rng.choice(["object", "texture"])))
-            for prompts in prompt_ensemble(class_words(name), templates=templates):
-                texts += [prompts[i] for i in self.rng.integers(0, len(prompts), count)]
-        embeddings = F.normalize(encode_tokens(self.clip, self.tokenizer(texts)), dim=-1)
-        return F.normalize(embeddings.unflatten(0, (len(names), 2, count)).mean(2), dim=-1)
-
     def _order(self) -> Iterator[list[int]]:
         while True:
             numbers = self.rng.permutation(len(self.seen.names))
             for start in range(0, len(numbers) - self.settings.batch + 1, self.settings.batch):
                 yield numbers[start : start + self.settings.batch].tolist()
-
-    def _say(self, name: str) -> str:
-        return str(self.rng.choice(OTHER_WORDS)) if self.rng.random() < 0.5 else name  # noqa: PLR2004
 
 
 def fit(clip: CLIP, seen: Seen, settings: Settings, report_every: int = 50) -> CLIP:
@@ -186,7 +158,8 @@ def prepare(
     others = {name: images for name, images in materials.items() if name in held_out}
     unseen = DEMO_FAULTS | VALIDATION_FAULTS
     clip = new_clip(config, weights, settings.seed)
-    kinds = Kinds(all_scenes(VALIDATION_SCENES), all_faults(unseen))
+    left_out = frozenset(settings.without)
+    kinds = Kinds(all_scenes(VALIDATION_SCENES | left_out), all_faults(unseen | left_out), "logical" not in left_out)
     stem = stem_features(clip)
     seen = see(stem, Groups(trained, kinds, settings.groups, size, settings.seed), workers)
     standardise(clip, seen.maps[:STANDARD])
@@ -203,12 +176,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="safetensors file to write")
     parser.add_argument("--groups", type=int, default=Settings.groups, help="groups of images (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=Settings.epochs, help="uses of each group (default: %(default)s)")
+    parser.add_argument("--without", nargs="*", default=(), metavar="KIND", choices=[*SCENES, *FAULTS, "logical"],
+                        help="kinds of scenes and defects to leave out, to see what they bring")  # fmt: skip
     parser.add_argument("--seed", type=int, default=Settings.seed, help="draws everything (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=1, help="processes that draw images (default: %(default)s)")
     options = parser.parse_args(arguments)
     config = json.loads((choosing.DEMO_FOLDER / CONFIG_FILE).read_text(encoding="utf-8"))
     weights = published_weights(config[STEM_CONFIG]["model"], stem_file())
-    settings = Settings(groups=options.groups, epochs=options.epochs, seed=options.seed)
+    settings = Settings(options.groups, options.epochs, without=tuple(options.without), seed=options.seed)
     clip, seen, checks = prepare(options.textures, config, weights, settings, options.workers)
     clip = fit(clip, seen, settings)
     for variant, (image, patch) in validate(clip, checks).items():

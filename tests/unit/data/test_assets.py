@@ -79,3 +79,9 @@ def test_images_are_small():
     assert sizes["pcb"] < 0.6 * MEGABYTE
     assert sizes["spindle"] < 2 * MEGABYTE
     assert sizes["."] < 3 * MEGABYTE
+
+
+def test_no_photograph_of_the_demo_is_a_texture_for_pseudo_anomalies():
+    shown = {path.read_bytes() for path in (ASSETS / "materials").rglob("*.jpg")}
+    assert shown
+    assert not shown & {path.read_bytes() for path in texture_paths()}

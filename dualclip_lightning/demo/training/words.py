@@ -1,0 +1,58 @@
+"""What the training images are called, as the text tower hears it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+import torch.nn.functional as F  # noqa: N812
+from open_clip import CLIP, get_tokenizer
+from torch import Tensor
+
+from dualclip_lightning.backbone.text import encode_tokens
+from dualclip_lightning.prompts import WORDINGS, class_words, prompt_ensemble
+from dualclip_lightning.prompts.ensemble import ARTICLES, VIEWS
+
+OTHER_WORDS = (
+    "object", "surface", "texture", "material", "product", "part", "bottle", "cable", "capsule", "hazelnut",
+    "metal nut", "pill", "screw", "toothbrush", "transistor", "zipper", "leather", "grid", "candle", "steel plate",
+    "circuit board",
+)  # fmt: skip
+"""Said in place of the class now and then, so that the words of state carry the decision for classes never seen."""
+
+
+def captions(domain: str) -> list[str]:
+    """Templates of the training captions for objects or textures: those that the method asks with."""
+    words = WORDINGS["anoclip"]
+    nouns = words.object_nouns if domain == "object" else words.texture_nouns
+    parts = product(VIEWS, nouns, ARTICLES)
+    return ["a " + view.format(noun=noun, article=article, state="{}") for view, noun, article in parts]
+
+
+class Words:
+    """Text anchors of names, from a few random prompts at a time.
+
+    Args:
+        clip: its text tower is trained with them.
+        rng: chooses prompts and other words.
+        prompts: how many of each state.
+    """
+
+    def __init__(self, clip: CLIP, rng: np.random.Generator, prompts: int) -> None:
+        self.clip, self.rng, self.prompts = clip, rng, prompts
+        self.tokenizer = get_tokenizer("ViT-B-32")
+
+    def anchors(self, names: Sequence[str]) -> Tensor:
+        """Anchors [C, 2, D] (normal, anomalous)."""
+        texts: list[str] = []
+        for name in names:
+            templates = captions(str(self.rng.choice(["object", "texture"])))
+            for prompts in prompt_ensemble(class_words(name), templates=templates):
+                texts += [prompts[i] for i in self.rng.integers(0, len(prompts), self.prompts)]
+        embeddings = F.normalize(encode_tokens(self.clip, self.tokenizer(texts)), dim=-1)
+        return F.normalize(embeddings.unflatten(0, (len(names), 2, self.prompts)).mean(2), dim=-1)
+
+    def say(self, name: str) -> str:
+        """The name or, as often, some other word."""
+        return str(self.rng.choice(OTHER_WORDS)) if self.rng.random() < 0.5 else name  # noqa: PLR2004
