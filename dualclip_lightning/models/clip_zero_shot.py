@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from anomalib.data import InferenceBatch
-from anomalib.metrics import Evaluator
 from anomalib.models.components.base import AnomalibModule
-from anomalib.visualization import Visualizer
-from torch import Tensor, nn
+from torch import Tensor
 
 from dualclip_lightning.arguments import check_choice, check_temperature
-from dualclip_lightning.backbone import PlainVisionEncoder, prepare_backbone
-from dualclip_lightning.models.base import (
-    RESIZE_MODES,
-    AnchoredModel,
-    Kind,
-    ZeroShotShell,
-    check_components,
-    check_prompts,
-    describe_common,
-    method_pre_processor,
-)
-from dualclip_lightning.prompts import TextMean, Words
+from dualclip_lightning.backbone import PlainVisionEncoder
+from dualclip_lightning.models.base import AnchoredModel, Kind, ZeroShotShell
+from dualclip_lightning.prompts import TextMean
 from dualclip_lightning.scoring import DRAWINGS, MapDrawing, draw, text_score
 
 
@@ -52,7 +41,6 @@ class ClipZeroShotModel(AnchoredModel):
         return InferenceBatch(pred_score=scores, anomaly_map=drawn)
 
 
-@describe_common
 class ClipZeroShot(ZeroShotShell, AnomalibModule):
     """Plain CLIP (arXiv 2103.00020): the class token gives the image score, the ordinary patch tokens the map.
 
@@ -66,44 +54,22 @@ class ClipZeroShot(ZeroShotShell, AnomalibModule):
     the drawing, WinCLIP's, which is the plain one.
 
     Args:
-        {common}
-        {text_mean}
         temperature: of the softmax over the two states.
-
-    Raises:
-        {errors}
+        text_mean: an anchor is the mean of a state's text embeddings as they come, "raw", as in the released code of
+            AnoCLIP, or of them at length 1, "unit".
+        **common: what every method takes (`ZeroShotShell`).
     """
 
     kind: Kind = "inductive"
 
     def __init__(
         self,
-        backbone: str = "ViT-B-16-plus-240",
-        pretrained: str = "laion400m_e32",
-        class_name: str | None = None,
+        *,
         temperature: float = 0.01,
-        seed: int = 0,
-        image_size: int | tuple[int, int] | None = None,
-        resize: Literal["squash", "crop"] = "squash",
-        preprocessing: str | dict[str, Any] | None = None,
-        words: Words = "plain",
-        domain: Literal["object", "texture"] | None = None,
-        states: dict[str, list[str]] | None = None,
-        templates: list[str] | None = None,
         text_mean: TextMean = "unit",
-        drawing: str | dict[str, Any] = "winclip",
-        pre_processor: nn.Module | bool = True,
-        post_processor: nn.Module | bool = True,
-        evaluator: Evaluator | bool = True,
-        visualizer: Visualizer | bool = True,
+        **common: Any,
     ) -> None:
         check_temperature(temperature)
         check_choice("text_mean", text_mean, get_args(TextMean))
-        check_choice("resize", resize, RESIZE_MODES)
-        check_components(pre_processor, post_processor, evaluator, visualizer)
-        check_prompts(class_name, words, domain, states, templates)
-        chosen_drawing = MapDrawing.from_choice(drawing)
-        clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
-        super().__init__(method_pre_processor(pre_processor, prepared, resize), post_processor, evaluator, visualizer)
-        self._attach(clip, class_name, seed)
-        self.model = ClipZeroShotModel(PlainVisionEncoder(clip.visual), temperature, chosen_drawing)
+        super().__init__(**common)
+        self.model = ClipZeroShotModel(PlainVisionEncoder(self.backbone.visual), temperature, self.drawing)

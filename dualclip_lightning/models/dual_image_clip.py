@@ -6,15 +6,13 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from anomalib.data import InferenceBatch
-from anomalib.metrics import Evaluator
 from anomalib.models.components.base import AnomalibModule
-from anomalib.visualization import Visualizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
-from torch import Tensor, nn
+from torch import Tensor
 
 from dualclip_lightning.adaptation import AdaptationSettings, TestTimeAdaptation
 from dualclip_lightning.arguments import (
@@ -25,21 +23,11 @@ from dualclip_lightning.arguments import (
     check_temperature,
     check_whole,
 )
-from dualclip_lightning.backbone import DualPathVisionEncoder, prepare_backbone
-from dualclip_lightning.models.base import (
-    RESIZE_MODES,
-    AnchoredModel,
-    Kind,
-    ZeroShotShell,
-    check_components,
-    check_prompts,
-    describe_common,
-    method_pre_processor,
-    out_of_memory_advice,
-)
+from dualclip_lightning.backbone import DualPathVisionEncoder
+from dualclip_lightning.models.base import AnchoredModel, Kind, ZeroShotShell, out_of_memory_advice
 from dualclip_lightning.models.pairing import PairingMixin
 from dualclip_lightning.pairing import PatchPrediction, neighbour_references
-from dualclip_lightning.prompts import TextMean, Words
+from dualclip_lightning.prompts import TextMean
 from dualclip_lightning.scoring import DRAWINGS, MapDrawing, draw, image_score, joint_score, reference_score, text_score
 
 BANK_BATCH = 8
@@ -164,7 +152,6 @@ class DualImageCLIPModel(AnchoredModel):
         return [[i for i, name in enumerate(self.reference_names) if name != mine] for mine in own]
 
 
-@describe_common
 class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):
     """Dual-Image Enhanced CLIP: two unlabelled test images serve as each other's visual reference.
 
@@ -181,8 +168,6 @@ class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):
     labels.
 
     Args:
-        {common}
-        {text_mean}
         num_references: K references an image; the paper uses 1 and finds diminishing returns.
         temperature: of the softmax over the two states. Assumed.
         alpha: weight of the text map against the visual map, in [0, 1]; 1 is text only. Assumed.
@@ -192,9 +177,9 @@ class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):
             the mean over all of them; num_references does not count then.
         tta: test-time adaptation on pseudo anomalies; True for the paper's, or a mapping with some of the arguments of
             `dualclip_lightning.adaptation.AdaptationSettings`, for example {"steps": 4, "textures": "path/to/dtd"}.
-
-    Raises:
-        {errors}
+        text_mean: an anchor is the mean of a state's text embeddings as they come, "raw", as in the released code of
+            AnoCLIP, or of them at length 1, "unit".
+        **common: what every method takes (`ZeroShotShell`).
     """
 
     kind: Kind = "pair"
@@ -202,50 +187,32 @@ class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):
 
     def __init__(
         self,
-        backbone: str = "ViT-B-16-plus-240",
-        pretrained: str = "laion400m_e32",
-        class_name: str | None = None,
+        *,
         num_references: int = 1,
         temperature: float = 0.07,
         alpha: float = 0.5,
-        seed: int = 0,
         class_weight: float = 0.5,
         vv_blocks: list[int] | None = None,
-        image_size: int | tuple[int, int] | None = None,
-        resize: Literal["squash", "crop"] = "squash",
-        preprocessing: str | dict[str, Any] | None = None,
         reference_dir: str | Path | None = None,
-        words: Words = "plain",
-        domain: Literal["object", "texture"] | None = None,
         tta: bool | dict[str, Any] = False,
-        states: dict[str, list[str]] | None = None,
-        templates: list[str] | None = None,
         text_mean: TextMean = "raw",
         drawing: str | dict[str, Any] = "anoclip",
-        pre_processor: nn.Module | bool = True,
-        post_processor: nn.Module | bool = True,
-        evaluator: Evaluator | bool = True,
-        visualizer: Visualizer | bool = True,
+        **common: Any,
     ) -> None:
         check_ranges(num_references, temperature, alpha=alpha, class_weight=class_weight)
         check_path("reference_dir", reference_dir)
         check_choice("text_mean", text_mean, get_args(TextMean))
-        check_choice("resize", resize, RESIZE_MODES)
-        check_components(pre_processor, post_processor, evaluator, visualizer)
-        check_prompts(class_name, words, domain, states, templates)
-        chosen_drawing = MapDrawing.from_choice(drawing)
         check_blocks("vv_blocks", vv_blocks)
         settings = AdaptationSettings.from_choice(tta)
-        clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
-        super().__init__(method_pre_processor(pre_processor, prepared, resize), post_processor, evaluator, visualizer)
-        self._attach(clip, class_name, seed)
+        super().__init__(drawing=drawing, **common)
         self.kind = "inductive" if alpha == 1 else "pair"
         self.num_references = num_references
         self.reference_dir = reference_dir
+        pixels = self.backbone.preprocessing
         self.model: DualImageCLIPModel = DualImageCLIPModel(
-            DualPathVisionEncoder(clip.visual, vv_blocks), num_references, temperature, alpha, class_weight,
-            None if settings is None else TestTimeAdaptation(settings, prepared.mean, prepared.std, seed),
-            chosen_drawing,
+            DualPathVisionEncoder(self.backbone.visual, vv_blocks), num_references, temperature, alpha, class_weight,
+            None if settings is None else TestTimeAdaptation(settings, pixels.mean, pixels.std, self.seed),
+            self.drawing,
         )  # fmt: skip
 
     def provenance(self) -> dict[str, Any]:

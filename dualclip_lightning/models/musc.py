@@ -10,28 +10,17 @@ from typing import Any, Literal, get_args
 import torch
 import torch.nn.functional as F  # noqa: N812
 from anomalib.data import InferenceBatch
-from anomalib.metrics import Evaluator
 from anomalib.models.components.base import AnomalibModule
-from anomalib.visualization import Visualizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 
 from dualclip_lightning.arguments import check_blocks, check_choice, check_whole, check_whole_list
-from dualclip_lightning.backbone import IntermediateEncoder, prepare_backbone
-from dualclip_lightning.models.base import (
-    RESIZE_MODES,
-    Kind,
-    ZeroShotShell,
-    check_components,
-    check_prompts,
-    describe_common,
-    method_pre_processor,
-    out_of_memory_advice,
-)
+from dualclip_lightning.backbone import IntermediateEncoder
+from dualclip_lightning.models.base import Kind, ZeroShotShell, out_of_memory_advice
 from dualclip_lightning.models.pairing import PairingMixin
 from dualclip_lightning.models.whole_set import WholeSetMixin
 from dualclip_lightning.pairing import FeatureStore, ImageSet, PatchPrediction, neighbour_references
-from dualclip_lightning.prompts import PromptPair, Words
+from dualclip_lightning.prompts import PromptPair
 from dualclip_lightning.scoring import DRAWINGS, MapDrawing, draw, mutual_scores, paired_scores, rscin
 from dualclip_lightning.scoring.mutual import check_degrees
 from dualclip_lightning.scoring.rscin import check_neighbours
@@ -145,7 +134,6 @@ def _say_alone() -> None:
     logger.warning("An image without any other to compare with gets a score and a map of 0.")
 
 
-@describe_common
 class MuSc(WholeSetMixin, PairingMixin, ZeroShotShell, AnomalibModule):  # type: ignore[misc]
     """MuSc: the unlabelled test images score each other, without a word.
 
@@ -169,7 +157,6 @@ class MuSc(WholeSetMixin, PairingMixin, ZeroShotShell, AnomalibModule):  # type:
     change nothing. The table's other row is backbone "ViT-L-14-336", pretrained "openai", image_size 518.
 
     Args:
-        {common}
         layers: numbers of the blocks, from 1, whose patch tokens are compared; None means the last of every quarter of
             the tower, as published.
         r: odd sides, in patches, of the neighbourhoods over which tokens are averaged.
@@ -181,9 +168,7 @@ class MuSc(WholeSetMixin, PairingMixin, ZeroShotShell, AnomalibModule):  # type:
         num_references: how many random test images score an image; None for all others.
         subsets: parts into which the data set is divided at random by the seed, for less time, which grows with the
             square of a part, and less memory; images score each other within their part.
-
-    Raises:
-        {errors}
+        **common: what every method takes (`ZeroShotShell`).
     """
 
     kind: Kind = "transductive"
@@ -191,9 +176,7 @@ class MuSc(WholeSetMixin, PairingMixin, ZeroShotShell, AnomalibModule):  # type:
 
     def __init__(
         self,
-        backbone: str = "ViT-B-16-plus-240",
-        pretrained: str = "laion400m_e32",
-        class_name: str | None = None,
+        *,
         layers: list[int] | None = None,
         r: list[int] | tuple[int, ...] = (1, 3, 5),
         lowest: float = 0.3,
@@ -201,19 +184,8 @@ class MuSc(WholeSetMixin, PairingMixin, ZeroShotShell, AnomalibModule):  # type:
         image_score: ImageScore = "map",
         num_references: int | None = None,
         subsets: int = 1,
-        seed: int = 0,
-        image_size: int | tuple[int, int] | None = None,
-        resize: Literal["squash", "crop"] = "squash",
-        preprocessing: str | dict[str, Any] | None = None,
-        words: Words = "plain",
-        domain: Literal["object", "texture"] | None = None,
-        states: dict[str, list[str]] | None = None,
-        templates: list[str] | None = None,
         drawing: str | dict[str, Any] = "musc",
-        pre_processor: nn.Module | bool = True,
-        post_processor: nn.Module | bool = True,
-        evaluator: Evaluator | bool = True,
-        visualizer: Visualizer | bool = True,
+        **common: Any,
     ) -> None:
         check_blocks("layers", layers)
         check_whole_list("r", r, (1, 3, 5))
@@ -221,20 +193,14 @@ class MuSc(WholeSetMixin, PairingMixin, ZeroShotShell, AnomalibModule):  # type:
         check_whole_list("neighbours", neighbours, (1, 2, 3))
         check_neighbours(neighbours)
         check_choice("image_score", image_score, get_args(ImageScore))
-        check_choice("resize", resize, RESIZE_MODES)
-        check_components(pre_processor, post_processor, evaluator, visualizer)
         check_set(num_references, subsets)
-        check_prompts(class_name, words, domain, states, templates)
-        chosen_drawing = MapDrawing.from_choice(drawing)
-        clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
-        super().__init__(method_pre_processor(pre_processor, prepared, resize), post_processor, evaluator, visualizer)
-        self._attach(clip, class_name, seed)
+        super().__init__(drawing=drawing, **common)
         self.kind = "transductive" if num_references is None else "pair"
         self.num_references = num_references
         self.subsets = subsets
         self.levers = (*self.levers, "raise subsets" if num_references is None else "lower num_references")
-        encoder = IntermediateEncoder(clip.visual, layers)
-        self.model = MuScModel(encoder, r, lowest, neighbours, num_references, image_score, chosen_drawing)
+        encoder = IntermediateEncoder(self.backbone.visual, layers)
+        self.model = MuScModel(encoder, r, lowest, neighbours, num_references, image_score, self.drawing)
 
     def _encode_prompts(self, prompts: PromptPair) -> None:
         """Nothing: the method takes no text, and its text tower never runs."""

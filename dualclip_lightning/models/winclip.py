@@ -5,32 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, get_args
 
 import torch
 from anomalib.data import InferenceBatch
-from anomalib.metrics import Evaluator
 from anomalib.models.components.base import AnomalibModule
-from anomalib.visualization import Visualizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
-from torch import Tensor, nn
+from torch import Tensor
 
 from dualclip_lightning.arguments import check_choice, check_path, check_temperature, check_whole, check_whole_list
-from dualclip_lightning.backbone import WindowEncoder, WindowFeatures, prepare_backbone
-from dualclip_lightning.models.base import (
-    RESIZE_MODES,
-    AnchoredModel,
-    Kind,
-    ZeroShotShell,
-    check_components,
-    check_prompts,
-    describe_common,
-    method_pre_processor,
-    out_of_memory_advice,
-)
+from dualclip_lightning.backbone import WindowEncoder, WindowFeatures
+from dualclip_lightning.models.base import AnchoredModel, Kind, ZeroShotShell, out_of_memory_advice
 from dualclip_lightning.models.views import batch_names
 from dualclip_lightning.pairing import image_names
-from dualclip_lightning.prompts import TextMean, Words
+from dualclip_lightning.prompts import TextMean
 from dualclip_lightning.scoring import (
     DRAWINGS,
     MapDrawing,
@@ -120,7 +108,6 @@ def visual_features(features: WindowFeatures) -> tuple[Tensor, ...]:
     return features.patch_tokens, *features.window_embeddings
 
 
-@describe_common
 class WinCLIP(ZeroShotShell, AnomalibModule):
     """WinCLIP: text scores of small windows of patches, joined over places and scales by harmonic means.
 
@@ -141,16 +128,14 @@ class WinCLIP(ZeroShotShell, AnomalibModule):
     normal.
 
     Args:
-        {common}
-        {text_mean}
         temperature: of the softmax over the two states.
         scales: sides of the windows in patches.
         k_shot: how many normal images WinCLIP+ compares with; 0 is the zero-shot method. They are drawn by the seed
             from `reference_dir`, or else from the normal images that the datamodule has for training.
         reference_dir: folder of normal images for `k_shot`.
-
-    Raises:
-        {errors}
+        text_mean: an anchor is the mean of a state's text embeddings as they come, "raw", as in the released code of
+            AnoCLIP, or of them at length 1, "unit".
+        **common: what every method takes (`ZeroShotShell`).
     """
 
     kind: Kind = "inductive"
@@ -158,45 +143,25 @@ class WinCLIP(ZeroShotShell, AnomalibModule):
 
     def __init__(
         self,
-        backbone: str = "ViT-B-16-plus-240",
-        pretrained: str = "laion400m_e32",
-        class_name: str | None = None,
+        *,
         temperature: float = 0.07,
         scales: list[int] | tuple[int, ...] = (2, 3),
         k_shot: int = 0,
         reference_dir: str | Path | None = None,
-        seed: int = 0,
-        image_size: int | tuple[int, int] | None = None,
-        resize: Literal["squash", "crop"] = "squash",
-        preprocessing: str | dict[str, Any] | None = None,
-        words: Words = "plain",
-        domain: Literal["object", "texture"] | None = None,
-        states: dict[str, list[str]] | None = None,
-        templates: list[str] | None = None,
         text_mean: TextMean = "raw",
-        drawing: str | dict[str, Any] = "winclip",
-        pre_processor: nn.Module | bool = True,
-        post_processor: nn.Module | bool = True,
-        evaluator: Evaluator | bool = True,
-        visualizer: Visualizer | bool = True,
+        **common: Any,
     ) -> None:
         check_temperature(temperature)
         check_whole_list("scales", scales, (2, 3))
         check_path("reference_dir", reference_dir)
         check_shots(k_shot, reference_dir)
         check_choice("text_mean", text_mean, get_args(TextMean))
-        check_choice("resize", resize, RESIZE_MODES)
-        check_components(pre_processor, post_processor, evaluator, visualizer)
-        check_prompts(class_name, words, domain, states, templates)
-        chosen_drawing = MapDrawing.from_choice(drawing)
-        clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
-        super().__init__(method_pre_processor(pre_processor, prepared, resize), post_processor, evaluator, visualizer)
-        self._attach(clip, class_name, seed)
+        super().__init__(**common)
         self.kind = "few-shot" if k_shot else "inductive"
         self.levers = (*self.levers, "lower k_shot") if k_shot else self.levers
         self.k_shot = k_shot
         self.reference_dir = reference_dir
-        self.model = WinCLIPModel(WindowEncoder(clip.visual, scales), temperature, chosen_drawing)
+        self.model = WinCLIPModel(WindowEncoder(self.backbone.visual, scales), temperature, self.drawing)
 
     def on_test_start(self) -> None:
         """Encode the normal images, if there are any."""

@@ -124,7 +124,8 @@ def test_says_what_a_score_may_depend_on(method_class, make):
 def test_every_argument_has_a_default_and_a_description(method_class):
     parameters = [p for p in signature(method_class).parameters.values() if p.name != "self"]
     assert all(p.default is not p.empty for p in parameters)
-    assert not [p.name for p in parameters if f"{p.name}:" not in method_class.__doc__]
+    documented = "".join(cls.__doc__ or "" for cls in method_class.__mro__ if cls.__module__.startswith("dualclip"))
+    assert not [p.name for p in parameters if f" {p.name}: " not in documented]
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5])

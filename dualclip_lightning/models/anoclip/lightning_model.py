@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
-from anomalib.metrics import Evaluator
 from anomalib.models.components.base import AnomalibModule
-from anomalib.visualization import Visualizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
-from torch import nn
 
 from dualclip_lightning.arguments import check_blocks, check_choice, check_switches, check_temperature
-from dualclip_lightning.backbone import DualPathVisionEncoder, prepare_backbone
+from dualclip_lightning.backbone import DualPathVisionEncoder
 from dualclip_lightning.models.anoclip.torch_model import AdapterKind, AnoCLIPModel, NoiseSettings
-from dualclip_lightning.models.base import (
-    RESIZE_MODES,
-    Kind,
-    ZeroShotShell,
-    check_components,
-    check_prompts,
-    describe_common,
-    method_pre_processor,
-    out_of_memory_advice,
-)
+from dualclip_lightning.models.base import Kind, ZeroShotShell, out_of_memory_advice
 from dualclip_lightning.models.views import batch_names
-from dualclip_lightning.prompts import PromptPair, TextMean, Words, text_embeddings
-from dualclip_lightning.scoring import MapDrawing
+from dualclip_lightning.prompts import PromptPair, TextMean, text_embeddings
 
 
-@describe_common
 class AnoCLIP(ZeroShotShell, AnomalibModule):
     """AnoCLIP: V-V attention, domain-aware prompts, and adaptation to noise at test time.
 
@@ -48,8 +34,6 @@ class AnoCLIP(ZeroShotShell, AnomalibModule):
     embeddings, and its loss reads the pixels of the joined map.
 
     Args:
-        {common}
-        {text_mean}
         temperature: of the softmax over the two states.
         vv_blocks: numbers of the blocks, from 1, in the V-V path; None means all, as published.
         views: average the image score over the 22 views of the released code for MVTec AD; False takes only the
@@ -60,21 +44,20 @@ class AnoCLIP(ZeroShotShell, AnomalibModule):
         weight_decay: of AdamW.
         noise: standard deviation of the noise added to tokens.
         carry_optimizer: True for AdamW as in the released code; maps then depend on the order of the images of a run.
-        resize: beside the two above "tiles", the two squares at the ends of an image of at most 2 to 1, as released for
-            VisA; a batch then needs images of one aspect ratio.
-
-    Raises:
-        {errors}
+        resize: "squash", "crop", or "tiles" for the two squares at the ends of an image of at most 2 to 1, as released
+            for VisA; a batch then needs images of one aspect ratio.
+        text_mean: an anchor is the mean of a state's text embeddings as they come, "raw", as in the released code of
+            AnoCLIP, or of them at length 1, "unit".
+        **common: what every method takes (`ZeroShotShell`).
     """
 
     kind: Kind = "inductive"
+    resize_modes: ClassVar[tuple[str, ...]] = (*ZeroShotShell.resize_modes, "tiles")
     levers = ("lower image_size", "set views to false", "set steps to 0")
 
     def __init__(
         self,
-        backbone: str = "ViT-B-16-plus-240",
-        pretrained: str = "laion400m_e32",
-        class_name: str | None = None,
+        *,
         temperature: float = 1.0,
         vv_blocks: list[int] | None = None,
         views: bool = True,
@@ -84,20 +67,10 @@ class AnoCLIP(ZeroShotShell, AnomalibModule):
         weight_decay: float = 0.01,
         noise: float = 0.055,
         carry_optimizer: bool = False,
-        seed: int = 0,
-        image_size: int | tuple[int, int] | None = None,
         resize: Literal["squash", "crop", "tiles"] = "squash",
-        preprocessing: str | dict[str, Any] | None = None,
-        words: Words = "plain",
-        domain: Literal["object", "texture"] | None = None,
-        states: dict[str, list[str]] | None = None,
-        templates: list[str] | None = None,
         text_mean: TextMean = "raw",
         drawing: str | dict[str, Any] = "anoclip",
-        pre_processor: nn.Module | bool = True,
-        post_processor: nn.Module | bool = True,
-        evaluator: Evaluator | bool = True,
-        visualizer: Visualizer | bool = True,
+        **common: Any,
     ) -> None:
         check_temperature(temperature)
         check_blocks("vv_blocks", vv_blocks)
@@ -105,20 +78,12 @@ class AnoCLIP(ZeroShotShell, AnomalibModule):
         check_switches(views=views, carry_optimizer=carry_optimizer)
         settings = NoiseSettings(steps, learning_rate, weight_decay, noise)
         check_choice("text_mean", text_mean, get_args(TextMean))
-        check_choice("resize", resize, (*RESIZE_MODES, "tiles"))
-        check_components(pre_processor, post_processor, evaluator, visualizer)
-        check_prompts(class_name, words, domain, states, templates)
-        chosen_drawing = MapDrawing.from_choice(drawing)
-        clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
-        pre_processor = method_pre_processor(pre_processor, prepared, resize)
-        super().__init__(pre_processor, post_processor, evaluator, visualizer)
-        self._attach(clip, class_name, seed)
-        encoder = DualPathVisionEncoder(clip.visual, vv_blocks)
-        tiles = resize == "tiles"
-        self.model = AnoCLIPModel(
-            encoder, settings, temperature, views, carry_optimizer, seed, adapter, tiles, chosen_drawing
-        )
+        super().__init__(resize=resize, drawing=drawing, **common)
         self.kind = "transductive" if carry_optimizer else "inductive"
+        encoder = DualPathVisionEncoder(self.backbone.visual, vv_blocks)
+        self.model = AnoCLIPModel(
+            encoder, settings, temperature, views, carry_optimizer, self.seed, adapter, resize == "tiles", self.drawing
+        )
 
     def setup(self, stage: str) -> None:
         """As the shell; every run starts with a fresh optimiser."""

@@ -6,32 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
-from anomalib.metrics import Evaluator
 from anomalib.models.components.base import AnomalibModule
-from anomalib.visualization import Visualizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from dualclip_lightning.arguments import check_blocks, check_choice, check_switches, check_temperature, check_text_list
-from dualclip_lightning.backbone import StagedDualPathEncoder, prepare_backbone
-from dualclip_lightning.models.base import (
-    RESIZE_MODES,
-    Kind,
-    ZeroShotShell,
-    check_components,
-    check_prompts,
-    describe_common,
-    method_pre_processor,
-    out_of_memory_advice,
-)
+from dualclip_lightning.backbone import StagedDualPathEncoder
+from dualclip_lightning.models.base import Kind, ZeroShotShell, out_of_memory_advice
 from dualclip_lightning.models.clip_ad.stage_layers import StageLayers
 from dualclip_lightning.models.clip_ad.torch_model import ClipADModel
 from dualclip_lightning.models.clip_ad.training import AuxiliaryMixin, TrainingSettings
 from dualclip_lightning.pairing import OrderedView
-from dualclip_lightning.prompts import PromptPair, Words, text_embeddings
+from dualclip_lightning.prompts import PromptPair, text_embeddings
 from dualclip_lightning.prompts.representative import Representative, check_representative, representative_vector
-from dualclip_lightning.scoring import MapDrawing
 
 KINDS: dict[tuple[bool, bool], Kind] = {
     (False, False): "inductive",
@@ -44,7 +32,6 @@ RANGE_BATCH = 8
 """How many images are scored at once to find the range of a test set's scores."""
 
 
-@describe_common
 class ClipAD(AuxiliaryMixin, ZeroShotShell, AnomalibModule):
     """CLIP-AD: representative text vectors, a staged dual path, feature surgery; in SDP+ also trained linear layers.
 
@@ -61,7 +48,6 @@ class ClipAD(AuxiliaryMixin, ZeroShotShell, AnomalibModule):
     they are: the maximum of SDP's map varies little, so the class-token score decides more, and rankings differ.
 
     Args:
-        {common}
         variant: "sdp", or "sdp+" with trained layers.
         stages: numbers of the blocks, from 1, after which tokens are taken; None means the quarters of the tower,
             3, 6, 9 and 12 of 12 as published.
@@ -81,9 +67,7 @@ class ClipAD(AuxiliaryMixin, ZeroShotShell, AnomalibModule):
         batch_size: of training, whatever the datamodule says.
         learning_rate: of Adam.
         shuffle: whether training mixes the images; False takes them in their order, as released.
-
-    Raises:
-        {errors}
+        **common: what every method takes (`ZeroShotShell`).
     """
 
     kind: Kind = "inductive"
@@ -94,9 +78,8 @@ class ClipAD(AuxiliaryMixin, ZeroShotShell, AnomalibModule):
 
     def __init__(
         self,
-        backbone: str = "ViT-B-16-plus-240",
+        *,
         pretrained: str = "laion400m_e31",
-        class_name: str | None = None,
         variant: Literal["sdp", "sdp+"] = "sdp",
         stages: list[int] | None = None,
         representative: Representative = "dbscan",
@@ -110,19 +93,8 @@ class ClipAD(AuxiliaryMixin, ZeroShotShell, AnomalibModule):
         batch_size: int = 8,
         learning_rate: float = 1e-4,
         shuffle: bool = True,
-        seed: int = 0,
-        image_size: int | tuple[int, int] | None = None,
-        resize: Literal["squash", "crop"] = "squash",
-        preprocessing: str | dict[str, Any] | None = None,
-        words: Words = "plain",
-        domain: Literal["object", "texture"] | None = None,
-        states: dict[str, list[str]] | None = None,
-        templates: list[str] | None = None,
         drawing: str | dict[str, Any] = "clip_ad",
-        pre_processor: nn.Module | bool = True,
-        post_processor: nn.Module | bool = True,
-        evaluator: Evaluator | bool = True,
-        visualizer: Visualizer | bool = True,
+        **common: Any,
     ) -> None:
         check_choice("variant", variant, ("sdp", "sdp+"))
         check_blocks("stages", stages)
@@ -133,19 +105,13 @@ class ClipAD(AuxiliaryMixin, ZeroShotShell, AnomalibModule):
             check_text_list("auxiliary_categories", auxiliary_categories, ("candle", "capsules"))
         categories = None if auxiliary_categories is None else tuple(dict.fromkeys(auxiliary_categories))
         settings = TrainingSettings(epochs, batch_size, learning_rate, shuffle, categories)
-        check_choice("resize", resize, RESIZE_MODES)
-        check_components(pre_processor, post_processor, evaluator, visualizer)
-        check_prompts(class_name, words, domain, states, templates)
-        chosen_drawing = MapDrawing.from_choice(drawing)
-        clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
-        super().__init__(method_pre_processor(pre_processor, prepared, resize), post_processor, evaluator, visualizer)
-        self._attach(clip, class_name, seed)
+        super().__init__(pretrained=pretrained, drawing=drawing, **common)
         trains = variant == "sdp+"
         self.kind = KINDS[trains, normalize_scores]
         self.training_settings = settings if trains else None
-        encoder = StagedDualPathEncoder(clip.visual, stages, trains, released_tokens)
-        layers = draw_layers(encoder, seed) if trains else None
-        self.model: ClipADModel = ClipADModel(encoder, temperature, chosen_drawing, normalize_scores, layers)
+        encoder = StagedDualPathEncoder(self.backbone.visual, stages, trains, released_tokens)
+        layers = draw_layers(encoder, self.seed) if trains else None
+        self.model: ClipADModel = ClipADModel(encoder, temperature, self.drawing, normalize_scores, layers)
 
     def _encode_prompts(self, prompts: PromptPair) -> None:
         """A representative vector a state."""
