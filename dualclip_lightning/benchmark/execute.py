@@ -29,7 +29,7 @@ from dualclip_lightning.benchmark.results import COLUMNS, CellResult
 from dualclip_lightning.benchmark.status import DONE, FAILED
 from dualclip_lightning.benchmark.summary import ENDINGS, ODD_MASKS, UNKEPT_MAPS, metrics_of
 from dualclip_lightning.images.masks import check_rule, describe_odd, mask_paths, odd_masks
-from dualclip_lightning.models.views import geometry_of, ordered_view
+from dualclip_lightning.models.references.data import geometry_of, ordered_view
 from dualclip_lightning.predict.quantiles import NoThresholdError, from_run
 from dualclip_lightning.quiet import quiet
 

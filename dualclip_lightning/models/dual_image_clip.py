@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
 from anomalib.data import InferenceBatch
 from anomalib.models.components.base import AnomalibModule
-from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 
 from dualclip_lightning.adaptation import AdaptationSettings, TestTimeAdaptation
@@ -24,8 +24,8 @@ from dualclip_lightning.arguments import (
     check_whole,
 )
 from dualclip_lightning.backbone import DualPathVisionEncoder
-from dualclip_lightning.models.base import AnchoredModel, Kind, ZeroShotShell, out_of_memory_advice
-from dualclip_lightning.models.pairing import PairingMixin
+from dualclip_lightning.models.base import AnchoredModel, Kind, ZeroShotShell
+from dualclip_lightning.models.references import Bank, Pairs, folder_images
 from dualclip_lightning.pairing import PatchPrediction, neighbour_references
 from dualclip_lightning.prompts import TextMean
 from dualclip_lightning.scoring import DRAWINGS, MapDrawing, draw, image_score, joint_score, reference_score, text_score
@@ -77,16 +77,16 @@ class DualImageCLIPModel(AnchoredModel):
         self.reference_names: list[str] = []
         self._said_text_only = False
 
-    def forward(self, images: Tensor) -> InferenceBatch:
-        """Score images [B, 3, H, W] as each other's references, in the order given; maps are [B, H, W].
+    def forward(self, images: Tensor, names: Sequence[str] = ()) -> InferenceBatch:
+        """Score images [B, 3, H, W] by the reference bank, or else as each other's references; maps are [B, H, W].
 
         Pairs (or groups of K + 1) are neighbours in the batch. Through Lightning the pairs are drawn over the whole
-        test set instead.
+        test set instead. `names` are the paths of the images, as `predict_patches` takes them.
         """
         references = None
         if self.alpha < 1 and len(images) > 1 and not self.reference_bank.numel():
             references = neighbour_references(len(images), self.num_references).to(images.device)
-        return self.draw(self.predict_patches(images, references), images.shape[-2:])
+        return self.draw(self.predict_patches(images, references, names), images.shape[-2:])
 
     def predict_patches(
         self, images: Tensor, references: Tensor | None = None, names: Sequence[str] = ()
@@ -152,7 +152,7 @@ class DualImageCLIPModel(AnchoredModel):
         return [[i for i, name in enumerate(self.reference_names) if name != mine] for mine in own]
 
 
-class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):
+class DualImageCLIP(ZeroShotShell, AnomalibModule):
     """Dual-Image Enhanced CLIP: two unlabelled test images serve as each other's visual reference.
 
     The method of arXiv 2405.04782. The class token gives a text score for the image, V-V patch tokens a text map
@@ -206,14 +206,17 @@ class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):
         settings = AdaptationSettings.from_choice(tta)
         super().__init__(drawing=drawing, **common)
         self.kind = "inductive" if alpha == 1 else "pair"
-        self.num_references = num_references
-        self.reference_dir = reference_dir
         pixels = self.backbone.preprocessing
         self.model: DualImageCLIPModel = DualImageCLIPModel(
             DualPathVisionEncoder(self.backbone.visual, vv_blocks), num_references, temperature, alpha, class_weight,
             None if settings is None else TestTimeAdaptation(settings, pixels.mean, pixels.std, self.seed),
             self.drawing,
         )  # fmt: skip
+        self.references = (
+            Pairs(self.model, num_references, self.seed)
+            if reference_dir is None
+            else Bank(self.model, partial(folder_images, reference_dir))
+        )
 
     def provenance(self) -> dict[str, Any]:
         """As every method's, with a digest of textures that are not the packaged ones."""
@@ -227,13 +230,6 @@ class DualImageCLIP(PairingMixin, ZeroShotShell, AnomalibModule):
             return "adaptation takes gradients at test time; set tta to false"
         reason = super()._unexportable()
         return reason and f"{reason}; set alpha to 1 for only its text score"
-
-    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
-        """Score a batch; each image with the references that seed and data set give it."""
-        del batch_idx
-        with out_of_memory_advice(len(batch.image), self.levers):
-            prediction = self._predict_paired(batch, dataloader_idx)
-        return batch.update(**self.model.draw(prediction, batch.image.shape[-2:])._asdict())
 
 
 def check_ranges(num_references: int, temperature: float, **weights: float) -> None:

@@ -11,14 +11,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from anomalib.data import InferenceBatch
 from anomalib.models.components.base import AnomalibModule
-from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 
 from dualclip_lightning.arguments import check_blocks, check_choice, check_whole, check_whole_list
 from dualclip_lightning.backbone import IntermediateEncoder
-from dualclip_lightning.models.base import Kind, ZeroShotShell, out_of_memory_advice
-from dualclip_lightning.models.pairing import PairingMixin
-from dualclip_lightning.models.whole_set import WholeSetMixin
+from dualclip_lightning.models.base import Kind, ZeroShotShell
+from dualclip_lightning.models.references import Pairs, WholeSet
 from dualclip_lightning.pairing import FeatureStore, ImageSet, PatchPrediction, neighbour_references
 from dualclip_lightning.prompts import PromptPair
 from dualclip_lightning.scoring import DRAWINGS, MapDrawing, draw, mutual_scores, paired_scores, rscin
@@ -134,7 +132,7 @@ def _say_alone() -> None:
     logger.warning("An image without any other to compare with gets a score and a map of 0.")
 
 
-class MuSc(WholeSetMixin, PairingMixin, ZeroShotShell, AnomalibModule):  # type: ignore[misc]
+class MuSc(ZeroShotShell, AnomalibModule):
     """MuSc: the unlabelled test images score each other, without a word.
 
     Patch tokens of several layers, averaged over neighbourhoods, are compared with those of every other image; a patch
@@ -172,7 +170,6 @@ class MuSc(WholeSetMixin, PairingMixin, ZeroShotShell, AnomalibModule):  # type:
     """
 
     kind: Kind = "transductive"
-    reference_dir = None
 
     def __init__(
         self,
@@ -196,22 +193,17 @@ class MuSc(WholeSetMixin, PairingMixin, ZeroShotShell, AnomalibModule):  # type:
         check_set(num_references, subsets)
         super().__init__(drawing=drawing, **common)
         self.kind = "transductive" if num_references is None else "pair"
-        self.num_references = num_references
-        self.subsets = subsets
         self.levers = (*self.levers, "raise subsets" if num_references is None else "lower num_references")
         encoder = IntermediateEncoder(self.backbone.visual, layers)
         self.model = MuScModel(encoder, r, lowest, neighbours, num_references, image_score, self.drawing)
+        self.references = (
+            WholeSet(self.model, subsets, self.seed)
+            if num_references is None
+            else Pairs(self.model, num_references, self.seed)
+        )
 
     def _encode_prompts(self, prompts: PromptPair) -> None:
         """Nothing: the method takes no text, and its text tower never runs."""
-
-    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
-        """Score a batch; the first one scores the whole data set."""
-        del batch_idx
-        predict = self._predict_whole if self.num_references is None else self._predict_paired
-        with out_of_memory_advice(len(batch.image), self.levers):
-            prediction = predict(batch, dataloader_idx)
-        return batch.update(**self.model.draw(prediction, batch.image.shape[-2:])._asdict())
 
 
 def check_set(num_references: int | None, subsets: int) -> None:

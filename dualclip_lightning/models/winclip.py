@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, get_args
 
 import torch
 from anomalib.data import InferenceBatch
 from anomalib.models.components.base import AnomalibModule
-from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 
 from dualclip_lightning.arguments import check_choice, check_path, check_temperature, check_whole, check_whole_list
 from dualclip_lightning.backbone import WindowEncoder, WindowFeatures
-from dualclip_lightning.models.base import AnchoredModel, Kind, ZeroShotShell, out_of_memory_advice
-from dualclip_lightning.models.views import batch_names
+from dualclip_lightning.models.base import AnchoredModel, Kind, ZeroShotShell
+from dualclip_lightning.models.references import Bank, folder_images
 from dualclip_lightning.pairing import image_names
 from dualclip_lightning.prompts import TextMean
 from dualclip_lightning.scoring import (
@@ -159,64 +159,32 @@ class WinCLIP(ZeroShotShell, AnomalibModule):
         super().__init__(**common)
         self.kind = "few-shot" if k_shot else "inductive"
         self.levers = (*self.levers, "lower k_shot") if k_shot else self.levers
-        self.k_shot = k_shot
-        self.reference_dir = reference_dir
         self.model = WinCLIPModel(WindowEncoder(self.backbone.visual, scales), temperature, self.drawing)
+        if k_shot:
+            self.references = Bank(self.model, partial(normal_images, k_shot, self.seed, reference_dir))
 
-    def on_test_start(self) -> None:
-        """Encode the normal images, if there are any."""
-        super().on_test_start()
-        with self._precision_of_run():
-            self._read_references()
 
-    def on_predict_start(self) -> None:
-        """As `on_test_start`."""
-        super().on_predict_start()
-        with self._precision_of_run():
-            self._read_references()
+def normal_images(k_shot: int, seed: int, reference_dir: str | Path | None, datamodule: Any) -> list[str]:
+    """Paths of `k_shot` normal images, drawn by the seed from a folder, or else from the data's training images.
 
-    def on_validation_start(self) -> None:
-        """As `on_test_start`."""
-        super().on_validation_start()
-        with self._precision_of_run():
-            self._read_references()
-
-    def _read_references(self) -> None:
-        """Draw the normal images by the seed and keep their embeddings.
-
-        Raises:
-            ValueError: fewer normal images than `k_shot`.
-        """
-        if not self.k_shot:
-            return
-        names = self._normal_images()
-        if len(names) < self.k_shot:
-            source = self.reference_dir or "the training images of the data"
-            msg = f"Expected {self.k_shot} normal images for k_shot, but {source} has {len(names)}. Lower k_shot."
+    Raises:
+        ValueError: there is neither a folder nor a datamodule with training images, or there are too few images.
+    """
+    if reference_dir is not None:
+        names = folder_images(reference_dir)
+    else:
+        found = image_names(getattr(datamodule, "train_data", None))
+        if found is None:
+            msg = f"k_shot={k_shot} needs normal images. Set reference_dir to a folder of them."
             raise ValueError(msg)
-        generator = torch.Generator().manual_seed(derive_seed(self.seed, "normal images"))
-        drawn = torch.randperm(len(names), generator=generator)[: self.k_shot].tolist()
-        self._set_references([names[i] for i in drawn])
-
-    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
-        """Score a batch, no image as its own reference."""
-        del batch_idx, dataloader_idx
-        with out_of_memory_advice(len(batch.image), self.levers):
-            return batch.update(**self.model(batch.image, batch_names(batch))._asdict())
-
-    def _normal_images(self) -> Sequence[str]:
-        """Paths of the images to draw from.
-
-        Raises:
-            ValueError: there is neither a folder nor a datamodule with training images.
-        """
-        if self.reference_dir is not None:
-            return self._image_files(self.reference_dir)
-        names = image_names(getattr(getattr(self.trainer, "datamodule", None), "train_data", None))
-        if names is None:
-            msg = f"k_shot={self.k_shot} needs normal images. Set reference_dir to a folder of them."
-            raise ValueError(msg)
-        return sorted(names)
+        names = sorted(found)
+    if len(names) < k_shot:
+        source = reference_dir or "the training images of the data"
+        msg = f"Expected {k_shot} normal images for k_shot, but {source} has {len(names)}. Lower k_shot."
+        raise ValueError(msg)
+    generator = torch.Generator().manual_seed(derive_seed(seed, "normal images"))
+    drawn = torch.randperm(len(names), generator=generator)[:k_shot].tolist()
+    return [names[i] for i in drawn]
 
 
 def check_shots(k_shot: int, reference_dir: str | Path | None) -> None:

@@ -68,7 +68,7 @@ def make(method_class, settings, tiny_folder, mvtec_root):
         if settings.get("variant") == "sdp+":  # as a checkpoint would say
             method.trained_on = ({"dataset": "another", "categories": ["another"], "images": 1},)
         if settings.get("k_shot"):
-            method._read_references()  # as the start of a run does
+            method.references.encode(method._read_images)  # as the start of a run does
         return method.eval()
 
     return build

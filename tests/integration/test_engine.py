@@ -17,6 +17,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from dualclip_lightning.models import DualImageCLIP
+from dualclip_lightning.models.references.data import view_loader
 from dualclip_lightning.pairing import OrderedView
 from tests.towers import PATCH, SIZE, write_image, write_mvtec
 
@@ -99,7 +100,8 @@ def test_scores_are_those_of_the_module_called_by_hand(make, engine, mvtec_root)
     method, record, data = make(class_name="metal nut"), Record(), mvtec(mvtec_root, eval_batch_size=2)
     engine(record).test(method, datamodule=data)
     method.set_class_name("metal nut")
-    view, scoring = method._view_loader(data.test_dataloader(), "test").dataset, method._scoring[-1]
+    view = view_loader(data.test_dataloader(), method.pre_processor, "nearest", method.references.arrange).dataset
+    scoring = method.references.scoring[-1]
     for group in scoring.groups:
         images = torch.stack([method.pre_processor.transform(view.load(member).image) for member in group])
         by_hand = method.model(images)
@@ -393,7 +395,8 @@ def test_maps_come_at_the_size_the_model_sees_whatever_the_size_of_the_images(ma
 def test_drawing_pairs_and_making_anchors_leave_the_global_generators_alone(make, mvtec_root):
     states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
     method = make()
-    method._view_loader(DataLoader(PredictDataset(mvtec_root)), "predict")
+    loader = DataLoader(PredictDataset(mvtec_root))
+    view_loader(loader, method.pre_processor, "nearest", method.references.arrange, skip_unreadable=True)
     method.set_class_name("screw")
     assert torch.equal(torch.get_rng_state(), states[0])
     assert (random.getstate(), np.random.get_state()[1].tolist()) == states[1:]  # noqa: NPY002

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal, get_args
 
 from anomalib.models.components.base import AnomalibModule
-from lightning.pytorch.utilities.types import STEP_OUTPUT
 
 from dualclip_lightning.arguments import check_blocks, check_choice, check_switches, check_temperature
 from dualclip_lightning.backbone import DualPathVisionEncoder
 from dualclip_lightning.models.anoclip.torch_model import AdapterKind, AnoCLIPModel, NoiseSettings
-from dualclip_lightning.models.base import Kind, ZeroShotShell, out_of_memory_advice
-from dualclip_lightning.models.views import batch_names
+from dualclip_lightning.models.base import Kind, ZeroShotShell
+from dualclip_lightning.models.references import PerImage
 from dualclip_lightning.prompts import PromptPair, TextMean, text_embeddings
 
 
@@ -78,12 +77,13 @@ class AnoCLIP(ZeroShotShell, AnomalibModule):
         check_switches(views=views, carry_optimizer=carry_optimizer)
         settings = NoiseSettings(steps, learning_rate, weight_decay, noise)
         check_choice("text_mean", text_mean, get_args(TextMean))
-        super().__init__(resize=resize, drawing=drawing, **common)
+        super().__init__(resize=resize, drawing=drawing, **common)  # type: ignore[arg-type]  # one mode more
         self.kind = "transductive" if carry_optimizer else "inductive"
         encoder = DualPathVisionEncoder(self.backbone.visual, vv_blocks)
         self.model = AnoCLIPModel(
             encoder, settings, temperature, views, carry_optimizer, self.seed, adapter, resize == "tiles", self.drawing
         )
+        self.references = PerImage(self.model, named=True)
 
     def setup(self, stage: str) -> None:
         """As the shell; every run starts with a fresh optimiser."""
@@ -101,9 +101,3 @@ class AnoCLIP(ZeroShotShell, AnomalibModule):
         if self.model.tiles:
             return "its tiles depend on the shape of an image; set resize to squash"
         return super()._unexportable()
-
-    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
-        """Score a batch; each image with the noise that seed and name give it."""
-        del batch_idx, dataloader_idx
-        with out_of_memory_advice(len(batch.image), self.levers):
-            return batch.update(**self.model(batch.image, batch_names(batch))._asdict())

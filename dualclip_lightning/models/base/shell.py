@@ -8,28 +8,33 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import torch
 from anomalib import LearningType
 from anomalib.metrics import Evaluator
 from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
-from torch import nn
+from torch import Tensor, nn
 
 from dualclip_lightning.arguments import check_choice, check_precision
 from dualclip_lightning.backbone import prepare_backbone
 from dualclip_lightning.backbone.preprocessing import PRESETS, Preprocessing
 from dualclip_lightning.files import files_digest, write_bytes_atomically
+from dualclip_lightning.images.masks import MaskRule
+from dualclip_lightning.images.tensors import read_rgb
 from dualclip_lightning.metrics import default_evaluator, describe_evaluator
 from dualclip_lightning.models.base.arguments import NamedArguments, check_components, check_prompts
 from dualclip_lightning.models.base.export import ExportMixin
 from dualclip_lightning.models.base.memory import out_of_memory_advice
 from dualclip_lightning.models.base.results import drop_frozen_weights, link_latest, plain
-from dualclip_lightning.models.views import ViewsMixin
+from dualclip_lightning.models.references import PerImage
+from dualclip_lightning.models.references.data import batch_names, geometry_of, transform_of, view_data
 from dualclip_lightning.prompts import WORDINGS, PromptPair, Words, class_words, prompt_ensemble, text_anchors
 from dualclip_lightning.scoring import MapDrawing
 from dualclip_lightning.versions import ADAPTATION, ENGINE, SCORING, versions
@@ -39,12 +44,13 @@ Kind = Literal["inductive", "pair", "transductive", "few-shot", "auxiliary", "au
 LIBRARIES = (*SCORING, *ADAPTATION, *ENGINE)
 
 
-class ZeroShotShell(NamedArguments, ViewsMixin, ExportMixin):
+class ZeroShotShell(NamedArguments, ExportMixin):
     """The constructor, prompts, steps and records of every method: no training, no validation, no labels.
 
     A method derives from this class and from AnomalibModule, declares its own arguments, passes the others on
     (`super().__init__(**common)`), and sets `model`: a module that gives an InferenceBatch for images [B, 3, H, W] and
     says in `drawing` how it draws maps. It finds the frozen CLIP in `self.backbone` and the drawing in `self.drawing`.
+    Where images are compared with others, it sets `references` (`dualclip_lightning.models.references`).
 
     Args:
         backbone: open_clip architecture, or "hf-hub:owner/name".
@@ -88,6 +94,8 @@ class ZeroShotShell(NamedArguments, ViewsMixin, ExportMixin):
     """What `resize` may be."""
     described_class: str | None = None
     """What the prompts in use call the class."""
+    references: PerImage | None = None
+    """What images are compared with; None for nothing."""
     model: Any
 
     def __init__(
@@ -172,7 +180,9 @@ class ZeroShotShell(NamedArguments, ViewsMixin, ExportMixin):
         category = getattr(getattr(self.trainer, "datamodule", None), "category", None)
         self.set_class_name(self.class_name or (self._class_words(category) if category else "object"))
         if stage in {"test", "predict"} or (stage == "validate" and self.trainer.limit_val_batches):
-            self._view_data(stage)
+            self._comparison().start()
+            masks: MaskRule = getattr(self.evaluator, "masks", "nearest")
+            view_data(self.trainer, stage, self.pre_processor, masks, self._comparison().arrange)
 
     def set_class_name(self, class_name: str) -> None:
         """Compute what the method takes from the words for a class, or read it from the cache.
@@ -197,14 +207,43 @@ class ZeroShotShell(NamedArguments, ViewsMixin, ExportMixin):
         self.model.anchors = text_anchors(self.backbone, prompts, mean=mean).to(self.device)
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
-        """Score a batch."""
-        del batch_idx, dataloader_idx
+        """Score a batch; each image with the references that seed and data set give it."""
+        del batch_idx
         with out_of_memory_advice(len(batch.image), self.levers):
-            return batch.update(**self.model(batch.image)._asdict())
+            prediction = self._comparison().score(batch.image, batch_names(batch), dataloader_idx)
+        return batch.update(**prediction._asdict())
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
         """As `predict_step`."""
         return self.predict_step(batch, batch_idx, dataloader_idx)
+
+    def on_test_start(self) -> None:
+        """Encode the references that come from elsewhere, if there are any."""
+        super().on_test_start()
+        self._encode_references()
+
+    def on_predict_start(self) -> None:
+        """As `on_test_start`."""
+        super().on_predict_start()
+        self._encode_references()
+
+    def on_validation_start(self) -> None:
+        """As `on_test_start`."""
+        super().on_validation_start()
+        self._encode_references()
+
+    def _encode_references(self) -> None:
+        # In the precision of the steps, as the images they meet; Lightning's hooks are outside it.
+        with self.trainer.precision_plugin.forward_context():
+            self._comparison().encode(self._read_images, getattr(self.trainer, "datamodule", None))
+
+    def _read_images(self, names: Sequence[str]) -> Tensor:
+        """Images [R, 3, H, W] by path, prepared as those of the run are."""
+        geometry, transform = geometry_of(self.pre_processor), transform_of(self.pre_processor)
+        return torch.stack([transform(geometry(read_rgb(name))) for name in names]).to(self.device)
+
+    def _comparison(self) -> PerImage:
+        return self.references or PerImage(self.model)
 
     def on_test_end(self) -> None:
         """Leave `provenance.json` beside the results."""
@@ -227,7 +266,7 @@ class ZeroShotShell(NamedArguments, ViewsMixin, ExportMixin):
 
     def provenance(self) -> dict[str, Any]:
         """What produced this method's scores, as plain data to store beside every result."""
-        files = {f"{place}: {Path(name).name}": Path(name) for place, name in enumerate(self._references)}
+        files = {f"{place}: {Path(name).name}": Path(name) for place, name in enumerate(self._comparison().files)}
         references = {"references": {"images": list(files), "sha256": files_digest(files)}} if files else {}
         return references | {
             "method": type(self).__name__,

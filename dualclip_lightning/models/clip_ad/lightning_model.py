@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
 from anomalib.models.components.base import AnomalibModule
-from lightning.pytorch.utilities.types import STEP_OUTPUT
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from dualclip_lightning.arguments import check_blocks, check_choice, check_switches, check_temperature, check_text_list
 from dualclip_lightning.backbone import StagedDualPathEncoder
-from dualclip_lightning.models.base import Kind, ZeroShotShell, out_of_memory_advice
+from dualclip_lightning.models.base import Kind
+from dualclip_lightning.models.clip_ad.score_range import ScaledOverSet
 from dualclip_lightning.models.clip_ad.stage_layers import StageLayers
 from dualclip_lightning.models.clip_ad.torch_model import ClipADModel
-from dualclip_lightning.models.clip_ad.training import AuxiliaryMixin, TrainingSettings
-from dualclip_lightning.pairing import OrderedView
+from dualclip_lightning.models.clip_ad.training import AuxiliaryShell, TrainingSettings
 from dualclip_lightning.prompts import PromptPair, text_embeddings
 from dualclip_lightning.prompts.representative import Representative, check_representative, representative_vector
 
@@ -28,11 +24,9 @@ KINDS: dict[tuple[bool, bool], Kind] = {
     (True, True): "auxiliary, transductive",
 }
 """By whether layers are trained, and whether scores are scaled over the test set."""
-RANGE_BATCH = 8
-"""How many images are scored at once to find the range of a test set's scores."""
 
 
-class ClipAD(AuxiliaryMixin, ZeroShotShell, AnomalibModule):
+class ClipAD(AuxiliaryShell, AnomalibModule):
     """CLIP-AD: representative text vectors, a staged dual path, feature surgery; in SDP+ also trained linear layers.
 
     SDP needs no training. SDP+ adds a linear layer a stage, trained on the labelled test images of an auxiliary data
@@ -73,8 +67,6 @@ class ClipAD(AuxiliaryMixin, ZeroShotShell, AnomalibModule):
     kind: Kind = "inductive"
     wording: ClassVar[str] = "clip_ad"
     anchor_arguments: ClassVar[tuple[str, ...]] = ("representative", "eps", "min_samples", "words")
-    _views: tuple[tuple[OrderedView, Mapping[str, Any]], ...] = ()
-    _ranges: dict[int, Tensor]
 
     def __init__(
         self,
@@ -112,6 +104,8 @@ class ClipAD(AuxiliaryMixin, ZeroShotShell, AnomalibModule):
         encoder = StagedDualPathEncoder(self.backbone.visual, stages, trains, released_tokens)
         layers = draw_layers(encoder, self.seed) if trains else None
         self.model: ClipADModel = ClipADModel(encoder, temperature, self.drawing, normalize_scores, layers)
+        if normalize_scores:
+            self.references = ScaledOverSet(self.model)
 
     def _encode_prompts(self, prompts: PromptPair) -> None:
         """A representative vector a state."""
@@ -119,39 +113,6 @@ class ClipAD(AuxiliaryMixin, ZeroShotShell, AnomalibModule):
         states = text_embeddings(self.backbone, prompts)
         vectors = [representative_vector(embeddings, kind, eps, min_samples) for embeddings in states]
         self.model.anchors = torch.stack(vectors).to(self.device)
-
-    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
-        """Score a batch, by the range of its data set's scores where they are normalised."""
-        del batch_idx
-        with out_of_memory_advice(len(batch.image), self.levers):
-            prediction = self.model(batch.image, self._score_ranges(dataloader_idx))
-        return batch.update(**prediction._asdict())
-
-    def _view_data(self, stage: str) -> None:
-        """Forget the score ranges of the run before."""
-        self._views, self._ranges = (), {}
-        super()._view_data(stage)
-
-    def _view(
-        self, dataset: Dataset, names: Sequence[str] | None, kept: Sequence[int], reading: Mapping[str, Any]
-    ) -> OrderedView:
-        view = super()._view(dataset, names, kept, reading)
-        self._views += ((view, reading),)
-        return view
-
-    def _score_ranges(self, dataloader_idx: int) -> Tensor | None:
-        """Smallest and largest value [2, 2] of both parts of the image score over a data set; None if not needed."""
-        if not self.model.normalize_scores or not self._views:
-            return None
-        if dataloader_idx not in self._ranges:
-            self._ranges[dataloader_idx] = self._measure(*self._views[dataloader_idx])
-        return self._ranges[dataloader_idx]
-
-    def _measure(self, view: OrderedView, reading: Mapping[str, Any]) -> Tensor:
-        batches = DataLoader(view, RANGE_BATCH, **reading)
-        images = (self._prepare(batch.image.to(self.device, self.dtype)) for batch in batches)
-        parts = torch.cat([self.model.score_parts(batch)[0] for batch in images], dim=1)
-        return torch.stack(parts.aminmax(dim=1))
 
 
 def draw_layers(encoder: StagedDualPathEncoder, seed: int) -> StageLayers:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from anomalib import LearningType
@@ -20,7 +20,7 @@ from dualclip_lightning.arguments import check_positive, check_whole
 from dualclip_lightning.backbone.digest import weights_digest
 from dualclip_lightning.data.labelled import labelled_parts, no_masks
 from dualclip_lightning.models.base import ZeroShotShell
-from dualclip_lightning.models.views import ordered_view
+from dualclip_lightning.models.references.data import geometry_of, ordered_view
 from dualclip_lightning.pairing import image_names
 from dualclip_lightning.seeding import derive_seed
 
@@ -31,11 +31,6 @@ RECORD = "auxiliary_training"
 
 HOW = ("epochs", "batch_size", "learning_rate", "shuffle")
 """Settings of training that a checkpoint tells of."""
-
-if TYPE_CHECKING:
-    Base = ZeroShotShell
-else:
-    Base = object
 
 
 @dataclass(frozen=True)
@@ -68,14 +63,16 @@ class TrainingSettings:
             raise ValueError(msg)
 
 
-class AuxiliaryMixin(Base):
-    """Mixin: where `training` is set, `fit` trains `model.trained_layers` on the test images of the data it is given.
+class AuxiliaryShell(ZeroShotShell):
+    """The shell with training: `fit` trains `model.trained_layers` on the test images of the data it is given.
+
+    It does so where `training_settings` are set.
 
     anomalib's training images are all normal, so the labelled ones are those of the test split. A checkpoint holds the
     trained layers, without the optimiser, and says what they were trained on; testing on that data is refused, and the
     test that `anomalib train` appends is left out.
 
-    It stands before the shell. The method's `model` offers `loss(images, masks, anchors)` and `trained_layers`.
+    The method's `model` offers `loss(images, masks, anchors)` and `trained_layers`.
     """
 
     model: Any
@@ -265,7 +262,7 @@ class AuxiliaryMixin(Base):
         self._class_anchors = self._anchors_of(chosen.categories)
         whole = copy.copy(reduce(add, parts))
         whole.augmentations = datamodule.train_augmentations
-        view = ordered_view(whole, range(len(whole)), self._geometry(), "nearest")
+        view = ordered_view(whole, range(len(whole)), geometry_of(self.pre_processor), "nearest")
         order = torch.Generator().manual_seed(derive_seed(self.seed, "auxiliary data"))
         datamodule.train_dataloader = lambda: DataLoader(
             view, chosen.batch_size, shuffle=chosen.shuffle, generator=order,

@@ -221,7 +221,7 @@ def test_in_groups_each_image_is_scored_by_its_references_alone(make, run, mvtec
     record = run(method, datamodule=mvtec(mvtec_root))
     names, images = read_all(method, mvtec_root)
     layers = method.model.encoder(images).layers
-    scoring = method._scoring[0]
+    scoring = method.references.scoring[0]
     assert min(map(len, scoring.groups)) == num_references + 1
     rows = [names.index("/".join(Path(name).parts[-2:])) for name in scoring.names]
     for group in scoring.groups:

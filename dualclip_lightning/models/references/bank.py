@@ -1,0 +1,52 @@
+"""References from elsewhere: the same images for every image of a run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from dualclip_lightning.images.listing import find_images
+from dualclip_lightning.models.references.data import readable
+from dualclip_lightning.models.references.per_image import PerImage, ReadImages
+
+logger = logging.getLogger(__name__)
+
+
+class Bank(PerImage):
+    """Every image is compared with the same images, which are encoded when a run starts.
+
+    Args:
+        model: as for `PerImage`, told the paths; it offers `set_references(images, names)`.
+        choose: gives the paths of the images, of a run whose datamodule (or None) it is told.
+    """
+
+    def __init__(self, model: Any, choose: Callable[[Any], Sequence[str]]) -> None:
+        super().__init__(model, named=True)
+        self.choose = choose
+
+    def encode(self, read: ReadImages, datamodule: Any = None) -> None:
+        """Read and encode the images."""
+        names = self.choose(datamodule)
+        self.model.set_references(read(names), names)
+        self.files = tuple(names)
+
+
+def folder_images(folder: str | Path, datamodule: Any = None) -> list[str]:
+    """Paths of all readable images of a folder; the others are named in a warning.
+
+    Raises:
+        ValueError: no folder, or no readable image in it.
+    """
+    del datamodule
+    try:
+        listing = find_images([folder])
+        for sentence in (listing.left_out, *(f"{name}: {reason}" for name, reason in listing.unreadable.items())):
+            if sentence is not None:
+                logger.warning(sentence)
+        names = [str(path) for path in listing.paths]
+        return [names[i] for i in readable(names)]
+    except (FileNotFoundError, ValueError) as error:
+        msg = f"Expected reference_dir '{folder}' to be a folder with at least one readable image. {error}"
+        raise ValueError(msg) from error

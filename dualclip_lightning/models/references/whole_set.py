@@ -1,0 +1,100 @@
+"""References among the images of the run: all of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from anomalib.data import InferenceBatch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from dualclip_lightning.models.references.data import RunImages
+from dualclip_lightning.models.references.per_image import PerImage
+from dualclip_lightning.pairing import ImageSet, OrderedView, WholeSetScoring, random_subsets
+from dualclip_lightning.pairing.groups import Group
+
+logger = logging.getLogger(__name__)
+
+
+class WholeSet(PerImage):
+    """The first batch of a data set scores all its images, which score each other; later batches look up.
+
+    Where several processes share a run, each scores the whole data set and looks up its own part: the same numbers for
+    as many times the work. Where a batch comes from no data set of a run, it is the set.
+
+    Args:
+        model: offers `predict_sets(sets)` and `draw(prediction, size)`.
+        subsets: how many parts the data set is divided into at random; images score each other within their part.
+        seed: draws the parts.
+    """
+
+    def __init__(self, model: Any, subsets: int, seed: int) -> None:
+        super().__init__(model)
+        self.subsets = subsets
+        self.seed = seed
+        self.scoring: list[WholeSetScoring] = []
+
+    def start(self) -> None:
+        """Forget the scores of the run before."""
+        self.scoring = []
+
+    def arrange(self, images: RunImages) -> OrderedView:
+        """The data set in its own order."""
+        kept = images.kept
+        names = images.known_names(kept)
+        drawn = random_subsets([names[i] for i in kept], self.subsets, self.seed)
+        if len(drawn) < self.subsets:
+            logger.warning("%d image(s) do not fill %d subsets; there will be %d.", len(kept), self.subsets, len(drawn))
+        subsets = [tuple(kept[i] for i in sorted(subset)) for subset in drawn]
+        view = images.view(kept)
+        self.scoring.append(WholeSetScoring(names, subsets, partial(_read, view, images), self.model.predict_sets))
+        return view
+
+    def score(self, images: Tensor, names: Sequence[str] = (), loader: int = 0) -> InferenceBatch:
+        """Scores and maps of a batch as images of their data set."""
+        if self.scoring and names:
+            prediction = self.scoring[loader](names, images)
+        else:
+            prediction = self.model.predict_sets([ImageSet(len(images), [images])])
+        return self.model.draw(prediction, images.shape[-2:])
+
+
+def _read(view: OrderedView, images: RunImages, positions: Group, batch_size: int) -> Iterable[Tensor]:
+    """Images of a data set as the run's own batches have them, read as those are."""
+    chosen = _Images(view, positions, images.transform)
+    return _stack(DataLoader(chosen, batch_size, **{**images.reading, "collate_fn": list}))
+
+
+class _Images(Dataset):
+    """Preprocessed images at some positions of a view."""
+
+    def __init__(self, view: OrderedView, positions: Group, transform: Callable[[Tensor], Tensor]) -> None:
+        self.view = view
+        self.positions = positions
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.transform(self.view.load(self.positions[index]).image)
+
+
+def _stack(batches: Iterable[Sequence[Tensor]]) -> Iterator[Tensor]:
+    """Each batch as one tensor.
+
+    Raises:
+        ValueError: images of several sizes, in one batch or another.
+    """
+    sizes: set[tuple[int, int]] = set()
+    for images in batches:
+        sizes |= {(image.shape[-2], image.shape[-1]) for image in images}
+        if len(sizes) > 1:
+            found = " and ".join(f"{height}x{width}" for height, width in sorted(sizes))
+            msg = f"Images that score each other need one size, but got {found}. Set pre_processor=True, which resizes."
+            raise ValueError(msg)
+        yield torch.stack(list(images))
