@@ -20,6 +20,7 @@ from dualclip_lightning.benchmark.ablations import Ablation
 from dualclip_lightning.benchmark.curves import PANELS, Lines, Panel
 from dualclip_lightning.benchmark.gallery import Example
 from dualclip_lightning.benchmark.summary import Summary, title
+from dualclip_lightning.images.painting import MIDDLE_GREY, mappable, overlay, to_grey
 from dualclip_lightning.metrics.functional import Floats
 from dualclip_lightning.metrics.plots import SHOWN
 
@@ -28,8 +29,6 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 LOOKS: list[dict[str, Any]] = [
     {"linestyle": style, "color": colour} for style in ("-", "--", ":", "-.") for colour in COLOURS
 ]
-MAP_COLOURS = "viridis"
-"""Perceptually uniform, and readable without colour vision."""
 TITLE_WIDTH = 18
 """Characters above a map."""
 SCALE_HEIGHT = 0.42
@@ -125,7 +124,10 @@ def _draw_example(row: Any, example: Example, limits: Mapping[str, tuple[float, 
     row[0].set(ylabel=example.what, xlabel="/".join(Path(example.path).parts[-2:]))
     shown = []
     for axis, (method, (low, high)) in zip(row[2:], limits.items(), strict=True):
-        shown.append(axis.imshow(example.maps[method], cmap=MAP_COLOURS, vmin=low, vmax=high))
+        score_map = example.maps[method]
+        ground = MIDDLE_GREY if example.image is None else to_grey(np.asarray(example.image), score_map.shape)
+        axis.imshow(overlay(ground, score_map, (low, high)))
+        shown.append(mappable((low, high)))
         axis.set_xlabel(f"image score {example.scores[method]:.3f}", labelpad=2)
     for axis in row:
         axis.set(xticks=[], yticks=[])

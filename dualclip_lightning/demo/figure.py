@@ -1,4 +1,4 @@
-"""The demo's picture: images, masks and maps on one scale."""
+"""The demo's picture: images, masks, and maps over the images in grey on one scale."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from dualclip_lightning.data.assets import REAL
+from dualclip_lightning.images.painting import mappable, overlay, to_grey
 
 
 class Example(NamedTuple):
@@ -49,7 +50,9 @@ def choose_examples(examples: Examples, by: str) -> dict[tuple[str, str], Exampl
 
 
 def draw_examples(examples: Mapping[tuple[str, str], Example], variants: Sequence[str]) -> bytes:
-    """A PNG with one row per category: image, mask, and the map of every variant, on one scale from 0 to the largest.
+    """A PNG with one row per category: image, mask, and the map of every variant over the image in grey.
+
+    All maps are on one scale, from the median of their scores to the largest.
 
     Masks and maps, which have the shape that the model sees, are stretched to that of their image.
 
@@ -58,7 +61,8 @@ def draw_examples(examples: Mapping[tuple[str, str], Example], variants: Sequenc
         variants: the columns, in order.
     """
     categories = list(dict.fromkeys(category for category, _ in examples))
-    highest = max(float(example.score_map.max()) for example in examples.values())
+    scores = np.concatenate([example.score_map.ravel() for example in examples.values()])
+    scale = float(np.median(scores)), float(scores.max())
     images = [_read(examples[category, variants[0]].path) for category in categories]
     heights = [image.height / image.width for image in images]
     figure = Figure(figsize=(1.7 * (2 + len(variants)), 1.5 * sum(heights)), layout="constrained")
@@ -69,13 +73,13 @@ def draw_examples(examples: Mapping[tuple[str, str], Example], variants: Sequenc
         row[1].imshow(examples[category, variants[0]].mask, cmap="gray", vmin=0, vmax=1, extent=place)
         for axis, variant in zip(row[2:], variants, strict=True):
             score_map = examples[category, variant].score_map
-            shown = axis.imshow(score_map, cmap="viridis", vmin=0, vmax=highest, extent=place)
+            axis.imshow(overlay(to_grey(np.asarray(image), score_map.shape), score_map, scale), extent=place)
         row[0].set_ylabel(f"{category}\n(real)" if category in REAL else category, fontsize=8)
     for axis, title in zip(axes[0], ["image", "mask", *variants], strict=True):
         axis.set_title(title, fontsize=9)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
-    figure.colorbar(shown, ax=axes, shrink=0.5, label="anomaly score, 0 to the highest shown")
+    figure.colorbar(mappable(scale), ax=axes, shrink=0.5, label="anomaly score, median to highest")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100)
     return buffer.getvalue()

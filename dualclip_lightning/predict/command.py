@@ -10,13 +10,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 
 from dualclip_lightning.backbone import WeightsError
 from dualclip_lightning.files import cannot_write
 from dualclip_lightning.images.listing import Listing, find_images
+from dualclip_lightning.images.painting import Scale
 from dualclip_lightning.images.sources import Failure
 from dualclip_lightning.memory import is_out_of_memory
 from dualclip_lightning.predict.detector import Detector
@@ -143,19 +144,23 @@ def _arguments(options: Namespace) -> dict[str, Any]:
 
 
 def _drawing(options: Namespace) -> Drawing:
-    if options.scale == ["image"]:
-        scale = None
-    else:
-        try:
-            low, high = map(float, options.scale)
-        except ValueError:
-            msg = f"Expected --scale as two numbers or 'image', but got {' '.join(options.scale)}."
-            raise ValueError(msg) from None
-        if not low < high:
-            msg = f"Expected --scale as two numbers, the smaller first, but got {low:g} and {high:g}."
-            raise ValueError(msg)
-        scale = (low, high)
-    return Drawing(options.heatmaps, options.maps, options.masks, scale)
+    return Drawing(options.heatmaps, options.maps, options.masks, _scale(options.scale))
+
+
+def _scale(words: Sequence[str]) -> Scale | Literal["run"] | None:
+    if words == ["run"]:
+        return "run"
+    if words == ["image"]:
+        return None
+    try:
+        low, high = map(float, words)
+    except ValueError:
+        msg = f"Expected --scale as two numbers, 'run' or 'image', but got {' '.join(words)}."
+        raise ValueError(msg) from None
+    if not low < high:
+        msg = f"Expected --scale as two numbers, the smaller first, but got {low:g} and {high:g}."
+        raise ValueError(msg)
+    return low, high
 
 
 def _good_images(options: Namespace, detector: Detector, notes: Console) -> list[Path]:

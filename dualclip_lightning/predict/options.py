@@ -26,7 +26,7 @@ DEFAULTS = {
     "num_references": 1,
     "bank_size": 4,
     "overlap": 0.25,
-    "scale": ["0", "1"],
+    "scale": ["run"],
 }
 """Of options that only some others leave a meaning; it is known whether they were given."""
 KINDS = ("pairs", "stream", "none")
@@ -158,7 +158,8 @@ def _add_results(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--gallery", type=int, default=GALLERY, metavar="N", help="images in index.html; 0 for none")
     group.add_argument(
         "--scale", nargs="+", metavar="VALUE",
-        help="ends of the colour scale (default: 0 1), or 'image' for each image's own (not comparable)",
+        help="the colour scale of heatmaps: 'run', from the median to the 99.9 %% quantile of all scores of the run's "
+        "maps, 'image' for each image's own range (not comparable), or two numbers; default: run",
     )  # fmt: skip
 
 

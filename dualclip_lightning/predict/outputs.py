@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,17 +19,20 @@ from PIL import Image
 from dualclip_lightning.files import write_bytes_atomically
 from dualclip_lightning.images.decoding import read_picture
 from dualclip_lightning.images.limits import MAX_MEGAPIXELS
+from dualclip_lightning.images.painting import Scale, common_scale
 from dualclip_lightning.images.picture import ImageError
 from dualclip_lightning.images.sources import Failure
 from dualclip_lightning.predict.geometry import DEFAULT_DRAWER, Drawer
-from dualclip_lightning.predict.heatmap import Scale, draw_heatmap
+from dualclip_lightning.predict.heatmap import draw_heatmap
 from dualclip_lightning.predict.journal import Entry, Journal, Log, Stamp, file_stamp
 from dualclip_lightning.predict.thresholds import Decision, Threshold, marked
 
 COLUMNS = ("path", "score", "decision", "p_value", "threshold", "references", "reference", "heatmap", "height", "width",
            "geometry", "seconds", "notes")  # fmt: skip
 SUFFIXES = {"heatmaps": ".png", "maps": ".npy", "masks": ".png"}
-"""Folder of each kind, and what is added to an image's name there."""
+"""Folder of each kind, and the suffix that files have there."""
+COMPRESSION = 3
+"""Level of PNG files: less than half the time of the default, for heatmaps up to a tenth larger."""
 LONGEST_NAME = 180
 """Bytes of a file name, to which suffixes are added; file systems allow 255."""
 
@@ -38,27 +42,34 @@ class Drawing:
     """What is drawn of every image.
 
     Args:
-        heatmaps: pictures of image and map side by side, as PNG.
+        heatmaps: pictures of each image and its map (`draw_heatmap`), as PNG.
         maps: raw maps [H, W] at the size of the image, as .npy in single precision.
         masks: anomalous pixels in white, as PNG; needs a threshold. That of a normal image is black.
-        scale: values of the first and last colour; None for each map's own.
+        scale: scores with no colour and with the full one, "run" to take them from all maps of the run
+            (`common_scale`), or None for each map's own range.
         drawer: draws maps as the detector's method does.
     """
 
     heatmaps: bool = True
     maps: bool = False
     masks: bool = False
-    scale: Scale | None = (0.0, 1.0)
+    scale: Scale | Literal["run"] | None = "run"
     drawer: Drawer = DEFAULT_DRAWER
 
 
 class Layout:
-    """Where the results of each image lie below the output folder: as the images lie below their common folder."""
+    """Where the results of each image lie below the output folder: as the images lie below their common folder.
+
+    A result has the image's name with another suffix. Where images of one folder differ in nothing but their suffix, or
+    in upper and lower case, it becomes part of the name: `a_png.png` and `a_jpg.png`.
+    """
 
     def __init__(self, folder: Path, names: Iterable[str]) -> None:
         self.folder = folder
+        names = list(names)
         parents = {str(Path(os.path.abspath(name)).parent) for name in names}  # noqa: PTH100 - links stay as named
         self.root = os.path.commonpath(parents) if parents else os.curdir
+        self._shared = _tell_apart([self.relative(name) for name in names])
 
     def relative(self, name: str) -> Path:
         """An image's path below the images' common folder, with .. where it lies elsewhere."""
@@ -66,14 +77,24 @@ class Layout:
 
     def path(self, kind: str, name: str, suffix: str) -> Path:
         """The file of a kind ("heatmaps", "maps", "masks") for an image."""
-        return self._path(kind, self.relative(name), suffix)
+        relative = self.relative(name)
+        stem = self._shared.get(relative, relative.stem)
+        return self.folder / kind / relative.parent / f"{_short(stem)}{suffix}"
 
-    def all_paths(self, place: str) -> set[Path]:
-        """The files of every kind for what `relative` said of an image."""
-        return {self._path(kind, Path(place), suffix) for kind, suffix in SUFFIXES.items()}
 
-    def _path(self, kind: str, relative: Path, suffix: str) -> Path:
-        return self.folder / kind / relative.parent / f"{_short(relative.name)}{suffix}"
+def _tell_apart(places: Sequence[Path]) -> dict[Path, str]:
+    """Names without suffix for those of some paths that would share one with another path."""
+    groups: dict[tuple[Path, str], list[Path]] = defaultdict(list)
+    for place in dict.fromkeys(places):
+        groups[place.parent, place.stem.casefold()].append(place)
+    shared = {}
+    for place in [place for group in groups.values() if len(group) > 1 for place in sorted(group)]:
+        stem = f"{place.stem}_{place.suffix[1:]}"
+        if (place.parent, stem.casefold()) in groups:  # that of an image, or of another one here
+            stem += f"-{sha256(os.fsencode(place.name)).hexdigest()[:16]}"
+        groups[place.parent, stem.casefold()] = [place]
+        shared[place] = stem
+    return shared
 
 
 def draw_all(
@@ -89,22 +110,26 @@ def draw_all(
     Raises:
         OSError: a result cannot be written.
     """
+    if drawing.scale == "run" and drawing.heatmaps:
+        drawing = replace(
+            drawing, scale=common_scale(drawing.drawer.on_patches(journal.patch_map(name)) for name in names)
+        )
     with Log(journal.folder / "drawn.jsonl") as log:
-        # By place, which images of different runs may share.
+        # By file, which images of different runs may share; the last one drew it.
         drawn: dict[str, tuple[str, str, Stamp]] = {
-            r["place"]: (r["name"], r["look"], tuple(r["stamp"])) for r in log if "place" in r
+            file: (r["name"], r["look"], tuple(r["stamp"])) for r in log if "files" in r for file in r["files"]
         }
         current = {path for name in names for path in _files(name, layout, threshold, drawing).values()}
-        for place in drawn:
-            for path in layout.all_paths(place) - current:
-                path.unlink(missing_ok=True)
+        for path in {layout.folder / file for file in drawn} - current:
+            path.unlink(missing_ok=True)
         for name in names:
             entry = journal.entries[name]
             files, patch_map = _files(name, layout, threshold, drawing), journal.patch_map(name)
             level = None if threshold is None else threshold.level(entry, drawing.drawer.on_patches(patch_map))
             look = _look(patch_map, level, drawing)
-            place = str(layout.relative(name))
-            if drawn.get(place) == (name, look, entry.stamp) and all(path.is_file() for path in files.values()):
+            own = [path.relative_to(layout.folder).as_posix() for path in files.values()]
+            done = all(drawn.get(file) == (name, look, entry.stamp) for file in own)
+            if done and all(path.is_file() for path in files.values()):
                 yield None
                 continue
             try:
@@ -113,7 +138,7 @@ def draw_all(
             except ImageError as error:
                 yield Failure(name, f"it was scored, but could not be drawn: {error}")
                 continue
-            log.append({"place": place, "name": name, "look": look, "stamp": entry.stamp})
+            log.append({"files": own, "name": name, "look": look, "stamp": entry.stamp})
             yield None
 
 
@@ -144,7 +169,8 @@ def _draw(
 ) -> None:  # fmt: skip
     if "heatmaps" in files:
         pixels = read_picture(entry.name, max_megapixels).pixels
-        picture = draw_heatmap(pixels, patch_map, drawing.scale, level, drawing.drawer)
+        scale = (0.0, 1.0) if drawing.scale == "run" else drawing.scale
+        picture = draw_heatmap(pixels, patch_map, scale, level, drawing.drawer)
         write_bytes_atomically(files["heatmaps"], _png(picture))
     if not files.keys() & {"maps", "masks"}:
         return
@@ -205,7 +231,7 @@ def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[objec
 
 def _png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
+    image.save(buffer, format="PNG", compress_level=COMPRESSION)
     return buffer.getvalue()
 
 

@@ -12,9 +12,10 @@ from PIL import Image
 
 from dualclip_lightning.images.arrays import InMemory, to_pixels
 from dualclip_lightning.images.decoding import read_picture
+from dualclip_lightning.images.painting import Scale
 from dualclip_lightning.images.picture import ImageError, size_text
 from dualclip_lightning.predict.geometry import DEFAULT_DRAWER, Drawer
-from dualclip_lightning.predict.heatmap import Scale, draw_heatmap
+from dualclip_lightning.predict.heatmap import draw_heatmap
 from dualclip_lightning.predict.thresholds import Decision, Threshold, marked
 
 
@@ -92,11 +93,12 @@ class Prediction:
         return None if self.threshold is None else self.threshold.level(self, self.drawer.on_patches(self.patch_map))
 
     def heatmap(self, image: InMemory | None = None, scale: Scale | None = (0.0, 1.0)) -> Image.Image:
-        """The image beside its map, with the contour of its marked pixels and a colour bar (see `draw_heatmap`).
+        """The image, and in grey under its map, with the contour of its marked pixels and a bar (see `draw_heatmap`).
 
         Args:
             image: that was judged; None reads it again from its file.
-            scale: values of the darkest and the brightest colour; None takes this map's own range.
+            scale: scores with no colour and with the full one; `common_scale` of the maps of several images tells them
+                apart best, None takes this map's own range.
 
         Raises:
             ImageError: a file that can no longer be read, or an image that was no file and is not given.

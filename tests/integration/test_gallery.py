@@ -57,7 +57,7 @@ def gallery(tmp_path):
     """A page of seven images, one without reference, and of a failure."""
     for i, name in enumerate(NAMES):
         write_image(tmp_path / "shots" / name, seed=i)
-        write_image(tmp_path / "out" / "heatmaps" / f"{name}.png", seed=i)
+        write_image(tmp_path / "out" / "heatmaps" / name, seed=i)
     paths = [str(tmp_path / "shots" / name) for name in NAMES]
     entries = [entry(path, (i, 2**60 + i), 0.1 * (i + 1), () if "alone" in path else (paths[0],))
                for i, path in enumerate(paths)]  # fmt: skip

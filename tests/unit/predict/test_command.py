@@ -95,8 +95,8 @@ def test_all_judged_is_0_and_some_unusable_is_1(place, capsys):
         (["shots", "--alpha", "2"], "alpha to be in [0, 1]"),
         (["shots", "--geometry", "tiles", "--overlap", "0.9"], "overlap to be in [0, 0.75]"),
         (["shots", "--scale", "1", "0"], "the smaller first"),
-        (["shots", "--scale", "0", "half"], "two numbers or 'image'"),
-        (["shots", "--scale", "0", "1", "2"], "two numbers or 'image'"),
+        (["shots", "--scale", "0", "half"], "two numbers, 'run' or 'image'"),
+        (["shots", "--scale", "0", "1", "2"], "two numbers, 'run' or 'image'"),
         (["shots", "--threshold", "nan"], "threshold to be in [0, 1)"),
         (["shots", "--threshold", "1.37"], "threshold to be in [0, 1), because scores lie in [0, 1], but got 1.37"),
         (["shots", "--threshold", "missing.json"], "Cannot read a threshold from 'missing.json'"),
@@ -250,7 +250,7 @@ def test_a_number_decides_as_it_says(place):
     assert place("shots", "--threshold", "0.5", "--pixel-threshold", "0.6", "--masks") == 0
     assert all((float(row["score"]) > 0.5) == (row["decision"] == "anomalous") for row in scores(place))
     assert {row["threshold"] for row in scores(place)} == {"0.500000"}
-    assert (place.folder / "out" / "masks" / "0.png.png").is_file()
+    assert (place.folder / "out" / "masks" / "0.png").is_file()
 
 
 def test_the_same_command_again_scores_nothing_and_other_settings_get_another_folder(place, capsys, monkeypatch):
@@ -291,7 +291,7 @@ def test_fresh_scores_again_into_another_folder(place, capsys):
     assert place("shots", "--threshold", "none") == 0
     assert place("shots", "--threshold", "none", "--fresh") == 0
     assert "9 scored, 0 could not be used" in capsys.readouterr().out
-    assert files(place, "out")["heatmaps/0.png.png"] == files(place, "out2")["heatmaps/0.png.png"]
+    assert files(place, "out")["heatmaps/0.png"] == files(place, "out2")["heatmaps/0.png"]
 
 
 FORMER = (
@@ -448,7 +448,7 @@ def test_no_run_touches_the_pictures_of_another(place):
     assert place("b", "--threshold", "none") == 0
     assert place("a", "--threshold", "none", "--no-heatmaps") == 0
     assert files(place, "out") == first
-    assert files(place, "out2")["heatmaps/0.png.png"] != first["heatmaps/0.png.png"]
+    assert files(place, "out2")["heatmaps/0.png"] != first["heatmaps/0.png"]
     assert not (place.folder / "out3" / "heatmaps").exists()
 
 
@@ -461,7 +461,7 @@ def test_an_image_that_is_taken_away_or_changed_means_another_run(place):
     assert place("shots", "--threshold", "none") == 0
     assert [len(scores(place, out)) for out in ("out", "out2", "out3")] == [9, 9, 8]
     assert files(place, "out") == first
-    assert files(place, "out2")["heatmaps/8.png.png"] != first["heatmaps/8.png.png"]
+    assert files(place, "out2")["heatmaps/8.png"] != first["heatmaps/8.png"]
 
 
 def test_a_changed_partner_means_another_score_and_the_others_are_taken_over(place, capsys):

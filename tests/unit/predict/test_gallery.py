@@ -132,7 +132,7 @@ def test_the_page_needs_no_network_and_runs_its_own_script_alone(write, name):
 
 def test_pictures_are_the_heatmaps_beside_the_page_and_the_images_where_they_lie(write, name):
     (image,) = write([entry(name("below/a b.png"), 0.5)]).content["images"]
-    assert (image["heatmap"], image["image"]) == ("heatmaps/below/a%20b.png.png", "../shots/below/a%20b.png")
+    assert (image["heatmap"], image["image"]) == ("heatmaps/below/a%20b.png", "../shots/below/a%20b.png")
 
 
 def test_only_so_many_are_shown_and_the_page_says_so(write, name):

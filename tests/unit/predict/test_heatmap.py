@@ -6,12 +6,17 @@ import numpy as np
 import pytest
 import torch
 
+from dualclip_lightning.images.painting import BAR, overlay
 from dualclip_lightning.predict.geometry import Drawer
-from dualclip_lightning.predict.heatmap import BAR, GAP, LONGEST, colourise, draw_heatmap, panel_size, shrink
+from dualclip_lightning.predict.heatmap import GAP, LONGEST, draw_heatmap, panel_size, shrink
 from dualclip_lightning.scoring import DRAWINGS, MapDrawing, draw
 
 GREY = np.full((200, 200, 3), 128, np.uint8)
 PLAIN = Drawer(DRAWINGS["winclip"])
+
+
+def colour(value: float, low: float = 0, high: float = 1, grey: int = 128) -> tuple[int, ...]:
+    return tuple(overlay(grey, np.float32(value), (low, high)))
 
 
 def flat(value: float) -> np.ndarray:
@@ -25,12 +30,12 @@ def map_panel(drawn, size: int = 200) -> np.ndarray:
 def test_one_value_has_one_colour_in_every_image():
     mixed = np.array([[0.3, 0.3], [0.9, 0.0]], np.float32)
     first, second = (map_panel(draw_heatmap(GREY, values, drawer=PLAIN)) for values in (mixed, flat(0.3)))
-    assert tuple(first[0, 0]) == tuple(second[0, 0]) == tuple(colourise(np.float32(0.3), 0, 1))
+    assert tuple(first[0, 0]) == tuple(second[0, 0]) == colour(0.3)
 
 
 def test_a_scale_of_its_own_is_only_for_who_asks():
     drawn = [map_panel(draw_heatmap(GREY, np.array([[0.2, value]], np.float32), None)) for value in (0.3, 0.9)]
-    assert tuple(drawn[0][0, -1]) == tuple(drawn[1][0, -1]) == tuple(colourise(np.float32(1), 0, 1))
+    assert tuple(drawn[0][0, -1]) == tuple(drawn[1][0, -1]) == colour(1)
     assert map_panel(draw_heatmap(GREY, flat(0.4), None)).std(axis=(0, 1)).max() == 0
 
 
@@ -43,22 +48,15 @@ def test_the_map_is_drawn_as_the_method_draws_it(drawing, scale):
     values = draw(torch.from_numpy(patches)[None], (160, 320), drawing)[0].numpy()
     on_patches = draw(torch.from_numpy(patches)[None], (10, 20), replace(drawing, sigma=drawing.sigma / 16))
     low, high = scale or on_patches.aminmax()
-    np.testing.assert_array_equal(drawn[160 + GAP : 320 + GAP, :320], colourise(values, float(low), float(high)))
+    expected = overlay(0, values, (float(low), float(high)))
+    np.testing.assert_array_equal(drawn[160 + GAP : 320 + GAP, :320], expected)
 
 
-def test_values_beyond_the_scale_have_the_colour_of_its_end():
-    low, high = colourise(np.array([0.0, 1.0], np.float32), 0, 1)
-    for value, end in ((-3, low), (0.2, low), (0.5, high), (9, high)):
-        np.testing.assert_array_equal(colourise(np.float32(value), 0.2, 0.5), end)
-
-
-def test_colours_get_lighter_all_the_way_by_equal_steps():
-    colours = colourise(np.linspace(0, 1, 256, dtype=np.float32), 0, 1) / 255
-    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
-    lightness = 116 * np.cbrt(linear @ [0.2126, 0.7152, 0.0722]) - 16  # CIE L*
-    steps = np.diff(lightness[::8])
-    assert steps.min() > 0
-    assert steps.max() < 2 * steps.mean()
+def test_low_scores_leave_the_image_visible_in_grey():
+    pixels = np.random.default_rng(3).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    drawn = map_panel(draw_heatmap(pixels, flat(0.4), (0.4, 0.9), drawer=PLAIN)).astype(float)
+    luma = pixels @ [0.299, 0.587, 0.114]  # ITU-R BT.601
+    np.testing.assert_allclose(drawn, np.repeat(luma[..., None], 3, -1), atol=1.5)
 
 
 def test_the_contour_encloses_what_lies_above_the_threshold():
@@ -89,8 +87,8 @@ def test_the_highest_place_is_enclosed_where_the_drawing_misses_its_height():
 def test_the_bar_shows_the_scale_and_the_threshold():
     left = 400 + 2 * GAP
     bar = np.asarray(draw_heatmap(GREY, flat(0), (0.0, 1.0)))[:, left : left + BAR]
-    np.testing.assert_array_equal(bar[0, 0], colourise(np.float32(1), 0, 1))
-    np.testing.assert_array_equal(bar[-1, 0], colourise(np.float32(0), 0, 1))
+    np.testing.assert_array_equal(bar[0, 0], colour(1))
+    np.testing.assert_array_equal(bar[-1, 0], colour(0))
     marked = np.asarray(draw_heatmap(GREY, flat(0), (0.0, 1.0), threshold=0.25))[:, left : left + BAR]
     rows = np.nonzero((bar != marked).any(axis=(1, 2)))[0]
     assert abs(rows.mean() - 0.75 * 199) <= 1

@@ -4,14 +4,16 @@ import csv
 import io
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from dualclip_lightning.images.painting import overlay
 from dualclip_lightning.predict import Failure, Prediction, Threshold, outputs
 from dualclip_lightning.predict.geometry import Drawer
-from dualclip_lightning.predict.heatmap import GAP, colourise
+from dualclip_lightning.predict.heatmap import GAP
 from dualclip_lightning.predict.journal import Entry, Journal, file_stamp
 from dualclip_lightning.predict.outputs import Drawing, Layout, draw_all, write_failures, write_scores
 from dualclip_lightning.scoring import DRAWINGS
@@ -57,7 +59,7 @@ def test_results_lie_as_the_images_lie(folder):
     assert sorted(folder.files()) == sorted(
         f"{kind}/{name}{suffix}"
         for kind, suffix in {"heatmaps": ".png", "maps": ".npy", "masks": ".png"}.items()
-        for name in ("a.png", "b/a.png", "b/c.png")
+        for name in ("a", "b/a", "b/c")
     )
 
 
@@ -78,8 +80,8 @@ def test_only_what_is_wanted_is_drawn(folder, drawing, threshold, kinds):
 
 def test_maps_and_masks_have_the_size_of_the_image_and_agree(folder):
     folder.draw(threshold=Threshold(0.45, 0.4))
-    full = np.load(folder.out / "maps/b/a.png.npy", allow_pickle=False)
-    mask = np.asarray(Image.open(folder.out / "masks/b/a.png.png"))
+    full = np.load(folder.out / "maps/b/a.npy", allow_pickle=False)
+    mask = np.asarray(Image.open(folder.out / "masks/b/a.png"))
     assert (full.shape, full.dtype) == ((40, 56), np.float32)
     np.testing.assert_array_equal(mask, np.where(full > 0.4, 255, 0))
     # The mean over 3x3 patches, those on the border counting twice in a direction, as AnoCLIP draws.
@@ -87,12 +89,32 @@ def test_maps_and_masks_have_the_size_of_the_image_and_agree(folder):
     assert full[-1, -1] == pytest.approx((4 * MAP[-1, -1] + 2 * MAP[-1, -2] + 2 * MAP[-2, -1] + MAP[-2, -2]) / 9)
 
 
-def test_the_heatmap_stands_on_the_fixed_scale(folder):
-    folder.score(np.zeros((3, 4), np.float32))
-    folder.draw()
-    drawn = np.asarray(Image.open(folder.out / "heatmaps/a.png.png"))
-    lower = drawn[(drawn.shape[0] - GAP) // 2 + GAP :]
-    np.testing.assert_array_equal(lower[0, 0], colourise(np.float32(0), 0, 1))
+def lower_panel(path):
+    drawn = np.asarray(Image.open(path)).astype(int)
+    return drawn[(drawn.shape[0] - GAP) // 2 + GAP :]
+
+
+@pytest.mark.parametrize(("scale", "share"), [((0.0, 1.0), 0.5), ((0.0, 0.5), 1.0), ((0.5, 1.0), 0.0)])
+def test_the_heatmap_stands_on_the_scale_that_was_asked_for(folder, scale, share):
+    folder.score(np.full((3, 4), 0.5, np.float32))
+    folder.draw(Drawing(scale=scale))
+    red, green, blue = lower_panel(folder.out / "heatmaps/a.png")[0, 0]
+    plain = overlay(0, np.float32(share), (0, 1)).astype(int)
+    assert (green - red, green - blue) == pytest.approx((plain[1] - plain[0], plain[1] - plain[2]), abs=1)
+
+
+def test_by_default_the_scale_is_that_of_all_maps_of_the_run(folder):
+    """Half the scores of a run are left grey, whichever image they are of."""
+    with Journal(folder.out / ".work", {}) as journal:
+        for path, value in zip(folder.images, (0.40, 0.41, 0.45), strict=True):
+            patches = np.full((3, 4), value, np.float32)
+            journal.add(Prediction(str(path), 0.5, patches, (40, 56)), file_stamp(path))
+    folder.draw(Drawing())
+    coloured = {
+        name: np.ptp(lower_panel(folder.out / "heatmaps" / name)[0, 0]) for name in ("a.png", "b/a.png", "b/c.png")
+    }
+    assert coloured["a.png"] == coloured["b/a.png"] == 0
+    assert coloured["b/c.png"] > 100
 
 
 def test_what_is_drawn_already_is_left_alone(folder):
@@ -134,7 +156,7 @@ def test_an_image_that_has_changed_or_gone_is_reported_and_the_rest_is_drawn(fol
     assert (first.name, second.name, third) == (str(folder.images[0]), str(folder.images[1]), None)
     assert "scored, but could not be drawn: there is no such file" in first.reason
     assert "the file has changed since. Run the same command again." in second.reason
-    assert sorted(folder.files()) == ["heatmaps/b/c.png.png", "maps/b/c.png.npy"]
+    assert sorted(folder.files()) == ["heatmaps/b/c.png", "maps/b/c.npy"]
 
 
 def test_names_at_the_limit_of_the_file_system_still_differ(tmp_path):
@@ -147,9 +169,44 @@ def test_names_at_the_limit_of_the_file_system_still_differ(tmp_path):
         path.touch()
 
 
+def result_names(*names: str) -> list[str]:
+    layout = Layout(Path("out"), names)
+    return [layout.path("heatmaps", name, ".png").relative_to("out/heatmaps").as_posix() for name in names]
+
+
+def test_a_suffix_is_part_of_the_name_only_where_it_has_to_be():
+    assert result_names("cell.0001.png", "b/cell.0001.jpg", "none") == ["cell.0001.png", "b/cell.0001.png", "none.png"]
+    assert result_names("b/a.png", "b/a.jpg", "a.png", "c.tif") == ["b/a_png.png", "b/a_jpg.png", "a.png", "c.png"]
+    assert result_names("A.png", "a.jpg") == ["A_png.png", "a_jpg.png"]  # one file where case does not count
+    assert result_names("a.png", "a.jpg")[::-1] == result_names("a.jpg", "a.png")
+
+
+@pytest.mark.parametrize(
+    "names", [("a.png", "a.jpg", "a_png.tif"), ("a.png", "a.PNG", "A.png"), ("a.x", "a", "a_", "a_.y", "a_x")]
+)
+def test_no_two_results_share_a_file_even_where_case_does_not_count(names):
+    assert len({name.casefold() for name in result_names(*names)}) == len(names)
+
+
+def test_a_result_that_another_image_has_taken_is_drawn_again(folder):
+    """Between runs a.png goes and a.jpg comes, both of which are drawn as a.png; then it is back."""
+    first, *others = folder.images
+    folder.draw(Drawing(scale=None))
+    before = (folder.out / "heatmaps/a.png").read_bytes()
+    other = first.with_suffix(".jpg")
+    Image.new("RGB", (56, 40), "red").save(other)
+    folder.images = [other, *others]
+    folder.score()
+    folder.draw(Drawing(scale=None))
+    assert (folder.out / "heatmaps/a.png").read_bytes() != before
+    folder.images = [first, *others]
+    folder.draw(Drawing(scale=None))
+    assert (folder.out / "heatmaps/a.png").read_bytes() == before
+
+
 def test_images_from_two_places_and_one_place_stay_apart(tmp_path):
     layout = Layout(tmp_path / "out", [str(tmp_path / "x/a.png"), str(tmp_path / "y/a.png")])
-    assert layout.path("maps", str(tmp_path / "y/a.png"), ".npy") == tmp_path / "out/maps/y/a.png.npy"
+    assert layout.path("maps", str(tmp_path / "y/a.png"), ".npy") == tmp_path / "out/maps/y/a.npy"
     assert Layout(tmp_path, [str(tmp_path / "x/a.png")]).relative(str(tmp_path / "x/a.png")).as_posix() == "a.png"
     assert Layout(tmp_path, []).folder == tmp_path
 

@@ -1,0 +1,134 @@
+"""Scores in colour over a grey image: the one colour map, its blend, the scale, contours and bars of every picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from functools import lru_cache
+
+import cv2
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, Normalize
+from PIL import Image, ImageDraw, ImageFont
+
+Bytes = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+Scale = tuple[float, float]
+"""Scores with no colour and with the full one."""
+
+COLOURS = "plasma"
+"""Perceptually uniform, told apart by colour-blind eyes, and nowhere grey, so that it shows over a grey image."""
+OPACITY = 0.8
+"""Share of the colour at the upper end of the scale; the image stays visible below it."""
+MIDDLE_GREY = 128
+"""Under the colours of a bar."""
+QUANTILES = (0.5, 0.999)
+"""Of all scores of a run, the ends of its scale: half of them leave the image as it is, few share the last colour."""
+BINS = 1 << 16
+"""Steps of a score in [0, 1] that count towards quantiles, whose memory is thereby the same for every run."""
+NARROWEST = 0.01
+"""Least extent of a run's scale, below which colours would show noise."""
+BAR, LABELS, FONT = 18, 60, 18
+"""Pixels: width of a bar and of its numbers, height of the numbers."""
+WHITE, BLACK = (255, 255, 255), (0, 0, 0)
+
+
+def check_scale(scale: Scale) -> None:
+    """Refuse a scale without extent.
+
+    Raises:
+        ValueError: the first value is not the smaller one.
+    """
+    low, high = scale
+    if not low < high:
+        msg = f"Expected the scale as two values, the smaller first, but got {low} and {high}."
+        raise ValueError(msg)
+
+
+def common_scale(maps: Iterable[Floats]) -> Scale:
+    """The scale on which maps can be compared: from the median of all their scores to their 99.9 % quantile.
+
+    Args:
+        maps: of any shape, with scores in [0, 1]; read once, one at a time.
+    """
+    counts = np.zeros(BINS + 1, np.int64)
+    for scores in maps:
+        steps = np.rint(np.clip(scores, 0, 1) * BINS).astype(np.int64)
+        counts += np.bincount(steps.ravel(), minlength=BINS + 1)
+    reached = np.cumsum(counts)
+    if reached[-1] == 0:
+        return 0.0, 1.0
+    low, high = (int(np.searchsorted(reached, share * reached[-1])) / BINS for share in QUANTILES)
+    return low, max(high, low + NARROWEST)
+
+
+def to_grey(pixels: npt.NDArray[np.generic], size: tuple[int, ...]) -> Bytes:
+    """An image [H, W, 3], bytes or single precision in [0, 1], as grey bytes at another size [h, w]."""
+    small = cv2.resize(pixels, (size[1], size[0]), interpolation=cv2.INTER_AREA)
+    if small.dtype != np.uint8:
+        small = np.rint(small.clip(0, 1) * 255).astype(np.uint8)
+    return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+
+
+def overlay(grey: Bytes | int, scores: Floats, scale: Scale) -> Bytes:
+    """Scores in colour over a grey image, the more opaque the higher they are on the scale.
+
+    Args:
+        grey: [h, w], or one value for a plain ground.
+        scores: [h, w]; those outside the scale look like its ends.
+        scale: the scores with no colour and with the full one.
+
+    Returns:
+        [h, w, 3].
+    """
+    low, high = scale
+    steps = np.rint(((scores - low) / max(high - low, 1e-12)).clip(0, 1) * 255).astype(np.uint8)
+    colours, grounds = _palette()
+    ground = np.asarray(grey, dtype=np.float32)[..., None] * grounds[steps][..., None]
+    return np.rint(ground + colours[steps]).astype(np.uint8)
+
+
+@lru_cache(maxsize=1)
+def _palette() -> tuple[Floats, Floats]:
+    """For each of 256 steps the colour times its opacity [256, 3], and the share of the ground that is left [256]."""
+    opacity = np.linspace(0, OPACITY, 256, dtype=np.float32)
+    colours = mpl.colormaps[COLOURS](np.arange(256))[:, :3].astype(np.float32) * 255
+    return colours * opacity[:, None], 1 - opacity
+
+
+def draw_contour(panel: Bytes, mask: npt.NDArray[np.bool_]) -> None:
+    """Enclose a mask [h, w] in a picture [h, w, 3], in place: a white pixel inside its edge, a black one outside."""
+    inside = mask.astype(np.uint8)
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    # What lies beyond the picture counts as outside, so that a mask that fills it is enclosed too.
+    core = cv2.erode(inside, cross, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    panel[(cv2.dilate(inside, cross) > inside)] = BLACK
+    panel[inside > core] = WHITE
+
+
+def draw_bar(height: int, scale: Scale, threshold: float | None = None) -> Image.Image:
+    """The colours over middle grey with numbers beside them, and a mark at a threshold that lies on the scale."""
+    low, high = scale
+    bar = Image.new("RGB", (BAR + LABELS, height), WHITE)
+    ramp = overlay(MIDDLE_GREY, np.linspace(high, low, height, dtype=np.float32), scale)
+    bar.paste(Image.fromarray(np.repeat(ramp[:, None], BAR, axis=1)), (0, 0))
+    draw, font = ImageDraw.Draw(bar), ImageFont.load_default(size=FONT)
+    # As many digits as tell the numbers apart.
+    digits = min(4, max(2, 1 - math.floor(math.log10(high - low)))) if high > low else 2
+    for share in (0.0, 0.5, 1.0):
+        top = (1 - share) * (height - FONT - 4)
+        draw.text((BAR + 4, top), f"{low + share * (high - low):.{digits}f}", fill=BLACK, font=font)
+    if threshold is not None and low <= threshold <= high and high > low:
+        y = round((high - threshold) / (high - low) * (height - 1))
+        draw.line([(0, y), (BAR + 3, y)], fill=BLACK, width=5)
+        draw.line([(0, y), (BAR + 3, y)], fill=WHITE, width=1)
+    return bar
+
+
+def mappable(scale: Scale) -> ScalarMappable:
+    """The same colours over middle grey for the colour bar of a matplotlib figure."""
+    ramp = overlay(MIDDLE_GREY, np.linspace(0, 1, 256, dtype=np.float32), (0.0, 1.0)) / 255
+    return ScalarMappable(Normalize(*scale), ListedColormap(ramp))
