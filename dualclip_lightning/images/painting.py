@@ -14,6 +14,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
 from PIL import Image, ImageDraw, ImageFont
 
+from dualclip_lightning.images.picture import Pixels
+
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 Scale = tuple[float, float]
@@ -65,7 +67,7 @@ def common_scale(maps: Iterable[Floats]) -> Scale:
     return low, max(high, low + NARROWEST)
 
 
-def to_grey(pixels: npt.NDArray[np.generic], size: tuple[int, ...]) -> Bytes:
+def to_grey(pixels: Pixels, size: tuple[int, ...]) -> Bytes:
     """An image [H, W, 3], bytes or single precision in [0, 1], as grey bytes at another size [h, w]."""
     small = cv2.resize(pixels, (size[1], size[0]), interpolation=cv2.INTER_AREA)
     if small.dtype != np.uint8:
