@@ -6,6 +6,7 @@ import re
 import signal
 import threading
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -203,7 +204,7 @@ def test_marks_are_in_anomalous_images_and_in_no_other(place):
     decisions = {row["path"]: row["decision"] for row in scores(place)}
     assert set(decisions.values()) == {"anomalous", "normal"}
     for path, decision in decisions.items():
-        mask = np.asarray(Image.open(place.folder / "out" / "masks" / f"{path.split('/')[-1]}.png"))
+        mask = np.asarray(Image.open(place.folder / "out" / "masks" / f"{Path(path).stem}.png"))
         assert mask.any() == (decision == "anomalous")
 
 
