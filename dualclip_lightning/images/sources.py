@@ -21,6 +21,7 @@ from dualclip_lightning.images.picture import ImageError, Picture
 logger = logging.getLogger(__name__)
 
 Images = str | Path | InMemory | Iterable[str | Path | InMemory]
+_ONE = (str, Path, Image.Image, np.ndarray, Tensor)
 
 
 class Failure(NamedTuple):
@@ -91,6 +92,13 @@ def as_sources(images: Images, max_megapixels: float, called: str = "image") -> 
     return Sources(
         [_named(f"{called} {i}", image, max_megapixels) for i, image in enumerate(several)], [], single=False
     )
+
+
+def can_be_images(images: object) -> bool:
+    """Whether `as_sources` can take something of this type; neither files nor pixels are looked at."""
+    if isinstance(images, list | tuple):
+        return all(isinstance(image, _ONE) for image in images)
+    return isinstance(images, _ONE) or (isinstance(images, Iterable) and not isinstance(images, bytes | Mapping))
 
 
 def _named(name: str, image: object, max_megapixels: float) -> Source:

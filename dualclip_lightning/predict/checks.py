@@ -17,7 +17,7 @@ from dualclip_lightning.arguments import (
     check_whole,
 )
 from dualclip_lightning.images.lists import expand_user
-from dualclip_lightning.images.sources import Images
+from dualclip_lightning.images.sources import Images, can_be_images
 
 if TYPE_CHECKING:
     from dualclip_lightning.adaptation import AdaptationSettings, TestTimeAdaptation
@@ -57,6 +57,9 @@ def check_references(compare_with: Any, reference_dir: Images | None) -> None:
         FileNotFoundError: a folder that is not there.
     """
     check_choice("compare_with", compare_with, MODES)
+    if reference_dir is not None and not can_be_images(reference_dir):
+        msg = f"Expected reference_dir to be a folder or images of the product, but got {reference_dir!r}."
+        raise ValueError(msg)
     if reference_dir is not None and compare_with != "pairs":
         msg = f"Expected either reference_dir or compare_with={compare_with!r}, but got both. Leave one out."
         raise ValueError(msg)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from torchvision.transforms.v2 import InterpolationMode, Resize
 from dualclip_lightning.backbone import DualPathVisionEncoder, load_backbone
 from dualclip_lightning.images.listing import find_images
 from dualclip_lightning.pairing import random_groups
-from dualclip_lightning.predict import Failure, Geometry, ImageError, Prediction, Threshold
+from dualclip_lightning.predict import Detector, Failure, Geometry, ImageError, Prediction, Threshold
 from dualclip_lightning.predict.options import main
 from dualclip_lightning.prompts import prompt_ensemble, text_anchors
 from tests.hostile_images import picture
@@ -349,6 +350,13 @@ def test_arguments_out_of_range_are_refused_by_name(make_detector, arguments, me
 def test_a_reference_folder_that_is_not_there_is_named(make_detector, tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         make_detector(reference_dir=tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("wrong", [3, b"shots", {"a": "b"}, ["0.png", 3]])
+def test_references_that_cannot_be_images_are_refused_before_weights_are_looked_for(wrong):
+    with pytest.raises(ValueError, match=re.escape(f"Expected reference_dir to be a folder or images of the product, "
+                                                   f"but got {wrong!r}")):  # fmt: skip
+        Detector(pretrained="no such weights", reference_dir=wrong)
 
 
 def test_the_geometry_is_recorded_in_the_result_and_the_settings(make_detector, tmp_path):
