@@ -6,16 +6,14 @@ misspelt model.
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 import warnings
 from importlib import import_module
-from inspect import signature
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dualclip_lightning import cachedir
+from dualclip_lightning.anomalib_arguments import nearest, unknown_arguments, unknown_classes
 from dualclip_lightning.anomalib_help import help_of
 from dualclip_lightning.commandline import WRONG, leave_closed_pipe
 from dualclip_lightning.console import show_what_it_can
@@ -23,7 +21,7 @@ from dualclip_lightning.host import REFUSALS, print_once, sentence_of
 from dualclip_lightning.registry import MODELS, register
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Sequence
 
 OUR_COMMANDS = {
     "predict": "Score images of your own: files or folders, without labels; heatmaps, decisions, a gallery.",
@@ -56,7 +54,6 @@ CLOSED, INTERRUPTED = 141, 130
 _NOT_OFFERED = {
     "install": "it would replace open_clip by a version too old for this package. Use pip to add what is missing",
 }
-_BASE_CLASSES = {"--model": ("anomalib.models", "AnomalibModule"), "--data": ("anomalib.data", "AnomalibDataModule")}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -109,7 +106,7 @@ def _run_anomalib(arguments: list[str]) -> int:
     from anomalib.cli.cli import configure_logger  # noqa: PLC0415  # takes seconds
 
     register()
-    for message in (*_unknown_classes(arguments), *_unknown_arguments(arguments)):
+    for message in (*unknown_classes(arguments), *unknown_arguments(arguments)):
         return _fail(message)
     print_once()
     configure_logger()
@@ -124,8 +121,10 @@ def _run_anomalib(arguments: list[str]) -> int:
 
 
 def _command_line() -> Any:
-    """The CLI of anomalib, in which our models are created by `_instantiate`."""
+    """The CLI of anomalib, in which our models are created by `_instantiate` and missing data are told of."""
     from anomalib.cli.cli import AnomalibCLI  # noqa: PLC0415
+
+    from dualclip_lightning.data.missing import told_where_to_get  # noqa: PLC0415
 
     class CommandLine(AnomalibCLI):
         @staticmethod
@@ -134,6 +133,10 @@ def _command_line() -> Any:
             for name, home in MODELS.items():
                 parser.add_instantiator(_instantiate, getattr(import_module(home), name))
             return parser
+
+        def _run_subcommand(self) -> None:
+            with told_where_to_get(getattr(self, "datamodule", None)):
+                super()._run_subcommand()
 
     return CommandLine
 
@@ -146,56 +149,10 @@ def _instantiate(class_type: type, *args: Any, **kwargs: Any) -> Any:
         raise SystemExit(_fail(str(error))) from error
 
 
-def _unknown_classes(arguments: Sequence[str]) -> Iterator[str]:
-    """Say which short class names on the command line nobody has, and what comes nearest."""
-    for option, name in _options(arguments):
-        # Anything else is a class path, a configuration file or, for predict, a folder.
-        if name.isidentifier() and not Path(name).exists() and name not in (known := _known_classes(option)):
-            near = _nearest(name, known) or sorted(known)
-            yield f"Expected {option} to name a known class, but got {name!r}. Did you mean {' or '.join(near)}?"
-
-
-def _unknown_arguments(arguments: Sequence[str]) -> Iterator[str]:
-    """Say which arguments of our models nobody has; jsonargparse takes a dozen lines for that."""
-    names = [name for option, name in _options(arguments) if option == "--model" and name in MODELS]
-    if not names:
-        return
-    known = signature(getattr(import_module(MODELS[names[-1]]), names[-1])).parameters
-    for argument in arguments:
-        key = argument.partition("=")[0].removeprefix("--model.").partition(".")[0]
-        if argument.startswith("--model.") and key not in {*known, "help", "class_path", "init_args", "dict_kwargs"}:
-            near = _nearest(key, known)
-            hint = f" Did you mean --model.{near[0]}?" if near else f" Its arguments are {', '.join(known)}."
-            yield f"{names[-1]} has no argument '{key}'.{hint}"
-
-
-def _options(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
-    for position, argument in enumerate(arguments):
-        option, equals, value = argument.partition("=")
-        if option in _BASE_CLASSES:
-            following = arguments[position + 1 : position + 2]
-            yield from ((option, text) for text in ([value] if equals else following))
-
-
-def _known_classes(option: str) -> set[str]:
-    module, base = _BASE_CLASSES[option]
-    waiting, names = [getattr(import_module(module), base)], set()
-    while waiting:
-        for subclass in waiting.pop().__subclasses__():
-            waiting.append(subclass)
-            names.add(subclass.__name__)
-    return names
-
-
-def _nearest(name: str, choices: Iterable[str]) -> list[str]:
-    by_lower_case = {choice.lower(): choice for choice in choices}
-    return [by_lower_case[found] for found in difflib.get_close_matches(name.lower(), by_lower_case, n=3, cutoff=0.5)]
-
-
 def _unknown_command(command: str) -> str:
     if command in _NOT_OFFERED:
         return f"`dualclip {command}` is not offered: {_NOT_OFFERED[command]}."
-    near = _nearest(command, [*OUR_COMMANDS, *ANOMALIB_COMMANDS])
+    near = nearest(command, [*OUR_COMMANDS, *ANOMALIB_COMMANDS])
     hint = f"Did you mean `dualclip {near[0]}`?" if near else "Run `dualclip --help` for the list."
     return f"Expected a command of dualclip, but got {command!r}. {hint}"
 

@@ -59,8 +59,22 @@ def _register() -> None:
         from dualclip_lightning.registry import register  # noqa: PLC0415  # a failure here must not reach torch
 
         register()
+        refusal = _refusal()
     except Exception as error:  # noqa: BLE001  # whatever happens, `import anomalib` must succeed
         _explain(error)
+        return
+    if refusal is not None:
+        print(f"dualclip: {refusal}", file=sys.stderr)
+        raise SystemExit(2)  # as of every command that is used wrongly; this process is anomalib's command
+
+
+def _refusal() -> str | None:
+    """What is wrong with the options of anomalib's command, where that was given one of our models."""
+    if not is_ours():
+        return None
+    from dualclip_lightning.anomalib_arguments import unknown_arguments  # noqa: PLC0415
+
+    return next(unknown_arguments(sys.argv[1:]), None)
 
 
 def _explain(error: Exception) -> None:

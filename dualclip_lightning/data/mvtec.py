@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from anomalib.data import MVTecAD
-from anomalib.data.datasets.image.mvtecad import CATEGORIES
 
-from dualclip_lightning.data.categories import check_category
+from dualclip_lightning.data.missing import told_where_to_get
 
 
 class MVTec(MVTecAD):
@@ -14,10 +13,11 @@ class MVTec(MVTecAD):
     name = "MVTecAD"
 
     def prepare_data(self) -> None:
-        """As anomalib's, which downloads the data where they are missing, but a misspelt category is told before.
+        """As anomalib's, which downloads the data where they are missing; what is in the way is told in a sentence.
 
         Raises:
             ValueError: an unknown category.
+            FileNotFoundError: the data are missing and cannot be downloaded.
         """
-        check_category("MVTec AD", self.category, CATEGORIES)
-        super().prepare_data()
+        with told_where_to_get(self):
+            super().prepare_data()

@@ -153,9 +153,16 @@ def test_a_wrong_category_is_one_sentence(workplace, command):
     assert done.startswith("dualclip: MVTec AD has no category 'botle'. Did you mean 'bottle'?")
 
 
-def test_a_wrong_argument_of_a_model_is_one_sentence(workplace):
-    done = refused(workplace, "dualclip", "test", "--model", "DualImageCLIP", "--model.alhpa", "1", "--data", "Demo")
+@pytest.mark.parametrize("command", ["dualclip", "anomalib"])
+def test_a_wrong_argument_of_a_model_is_one_sentence(workplace, command):
+    done = refused(workplace, command, "test", "--model", "DualImageCLIP", "--model.alhpa", "1", "--data", "Demo")
     assert done == "dualclip: DualImageCLIP has no argument 'alhpa'. Did you mean --model.alpha?"
+
+
+def test_arguments_of_anomalibs_models_are_left_to_anomalib(workplace):
+    done = start(workplace, "anomalib", "test", "--model", "Patchcore", "--model.lyers", "1", "--data", "MVTec")
+    assert "dualclip:" not in done.stderr
+    assert "lyers" in done.stderr
 
 
 @pytest.mark.parametrize("command", ["dualclip", "anomalib"])
