@@ -28,6 +28,9 @@ SPOKEN = ("anomalib", "dualclip_lightning")
 REFUSALS = (ValueError, TypeError, OSError, ImportError)
 """What code of ours raises where something cannot be meant or had; its message is a sentence for the user."""
 
+_OF_OTHER_TYPES = "Expected a <class|Import path |Not of type "
+"""Begin what jsonargparse lists of the other types that an option may have."""
+
 
 def is_ours() -> bool:
     """Whether this process is anomalib's command with one of our models."""
@@ -68,7 +71,7 @@ def sentence_of(error: BaseException) -> str | None:
     places = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
     if Path(places[-1]).is_relative_to(PACKAGE):
         return str(error)
-    listed = re.findall(r"^ *- (?!Expected a <class)(.+?)(?=^ *- |^Given value)", str(error), re.MULTILINE | re.DOTALL)
+    listed = re.findall(rf"^ *- (?!{_OF_OTHER_TYPES})(.+?)(?=^ *- |^Given value)", str(error), re.MULTILINE | re.DOTALL)
     ours = "dualclip_lightning" in str(error) and "jsonargparse" in places[-1]
     return " ".join(" ".join(listed).split()) if listed and ours else None
 

@@ -38,3 +38,18 @@ def test_the_engine_still_says_what_is_left_out():
 
     assert engine.logger.name == host.ENGINE
     assert all(beginning in Path(engine.__file__).read_text(encoding="utf-8") for beginning in host.UNFITTING)
+
+
+def test_of_all_that_jsonargparse_lists_only_our_sentence_is_told():
+    from anomalib.data import AnomalibDataModule
+    from jsonargparse import ArgumentParser
+    from torch.utils.data import DataLoader, Dataset
+
+    parser = ArgumentParser()
+    parser.add_argument("--data", type=Dataset | AnomalibDataModule | DataLoader | str)
+    data = parser.parse_args(["--data", "dualclip_lightning.data.Demo", "--data.category", "nosuch"])
+    with pytest.raises(ValueError, match="nosuch") as told:
+        parser.instantiate_classes(data)
+    sentence = host.sentence_of(told.value)
+    assert sentence.startswith("The demo has no category 'nosuch'. Expected one of ")
+    assert sentence.endswith("spindle.")
