@@ -36,5 +36,5 @@ def test_what_exists_and_what_is_not_ours_is_not_told(arguments):
 
 
 def test_the_nearest_names_are_found_in_any_case():
-    assert nearest("BOTLE", ["cable", "Bottle"]) == ["Bottle"]
+    assert nearest("BOTLE", ["cable", "Bottle"])[0] == "Bottle"
     assert nearest("qqqq", ["cable", "Bottle"]) == []
