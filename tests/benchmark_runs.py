@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from dualclip_lightning.benchmark.names import METRICS
 from dualclip_lightning.benchmark.results import CellResult, Maps, assemble, load_run, write_cell
-from dualclip_lightning.benchmark.summary import METRICS
 
 PROVENANCE = {
     "model": "DualImageCLIP",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from dualclip_lightning.benchmark.config import parse_config
+from dualclip_lightning.benchmark.plan.config import parse_config
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "benchmark"
 MEASURED = ["seconds", "seconds_per_image", "peak_memory_mb", "started", "git_revision"]

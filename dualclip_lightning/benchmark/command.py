@@ -14,15 +14,16 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
-from dualclip_lightning.benchmark.config import Config, ConfigError, load_config
 from dualclip_lightning.benchmark.options import RESULTS
-from dualclip_lightning.benchmark.ray_runner import Resources
-from dualclip_lightning.benchmark.render import screen
-from dualclip_lightning.benchmark.report import write_report
+from dualclip_lightning.benchmark.plan.config import ConfigError, load_config
+from dualclip_lightning.benchmark.plan.schema import Config
+from dualclip_lightning.benchmark.report.html import write_report
+from dualclip_lightning.benchmark.report.render import screen
+from dualclip_lightning.benchmark.report.summary import failures
+from dualclip_lightning.benchmark.report.tables import show_tables, write_tables
 from dualclip_lightning.benchmark.results import load_run
-from dualclip_lightning.benchmark.session import Means, look, notes, refuse, run_benchmark
-from dualclip_lightning.benchmark.summary import failures
-from dualclip_lightning.benchmark.tables import show_tables, write_tables
+from dualclip_lightning.benchmark.run.ray_runner import Resources
+from dualclip_lightning.benchmark.run.session import Means, look, notes, refuse, run_benchmark
 from dualclip_lightning.files import cannot_write
 
 SOME_FAILED, REFUSED, STOPPED, INTERRUPTED = 1, 2, 3, 130

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from dualclip_lightning.benchmark.errors import ConfigError
-from dualclip_lightning.benchmark.shipped import config_names, find_config
+from dualclip_lightning.benchmark.plan.errors import ConfigError
+from dualclip_lightning.benchmark.plan.shipped import config_names, find_config
 from dualclip_lightning.commandline import WRONG, Parser, speaking, whole_from_one
 
 RESULTS = Path("results/benchmark")
@@ -22,8 +22,8 @@ def benchmark(arguments: Sequence[str] | None = None) -> int:
 
 
 def compare(arguments: Sequence[str] | None = None) -> int:
-    """Compare two runs and return the exit status (`compare.run`)."""
-    return _run("compare", compare_options(arguments), _check_runs)
+    """Compare two runs and return the exit status (`report.compare.run`)."""
+    return _run("report.compare", compare_options(arguments), _check_runs)
 
 
 def regression(arguments: Sequence[str] | None = None) -> int:

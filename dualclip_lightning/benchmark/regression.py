@@ -23,12 +23,14 @@ import pandas as pd
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from dualclip_lightning.benchmark.cells import plan
-from dualclip_lightning.benchmark.config import Config, ConfigError, parse_config, read_yaml
-from dualclip_lightning.benchmark.results import Run, load_run
-from dualclip_lightning.benchmark.session import Means, run_benchmark
+from dualclip_lightning.benchmark.names import metrics_of
+from dualclip_lightning.benchmark.plan.cells import plan
+from dualclip_lightning.benchmark.plan.config import ConfigError, parse_config, read_yaml
+from dualclip_lightning.benchmark.plan.schema import Config
+from dualclip_lightning.benchmark.report.summary import failures
+from dualclip_lightning.benchmark.results import BenchmarkRun, load_run
+from dualclip_lightning.benchmark.run.session import Means, run_benchmark
 from dualclip_lightning.benchmark.status import finished
-from dualclip_lightning.benchmark.summary import failures, metrics_of
 from dualclip_lightning.files import cannot_write, write_bytes_atomically
 
 MEAN_SCORE = "mean_score"
@@ -94,7 +96,7 @@ def load_guard(path: Path) -> Guard:
     return Guard(parse_config(content["benchmark"]), content["tolerances"])
 
 
-def numbers(run: Run) -> Numbers:
+def numbers(run: BenchmarkRun) -> Numbers:
     """What is recorded of every finished cell: its metrics and the mean of its image scores."""
     done = finished(run.frame)
     means = run.images.groupby("key")["score"].mean()
@@ -115,7 +117,7 @@ def moves(guard: Guard, device: str, before: Numbers, now: Numbers) -> Iterator[
             yield Move(cell, name, old.get(name), new.get(name), guard.tolerance(device, name))
 
 
-def measure(config: Config, workers: int | None, console: Console) -> Run:
+def measure(config: Config, workers: int | None, console: Console) -> BenchmarkRun:
     """Run everything afresh.
 
     Raises:

@@ -24,9 +24,9 @@ import numpy as np
 import pandas as pd
 from omegaconf import OmegaConf
 
-from dualclip_lightning.benchmark.config import read_yaml
+from dualclip_lightning.benchmark.names import ENDINGS, METRICS, metrics_of
+from dualclip_lightning.benchmark.plan.config import read_yaml
 from dualclip_lightning.benchmark.status import DONE
-from dualclip_lightning.benchmark.summary import ENDINGS, METRICS, metrics_of
 from dualclip_lightning.files import write_bytes_atomically
 
 TEXTS_BEFORE = ("key", "status", "error", "method", "model", "kind", "dataset", "category")
@@ -66,7 +66,7 @@ class CellResult:
 
 
 @dataclass(frozen=True)
-class Run:
+class BenchmarkRun:
     """A run read back from its folder."""
 
     folder: Path
@@ -88,7 +88,7 @@ class Run:
         return found
 
 
-def load_run(folder: Path | str) -> Run:
+def load_run(folder: Path | str) -> BenchmarkRun:
     """Read a run that `dualclip benchmark` left.
 
     Raises:
@@ -103,7 +103,7 @@ def load_run(folder: Path | str) -> Run:
     frame = frame.reindex(columns=columns_of(frame))
     config = folder / "config.yaml"
     plain = OmegaConf.to_container(read_yaml(config)) if config.is_file() else {}
-    return Run(folder, cast("dict[str, Any]", plain), frame, _read_images(folder))
+    return BenchmarkRun(folder, cast("dict[str, Any]", plain), frame, _read_images(folder))
 
 
 def columns_of(names: Iterable[str]) -> list[str]:

@@ -11,8 +11,9 @@ from dualclip_lightning.pairing.groups import (
     references_in_group,
     whole_groups,
 )
+from dualclip_lightning.pairing.names import image_names
 from dualclip_lightning.pairing.store import FeatureStore
-from dualclip_lightning.pairing.view import OrderedView, image_names, known_names
+from dualclip_lightning.pairing.view import OrderedView, known_names
 from dualclip_lightning.pairing.whole_set import ImageSet, WholeSetScoring
 
 __all__ = [

@@ -18,7 +18,7 @@ from dualclip_lightning.images.limits import MAX_MEGAPIXELS
 from dualclip_lightning.images.masks import read_mask
 from dualclip_lightning.images.picture import ImageError
 from dualclip_lightning.images.tensors import read_rgb
-from dualclip_lightning.pairing.view import image_names
+from dualclip_lightning.pairing.names import image_names
 
 
 def read_item(dataset: Dataset, position: int, max_megapixels: float = MAX_MEGAPIXELS) -> Any:

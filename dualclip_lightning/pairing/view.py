@@ -99,22 +99,6 @@ def unresized(dataset: Any, geometry: Transform) -> Any:
     return found
 
 
-def image_names(dataset: Any) -> list[str] | None:
-    """The path of every item of an anomalib dataset, without loading one; None if it does not tell.
-
-    Subsets and concatenations (`torch.utils.data`) tell if their parts do.
-    """
-    if isinstance(dataset, Subset):
-        names = image_names(dataset.dataset)
-        return None if names is None else [names[position] for position in dataset.indices]
-    if isinstance(dataset, ConcatDataset):
-        parts = [image_names(part) for part in dataset.datasets]
-        return None if None in parts else [name for part in parts for name in part or ()]
-    samples = getattr(dataset, "samples", None)
-    paths = getattr(samples, "image_path", None) if samples is not None else getattr(dataset, "image_filenames", None)
-    return None if paths is None else [str(path) for path in paths]
-
-
 def known_names(dataset: Any, names: Sequence[str] | None, kept: Sequence[int]) -> list[str]:
     """Distinct names of the items at `kept` (others are empty), for methods that tell images apart by their paths.
 

@@ -15,7 +15,7 @@ import torch
 
 from dualclip_lightning.benchmark import options
 from dualclip_lightning.benchmark.results import load_run
-from dualclip_lightning.benchmark.session import run_benchmark
+from dualclip_lightning.benchmark.run.session import run_benchmark
 from tests.tiny_benchmark import assert_same_results, tiny_config, write_tiny_config
 
 SEEDS = [0, 1, 2, 3, 4, 5, 6]
@@ -140,9 +140,9 @@ def test_a_folder_that_cannot_be_written_is_said(mvtec_root, tiny_folder, tmp_pa
 
 
 def test_an_interrupt_keeps_what_is_finished(mvtec_root, tiny_folder, tmp_path, capsys, monkeypatch):
-    from dualclip_lightning.benchmark import runner
+    from dualclip_lightning.benchmark.run import local_runner
 
-    original, calls = runner.run_cell, []
+    original, calls = local_runner.run_cell, []
 
     def run_cell(cell, place):
         calls.append(cell)
@@ -150,7 +150,7 @@ def test_an_interrupt_keeps_what_is_finished(mvtec_root, tiny_folder, tmp_path, 
             raise KeyboardInterrupt
         return original(cell, place)
 
-    monkeypatch.setattr(runner, "run_cell", run_cell)
+    monkeypatch.setattr(local_runner, "run_cell", run_cell)
     config = write_tiny_config(tmp_path / "tiny.yaml", mvtec_root, tiny_folder)
     assert options.benchmark(["--config", str(config), "--out", str(tmp_path / "run")]) == 130
     assert "the same command continues" in capsys.readouterr().err
@@ -172,9 +172,9 @@ def test_a_lost_machine_of_a_cluster_loses_no_cell_and_doubles_none(undisturbed,
     ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
     from ray.cluster_utils import Cluster
 
-    from dualclip_lightning.benchmark.cells import plan
-    from dualclip_lightning.benchmark.ray_runner import Resources, run_on_ray
+    from dualclip_lightning.benchmark.plan.cells import plan
     from dualclip_lightning.benchmark.results import assemble
+    from dualclip_lightning.benchmark.run.ray_runner import Resources, run_on_ray
 
     cells = plan(tiny_config(mvtec_root, tiny_folder, seeds=SEEDS))
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})

@@ -4,8 +4,8 @@ from math import nan
 
 import pytest
 
-from dualclip_lightning.benchmark.config import ConfigError
 from dualclip_lightning.benchmark.options import regression as main
+from dualclip_lightning.benchmark.plan.config import ConfigError
 from dualclip_lightning.benchmark.regression import Guard, Move, load_guard
 from tests.tiny_benchmark import tiny_config
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dualclip_lightning.benchmark.config import Config, arguments_of, load_config
+from dualclip_lightning.benchmark.plan.config import load_config
+from dualclip_lightning.benchmark.plan.schema import Config, arguments_of
 from dualclip_lightning.images.masks import check_rule
 from dualclip_lightning.registry import MODELS
 

@@ -1,0 +1,133 @@
+"""The cells of a benchmark: one method on one category with one seed, and the key under which its result is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dualclip_lightning.benchmark.names import slug
+from dualclip_lightning.benchmark.plan import catalogue
+from dualclip_lightning.benchmark.plan.schema import Config, DataSettings, MethodSettings, arguments_of, categories_of
+from dualclip_lightning.files import files_digest
+from dualclip_lightning.models.base import LIBRARIES
+from dualclip_lightning.versions import versions
+
+PATHS = ("pretrained", "reference_dir", "textures", "checkpoint")
+"""Arguments that may name a file or folder, whose content then counts."""
+NO_PATHS = ("demo", "random")
+LABEL_LENGTH, DIGEST_LENGTH = 40, 12
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method on one category with one seed."""
+
+    method: str
+    """Label."""
+    model: str
+    arguments: Mapping[str, Any]
+    checkpoint: str | None
+    """Trained layers, for a method that has some."""
+    dataset: str
+    """Label."""
+    data: str
+    data_arguments: Mapping[str, Any]
+    category: str
+    class_name: str | None
+    seed: int
+    device: str
+    """"cpu" or "cuda"."""
+    precision: str
+    batch_size: int
+    num_workers: int
+    keep_maps: bool
+    masks: str = "nearest"
+    """The rule by which masks are resized."""
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
+    """What is measured beside the usual metrics (`schema.Evaluation`)."""
+    key: str = ""
+
+    def datamodule(self) -> Any:
+        """The cell's data."""
+        category = {"category": self.category} if catalogue.has_categories(self.data) else {}
+        batches = {"eval_batch_size": self.batch_size, "num_workers": self.num_workers}
+        return catalogue.data_class(self.data)(**self.data_arguments, **category, **batches)
+
+
+def plan(config: Config) -> list[Cell]:
+    """Every cell of a benchmark, by method, data set, category and seed in the order of the configuration."""
+    device = config.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return [
+        _keyed(cell)
+        for method, settings in config.methods.items()
+        for dataset, data in config.datasets.items()
+        for cell in _cells(config, device, (method, settings), (dataset, data))
+    ]
+
+
+def _cells(
+    config: Config, device: str, method: tuple[str, MethodSettings], dataset: tuple[str, DataSettings]
+) -> Iterator[Cell]:
+    seeds = method[1].seeds or config.seeds
+    for category in categories_of(dataset[1], dataset[0]):
+        for seed in seeds:
+            yield Cell(
+                method=method[0], model=method[1].model, arguments=arguments_of(method[1], config),
+                checkpoint=method[1].checkpoint, dataset=dataset[0], data=dataset[1].data or dataset[0],
+                data_arguments=catalogue.split(dataset[1].data or dataset[0]) | dataset[1].arguments,
+                category=category, class_name=dataset[1].class_name, seed=seed, device=device,
+                precision=config.precision, batch_size=config.batch_size, num_workers=config.num_workers,
+                masks=method[1].masks or config.masks, evaluation=asdict(config.evaluation),
+                keep_maps=config.keep_maps == "all" or (config.keep_maps == "first" and seed == seeds[0]),
+            )  # fmt: skip
+
+
+def _keyed(cell: Cell) -> Cell:
+    labels = [slug(text)[:LABEL_LENGTH] for text in (cell.method, cell.dataset, cell.category)]
+    digest = hashlib.sha256(json.dumps(identity(cell), sort_keys=True, default=str).encode()).hexdigest()
+    return Cell(**{**vars(cell), "key": "-".join([*labels, f"s{cell.seed}", digest[:DIGEST_LENGTH]])})
+
+
+def identity(cell: Cell) -> dict[str, Any]:
+    """Everything that determines the numbers of a cell, as plain data.
+
+    Defaults of arguments are spelt out, files and folders of the method count by content, and so do the versions of
+    the libraries. Images of the data set count only by their path; the digest of their content is a result. Batches
+    and loaders are left out: no score may depend on them, which the tests of every method check.
+    """
+    left_out = {"key", "batch_size", "num_workers", "keep_maps"}
+    described = {name: value for name, value in asdict(cell).items() if name not in left_out}
+    described["arguments"] = catalogue.method_arguments(cell.model) | dict(cell.arguments)
+    described["data_arguments"] = catalogue.data_arguments(cell.data) | dict(cell.data_arguments)
+    described["files"] = dict(_fingerprints({**cell.arguments, "checkpoint": cell.checkpoint}))
+    described["versions"] = libraries()
+    return described
+
+
+def libraries() -> dict[str, str]:
+    """The versions of what takes part in the score of any method."""
+    return versions(*LIBRARIES, "timm")
+
+
+def _fingerprints(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Digest of the content of every file and folder among the arguments, nested ones too."""
+    for name, value in arguments.items():
+        if isinstance(value, Mapping):
+            yield from _fingerprints(value)
+        elif name in PATHS and isinstance(value, str | Path) and value not in NO_PATHS:
+            path = Path(value).expanduser()
+            if path.exists():
+                yield name, _digest(path)
+
+
+def _digest(path: Path) -> str:
+    files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
+    return files_digest({str(file.relative_to(path)): file for file in files})

@@ -1,0 +1,133 @@
+"""What is wrong with a benchmark's configuration, a sentence each, with the nearest valid name where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from typing import Any
+
+from dualclip_lightning.benchmark.plan import catalogue
+from dualclip_lightning.benchmark.plan.schema import Config, DataSettings, Evaluation, MethodSettings, arguments_of
+from dualclip_lightning.images.masks import RULES
+from dualclip_lightning.metrics.functional import FPR_LIMIT
+
+DEVICES = ("auto", "cpu", "cuda")
+KEEP_MAPS = ("none", "first", "all")
+THRESHOLDS = ("run",)
+"""Label-free thresholds that need nothing but the scores of a cell."""
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
+"""Not Lightning's 16-true: anomalib hands models images in single precision, which weights in half precision refuse."""
+
+
+def problems(config: Config) -> Iterator[str]:
+    """Values, methods, arguments, data sets and categories that cannot be meant."""
+    yield from _value_problems(config)
+    yield from _evaluation_problems(config)
+    yield from _method_problems(config)
+    yield from _data_problems(config)
+
+
+def layout_problems(content: Mapping[str, Any]) -> Iterator[str]:
+    """Keys that nobody knows, and parts that are missing."""
+    if "benchmark" in content and "methods" not in content:
+        yield "This is a configuration of anomalib's own benchmark. Run it with `anomalib benchmark --config ...`."
+        return
+    yield from _unknown_keys("key", content, Config)
+    for name, schema in (("methods", MethodSettings), ("datasets", DataSettings)):
+        entries = content.get(name)
+        if not isinstance(entries, dict) or not entries:
+            yield f"Expected `{name}` to hold at least one label with its settings, but got {entries!r}."
+            continue
+        for label, entry in entries.items():
+            if not isinstance(entry, dict | None):
+                yield f"Expected settings under `{name}.{label}`, but got {entry!r}."
+            yield from _unknown_keys(f"key of {name}.{label}", entry if isinstance(entry, dict) else {}, schema)
+            if schema is MethodSettings and "model" not in (entry or {}):
+                yield f"Expected `{name}.{label}.model` to name a method: {', '.join(catalogue.method_names())}."
+
+    measured = content.get("evaluation")
+    if measured is not None and not isinstance(measured, dict):
+        yield f"Expected settings under `evaluation`, but got {measured!r}."
+    else:
+        yield from _unknown_keys("key of evaluation", measured or {}, Evaluation)
+
+
+def _unknown_keys(what: str, entry: Mapping[str, Any], schema: type) -> Iterator[str]:
+    known = [each.name for each in fields(schema)]
+    yield from filter(None, (catalogue.unknown(what, str(name), known) for name in entry))
+
+
+def _value_problems(config: Config) -> Iterator[str]:
+    choices = {"device": DEVICES, "keep_maps": KEEP_MAPS, "precision": PRECISIONS}
+    for name, known in choices.items():
+        yield from filter(None, [catalogue.unknown(name, getattr(config, name), known)])
+    if config.batch_size < 1 or config.num_workers < 0:
+        yield f"Expected batch_size above 0 and num_workers from 0, but got {config.batch_size}, {config.num_workers}."
+    for where, seeds in {
+        "seeds": config.seeds,
+        **{f"methods.{k}.seeds": m.seeds for k, m in config.methods.items()},
+    }.items():
+        if seeds is not None and (not seeds or len(set(seeds)) < len(seeds)):
+            yield f"Expected `{where}` to list different seeds, but got {seeds}."
+
+
+def _evaluation_problems(config: Config) -> Iterator[str]:
+    rules = {"masks": config.masks, **{f"methods.{label}.masks": m.masks for label, m in config.methods.items()}}
+    for where, rule in rules.items():
+        yield from filter(None, [rule is not None and catalogue.unknown(f"rule under {where}", rule, RULES)])
+    measured = config.evaluation
+    if measured.threshold is not None:
+        yield from filter(None, [catalogue.unknown("evaluation.threshold", measured.threshold, THRESHOLDS)])
+    if measured.bootstrap < 0:
+        yield f"Expected evaluation.bootstrap from 0, but got {measured.bootstrap}."
+    limits = measured.pro_limits
+    if any(not 0 < limit <= 1 or limit == FPR_LIMIT for limit in limits):
+        yield f"Expected evaluation.pro_limits in (0, 1] and not {FPR_LIMIT:g}, which every run has, but got {limits}."
+
+
+def _method_problems(config: Config) -> Iterator[str]:
+    for label, settings in config.methods.items():
+        problem = catalogue.unknown("method", settings.model, catalogue.method_names())
+        if problem:
+            yield f"methods.{label}: {problem}"
+            continue
+        known = catalogue.method_arguments(settings.model)
+        yield from _argument_problems(f"methods.{label}", settings.model, arguments_of(settings, config), known)
+
+
+def _argument_problems(where: str, owner: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[str]:
+    for name in given:
+        if name == "seed" and name not in known:
+            yield f"{where}: seeds stand under `seeds`, not under `arguments`."
+        elif name in catalogue.SET_BY_THE_RUN | catalogue.DATA_SET_BY_THE_RUN and name not in known:
+            yield f"{where}: the run itself sets {name!r} of {owner}. Take it out of `arguments`."
+        elif problem := catalogue.unknown(f"argument of {owner}", name, list(known)):
+            yield f"{where}: {problem}"
+    missing = [name for name in catalogue.required(known) if given.get(name) is None]
+    if missing:
+        yield f"{where}: {owner} needs {' and '.join(missing)}. Set them under `{where}.arguments`."
+
+
+def _data_problems(config: Config) -> Iterator[str]:
+    for label, settings in config.datasets.items():
+        name = settings.data or label
+        problem = catalogue.unknown("data set", name, catalogue.data_names())
+        if problem:
+            yield f"datasets.{label}: {problem}"
+            continue
+        yield from _argument_problems(f"datasets.{label}", name, settings.arguments, catalogue.data_arguments(name))
+        yield from _category_problems(label, settings, name)
+
+
+def _category_problems(label: str, settings: DataSettings, name: str) -> Iterator[str]:
+    asked = settings.categories
+    if asked == catalogue.WHOLE:
+        return
+    if not isinstance(asked, list) or not asked:
+        yield f'datasets.{label}: Expected categories to be "all" or a list of some, but got {asked!r}.'
+    elif not catalogue.has_categories(name):
+        yield f"datasets.{label}: {name} has no categories. Take `categories` out."
+    else:
+        known = catalogue.categories(name)
+        found = (catalogue.unknown(f"category of {name}", str(category), known) for category in asked)
+        yield from (f"datasets.{label}: {problem}" for problem in found if problem)

@@ -1,0 +1,38 @@
+"""The configurations that come with the package, found by name wherever it is installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dualclip_lightning.benchmark.plan.errors import ConfigError
+
+PACKAGE = Path(__file__).resolve().parents[2]
+
+
+def config_folder() -> Path:
+    """Where they are: inside an installed package, beside the package in a checkout."""
+    installed = PACKAGE / "configs"
+    return installed if installed.is_dir() else PACKAGE.parent / "configs"
+
+
+def config_names(kind: str) -> list[str]:
+    """Names of those of one kind: "benchmark", "model" or "regression"."""
+    return sorted(path.stem for path in (config_folder() / kind).glob("*.yaml"))
+
+
+def find_config(given: Path | str, kind: str) -> Path:
+    """The file that is meant: the user's, or a shipped one by its name or by its path in a checkout.
+
+    Args:
+        given: for example ``my.yaml``, ``demo`` or ``configs/benchmark/demo.yaml``.
+        kind: as in `config_names`.
+
+    Raises:
+        ConfigError: it is none of these; the message lists the names.
+    """
+    given, folder = Path(given), config_folder()
+    for path in (given, folder / kind / f"{given}.yaml", folder.parent / given):
+        if path.is_file():
+            return path
+    msg = f"Expected '{given}' to be a YAML file, or one of the shipped {', '.join(config_names(kind))}."
+    raise ConfigError(msg)

@@ -1,0 +1,1 @@
+"""What is made of the results: tables, published figures beside them, curves, galleries, comparisons, one HTML file."""

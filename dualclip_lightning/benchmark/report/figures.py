@@ -1,0 +1,154 @@
+"""The pictures of a report. Colours stay apart for colour-blind readers and line styles do in grey print."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from pathlib import Path
+from textwrap import fill
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from dualclip_lightning.benchmark.names import title
+from dualclip_lightning.benchmark.report.ablations import Ablation
+from dualclip_lightning.benchmark.report.curves import PANELS, Lines, Panel
+from dualclip_lightning.benchmark.report.gallery import GalleryExample
+from dualclip_lightning.benchmark.report.summary import DatasetSummary
+from dualclip_lightning.images.painting import MIDDLE_GREY, mappable, overlay, to_grey
+from dualclip_lightning.metrics.functional import Floats
+from dualclip_lightning.metrics.plots import SHOWN
+
+# Okabe and Ito's palette without its yellow, which is too pale for lines on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+LOOKS: list[dict[str, Any]] = [
+    {"linestyle": style, "color": colour} for style in ("-", "--", ":", "-.") for colour in COLOURS
+]
+TITLE_WIDTH = 18
+"""Characters above a map."""
+SCALE_HEIGHT = 0.42
+"""Inches for the scales below the maps."""
+TEXT: dict[Any, Any] = {"font.size": 9, "svg.fonttype": "path", "svg.hashsalt": "dualclip"}
+
+
+def draw_curves(lines: Lines) -> str:
+    """Image curves above, pixel curves below, one line per method, as a data address of an SVG."""
+    with mpl.rc_context(TEXT):
+        rows = 1 + any(panel.level == "pixel" for _, panel in lines)
+        figure = Figure(figsize=(9.6, 3.1 * rows), layout="constrained")
+        axes = figure.subplots(rows, 3, squeeze=False)
+        looks = dict(zip(dict.fromkeys(method for method, _ in lines), cycle(LOOKS), strict=False))
+        places = dict(zip(PANELS, (*axes[0, :2], *axes[-1]), strict=True))
+        for panel in dict.fromkeys(panel for _, panel in lines):
+            own = {method: ordinates for (method, other), ordinates in lines.items() if other == panel}
+            _draw_panel(places[panel], panel, own, looks)
+        for axis in axes.flat:
+            axis.set_visible(bool(axis.lines) or axis is axes[0, 2])
+        axes[0, 2].set_axis_off()
+        handles = [Line2D([], [], **look) for look in looks.values()]
+        axes[0, 2].legend(handles, list(looks), loc="center", frameon=False, title="method")
+        return _address(figure, "svg")
+
+
+def _draw_panel(axis: Any, panel: Panel, lines: Mapping[str, Floats], looks: Mapping[str, Any]) -> None:
+    for method, ordinates in lines.items():
+        axis.plot(panel.grid, ordinates, linewidth=1.4, **looks[method])
+    _, abscissa, ordinate = SHOWN[panel.name]
+    axis.set(title=panel.title, xlabel=abscissa, ylabel=ordinate, xlim=(0, panel.limit), ylim=(0, 1.01))
+    axis.grid(alpha=0.3)
+
+
+def draw_ablation(ablation: Ablation, summary: DatasetSummary) -> str:
+    """A panel a metric: mean over categories against the parameter, one standard deviation over seeds as a band."""
+    with mpl.rc_context(TEXT):
+        methods, x = list(ablation.points), np.array(list(ablation.points.values()))
+        metrics = [metric for metric in summary.mean if summary.mean.loc[methods, metric].notna().any()]
+        figure = Figure(figsize=(9.6, 2.2 * -(-len(metrics) // 4) + 0.2), layout="constrained")
+        axes = figure.subplots(-(-len(metrics) // 4), min(4, len(metrics)), squeeze=False).ravel()
+        for metric, axis in zip(metrics, axes, strict=False):
+            y, spread = summary.mean.loc[methods, metric].to_numpy(), summary.spread.loc[methods, metric].to_numpy()
+            axis.plot(x, y, marker="o", markersize=4, color=COLOURS[0])
+            axis.fill_between(x, y - spread, y + spread, alpha=0.25, color=COLOURS[0], linewidth=0)
+            axis.set(title=f"{title(metric)} (%)", xlabel=ablation.parameter.rpartition(".")[-1])
+            axis.xaxis.set_major_locator(MaxNLocator(integer=bool((x == x.round()).all()), nbins=6))
+            axis.grid(alpha=0.3)
+            gaps = (summary.found.loc[methods, metric] < summary.planned.loc[methods, metric]).to_numpy()
+            axis.plot(x[gaps], y[gaps], "o", markersize=4, color="white", markeredgecolor=COLOURS[0])
+        for axis in axes[len(metrics) :]:
+            axis.set_axis_off()
+        return _address(figure, "svg")
+
+
+def scales(examples: Sequence[GalleryExample], methods: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """The lowest and the highest value of each method's maps among the examples.
+
+    Maps of different methods are on different scales: some are probabilities near 0.5, some distances.
+    """
+    values = {method: [example.maps[method] for example in examples] for method in methods}
+    return {method: (float(np.min(maps)), float(np.max(maps))) for method, maps in values.items()}
+
+
+def draw_gallery(examples: Sequence[GalleryExample], methods: Sequence[str]) -> str:
+    """A row an image: the image, its mask, and the map of every method on one scale a method, which stands below."""
+    with mpl.rc_context(TEXT | {"font.size": 8}):
+        width, height = 1.45 * (2 + len(methods)), 1.6 * len(examples)
+        lines = max(fill(method, TITLE_WIDTH).count("\n") for method in methods)
+        top = 0.3 + 0.15 * lines
+        whole = height + top + SCALE_HEIGHT
+        figure = Figure(figsize=(width + 0.3, whole))
+        # Set by hand: a layout engine takes longer than everything else together.
+        figure.subplots_adjust(0.25 / (width + 0.3), (SCALE_HEIGHT + 0.2) / whole, 1 - 0.05 / (width + 0.3),
+                               1 - top / whole, wspace=0.06, hspace=0.22)  # fmt: skip
+        axes = figure.subplots(len(examples), 2 + len(methods), squeeze=False)
+        limits = scales(examples, methods)
+        for row, example in zip(axes, examples, strict=True):
+            shown = _draw_example(row, example, limits)
+        for axis, title in zip(axes[0], ("image", "mask", *methods), strict=True):
+            axis.set_title(fill(title, TITLE_WIDTH))
+        for axis, mappable, ends in zip(axes[-1, 2:], shown, limits.values(), strict=True):
+            _draw_scale(figure, axis, mappable, ends)
+        return _address(figure, "webp", dpi=100, pil_kwargs={"quality": 85})
+
+
+def _draw_example(row: Any, example: GalleryExample, limits: Mapping[str, tuple[float, float]]) -> list[Any]:
+    if example.image is None:
+        row[0].text(0.5, 0.5, "file is\nnot there", ha="center", va="center", transform=row[0].transAxes)
+    else:
+        row[0].imshow(example.image)
+    row[1].imshow(example.mask, cmap="gray", vmin=0, vmax=1)
+    row[0].set(ylabel=example.what, xlabel="/".join(Path(example.path).parts[-2:]))
+    shown = []
+    for axis, (method, (low, high)) in zip(row[2:], limits.items(), strict=True):
+        score_map = example.maps[method]
+        ground = MIDDLE_GREY if example.image is None else to_grey(np.asarray(example.image), score_map.shape)
+        axis.imshow(overlay(ground, score_map, (low, high)))
+        shown.append(mappable((low, high)))
+        axis.set_xlabel(f"image score {example.scores[method]:.3f}", labelpad=2)
+    for axis in row:
+        axis.set(xticks=[], yticks=[])
+    return shown
+
+
+def _draw_scale(figure: Figure, column: Any, shown: Any, ends: tuple[float, float]) -> None:
+    """The colours of one method with the values at both ends, below its column."""
+    place = column.get_position()
+    height = figure.get_size_inches()[1]
+    axis = figure.add_axes((place.x0 + 0.1 * place.width, 0.24 / height, 0.8 * place.width, 0.09 / height))
+    figure.colorbar(shown, cax=axis, orientation="horizontal")
+    axis.set_xticks([])
+    for end, x, side in zip(ends, (0, 1), ("left", "right"), strict=True):  # inwards, away from the next scale
+        axis.text(x, -0.5, f"{end:.3g}", transform=axis.transAxes, ha=side, va="top")
+
+
+def _address(figure: Figure, kind: str, **settings: Any) -> str:
+    """The picture as a data address, the same bytes for the same picture."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, metadata={"Date": None} if kind == "svg" else None, **settings)
+    media = {"svg": "image/svg+xml"}.get(kind, f"image/{kind}")
+    return f"data:{media};base64,{base64.b64encode(buffer.getvalue()).decode()}"

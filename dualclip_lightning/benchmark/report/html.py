@@ -1,0 +1,227 @@
+"""The report of a run: one HTML file that needs nothing else, neither a network nor scripts, and prints well."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jinja2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from omegaconf import OmegaConf
+
+from dualclip_lightning.benchmark.names import short_revision, slug
+from dualclip_lightning.benchmark.report import figures
+from dualclip_lightning.benchmark.report.ablations import find_ablations
+from dualclip_lightning.benchmark.report.curves import Lines, category_lines, mean_lines
+from dualclip_lightning.benchmark.report.gallery import examples
+from dualclip_lightning.benchmark.report.published import comparisons
+from dualclip_lightning.benchmark.report.render import Table, TableCell
+from dualclip_lightning.benchmark.report.summary import DatasetSummary, failures, summaries
+from dualclip_lightning.benchmark.report.tables import failed_table, interval_table, mask_notes, summary_table
+from dualclip_lightning.benchmark.results import BenchmarkRun
+from dualclip_lightning.benchmark.status import finished
+from dualclip_lightning.files import write_bytes_atomically
+
+MAPS_SHOWN = 8
+"""A gallery with more methods could not be read in print."""
+PROVENANCE = {"kind": "kind", "backbone": "backbone", "weights": "weights", "weights_sha256": "SHA-256 of the weights",
+              "weights_origin": "weights from", "masks": "masks",
+              "device": "device", "precision": "precision", "git_revision": "revision",
+              "num_images": "images a category"}  # fmt: skip
+LONG = {"weights_sha256", "git_revision"}
+"""Digests, of which the first characters do."""
+
+
+class ReportFigure(NamedTuple):
+    """A figure of the report."""
+
+    address: str
+    alt: str
+    """What it shows, for those who cannot see it."""
+    caption: str
+
+
+class Category(NamedTuple):
+    """One category of a data set."""
+
+    name: str
+    table: Table
+    intervals: Table | None
+    curves: ReportFigure | None
+    gallery: ReportFigure | None
+
+
+class Section(NamedTuple):
+    """One data set."""
+
+    name: str
+    anchor: str
+    table: Table
+    published: Table | None
+    finished: bool
+    """Whether any cell did."""
+    ablations: list[ReportFigure]
+    curves: ReportFigure | None
+    categories: list[Category]
+
+
+def write_report(run: BenchmarkRun) -> Path:
+    """Write `report.html` into the run folder and return its path."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("dualclip_lightning.benchmark.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    failed = failures(run.frame)
+    html = environment.get_template("report.html.j2").render(
+        title=run.folder.resolve().name,
+        started=run.frame["started"].dropna().min(),
+        cells=len(run.frame),
+        failed=failed_table(failed) if len(failed) else None,
+        sections=list(sections(run)),
+        provenance=provenance_table(run.frame),
+        settings=method_settings(run.frame),
+        configuration=OmegaConf.to_yaml(OmegaConf.create(run.config)),
+    )
+    path = run.folder / "report.html"
+    write_bytes_atomically(path, html.encode())
+    return path
+
+
+def sections(run: BenchmarkRun) -> Iterator[Section]:
+    """A section a data set."""
+    published = {dataset: table for dataset, table, _ in comparisons(run.frame)}
+    parts = list(summaries(run.frame))
+    for overall in (part for part in parts if part.category is None):
+        cells = run.frame[run.frame["dataset"] == overall.dataset]
+        tables = {part.category: part for part in parts if part.dataset == overall.dataset and part.category}
+        evidence = {str(name): _evidence(run, own) for name, own in cells.groupby("category", sort=False)}
+        yield Section(
+            overall.dataset,
+            slug(overall.dataset),
+            summary_table(overall),
+            published.get(overall.dataset),
+            not finished(cells).empty,
+            list(_ablations(cells, overall)),
+            _curves(
+                mean_lines(lines for lines, _ in evidence.values()),
+                f"{overall.dataset}, mean over categories",
+                mask_notes(overall),
+            ),
+            [_category(overall, name, tables.get(name, overall), cells, *found) for name, found in evidence.items()],
+        )
+
+
+def provenance_table(results: pd.DataFrame) -> Table:
+    """What produced each method's figures; several values where cells differ."""
+    done = finished(results)
+    rows = [
+        [TableCell(str(method)), *(TableCell(_values(own[column])) for column in PROVENANCE)]
+        for method, own in done.groupby("method", sort=False)
+    ]
+    notes = [*_transforms(done), _versions(done)]
+    return Table("What produced the figures", ["method", *PROVENANCE.values()], rows, notes, 1 + len(PROVENANCE))
+
+
+def method_settings(results: pd.DataFrame) -> dict[str, str]:
+    """The arguments of each method that are not null, as text."""
+    done = finished(results).drop_duplicates("method")
+    return {
+        row.method: ", ".join(
+            f"{key}={value}" for key, value in json.loads(row.parameters).items() if value is not None
+        )
+        for row in done.itertuples()
+    }
+
+
+def _values(column: pd.Series) -> str:
+    texts = (f"{value:.0f}" if isinstance(value, float) else str(value) for value in column.dropna().unique())
+    return ", ".join(short_revision(text) if column.name in LONG else text for text in texts) or "n/a"
+
+
+def _transforms(done: pd.DataFrame) -> Iterator[str]:
+    for transform, own in done.groupby("transform", sort=False):
+        yield f"Images of {', '.join(own['method'].unique())}: {' '.join(str(transform).split())}."
+
+
+def _versions(done: pd.DataFrame) -> str:
+    found: dict[str, set[str]] = {}
+    for text in done["versions"].dropna().unique():
+        for name, version in json.loads(text).items():
+            found.setdefault(name, set()).add(version)
+    return "Versions: " + ", ".join(f"{name} {' and '.join(sorted(each))}" for name, each in found.items()) + "."
+
+
+def _evidence(run: BenchmarkRun, cells: pd.DataFrame) -> tuple[Lines, ReportFigure | None]:
+    """Curves and gallery of one category: of each method's first finished seed."""
+    first = finished(cells).sort_values("seed", kind="stable").drop_duplicates("method")
+    first = first.set_index("key").loc[[key for key in cells["key"] if key in set(first["key"])]]
+    images = run.images[run.images["key"].isin(first.index)].dropna(subset=["label", "score"])
+    kept = {str(method): run.maps(key) for key, method in first["method"].items()}
+    maps: dict[str, Mapping[str, NDArray[Any]]] = {method: each for method, each in kept.items() if each is not None}
+    lines = category_lines(images, maps)
+    return lines, _gallery(images, dict(list(maps.items())[:MAPS_SHOWN]), str(cells["category"].iloc[0]))
+
+
+def _gallery(
+    images: pd.DataFrame, maps: Mapping[str, Mapping[str, NDArray[Any]]], category: str
+) -> ReportFigure | None:
+    shown = examples(images[images["method"].isin(maps)], maps)
+    if not shown:
+        return None
+    said = "; ".join(
+        f"{example.what}, {np.mean(example.mask):.1%} of the image defective, highest value of the map "
+        + ", ".join(f"{example.maps[method].max():.2f} ({method})" for method in maps)
+        for example in shown
+    )
+    caption = (
+        f"{category}: worst misses, worst false alarm and best hits by the mean rank of the methods shown, images "
+        "squeezed to the shape of the maps. Each method has one scale for all its maps here, from their lowest to "
+        "their highest value, which stand below: colours compare images, and not methods."
+    )
+    return ReportFigure(
+        figures.draw_gallery(shown, list(maps)), f"Images, masks and maps of {category}. {said}.", caption
+    )
+
+
+def _curves(lines: Lines, where: str, notes: Iterable[str]) -> ReportFigure | None:
+    if not lines:
+        return None
+    methods = ", ".join(dict.fromkeys(method for method, _ in lines))
+    kinds = ", ".join(dict.fromkeys(panel.title for _, panel in lines))
+    caption = f"{where}: curves of each method's first seed; PRO up to the false-positive rate where it ends."
+    caption = " ".join([caption, *notes])
+    return ReportFigure(
+        figures.draw_curves(lines), f"Curves ({kinds}) of {methods}; the tables give their areas.", caption
+    )
+
+
+def _ablations(cells: pd.DataFrame, summary: DatasetSummary) -> Iterator[ReportFigure]:
+    for ablation in find_ablations(cells):
+        values = ", ".join(f"{value:g}" for value in ablation.points.values())
+        caption = (
+            f"{ablation.model}: mean over categories against {ablation.parameter}; the band is one standard deviation "
+            "over seeds, a hollow point misses cells. Every panel has a range of its own."
+        )
+        alt = f"Metrics of {ablation.model} at {ablation.parameter} = {values}; the table gives the figures."
+        yield ReportFigure(figures.draw_ablation(ablation, summary), alt, caption)
+
+
+def _category(
+    overall: DatasetSummary,
+    name: str,
+    part: DatasetSummary,
+    cells: pd.DataFrame,
+    lines: Lines,
+    gallery: ReportFigure | None,
+) -> Category:
+    intervals = interval_table(cells[cells["category"] == name])
+    return Category(
+        name, summary_table(part), intervals, _curves(lines, f"{overall.dataset}, {name}", mask_notes(part)), gallery
+    )

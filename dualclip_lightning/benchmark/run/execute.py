@@ -1,0 +1,182 @@
+"""One cell: the method on its data through anomalib's Engine, and what it found."""
+
+from __future__ import annotations
+
+import gc
+import json
+import tempfile
+import time
+import traceback
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from math import isfinite, nan
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from anomalib.callbacks import ModelCheckpoint
+from anomalib.data import ImageBatch
+from anomalib.engine import Engine
+from anomalib.metrics import F1Score
+from lightning.pytorch import Callback
+
+from dualclip_lightning.benchmark.names import ENDINGS, ODD_MASKS, UNKEPT_MAPS, metrics_of
+from dualclip_lightning.benchmark.plan import catalogue
+from dualclip_lightning.benchmark.plan.cells import Cell, libraries
+from dualclip_lightning.benchmark.results import COLUMNS, CellResult
+from dualclip_lightning.benchmark.run.machine import CellPlace, git_revision, seeded, threads
+from dualclip_lightning.benchmark.run.methods import build_method, describe_method
+from dualclip_lightning.benchmark.run.recorder import Recorder, data_root
+from dualclip_lightning.benchmark.status import DONE, FAILED
+from dualclip_lightning.images.masks import check_rule, describe_odd, mask_paths, odd_masks
+from dualclip_lightning.measuring.memory import peak_megabytes, reset_peak
+from dualclip_lightning.models.references.data import geometry_of, ordered_view
+from dualclip_lightning.predict.quantiles import NoThresholdError, from_run
+from dualclip_lightning.quiet import quiet
+
+
+def run_cell(cell: Cell, place: CellPlace = CellPlace()) -> CellResult:  # noqa: B008  # it cannot be changed
+    """Run one cell; what goes wrong is its result, too.
+
+    Models of anomalib draw from the global generators. Those are seeded by the cell's seed, and put back whatever
+    happens.
+    """
+    began, start = datetime.now(timezone.utc), time.monotonic()
+    try:
+        with quiet(), threads(place.threads), seeded(cell.seed):
+            result = _score(cell, place)
+    except Exception as error:  # noqa: BLE001  # the other cells go on, whatever this one met
+        return failed_result(cell, error, began)
+    finally:
+        _free_memory(cell)
+    row = {**_row(cell, began), **result.row, "status": DONE, "seconds": time.monotonic() - start}
+    return CellResult(row, result.images, result.maps)
+
+
+def failed_result(cell: Cell, error: BaseException, began: datetime | None = None) -> CellResult:
+    """What is recorded of a cell that failed: the error in one line, and where it came from."""
+    message = " ".join(str(error).split())
+    origin = "".join(traceback.format_exception(error))
+    row = _row(cell, began or datetime.now(timezone.utc))
+    return CellResult(row | {"status": FAILED, "error": f"{type(error).__name__}: {message}", "traceback": origin})
+
+
+def _row(cell: Cell, began: datetime) -> dict[str, Any]:
+    """What is known of a cell before it has run; None for the rest."""
+    known = {
+        **{
+            name: getattr(cell, name) for name in ("key", "method", "model", "dataset", "category", "seed", "precision")
+        },
+        "parameters": json.dumps(dict(cell.arguments) | {"seed": cell.seed}, default=str),
+        "device": cell.device,
+        "data_arguments": json.dumps(dict(cell.data_arguments), default=str),
+        "masks": cell.masks,
+        "evaluation": json.dumps(dict(cell.evaluation)),
+        "versions": json.dumps(libraries()),
+        "git_revision": git_revision(),
+        "started": began.isoformat(timespec="seconds"),
+    }
+    return {name: known.get(name) for name in COLUMNS}
+
+
+def _score(cell: Cell, place: CellPlace) -> CellResult:
+    device = torch.device("cuda", place.gpu) if cell.device == "cuda" else torch.device("cpu")
+    reset_peak(device)
+    model, datamodule = build_method(cell), cell.datamodule()
+    recorder = Recorder(data_root(datamodule), cell.keep_maps)
+    with tempfile.TemporaryDirectory(prefix="dualclip-") as folder:
+        engine = _engine(cell, device, Path(folder), recorder)
+        if cell.model in catalogue.TRAINED:
+            engine.fit(model=model, datamodule=datamodule)
+        figures = engine.test(model=model, datamodule=datamodule, ckpt_path=cell.checkpoint, verbose=False)[0]
+    row = _found(recorder, figures, cell) | describe_method(model, cell)
+    odd, unkept = odd_masks(mask_paths(datamodule.test_data)), recorder.unkept()
+    said = ({ODD_MASKS: describe_odd(odd)} if odd else {}) | ({UNKEPT_MAPS: unkept} if unkept else {})
+    if said:
+        row["evaluation"] = json.dumps({**cell.evaluation, **said})
+    about = {"device": _device_name(device), "peak_memory_mb": peak_megabytes(device), "data_root": recorder.root}
+    about["images_sha256"] = recorder.digest()
+    return CellResult(row | about, recorder.images(), recorder.maps())
+
+
+def _engine(cell: Cell, device: torch.device, folder: Path, recorder: Recorder) -> Engine:
+    """The Engine without validation, which would take thresholds from labels, and without files to keep."""
+    return Engine(
+        default_root_dir=folder,
+        logger=False,
+        callbacks=[
+            *([_TestView(cell.masks)] if cell.model in catalogue.TRAINED else []),
+            recorder,
+            ModelCheckpoint(dirpath=folder, save_top_k=0),
+        ],
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        devices=[device.index] if device.type == "cuda" else 1,
+        precision=cell.precision,
+        limit_val_batches=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+class _TestView(Callback):
+    """Lays over the test set of a model of anomalib the view that methods of this package lay over it themselves."""
+
+    def __init__(self, masks: str) -> None:
+        self.masks = check_rule(masks)
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Replace the test set of the datamodule."""
+        if stage == "test":
+            data = trainer.datamodule.test_data
+            geometry = geometry_of(pl_module.pre_processor)
+            trainer.datamodule.test_data = ordered_view(data, range(len(data)), geometry, self.masks)
+
+
+def _found(recorder: Recorder, figures: Mapping[str, float], cell: Cell) -> dict[str, Any]:
+    images = len(recorder.rows)
+    names = metrics_of(figures)
+    names += [f"{name}{end}" for name in names for end in ENDINGS if f"{name}{end}" in figures]
+    metrics = {name: float(figures[name]) if isfinite(figures.get(name, nan)) else None for name in names}
+    if cell.evaluation.get("threshold"):
+        metrics[f"image_F1@{cell.evaluation['threshold']}"] = _f1_at_threshold(recorder)
+    return {**metrics, "num_images": images, "seconds_per_image": recorder.seconds / max(images, 1)}
+
+
+class _Image(NamedTuple):
+    """What a threshold is taken from."""
+
+    score: float
+    peak: float
+    references: tuple[str, ...] = ()
+
+
+def _f1_at_threshold(recorder: Recorder) -> float | None:
+    """F1 of the images at the threshold that `dualclip predict` takes from an unlabelled run; None without one.
+
+    The scores of all images of the cell give the threshold, with or without a label; F1 is that of the labelled ones.
+    """
+    images = recorder.images()
+    try:
+        threshold = from_run([_Image(score, score) for score in images["score"].tolist()])
+    except NoThresholdError:  # too few images, or many with one highest score
+        return None
+    labelled = images.dropna(subset=["label"])
+    judged = ImageBatch(
+        image=torch.zeros(len(labelled), 3, 1, 1),
+        gt_label=torch.tensor(labelled["label"].to_numpy(int)),
+        pred_label=torch.tensor((labelled["score"] > threshold.score).to_numpy()),
+    )
+    metric = F1Score(fields=["pred_label", "gt_label"])
+    metric.update(judged)
+    return float(metric.compute())
+
+
+def _device_name(device: torch.device) -> str:
+    return f"cuda, {torch.cuda.get_device_name(device)}" if device.type == "cuda" else "cpu"
+
+
+def _free_memory(cell: Cell) -> None:
+    """Give the memory of a cell back before the next one measures its own."""
+    gc.collect()
+    if cell.device == "cuda":
+        torch.cuda.empty_cache()

@@ -1,0 +1,96 @@
+"""Runs cells on a Ray cluster: a task a cell, with its resources. Needs the extra `ray` here and this package there.
+
+Tasks send their results back and the process that asked for them writes the files, so the machines of the cluster need
+the data under the same path but share no results folder. So does the process that asks: it prepares the data before any
+task could. A task whose machine is lost runs again elsewhere; a cell is a file by its key, so none is counted twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dualclip_lightning.benchmark.plan.cells import Cell
+from dualclip_lightning.benchmark.results import CellResult, write_cell
+from dualclip_lightning.benchmark.run.execute import failed_result, run_cell
+from dualclip_lightning.benchmark.run.local_runner import Event
+from dualclip_lightning.benchmark.run.machine import CellPlace
+
+MAX_RETRIES = 3
+"""How often a cell is tried again when its machine or process is lost."""
+
+
+class Resources(NamedTuple):
+    """What one cell takes of the cluster."""
+
+    cpus: float = 1
+    gpus: float = 0
+    """A share, such as 0.5, lets cells share a GPU."""
+
+
+def run_on_ray(cells: Iterable[Cell], folder: Path, resources: Resources) -> Iterator[Event]:
+    """Run cells as tasks of the cluster that RAY_ADDRESS names, or that runs on this machine, or that is started here.
+
+    Raises:
+        ModuleNotFoundError: Ray is not installed.
+    """
+    ray = import_ray()
+    started_here = not ray.is_initialized()
+    if started_here:
+        ray.init(log_to_driver=False)
+    try:
+        task = ray.remote(_run).options(
+            num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=MAX_RETRIES, scheduling_strategy="SPREAD"
+        )
+        place = CellPlace(threads=max(int(resources.cpus), 1))
+        pending = {task.remote(cell, place): cell for cell in cells}
+        begun: set[str] = set()
+        while pending:
+            yield from _begin(list(pending.values())[: _slots(ray, resources)], begun)
+            (reference,), _ = ray.wait(list(pending), num_returns=1)
+            cell = pending.pop(reference)
+            yield from _begin([cell], begun)  # one may overtake another whose machine was lost
+            try:
+                result = ray.get(reference)
+            except ray.exceptions.RayError as error:
+                result = failed_result(cell, error)
+            write_cell(folder, result)
+            yield Event(cell, result.row)
+    finally:
+        if started_here:
+            ray.shutdown()
+
+
+def _begin(cells: Iterable[Cell], begun: set[str]) -> Iterator[Event]:
+    """Say of cells, once each, that they have begun. Ray starts tasks in their order, as many as have room."""
+    for cell in cells:
+        if cell.key not in begun:
+            begun.add(cell.key)
+            yield Event(cell, None)
+
+
+def _slots(ray: Any, resources: Resources) -> int:
+    """How many cells the cluster, as large as it is now, has room for at once."""
+    whole = ray.cluster_resources()
+    needs = {"CPU": resources.cpus, "GPU": resources.gpus}
+    rooms = [int(whole.get(name, 0) // need) for name, need in needs.items() if need]
+    return max(min(rooms, default=1), 1)
+
+
+def _run(cell: Cell, place: CellPlace) -> CellResult:
+    return run_cell(cell, place)
+
+
+def import_ray() -> Any:
+    """Ray.
+
+    Raises:
+        ModuleNotFoundError: it is not installed; the message says how to.
+    """
+    try:
+        import ray  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        msg = "Runs on a cluster need Ray. Install it with: pip install 'dualclip_lightning[ray]'"
+        raise ModuleNotFoundError(msg) from error
+    return ray

@@ -1,0 +1,171 @@
+"""One run of a benchmark: what is still to do, doing it, and putting the tables together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+from omegaconf import OmegaConf
+from rich.console import Console
+
+from dualclip_lightning.benchmark.names import short_revision
+from dualclip_lightning.benchmark.plan import catalogue
+from dualclip_lightning.benchmark.plan.cells import Cell, plan
+from dualclip_lightning.benchmark.plan.config import ConfigError
+from dualclip_lightning.benchmark.plan.schema import Config
+from dualclip_lightning.benchmark.results import assemble, is_finished, read_cell, write_cell
+from dualclip_lightning.benchmark.run.execute import failed_result
+from dualclip_lightning.benchmark.run.local_runner import Event, run_here, run_in_processes
+from dualclip_lightning.benchmark.run.machine import CellPlace, default_workers, git_revision, places
+from dualclip_lightning.benchmark.run.methods import rehearse
+from dualclip_lightning.benchmark.run.progress import Board, watched
+from dualclip_lightning.benchmark.run.ray_runner import Resources, import_ray, run_on_ray
+from dualclip_lightning.files import write_bytes_atomically
+from dualclip_lightning.quiet import quiet
+from dualclip_lightning.record import mark_results
+
+
+class DataError(RuntimeError):
+    """A data set that is not there and cannot be downloaded or generated; the message names root and remedy."""
+
+
+class Means(NamedTuple):
+    """With what a benchmark is run."""
+
+    workers: int | None = None
+    """Processes at once on this machine; None for one a GPU, or one on the CPU."""
+    ray: Resources | None = None
+    """What a cell takes of a Ray cluster; None for this machine."""
+
+
+class Todo(NamedTuple):
+    """The cells of a plan and where they stand."""
+
+    cells: list[Cell]
+    finished: list[Cell]
+    pending: list[Cell]
+
+    @property
+    def keys(self) -> list[str]:
+        """Of all cells, in the order of the plan."""
+        return [cell.key for cell in self.cells]
+
+
+def look(config: Config, folder: Path) -> Todo:
+    """What a folder already has of a benchmark; cells that failed are still to do."""
+    cells = plan(config)
+    finished = [cell for cell in cells if is_finished(folder, cell.key, cell.keep_maps)]
+    done = {cell.key for cell in finished}
+    return Todo(cells, finished, [cell for cell in cells if cell.key not in done])
+
+
+def run_benchmark(config: Config, folder: Path, means: Means = Means(), console: Console | None = None) -> pd.DataFrame:  # noqa: B008
+    """Run what is still to do and return the results, one row per cell.
+
+    Stopped at any moment, the same call continues; results.csv then has what was finished.
+
+    Raises:
+        dualclip_lightning.benchmark.plan.config.ConfigError: an argument that a method refuses, or no such device.
+        ModuleNotFoundError: a cluster was asked for and Ray is not installed.
+        OSError: a file cannot be written.
+    """
+    todo = look(config, folder)
+    refuse(todo.pending, on_cluster=means.ray is not None)
+    write_bytes_atomically(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(asdict(config))).encode())
+    mark_results(folder, ("cells", "tables"))
+    assemble(folder, todo.keys)
+    try:
+        workers = 1 if means.ray else means.workers or default_workers(todo.cells[0].device)
+        board = Board(todo.cells, [cell.key for cell in todo.finished], workers)
+        for _ in watched(_events(todo.pending, folder, means, workers), board, console or Console(quiet=True)):
+            pass  # every event is written where it happens
+    finally:
+        frame = assemble(folder, todo.keys)
+    return frame
+
+
+def refuse(cells: Sequence[Cell], on_cluster: bool = False) -> None:
+    """Refuse what could not run, before anything does.
+
+    Raises:
+        dualclip_lightning.benchmark.plan.config.ConfigError: an argument that a method refuses, or no such device here.
+        ModuleNotFoundError: a cluster is asked for and Ray is not installed.
+    """
+    if on_cluster:
+        import_ray()
+    else:
+        _check_device(cells)
+    with quiet():
+        rehearse(cells)
+
+
+def notes(todo: Todo, folder: Path) -> Iterator[str]:
+    """What one should know of a folder that is used again."""
+    if todo.finished:
+        yield f"{len(todo.finished)} of {len(todo.cells)} cells are finished already."
+    others = {path.stem for path in (folder / "cells").glob("*.json")} - set(todo.keys)
+    if others:
+        yield f"{len(others)} cells of other settings stay in {folder / 'cells'} and are not part of the results."
+    revisions = {(read_cell(folder, cell.key) or {}).get("git_revision") for cell in todo.finished} - {git_revision()}
+    if revisions:
+        shown = ", ".join(sorted(short_revision(revision or "unknown") for revision in revisions))
+        yield f"Some finished cells come from another revision of the code: {shown}. Delete them to run them again."
+
+
+def _events(cells: Sequence[Cell], folder: Path, means: Means, workers: int) -> Iterator[Event]:
+    errors = _prepare(cells)
+    for cell in cells:
+        if _data(cell) in errors:
+            result = failed_result(cell, errors[_data(cell)])
+            write_cell(folder, result)
+            yield Event(cell, result.row)
+    ready = [cell for cell in cells if _data(cell) not in errors]
+    where = places(cells[0].device, workers) if cells else []
+    if means.ray is not None:
+        yield from run_on_ray(ready, folder, means.ray)
+    elif workers == 1:
+        yield from run_here(ready, folder, where[0] if where else CellPlace())
+    else:
+        yield from run_in_processes(ready, folder, where)
+
+
+def _check_device(cells: Sequence[Cell]) -> None:
+    if any(cell.device == "cuda" for cell in cells) and not torch.cuda.is_available():
+        msg = "Expected a GPU that PyTorch can use for device=cuda, but there is none. Set device=cpu or device=auto."
+        raise ConfigError(msg)
+
+
+def _data(cell: Cell) -> tuple[str, str]:
+    return cell.dataset, cell.category
+
+
+def _prepare(cells: Iterable[Cell]) -> dict[tuple[str, str], DataError]:
+    """Download or generate each data set once, before several processes try to; what went wrong, by data set."""
+    parts = {_data(cell): cell for cell in cells}
+    return {part: error for part, cell in parts.items() if (error := _preparation_error(cell)) is not None}
+
+
+def _preparation_error(cell: Cell) -> DataError | None:
+    try:
+        with quiet():
+            cell.datamodule().prepare_data()
+    except Exception as error:  # noqa: BLE001  # recorded with every cell that needs the data
+        wrapped = DataError(_say_unprepared(cell, error))
+        wrapped.__cause__ = error
+        return wrapped
+    return None
+
+
+def _say_unprepared(cell: Cell, error: Exception) -> str:
+    root = (catalogue.data_arguments(cell.data) | dict(cell.data_arguments)).get("root")
+    text = f"{type(error).__name__}: {error}"
+    if root is None:
+        return f"The data of {cell.dataset} {cell.category} cannot be prepared ({text})."
+    return (
+        f"The data of {cell.dataset} {cell.category} are not under '{root}' and cannot be had ({text}). "
+        f"Put them there, or set `datasets.{cell.dataset}.arguments.root` to where they are."
+    )

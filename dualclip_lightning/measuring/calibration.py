@@ -1,0 +1,215 @@
+"""Do thresholds without labels keep what they promise: promised against actual false alarms.
+
+    python -m dualclip_lightning.measuring.calibration [FOLDER ...]
+
+A folder has its normal images in `good` and anomalous ones in other folders beside it, or all that below `test`, as
+MVTec AD has it. Without a folder the packaged demo is taken, several drawings of each material together. The labels
+count false alarms afterwards; no threshold sees them. Every image is encoded once and every pair scored once.
+
+Two questions are asked many times, each time of other images:
+
+- Good images: n of the normal images set the threshold; the other normal images and the anomalous ones are judged, in
+  pairs of their own. The number of false alarms among the m normal ones should lie in the interval that follows from
+  Beta(n + 1 - k, k) for m images, which is beta-binomial.
+- The unlabelled run: four fifths of the normal images and so many anomalous ones that they are the share named are
+  judged by their own threshold. The share of false alarms should lie in the interval that the threshold states.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.stats import betabinom
+
+from dualclip_lightning.data.assets import CATEGORIES, REAL
+from dualclip_lightning.data.demo import demo_folder, generate_demo
+from dualclip_lightning.images.limits import MAX_MEGAPIXELS
+from dualclip_lightning.images.listing import find_images
+from dualclip_lightning.predict.detector import Detector
+from dualclip_lightning.predict.limits import RATE
+from dualclip_lightning.predict.quantiles import from_good, from_run
+from dualclip_lightning.predict.references import Pairs
+from dualclip_lightning.predict.thresholds import Threshold
+from dualclip_lightning.quiet import quiet
+from dualclip_lightning.seeding import derive_seed
+
+GOOD_SIZES, SHARES = (9, 19, 29), (0.0, 0.1, 0.3, 0.5)
+DRAWINGS = 4
+"""Of a material of the demo, by seed: one has twelve normal images."""
+
+
+class Images(NamedTuple):
+    """A labelled set."""
+
+    name: str
+    good: list[str]
+    bad: list[str]
+
+
+class ScoredImage(NamedTuple):
+    """An image that was compared with another."""
+
+    score: float
+    peak: float
+    references: tuple[str, ...]
+
+
+Judge = Callable[[Sequence[str], int], list[ScoredImage]]
+"""Scores of images among themselves, in pairs drawn from a seed."""
+
+
+class Case(NamedTuple):
+    """One threshold, and what came of it."""
+
+    name: str
+    source: str
+    """Where the threshold is from, and the number of good images or the share of anomalous ones."""
+    promised: float
+    actual: float
+    inside: bool
+    found: float
+    """Share of the anomalous images that lie above; NaN where there was none."""
+
+
+def labelled_images(folder: Path) -> Images:
+    """The images of a folder by whether they lie below `good`.
+
+    Raises:
+        ValueError: one of both is missing.
+    """
+    root = folder / "test" if (folder / "test" / "good").is_dir() else folder
+    paths = [str(path) for path in find_images([root]).paths]
+    good = [path for path in paths if Path(path).relative_to(root).parts[0] == "good"]
+    bad = [path for path in paths if path not in set(good)]
+    if not good or not bad:
+        msg = f"Expected images in '{root / 'good'}' and in other folders of '{root}'."
+        raise ValueError(msg)
+    return Images(folder.name, good, bad)
+
+
+def demo_images(category: str) -> Images:
+    """One category of the demo: several drawings of a material, and the images of a real one, which has no others."""
+    seeds = range(1 if category in REAL else DRAWINGS)
+    drawings = [labelled_images(generate_demo(demo_folder(seed), seed) / category) for seed in seeds]
+    good, bad = ([path for one in drawings for path in getattr(one, part)] for part in ("good", "bad"))
+    return Images(f"demo: {category}", good, bad)
+
+
+def judge_with(detector: Detector, paths: Sequence[str]) -> Judge:
+    """A judge that has encoded all images once, and remembers every pair that it has scored."""
+    score = detector.pair_scores(paths)
+    known: dict[tuple[str, str], tuple[float, float]] = {}
+
+    def judge(names: Sequence[str], seed: int) -> list[ScoredImage]:
+        pairs = Pairs(names, 1, seed)
+        found = []
+        for position, name in enumerate(names):
+            partner = names[next(pairs.candidates(position))]
+            if (name, partner) not in known:
+                known[name, partner] = score(name, partner)
+            found.append(ScoredImage(*known[name, partner], (partner,)))
+        return found
+
+    return judge
+
+
+def good_cases(images: Images, judge: Judge, sizes: Sequence[int], seeds: int, rate: float) -> Iterator[Case]:
+    """Thresholds from good images. Sizes that leave fewer than five others are passed over."""
+    for size in (size for size in sizes if size <= len(images.good) - 5):
+        for seed in range(seeds):
+            order = _shuffled(images.good, seed, f"good {size}")
+            threshold = from_good(judge(sorted(order[:size]), seed), rate)
+            others = order[size:]
+            judged = judge([*others, *images.bad], seed)
+            alarms, found = _counts(threshold, judged, len(others))
+            above = round(threshold.false_alarm_rate * (size + 1))  # type: ignore[operator]
+            low, high = betabinom(len(others), above, size + 1 - above).ppf([0.025, 0.975])
+            yield Case(images.name, f"{size} good", threshold.false_alarm_rate or 0, alarms / len(others),
+                       bool(low <= alarms <= high), found)  # fmt: skip
+
+
+def run_cases(images: Images, judge: Judge, shares: Sequence[float], seeds: int, rate: float) -> Iterator[Case]:
+    """Thresholds from the run itself. Fewer normal images are taken where the anomalous ones are too few."""
+    for share in shares:
+        most = len(images.bad) * (1 - share) / share if share else len(images.good)
+        normal = int(min(0.8 * len(images.good), most))
+        anomalous = round(normal * share / (1 - share))
+        if normal + anomalous < 1 / rate:
+            continue
+        for seed in range(seeds):
+            good = _shuffled(images.good, seed, f"run {share}")[:normal]
+            bad = _shuffled(images.bad, seed, f"run {share}")[:anomalous]
+            judged = judge([*good, *bad], seed)
+            threshold = from_run(judged, rate)
+            alarms, found = _counts(threshold, judged, normal)
+            low, high = threshold.interval  # type: ignore[misc]
+            yield Case(images.name, f"run, {share:.0%} anomalous", threshold.false_alarm_rate or 0, alarms / normal,
+                       bool(low <= alarms / normal <= high), found)  # fmt: skip
+
+
+def tabulate(cases: Sequence[Case]) -> pd.DataFrame:
+    """A row for each set and source: means over the seeds, in per cent, and the highest actual share."""
+    frame = pd.DataFrame(cases)
+    groups = frame.groupby(["name", "source"], sort=False)
+    means = groups[["promised", "actual", "inside", "found"]].mean()
+    means.insert(2, "highest", groups["actual"].max())
+    return (100 * means).round(1).reset_index()
+
+
+def summarise(cases: Sequence[Case]) -> list[str]:
+    """How many cases of each kind lie inside their interval."""
+    lines = []
+    for kind in ("good", "run"):
+        inside = [case.inside for case in cases if kind in case.source]
+        if inside:
+            share = sum(inside) / len(inside)
+            lines.append(f"{kind}: {sum(inside)} of {len(inside)} cases inside their 95% interval ({share:.1%})")
+    return lines
+
+
+def _shuffled(paths: Sequence[str], seed: int, purpose: str) -> list[str]:
+    generator = np.random.default_rng(derive_seed(seed, "calibration", purpose))
+    return [paths[i] for i in generator.permutation(len(paths))]
+
+
+def _counts(threshold: Threshold, judged: Sequence[ScoredImage], normal: int) -> tuple[int, float]:
+    """False alarms among the first so many, and the share of the others that are found."""
+    above = [threshold.decide(image).word == "anomalous" for image in judged]
+    others = above[normal:]
+    return sum(above[:normal]), float(np.mean(others)) if others else float("nan")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="default: the packaged demo")
+    parser.add_argument("--backbone", default="ViT-B-16-plus-240", help="default: %(default)s")
+    parser.add_argument("--pretrained", default="demo", help="default: %(default)s")
+    parser.add_argument("--class-name", default="object", help="default: %(default)s")
+    parser.add_argument("--geometry", choices=("keep", "squash"), default="keep", help="default: %(default)s")
+    parser.add_argument("--seeds", type=int, default=20, help="draws of images; default: %(default)s")
+    parser.add_argument("--rate", type=float, default=RATE, help="of false alarms, asked; default: %(default)s")
+    options = parser.parse_args(arguments)
+    detector = Detector(
+        options.class_name, backbone=options.backbone, pretrained=options.pretrained, geometry=options.geometry,
+        max_megapixels=MAX_MEGAPIXELS,
+    )  # fmt: skip
+    cases: list[Case] = []
+    with quiet():
+        sets = [labelled_images(path) for path in options.folders] or [demo_images(name) for name in CATEGORIES]
+        for images in sets:
+            judge = judge_with(detector, [*images.good, *images.bad])
+            cases += good_cases(images, judge, GOOD_SIZES, options.seeds, options.rate)
+            cases += run_cases(images, judge, SHARES, options.seeds, options.rate)
+    print(f"{options.pretrained}, {options.geometry}, {options.seeds} draws; per cent")
+    print(tabulate(cases).to_string(index=False))
+    print("\n".join(summarise(cases)))
+
+
+if __name__ == "__main__":
+    main()

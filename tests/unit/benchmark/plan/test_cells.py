@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dualclip_lightning.benchmark.plan import cells as rooms
+from dualclip_lightning.benchmark.plan.cells import plan
+from dualclip_lightning.benchmark.plan.config import load_config, parse_config
+from dualclip_lightning.benchmark.plan.schema import arguments_of
+from dualclip_lightning.benchmark.run.execute import run_cell
+from dualclip_lightning.registry import MODELS
+from tests.tiny_benchmark import CONFIGS, tiny_config, tiny_content
+from tests.towers import write_mvtec
+
+
+def keys(config):
+    return [cell.key for cell in plan(config)]
+
+
+def test_the_plan_is_methods_by_categories_by_seeds_in_their_order():
+    config = parse_config(
+        tiny_content("data", "demo", datasets={"a": {"data": "MVTec", "categories": ["wood", "pill"]}})
+    )
+    found = [(cell.method, cell.dataset, cell.data, cell.category, cell.seed) for cell in plan(config)]
+    expected = [("text", "a", "MVTec", category, 0) for category in ("wood", "pill")]
+    expected += [("joint", "a", "MVTec", category, seed) for category in ("wood", "pill") for seed in (0, 1, 2)]
+    assert found == expected
+    assert len(set(keys(config))) == len(found)
+
+
+def test_all_categories_are_those_of_the_data_set_and_one_where_it_has_none():
+    config = parse_config(tiny_content("data", "demo", datasets={"Visa": {}, "Kolektor": {}}, seeds=[0]))
+    names = [cell.category for cell in plan(config) if cell.method == "text"]
+    assert len(names) == 13
+    assert names[-1] == "all"
+
+
+def test_the_key_is_the_same_every_time_and_tells_the_cell():
+    config = tiny_config("data", "demo")
+    assert keys(config) == keys(tiny_config("data", "demo"))
+    assert keys(config)[1].startswith("joint-mvtecad-metal_nut-s0-")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"precision": "16-mixed"},
+        {"device": "cuda"},
+        {"arguments": {"pretrained": "demo", "resize": "crop"}},
+        {"datasets": {"MVTecAD": {"arguments": {"root": "elsewhere"}, "categories": ["metal_nut"]}}},
+        {"datasets": {"MVTecAD": {"data": "MVTec", "arguments": {"root": "data"}, "categories": ["metal_nut"]}}},
+    ],
+)
+def test_whatever_determines_the_numbers_changes_the_key(changes):
+    before, after = keys(tiny_config("data", "demo")), keys(tiny_config("data", "demo", **changes))
+    assert not set(before) & set(after)
+
+
+def test_what_no_number_depends_on_keeps_the_key():
+    changes = {"batch_size": 3, "num_workers": 2, "keep_maps": "all", "name": "other"}
+    assert keys(tiny_config("data", "demo")) == keys(tiny_config("data", "demo", **changes))
+
+
+def test_a_default_spelt_out_keeps_the_key_and_another_version_or_default_does_not(monkeypatch):
+    config = tiny_config("data", "demo")
+    spelt = replace(config, arguments={**config.arguments, "num_references": 1})
+    assert keys(config) == keys(spelt)
+    monkeypatch.setattr(rooms, "libraries", lambda: {"torch": "0.1"})
+    assert not set(keys(config)) & set(keys(tiny_config("data", "random")))
+    newer = keys(config)
+    monkeypatch.undo()
+    assert not set(newer) & set(keys(config))
+
+
+def test_weights_and_folders_of_a_method_count_by_content(tmp_path):
+    weights, textures = tmp_path / "weights.safetensors", tmp_path / "textures"
+    textures.mkdir()
+    methods = {"a": {"model": "DualImageCLIP", "arguments": {"tta": {"textures": str(textures)}}}}
+
+    def now(content, texture):
+        weights.write_bytes(content)
+        (textures / "one.png").write_bytes(texture)
+        return keys(tiny_config("data", weights, methods=methods))[0]
+
+    first = now(b"one", b"a")
+    assert now(b"two", b"a") != first
+    assert now(b"one", b"bb") != first
+    assert now(b"one", b"a") == first
+
+
+@pytest.mark.parametrize("keep", ["none", "first", "all"])
+def test_maps_are_kept_of_no_seed_the_first_or_all(keep):
+    kept = [cell.keep_maps for cell in plan(tiny_config("data", "demo", keep_maps=keep)) if cell.method == "joint"]
+    assert kept == {"none": [False] * 3, "first": [True, False, False], "all": [True] * 3}[keep]
+
+
+@pytest.fixture(scope="module")
+def even_root(tmp_path_factory):
+    """Images of one size, as those of VisA's categories: AnoCLIP's tiles keep the aspect ratio."""
+    folder = tmp_path_factory.mktemp("even")
+    write_mvtec(folder, "metal_nut", sizes=[(40, 56)] * 2)
+    return folder
+
+
+def shipped():
+    """Different methods of this package that the shipped configurations have, and whether each has one seed."""
+    found = {}
+    for name in ("demo", "visa", "ablation_components", "ablation_references"):
+        config = load_config(CONFIGS / f"{name}.yaml")
+        for label, method in config.methods.items():
+            if method.model in MODELS:
+                arguments = arguments_of(method, config) | {"pretrained": None}
+                found[f"{method.model} {arguments}"] = pytest.param(method, method.seeds is not None, id=label)
+    return list(found.values())
+
+
+@pytest.mark.parametrize(("method", "one_seed"), shipped())
+def test_shipped_methods_have_one_seed_where_and_only_where_nothing_depends_on_it(
+    method, one_seed, even_root, tiny_folder
+):
+    arguments = {name: value for name, value in method.arguments.items() if name != "pretrained"}  # the tiny weights
+    methods = {"a": {"model": method.model, "arguments": arguments}}
+    cells = plan(tiny_config(even_root, tiny_folder, methods=methods, seeds=[0, 1], keep_maps="all"))
+    first, second = (run_cell(cell) for cell in cells)
+    same = np.allclose(first.images["score"], second.images["score"], atol=1e-5)
+    same &= np.allclose(first.maps.maps, second.maps.maps, atol=2e-3)  # half precision
+    takes_all = (method.arguments.get("num_references") or 1) >= len(first.images) - 1
+    assert same == (one_seed or takes_all)

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dualclip_lightning.adaptation import AdaptationSettings
+from dualclip_lightning.benchmark.plan import catalogue
+from dualclip_lightning.benchmark.plan.config import ConfigError, load_config, parse_config
+from dualclip_lightning.data.assets import MATERIALS, REAL
+from dualclip_lightning.registry import MODELS
+from tests.tiny_benchmark import CONFIGS, tiny_content
+
+CONTENT = tiny_content("data", "demo")
+TABLE = {"ClipZeroShot", "WinCLIP", "AnoCLIP", "ClipAD", "MuSc", "DualImageCLIP"}
+
+
+def refusal(content):
+    with pytest.raises(ConfigError) as refused:
+        parse_config(content)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"sedes": [0]}, "Unknown key 'sedes'. Did you mean 'seeds'"),
+        ({"methods": {"a": {"model": "DualImgCLIP"}}}, "methods.a: Unknown method 'DualImgCLIP'. Did you mean 'Dual"),
+        ({"methods": {"a": {"model": "WinClip"}}}, "Did you mean 'WinCLIP'"),
+        ({"methods": {"a": {"modell": "MuSc"}}}, "Unknown key of methods.a 'modell'. Did you mean 'model'"),
+        ({"methods": {"a": {}}}, "Expected `methods.a.model` to name a method"),
+        ({"methods": {}}, "Expected `methods` to hold at least one label"),
+        ({"methods": {"a": {"model": "MuSc", "arguments": {"lowst": 1}}}}, "of MuSc 'lowst'. Did you mean 'lowest'"),
+        ({"methods": {"a": {"model": "MuSc", "arguments": {"seed": 1}}}}, "seeds stand under `seeds`"),
+        ({"methods": {"a": {"model": "MuSc", "arguments": {"evaluator": True}}}}, "the run itself sets 'evaluator'"),
+        ({"arguments": {"alpha": 0.5}, "methods": {"a": {"model": "MuSc"}}}, "methods.a: Unknown argument of MuSc 'al"),
+        ({"datasets": {"MVTecAd": {}}}, "datasets.MVTecAd: Unknown data set 'MVTecAd'. Did you mean 'MVTecAD'"),
+        ({"datasets": {"x": {"data": "Vias"}}}, "datasets.x: Unknown data set 'Vias'. Did you mean 'Visa'"),
+        ({"datasets": {"Visa": {"arguments": {"rot": "."}}}}, "Unknown argument of Visa 'rot'. Did you mean 'root'"),
+        ({"datasets": {"Visa": {"arguments": {"category": "pcb1"}}}}, "the run itself sets 'category' of Visa"),
+        ({"datasets": {"MVTecAD": {"categories": ["botle"]}}}, "category of MVTecAD 'botle'. Did you mean 'bottle'"),
+        ({"datasets": {"BTech": {"categories": [1]}}}, "Unknown category of BTech '1'. Did you mean '01'"),
+        ({"datasets": {"MVTecAD": {"categories": "bottle"}}}, "Expected categories to be \"all\" or a list"),
+        ({"datasets": {"Kolektor": {"categories": ["a"]}}}, "Kolektor has no categories"),
+        ({"datasets": {"Folder": {}}}, "datasets.Folder: Folder needs name and normal_dir. Set them under"),
+        ({"device": "gpu"}, "Unknown device 'gpu'"),
+        ({"precision": "16"}, "Unknown precision '16'. Expected one of 16-mixed, 32-true"),
+        ({"seeds": [0, 0]}, "Expected `seeds` to list different seeds, but got [0, 0]"),
+        ({"batch_size": 0}, "Expected batch_size above 0"),
+        ({"batch_size": "many"}, "many"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_meant_is_refused_with_the_nearest_valid_name(changes, sentence):
+    assert sentence in refusal(CONTENT | changes)
+
+
+def test_every_problem_is_said_at_once():
+    said = refusal(CONTENT | {"device": "tpu", "datasets": {"Vsia": {}, "MVTecAD": {"categories": ["wod"]}}})
+    assert all(name in said for name in ("'tpu'", "'Vsia'", "'wood'"))
+
+
+def test_a_configuration_of_anomalibs_benchmark_is_sent_to_anomalib():
+    assert "anomalib benchmark --config" in refusal({"accelerator": ["cpu"], "benchmark": {"model": {}}})
+
+
+def test_a_file_that_is_not_there_is_refused_with_its_name(tmp_path):
+    with pytest.raises(ConfigError, match=r"absent\.yaml"):
+        load_config(tmp_path / "absent.yaml")
+
+
+def test_overrides_replace_what_the_file_says_and_the_name_is_that_of_the_file(tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text("methods: {a: {model: MuSc, arguments: {lowest: 0.3}}}\ndatasets: {MVTecAD: {}}\n")
+    config = load_config(path, ["datasets={Demo: {}}", "seeds=[3,4]", "methods.a.arguments.lowest=0.5"])
+    assert config.name == "small"
+    assert list(config.datasets) == ["Demo"]
+    assert config.seeds == [3, 4]
+    assert config.methods["a"].arguments == {"lowest": 0.5}
+    with pytest.raises(ConfigError, match="Expected an override"):
+        load_config(path, ["seeds"])
+
+
+def test_every_registered_method_and_data_set_can_be_named():
+    assert set(MODELS) <= set(catalogue.method_names())
+    known = set(catalogue.data_names())
+    assert {"Demo", "MVTec", "MVTecAD", "Visa", "BTech", "Folder", "Kolektor"} <= known
+    assert "AnomalibDataModule" not in known
+    assert all(catalogue.categories(name) for name in known)
+    assert catalogue.categories("MVTec") == catalogue.categories("MVTecAD")
+    assert len(catalogue.categories("Visa")) == 12
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_configurations_are_valid(path):
+    config = load_config(path)
+    assert config.name == path.stem
+
+
+@pytest.mark.parametrize("name", ["demo", "mvtec", "visa"])
+def test_the_papers_table_has_every_method(name):
+    assert {method.model for method in load_config(CONFIGS / f"{name}.yaml").methods.values()} >= TABLE
+
+
+def test_the_papers_ablations_vary_what_they_say():
+    steps = load_config(CONFIGS / "ablation_steps.yaml").methods.values()
+    assert [method.arguments["tta"]["steps"] for method in steps] == list(range(7))
+    parts = load_config(CONFIGS / "ablation_components.yaml").methods.values()
+    found = {(method.arguments.get("alpha", 0.5) < 1, method.arguments.get("tta", False)) for method in parts}
+    assert found == {(reference, tta) for reference in (False, True) for tta in (False, True)}
+    of_one_seed = ("demo", "mvtec_musc")  # nothing in MuSc is left to chance
+    repeated = [path for path in CONFIGS.glob("*.yaml") if not path.stem.startswith(of_one_seed)]
+    assert all(len(load_config(path).seeds) == 5 for path in repeated)
+
+
+@pytest.mark.parametrize("name", ["demo", "demo_ablations"])
+def test_configurations_of_the_demo_keep_drawn_and_real_defects_apart(name):
+    found = {label: data.categories for label, data in load_config(CONFIGS / f"{name}.yaml").datasets.items()}
+    assert found == {"Demo, drawn defects": list(MATERIALS), "Demo, real defects": list(REAL)}
+
+
+def test_the_ablations_of_the_demo_are_the_papers():
+    config = load_config(CONFIGS / "demo_ablations.yaml")
+    given = {label: method.arguments for label, method in config.methods.items()}
+    papers = [load_config(CONFIGS / f"ablation_{name}.yaml").methods for name in ("components", "steps", "references")]
+    asked = {json.dumps(method.arguments) for methods in papers for method in methods.values()}
+    here = {json.dumps(arguments) for arguments in given.values()}
+    defaults = {json.dumps({}), json.dumps({"tta": True})}
+    assert asked - defaults <= here
+    assert AdaptationSettings().steps == 2  # so that T = 2 and K = 1 are what the defaults are
+
+
+@pytest.mark.parametrize(
+    ("content", "overrides", "sentence"),
+    [
+        ("methods: {a: [", [], "valid YAML"),
+        ("[1, 2]", [], "keys and values"),
+        ("{}", ["datasets={Demo: "], "Expected the override 'datasets={Demo: '"),
+        ("{}", ["name=${nope}"], "nope"),
+    ],
+)
+def test_what_is_no_yaml_is_refused_in_a_sentence(content, overrides, sentence, tmp_path):
+    path = tmp_path / "broken.yaml"
+    path.write_text(content)
+    with pytest.raises(ConfigError) as refused:
+        load_config(path, overrides)
+    assert sentence in str(refused.value)

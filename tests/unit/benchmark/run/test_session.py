@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from dualclip_lightning.benchmark.plan.cells import plan
+from dualclip_lightning.benchmark.plan.config import ConfigError, parse_config
+from dualclip_lightning.benchmark.results import cell_path, load_run
+from dualclip_lightning.benchmark.run import local_runner, session
+from dualclip_lightning.benchmark.run.execute import failed_result
+from dualclip_lightning.benchmark.run.local_runner import run_in_processes
+from dualclip_lightning.benchmark.run.machine import places
+from dualclip_lightning.benchmark.run.ray_runner import Resources
+from dualclip_lightning.benchmark.run.session import Means, look, notes, run_benchmark
+from tests.tiny_benchmark import assert_same_results, tiny_config
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """The keys of the cells that were run, in their order."""
+    keys, original = [], local_runner.run_cell
+
+    def run_cell(cell, place):
+        keys.append(cell.key)
+        return original(cell, place)
+
+    monkeypatch.setattr(local_runner, "run_cell", run_cell)
+    return keys
+
+
+@pytest.fixture
+def config(mvtec_root, tiny_folder):
+    return tiny_config(mvtec_root, tiny_folder, seeds=[0, 1])
+
+
+def test_a_run_leaves_its_configuration_and_a_row_for_every_cell(config, tmp_path):
+    frame = run_benchmark(config, tmp_path)
+    run = load_run(tmp_path)
+    assert run.frame["key"].tolist() == frame["key"].tolist() == [cell.key for cell in plan(config)]
+    assert set(run.frame["status"]) == {"done"}
+    assert run.images.groupby("key").size().eq(9).all()
+    assert all(Path(path).is_file() for path in run.images["image_path"])
+    assert parse_config(OmegaConf.to_container(OmegaConf.load(tmp_path / "config.yaml"))) == config
+
+
+def test_a_second_call_runs_nothing_and_a_further_seed_runs_alone(config, mvtec_root, tiny_folder, tmp_path, ran):
+    first = run_benchmark(config, tmp_path)
+    ran.clear()
+    second = run_benchmark(config, tmp_path)
+    assert ran == []
+    assert first.equals(second)
+    more = tiny_config(mvtec_root, tiny_folder, seeds=[0, 1, 5])
+    assert run_benchmark(more, tmp_path)["seed"].tolist() == [0, 0, 1, 5]
+    assert len(ran) == 1
+
+
+def test_a_changed_argument_is_not_taken_for_what_is_finished(config, mvtec_root, tiny_folder, tmp_path, ran):
+    run_benchmark(config, tmp_path)
+    ran.clear()
+    methods = {"text": {"model": "DualImageCLIP", "arguments": {"alpha": 1.0, "temperature": 0.1}, "seeds": [0]}}
+    other = tiny_config(mvtec_root, tiny_folder, methods=methods)
+    frame = run_benchmark(other, tmp_path)
+    assert len(ran) == len(frame) == 1
+    said = " ".join(notes(look(other, tmp_path), tmp_path))
+    assert "1 of 1 cells are finished already" in said
+    assert "3 cells of other settings stay in" in said
+
+
+def test_a_cell_that_fails_is_recorded_the_others_go_on_and_it_is_tried_again(config, tmp_path, monkeypatch, ran):
+    unlucky, original = plan(config)[1], local_runner.run_cell
+
+    def run_cell(cell, place):
+        if cell.key == unlucky.key:
+            return failed_result(cell, RuntimeError("out of luck\nin two lines"))
+        return original(cell, place)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(local_runner, "run_cell", run_cell)
+        frame = run_benchmark(config, tmp_path)
+    assert frame["status"].tolist() == ["done", "failed", "done"]
+    assert frame["error"][1] == "RuntimeError: out of luck in two lines"
+    ran.clear()
+    assert set(run_benchmark(config, tmp_path)["status"]) == {"done"}
+    assert ran == [unlucky.key]
+
+
+def test_data_that_cannot_be_had_fail_their_cells_before_any_is_run(config, tmp_path, monkeypatch, ran):
+    from anomalib.data import MVTecAD
+
+    def prepare_data(self):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(MVTecAD, "prepare_data", prepare_data)
+    frame = run_benchmark(config, tmp_path)
+    (error,) = set(frame["error"])
+    root = config.datasets["MVTecAD"].arguments["root"]
+    for said in (
+        "DataError",
+        "MVTecAD metal_nut",
+        f"'{root}'",
+        "OSError: no route to host",
+        "datasets.MVTecAD.arguments.root",
+    ):
+        assert said in error
+    assert len(frame) == 3
+    assert ran == []
+
+
+def test_a_refused_configuration_leaves_the_folder_as_it_was(mvtec_root, tiny_folder, tmp_path):
+    methods = {"far": {"model": "DualImageCLIP", "arguments": {"alpha": 2}}}
+    with pytest.raises(ConfigError, match="alpha"):
+        run_benchmark(tiny_config(mvtec_root, tiny_folder, methods=methods), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused_before_anything_runs(mvtec_root, tiny_folder, tmp_path):
+    with pytest.raises(ConfigError, match="device=cpu"):
+        run_benchmark(tiny_config(mvtec_root, tiny_folder, device="cuda"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_finished_cells_of_another_revision_are_named(config, tmp_path, monkeypatch):
+    run_benchmark(config, tmp_path)
+    assert "another revision" not in " ".join(notes(look(config, tmp_path), tmp_path))
+    monkeypatch.setattr(session, "git_revision", lambda: "somewhere-else")
+    assert "another revision of the code" in " ".join(notes(look(config, tmp_path), tmp_path))
+
+
+def test_data_are_prepared_before_a_cluster_gets_tasks(config, tmp_path, monkeypatch):
+    from anomalib.data import MVTecAD
+
+    order, prepare_data = [], MVTecAD.prepare_data
+    monkeypatch.setattr(MVTecAD, "prepare_data", lambda self: (order.append("data"), prepare_data(self))[1])
+    monkeypatch.setattr(session, "import_ray", lambda: None)
+    monkeypatch.setattr(session, "run_on_ray", lambda cells, *_: iter([order.append(len(cells))][:0]))
+    run_benchmark(config, tmp_path, Means(ray=Resources()))
+    assert order == ["data", 3]
+
+
+def test_two_processes_give_the_table_of_one(config, tmp_path):
+    one = run_benchmark(config, tmp_path / "one")
+    two = run_benchmark(config, tmp_path / "two", Means(workers=2))
+    assert_same_results(one, two)
+    images = [load_run(tmp_path / name).images for name in ("one", "two")]
+    pd.testing.assert_frame_equal(*images, atol=1e-6)  # threads share out sums in another order
+
+
+def test_a_process_that_is_killed_fails_its_cell_and_is_replaced(config, tmp_path):
+    cells, events, killed = plan(config), [], []
+    before = set(multiprocessing.active_children())
+    for event in run_in_processes(cells, tmp_path, places("cpu", 1)):
+        events.append(event)
+        if event.row is None and not killed:
+            (process,) = set(multiprocessing.active_children()) - before
+            process.kill()
+            killed.append(event.cell.key)
+    rows = {event.cell.key: event.row for event in events if event.row is not None}
+    assert [rows[cell.key]["status"] for cell in cells] == ["failed", "done", "done"]
+    assert "exit code -9" in rows[killed[0]]["error"]
+    assert all(cell_path(tmp_path, cell.key).is_file() for cell in cells)
+    assert set(multiprocessing.active_children()) == before

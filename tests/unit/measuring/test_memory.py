@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import gc
+
+import numpy as np
+import pytest
+import torch
+
+from dualclip_lightning.measuring import memory
+
+
+@pytest.mark.skipif(not memory.CLEAR.exists(), reason="only Linux forgets a peak")
+def test_the_peak_is_that_since_it_was_reset():
+    cpu = torch.device("cpu")
+    gc.collect()  # what other tests left must not go while the peak is measured
+    memory.reset_peak(cpu)
+    small = memory.peak_megabytes(cpu)
+    filled = np.ones(200_000_000, np.uint8)
+    large = memory.peak_megabytes(cpu)
+    assert 180 < large - small < 260
+    del filled
+    memory.reset_peak(cpu)
+    assert memory.peak_megabytes(cpu) < large - 100

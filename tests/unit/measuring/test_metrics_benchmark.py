@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dualclip_lightning.measuring import metrics as benchmark
+
+
+def test_every_variant_gives_the_same_figures():
+    maps, masks = benchmark.maps_and_masks(4, 24)
+    expected = benchmark.variants()["exact"](maps, masks)
+    for name, variant in benchmark.variants().items():
+        tolerance = 2e-3 if "anomalib AUPR" in name else 1e-5  # AUPR joins points that AP does not.
+        for metric, value in variant(maps, masks).items():
+            assert value == pytest.approx(expected[metric], abs=tolerance), name
+
+
+def test_peak_memory_and_time_are_those_of_the_variant():
+    def hungry(maps, masks):
+        return {"auroc": float(np.ones(2**20 * len(maps)).sum())}
+
+    maps, masks = benchmark.maps_and_masks(32, 16)
+    found = benchmark.measure(hungry, maps, masks)
+    assert found["auroc"] == 32 * 2**20
+    assert 200 < found["MB"] < 400
+    assert 0 < found["seconds"] < 30
+
+
+def test_the_report_names_ratios_and_the_difference_of_the_modes(capsys):
+    benchmark.main(["--size", "24", "--images", "6", "--rounds", "1", "--ours"])
+    printed = capsys.readouterr().out
+    assert "6 maps of 24x24" in printed
+    assert "times a bare sort, NumPy" in printed
+    assert "anomalib" not in printed
+    table = pd.DataFrame(
+        {"seconds": [2.0, 1, 1, 4], "MB": 1.0, "auroc": [0.5, 0.6, None, None], "ap": 0.1, "f1max": 0.1, "pro": 0.1},
+        index=["exact", "streaming", *benchmark.SORTS],
+    )
+    lines = list(benchmark.report(table))
+    assert lines[1:] == [
+        "exact, all of it: 2.00 times a bare sort, NumPy",
+        "exact, all of it: 0.50 times a bare sort, PyTorch",
+        "streaming is off by at most 1.0e-01",
+    ]

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+import torch
+
+from dualclip_lightning.measuring import speed
+from tests.towers import random_images, tower
+
+
+@pytest.fixture
+def variants():
+    visual = tower()
+    with torch.inference_mode():
+        return {name: build(visual) for name, build in speed.VARIANTS.items()}
+
+
+def test_every_variant_runs_and_is_counted(variants):
+    counted = speed.forwards(variants, random_images(2))
+    assert counted[speed.BARE] == 1
+    assert counted["dual-path encoder"] < counted["WinCLIP"] < counted["WinCLIP+, 1 normal image"] * 1.01
+    assert counted["Dual-Image CLIP with TTA, 2 steps"] > 1.9 * counted["Dual-Image CLIP"] - 1
+    assert counted["AnoCLIP, 22 views, TTA"] > 15
+
+
+def test_counting_leaves_the_fast_kernels_on(variants):
+    speed.forwards({"one": variants[speed.BARE]}, random_images(1))
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_ratios_are_taken_round_by_round_and_then_their_median():
+    seconds = pd.DataFrame({"bare": [1.0, 2.0, 4.0], "other": [2.0, 2.0, 12.0]})
+    table = speed.summarise(seconds, images=2)
+    assert table.loc["bare"].tolist() == [1.0, 1.0]
+    assert table.loc["other"].tolist() == [1.0, 2.0]
+
+
+def test_the_first_round_is_thrown_away(variants):
+    steps = {name: variants[name] for name in (speed.BARE, "Dual-Image CLIP")}
+    assert speed.time_steps(steps, random_images(1), rounds=2).shape == (2, 2)
+
+
+def test_an_unknown_variant_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        speed.main(["--methods", "nothing"])
+    assert "invalid choice" in capsys.readouterr().err
