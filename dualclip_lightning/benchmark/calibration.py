@@ -1,0 +1,6 @@
+"""The earlier place of `python -m dualclip_lightning.measuring.calibration`; it runs that program."""
+
+from runpy import run_module
+
+if __name__ == "__main__":
+    run_module("dualclip_lightning.measuring.calibration", run_name="__main__")
