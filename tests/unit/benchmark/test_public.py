@@ -9,7 +9,9 @@ from dualclip_lightning import benchmark
 
 
 def test_the_example_runs_as_it_is_printed():
-    assert doctest.testmod(benchmark) == (0, 5)
+    failed, attempted = doctest.testmod(benchmark)
+    assert failed == 0
+    assert attempted > 0
 
 
 @pytest.mark.parametrize("name", benchmark.__all__)
