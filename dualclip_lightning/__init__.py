@@ -14,7 +14,7 @@ from dualclip_lightning.registry import DATAMODULES, MODELS
 if TYPE_CHECKING:
     from dualclip_lightning.data import Demo, MVTec
     from dualclip_lightning.models import AnoCLIP, ClipAD, ClipZeroShot, DualImageCLIP, MuSc, WinCLIP
-    from dualclip_lightning.predict import Detector
+    from dualclip_lightning.predict import Detector, Failure, Geometry, ImageError, Prediction, Threshold
 
 __all__ = [
     "AnoCLIP",
@@ -23,13 +23,19 @@ __all__ = [
     "Demo",
     "Detector",
     "DualImageCLIP",
+    "Failure",
+    "Geometry",
+    "ImageError",
     "MVTec",
     "MuSc",
+    "Prediction",
+    "Threshold",
     "WinCLIP",
     "__version__",
 ]
 
-_HOMES = MODELS | DATAMODULES | {"Detector": "dualclip_lightning.predict"}
+_PREDICT = ("Detector", "Failure", "Geometry", "ImageError", "Prediction", "Threshold")
+_HOMES = MODELS | DATAMODULES | dict.fromkeys(_PREDICT, "dualclip_lightning.predict")
 
 
 def __getattr__(name: str) -> Any:

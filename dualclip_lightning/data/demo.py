@@ -40,6 +40,11 @@ class Demo(MVTecAD):
 
     Raises:
         ValueError: an unknown category.
+
+    Example:
+        >>> from dualclip_lightning import Demo
+        >>> Demo(category="cork", num_workers=0).category
+        'cork'
     """
 
     name = "Demo"

@@ -8,7 +8,13 @@ from dualclip_lightning.data.missing import told_where_to_get
 
 
 class MVTec(MVTecAD):
-    """MVTec AD under its older name: the same arguments, folders and results as :class:`anomalib.data.MVTecAD`."""
+    """MVTec AD under its older name: the same arguments, folders and results as :class:`anomalib.data.MVTecAD`.
+
+    Example:
+        >>> from dualclip_lightning import MVTec
+        >>> MVTec(root="datasets/MVTecAD", category="metal_nut").category
+        'metal_nut'
+    """
 
     name = "MVTecAD"
 

@@ -11,7 +11,19 @@ Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 
 
 class ImageError(ValueError):
-    """An image that cannot be used; the message is one plain sentence."""
+    """An image that cannot be used; the message is one plain sentence.
+
+    Example:
+        >>> import numpy as np
+        >>> from dualclip_lightning import Detector
+        >>> from dualclip_lightning.predict import ImageError
+        >>> detector = Detector("steel plate", pretrained="demo", device="cpu", compare_with="none")
+        >>> try:
+        ...     detector.predict(np.full((8, 8, 3), np.nan))
+        ... except ImageError as error:
+        ...     print(error)
+        Cannot use 'image': it has values that are not finite (NaN or infinity). Repair what produced it.
+    """
 
 
 class Picture(NamedTuple):

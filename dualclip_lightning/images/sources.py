@@ -25,7 +25,13 @@ _ONE = (str, Path, Image.Image, np.ndarray, Tensor)
 
 
 class Failure(NamedTuple):
-    """An image that could not be judged."""
+    """An image that could not be judged.
+
+    Example:
+        >>> from dualclip_lightning.predict import Failure
+        >>> Failure("shots/01.png", "it is empty.").reason
+        'it is empty.'
+    """
 
     name: str
     reason: str

@@ -53,6 +53,12 @@ class ZeroShotEvaluator(Evaluator):
     Args:
         masks: the rule by which methods of this package resize masks (`dualclip_lightning.images.masks`).
         kwargs: arguments of anomalib's Evaluator.
+
+    Example:
+        >>> from dualclip_lightning.metrics import AUROC, ZeroShotEvaluator
+        >>> evaluator = ZeroShotEvaluator(test_metrics=[AUROC(fields=["pred_score", "gt_label"], prefix="image_")])
+        >>> [metric.name for metric in evaluator.test_metrics]
+        ['image_AUROC']
     """
 
     def __init__(self, masks: MaskRule = "nearest", **kwargs: Any) -> None:
@@ -196,6 +202,11 @@ def default_evaluator(
 
     Raises:
         ValueError: an unknown rule, or a limit that is not in (0, 1].
+
+    Example:
+        >>> from dualclip_lightning.metrics import default_evaluator
+        >>> [label for metric in default_evaluator(pro_limits=[0.05]).test_metrics for label in metric.labels]
+        [...'image_AUROC', ... 'pixel_PRO@0.05'...]
     """
     options: dict[str, Any] = {"strict": False, "bootstrap": bootstrap, "seed": seed}
     pixel = BatchPixelMetrics(prefix="pixel_", pro_200=pro_200, further_limits=pro_limits, **options)
@@ -207,5 +218,11 @@ def default_evaluator(
 
 
 def describe_evaluator(evaluator: Any) -> dict[str, Any] | None:
-    """The protocol of an evaluator as plain data; None for no evaluator of this package."""
+    """The protocol of an evaluator as plain data; None for no evaluator of this package.
+
+    Example:
+        >>> from dualclip_lightning.metrics import default_evaluator, describe_evaluator
+        >>> describe_evaluator(default_evaluator(masks="full"))["masks"]
+        'full'
+    """
     return evaluator.describe() if isinstance(evaluator, ZeroShotEvaluator) else None

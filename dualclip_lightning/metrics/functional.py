@@ -16,6 +16,20 @@ from numpy.typing import ArrayLike, NDArray
 from dualclip_lightning.metrics.ranking import Ranking, rank
 from dualclip_lightning.metrics.regions import Connectivity, region_areas
 
+__all__ = [
+    "Curve",
+    "ap_trapezoid",
+    "auroc",
+    "average_precision",
+    "exact_curve",
+    "f1_max",
+    "image_metrics",
+    "metrics",
+    "pixel_metrics",
+    "pro",
+    "pro_200",
+]
+
 Floats = NDArray[np.float64]
 
 FPR_LIMIT = 0.3
@@ -28,6 +42,13 @@ class Curve(NamedTuple):
     """Cumulative counts [..., K] from the highest threshold, where they are 0, to the lowest, where they are totals.
 
     Two neighbouring points are joined by a straight line: entries between them are tied.
+
+    Example:
+        >>> import numpy as np
+        >>> from dualclip_lightning.metrics.functional import Curve, auroc
+        >>> normal, anomalous = np.array([0.0, 0.0, 2.0]), np.array([0.0, 1.0, 1.0])  # the anomalous entry lies highest
+        >>> float(auroc(Curve(normal, anomalous, overlap=anomalous)))
+        1.0
     """
 
     normal: Floats
@@ -39,7 +60,17 @@ class Curve(NamedTuple):
 
 
 def exact_curve(ranking: Ranking) -> Curve:
-    """The curve of a ranking, without loss: two points for every distinct score of an anomalous entry."""
+    """The curve of a ranking, without loss: two points for every distinct score of an anomalous entry.
+
+    Example:
+        >>> import numpy as np
+        >>> from dualclip_lightning.metrics.functional import exact_curve
+        >>> from dualclip_lightning.metrics.ranking import rank
+        >>> scores, anomalous, areas = np.array([0.1, 0.4, 0.3]), np.array([0.3]), np.array([1], np.int32)
+        >>> curve = exact_curve(rank([scores], anomalous, areas))
+        >>> curve.normal.tolist(), curve.anomalous.tolist()
+        ([0.0, 1.0, 1.0, 2.0], [0.0, 0.0, 1.0, 1.0])
+    """
     values, first = ranking.distinct_anomalous()
     above, at_least = ranking.entries_above(values)
     places = np.append(first, ranking.anomalous.size)[::-1]
@@ -53,12 +84,28 @@ def exact_curve(ranking: Ranking) -> Curve:
 
 
 def auroc(curve: Curve) -> Floats:
-    """Area under the ROC curve [...]: the chance that an anomalous entry outranks a normal one, ties counting half."""
+    """Area under the ROC curve [...]: the chance that an anomalous entry outranks a normal one, ties counting half.
+
+    Example:
+        >>> import numpy as np
+        >>> from dualclip_lightning.metrics.functional import Curve, auroc
+        >>> counts = np.array([0.0, 1.0, 2.0])  # as many of both kinds at every threshold
+        >>> float(auroc(Curve(normal=counts, anomalous=counts, overlap=counts)))
+        0.5
+    """
     return _area(curve.normal, curve.anomalous) / (curve.normal[..., -1] * curve.anomalous[..., -1])
 
 
 def average_precision(curve: Curve) -> Floats:
-    """Mean over the anomalous entries of the precision at their score [...], as in scikit-learn."""
+    """Mean over the anomalous entries of the precision at their score [...], as in scikit-learn.
+
+    Example:
+        >>> import numpy as np
+        >>> from dualclip_lightning.metrics.functional import Curve, average_precision
+        >>> counts = np.array([0.0, 1.0, 2.0])
+        >>> float(average_precision(Curve(normal=counts, anomalous=counts, overlap=counts)))
+        0.5
+    """
     found = curve.anomalous[..., 1:]
     precision = found / np.maximum(found + curve.normal[..., 1:], np.finfo(np.float64).tiny)
     return (np.diff(curve.anomalous) * precision).sum(-1) / curve.anomalous[..., -1]
@@ -69,6 +116,13 @@ def ap_trapezoid(curve: Curve) -> Floats:
 
     What the tables of AnoCLIP call AP of images, scikit-learn's `auc` of its `precision_recall_curve`. It is above the
     average precision where few points are far apart, and no mean of precisions that a threshold reaches.
+
+    Example:
+        >>> import numpy as np
+        >>> from dualclip_lightning.metrics.functional import Curve, ap_trapezoid
+        >>> counts = np.array([0.0, 1.0, 2.0])
+        >>> float(ap_trapezoid(Curve(normal=counts, anomalous=counts, overlap=counts)))  # it begins at a precision of 1
+        0.625
     """
     chosen = curve.anomalous + curve.normal
     precision = np.where(chosen > 0, curve.anomalous / np.maximum(chosen, 1), 1.0)
@@ -76,7 +130,15 @@ def ap_trapezoid(curve: Curve) -> Floats:
 
 
 def f1_max(curve: Curve) -> Floats:
-    """The largest F1 that any threshold reaches [...]."""
+    """The largest F1 that any threshold reaches [...].
+
+    Example:
+        >>> import numpy as np
+        >>> from dualclip_lightning.metrics.functional import Curve, f1_max
+        >>> normal, anomalous = np.array([0.0, 0.0, 2.0]), np.array([0.0, 1.0, 1.0])  # the anomalous entry lies highest
+        >>> float(f1_max(Curve(normal, anomalous, overlap=anomalous)))
+        1.0
+    """
     return (2 * curve.anomalous / (curve.anomalous + curve.normal + curve.anomalous[..., -1:])).max(-1)
 
 
@@ -84,6 +146,13 @@ def pro(curve: Curve, fpr_limit: float = FPR_LIMIT) -> Floats:
     """Area under the mean overlap of regions against the false-positive rate up to a limit, divided by the limit [...].
 
     Every region weighs the same (Bergmann et al., MVTec AD, 2021); at the limit the curve is interpolated linearly.
+
+    Example:
+        >>> import numpy as np
+        >>> from dualclip_lightning.metrics.functional import Curve, pro
+        >>> counts = np.array([0.0, 1.0, 2.0])  # as many false positives as overlap at every threshold
+        >>> round(float(pro(Curve(normal=counts, anomalous=counts, overlap=counts), fpr_limit=0.3)), 3)
+        0.15
     """
     rate, overlap = curve.normal / curve.normal[..., -1:], curve.overlap / curve.overlap[..., -1:]
     step = np.diff(rate)
@@ -96,7 +165,13 @@ def pro(curve: Curve, fpr_limit: float = FPR_LIMIT) -> Floats:
 def metrics(
     fpr_limit: float | None = FPR_LIMIT, further_limits: Sequence[float] = ()
 ) -> Mapping[str, Callable[[Curve], Floats]]:
-    """The metrics by name; without a limit those that need no regions, with further limits also `pro@<limit>`."""
+    """The metrics by name; without a limit those that need no regions, with further limits also `pro@<limit>`.
+
+    Example:
+        >>> from dualclip_lightning.metrics.functional import metrics
+        >>> list(metrics(further_limits=[0.05]))
+        ['auroc', 'ap', 'f1max', 'pro', 'pro@0.05']
+    """
     ranked = {"auroc": auroc, "ap": average_precision, "f1max": f1_max}
     if fpr_limit is None:
         return ranked
@@ -110,6 +185,14 @@ def pro_200(ranking: Ranking) -> float:
     A pixel is found above each of 200 thresholds that rise in equal steps from the lowest score. Points with a
     false-positive rate below 0.3 are kept, the rate is divided by its largest kept value, and the area between the
     kept points is taken. NaN if fewer than two points or no false positive remain.
+
+    Example:
+        >>> import numpy as np
+        >>> from dualclip_lightning.metrics.functional import pro_200
+        >>> from dualclip_lightning.metrics.ranking import rank
+        >>> scores = np.linspace(0, 1, 1000)
+        >>> pro_200(rank([scores], anomalous=scores[-100:], areas=np.full(100, 100, np.int32)))  # one region, all above
+        1.0
     """
     low, high = ranking.low, ranking.high
     thresholds = low + (high - low) / THRESHOLDS * np.arange(THRESHOLDS)
@@ -122,7 +205,13 @@ def pro_200(ranking: Ranking) -> float:
 
 
 def image_metrics(scores: ArrayLike, labels: ArrayLike) -> dict[str, float]:
-    """AUROC, AP and F1max of scores [N] against labels [N] of 0 and 1, with both kinds among them."""
+    """AUROC, AP and F1max of scores [N] against labels [N] of 0 and 1, with both kinds among them.
+
+    Example:
+        >>> from dualclip_lightning.metrics.functional import image_metrics
+        >>> image_metrics([0.1, 0.4, 0.3, 0.8], [0, 0, 1, 1])["auroc"]
+        0.75
+    """
     scores, labels = np.asarray(scores).ravel(), np.asarray(labels).ravel().astype(bool)
     return _all_of(rank([scores], scores[labels], np.ones(labels.sum(), np.int32)), metrics(None))
 
@@ -130,7 +219,16 @@ def image_metrics(scores: ArrayLike, labels: ArrayLike) -> dict[str, float]:
 def pixel_metrics(
     maps: ArrayLike, masks: ArrayLike, fpr_limit: float = FPR_LIMIT, connectivity: Connectivity = 8
 ) -> dict[str, float]:
-    """AUROC, AP, F1max and PRO of maps [B, H, W] against masks [B, H, W] with normal and anomalous pixels."""
+    """AUROC, AP, F1max and PRO of maps [B, H, W] against masks [B, H, W] with normal and anomalous pixels.
+
+    Example:
+        >>> import numpy as np
+        >>> from dualclip_lightning.metrics.functional import pixel_metrics
+        >>> masks = np.zeros((1, 8, 8), np.uint8)
+        >>> masks[:, 2:4, 2:4] = 1
+        >>> pixel_metrics(masks.astype(np.float32), masks)["pro"]
+        1.0
+    """
     maps, masks = np.asarray(maps), np.asarray(masks).astype(bool)
     areas = np.concatenate([region_areas(mask, connectivity) for mask in masks])
     return _all_of(rank([maps.ravel()], maps[masks], areas), metrics(fpr_limit))

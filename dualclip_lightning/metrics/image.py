@@ -24,6 +24,14 @@ class ImageMetrics(CurveMetrics):
         bootstrap: How many times to resample the images for confidence intervals; 0 for none.
         seed: Of the resampling.
         ap_trapezoid: Add `ap_trapezoid`, the reading of AnoCLIP's tables, which has no interval.
+
+    Example:
+        >>> import torch
+        >>> from dualclip_lightning.metrics import ImageMetrics
+        >>> metric = ImageMetrics()
+        >>> metric.update(torch.tensor([0.1, 0.4, 0.3, 0.8]), torch.tensor([False, False, True, True]))
+        >>> {name: round(value.item(), 3) for name, value in metric.compute().items()}
+        {'auroc': 0.75, 'ap': 0.833, 'f1max': 0.8}
     """
 
     def __init__(self, bootstrap: int = 0, seed: int = 0, ap_trapezoid: bool = False, **kwargs: Any) -> None:

@@ -36,6 +36,17 @@ class PixelMetrics(CurveMetrics):
         exact_limit: Scores up to which `auto` is exact.
         buffer: Scores that streaming mode sorts together.
         further_limits: False-positive rates to which PRO integrates as well; each adds `pro@<limit>`.
+
+    Example:
+        >>> import torch
+        >>> from dualclip_lightning.metrics import PixelMetrics
+        >>> maps, masks = torch.zeros(2, 8, 8), torch.zeros(2, 8, 8, dtype=torch.bool)
+        >>> masks[0, 2:4, 2:4] = True
+        >>> maps[0, 2:4, 2:3] = 0.9  # half of the region is found, and nothing else
+        >>> metric = PixelMetrics()
+        >>> metric.update(maps, masks)
+        >>> {name: round(value.item(), 3) for name, value in metric.compute().items()}
+        {'auroc': 0.75, 'ap': 0.516, 'f1max': 0.667, 'pro': 0.575}
     """
 
     def __init__(self, mode: Mode = "auto", fpr_limit: float = FPR_LIMIT, connectivity: Connectivity = 8,

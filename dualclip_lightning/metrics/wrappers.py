@@ -116,31 +116,88 @@ class SingleMetric(PixelMetrics):
 
 
 class AUROC(NamesImages, AnomalibMetric, SingleMetric):  # type: ignore[misc]
-    """Area under the ROC curve."""
+    """Area under the ROC curve.
+
+    Example:
+        >>> import torch
+        >>> from anomalib.data import ImageBatch
+        >>> from dualclip_lightning.metrics import AUROC
+        >>> metric = AUROC(fields=["pred_score", "gt_label"])
+        >>> metric.update(ImageBatch(image=torch.zeros(3, 3, 8, 8), pred_score=torch.tensor([0.1, 0.4, 0.3]),
+        ...                          gt_label=torch.tensor([False, False, True])))
+        >>> metric.compute()
+        tensor(0.5000, dtype=torch.float64)
+    """
 
     key = "auroc"
 
 
 class AP(NamesImages, AnomalibMetric, SingleMetric):  # type: ignore[misc]
-    """Average precision."""
+    """Average precision.
+
+    Example:
+        >>> import torch
+        >>> from anomalib.data import ImageBatch
+        >>> from dualclip_lightning.metrics import AP
+        >>> metric = AP(fields=["pred_score", "gt_label"])
+        >>> metric.update(ImageBatch(image=torch.zeros(3, 3, 8, 8), pred_score=torch.tensor([0.1, 0.4, 0.3]),
+        ...                          gt_label=torch.tensor([False, False, True])))
+        >>> metric.compute()
+        tensor(0.5000, dtype=torch.float64)
+    """
 
     key = "ap"
 
 
 class F1Max(NamesImages, AnomalibMetric, SingleMetric):  # type: ignore[misc]
-    """The largest F1 that any threshold reaches."""
+    """The largest F1 that any threshold reaches.
+
+    Example:
+        >>> import torch
+        >>> from anomalib.data import ImageBatch
+        >>> from dualclip_lightning.metrics import F1Max
+        >>> metric = F1Max(fields=["pred_score", "gt_label"])
+        >>> metric.update(ImageBatch(image=torch.zeros(3, 3, 8, 8), pred_score=torch.tensor([0.1, 0.4, 0.3]),
+        ...                          gt_label=torch.tensor([False, False, True])))
+        >>> metric.compute()
+        tensor(0.6667, dtype=torch.float64)
+    """
 
     key = "f1max"
 
 
 class PRO(NamesImages, AnomalibMetric, SingleMetric):  # type: ignore[misc]
-    """Area under the per-region-overlap curve up to `fpr_limit`, divided by it."""
+    """Area under the per-region-overlap curve up to `fpr_limit`, divided by it.
+
+    Example:
+        >>> import torch
+        >>> from anomalib.data import ImageBatch
+        >>> from dualclip_lightning.metrics import PRO
+        >>> mask = torch.zeros(1, 8, 8, dtype=torch.bool)
+        >>> mask[:, 2:4, 2:4] = True
+        >>> metric = PRO(fields=["anomaly_map", "gt_mask"])
+        >>> metric.update(ImageBatch(image=torch.zeros(1, 3, 8, 8), anomaly_map=mask.float(), gt_mask=mask))
+        >>> metric.compute()
+        tensor(1., dtype=torch.float64)
+    """
 
     key = "pro"
 
 
 class AUPIMO(anomalib.metrics.AUPIMO):
-    """anomalib's AUPIMO, NaN with a warning where it cannot be had, so that the other metrics are."""
+    """anomalib's AUPIMO, NaN with a warning where it cannot be had, so that the other metrics are.
+
+    Example:
+        >>> import torch
+        >>> from anomalib.data import ImageBatch
+        >>> from dualclip_lightning.metrics import AUPIMO
+        >>> masks = torch.zeros(2, 512, 512, dtype=torch.bool)
+        >>> masks[1, 8:24, 8:24] = True  # the first image is normal
+        >>> maps = torch.linspace(0, 0.5, 512**2).view(512, 512) + 0.5 * masks
+        >>> metric = AUPIMO(fields=["anomaly_map", "gt_mask"])
+        >>> metric.update(ImageBatch(image=torch.zeros(2, 3, 8, 8), anomaly_map=maps, gt_mask=masks))
+        >>> metric.compute()
+    """
 
     def compute(self) -> Tensor:  # type: ignore[override]
         """The mean over anomalous images []."""

@@ -13,7 +13,14 @@ from dualclip_lightning.pairing.groups import Group, joined_groups, whole_groups
 
 
 class PatchPrediction(NamedTuple):
-    """What a method says of a batch before its maps are drawn at full size."""
+    """What a method says of a batch before its maps are drawn at full size.
+
+    Example:
+        >>> import torch
+        >>> from dualclip_lightning.pairing import PatchPrediction
+        >>> PatchPrediction(scores=torch.zeros(2), maps=torch.zeros(2, 15, 15)).maps.shape
+        torch.Size([2, 15, 15])
+    """
 
     scores: Tensor
     """[B]"""
@@ -39,6 +46,17 @@ class GroupedScoring:
             Its keys are the images that are scored. Images that share references form a group.
         load: how a member that is not in the batch is read.
         score: the method.
+
+    Example:
+        >>> import torch
+        >>> from dualclip_lightning.pairing import GroupedScoring, PatchPrediction
+        >>> images = torch.arange(2.0).view(2, 1, 1, 1)
+        >>> def score(batch, references, names):  # the difference to the one reference of each image
+        ...     difference = (batch - batch[references[:, 0]]).abs()
+        ...     return PatchPrediction(difference.flatten(), difference[:, 0])
+        >>> scoring = GroupedScoring(["a.png", "b.png"], {0: (1,), 1: (0,)}, load=images.__getitem__, score=score)
+        >>> scoring(["b.png"], images[1:]).scores  # a.png is loaded as the reference
+        tensor([1.])
     """
 
     def __init__(

@@ -38,6 +38,12 @@ def random_groups(names: Sequence[str], num_references: int, seed: int) -> list[
 
     Raises:
         ValueError: K below 1.
+
+    Example:
+        >>> from dualclip_lightning.pairing import random_groups
+        >>> groups = random_groups([f"{i}.png" for i in range(5)], num_references=1, seed=0)
+        >>> [len(group) for group in groups], sorted(sum(groups, ()))
+        ([2, 3], [0, 1, 2, 3, 4])
     """
     if num_references < 1:
         msg = f"Expected num_references to be at least 1, but got {num_references}."
@@ -58,6 +64,11 @@ def random_subsets(names: Sequence[str], count: int, seed: int) -> list[Group]:
 
     Raises:
         ValueError: `count` below 1.
+
+    Example:
+        >>> from dualclip_lightning.pairing import random_subsets
+        >>> [len(subset) for subset in random_subsets([f"{i}.png" for i in range(5)], count=2, seed=0)]
+        [3, 2]
     """
     if count < 1:
         msg = f"Expected at least 1 subset, but got {count}."
@@ -72,6 +83,11 @@ def order_for_ranks(groups: Sequence[Group], ranks: int) -> list[int]:
 
     PyTorch's distributed samplers give rank r the positions r, r + ranks, r + 2 * ranks, ... of a data set. In the
     order of the groups a pair would lie on two ranks, and both would encode both of its images.
+
+    Example:
+        >>> from dualclip_lightning.pairing import order_for_ranks
+        >>> order_for_ranks([(0, 3), (1, 2)], ranks=2)  # the first process gets 0 and 3, the second 1 and 2
+        [0, 1, 3, 2]
     """
     count = sum(map(len, groups))
     room = [len(range(rank, count, ranks)) for rank in range(ranks)]
@@ -95,6 +111,11 @@ def references_in_group(size: int, num_references: int) -> Tensor:
     """For each of `size` images the positions of its references in the group: [size, min(K, size - 1)].
 
     Each image takes the next K around the circle: never itself, and in a pair each other.
+
+    Example:
+        >>> from dualclip_lightning.pairing import references_in_group
+        >>> references_in_group(size=3, num_references=1).tolist()
+        [[1], [2], [0]]
     """
     steps = torch.arange(1, min(num_references, size - 1) + 1)
     return (torch.arange(size).unsqueeze(1) + steps) % size
@@ -107,6 +128,11 @@ def candidates(groups: Sequence[Group], home: int, place: int) -> Iterator[int]:
         groups: as from `random_groups`.
         home: which of them the image is in.
         place: where in that group it is.
+
+    Example:
+        >>> from dualclip_lightning.pairing import candidates
+        >>> list(candidates([(0, 3), (1, 2)], home=0, place=1))
+        [0, 1, 2]
     """
     group = groups[home]
     yield from (group[(place + step) % len(group)] for step in range(1, len(group)))
@@ -121,6 +147,11 @@ def choose_references(groups: Sequence[Group], usable: AbstractSet[int], num_ref
         groups: a partition of all images of a run.
         usable: positions of the images that can be read.
         num_references: K; fewer where there are not enough images.
+
+    Example:
+        >>> from dualclip_lightning.pairing import choose_references
+        >>> choose_references([(0, 3), (1, 2)], usable={0, 1, 2, 3}, num_references=1)
+        {0: (3,), 3: (0,), 1: (2,), 2: (1,)}
     """
     return {
         member: tuple(islice((c for c in candidates(groups, home, place) if c in usable), num_references))
@@ -144,6 +175,11 @@ def neighbour_references(batch: int, num_references: int) -> Tensor:
     """Rows of each image's references [B, K] where neighbours in a batch form groups of K + 1.
 
     What is left over joins the last group. For images in memory; a data set's groups are drawn by `random_groups`.
+
+    Example:
+        >>> from dualclip_lightning.pairing import neighbour_references
+        >>> neighbour_references(batch=4, num_references=1).tolist()
+        [[1], [0], [3], [2]]
     """
     size = num_references + 1
     whole = max(1, batch // size)
@@ -169,7 +205,13 @@ def _relative(names: Sequence[str]) -> list[str]:
 
 
 def whole_groups(groups: Iterable[Group], limit: int) -> Iterator[list[Group]]:
-    """Lists of groups with at most `limit` images together, or a single larger group."""
+    """Lists of groups with at most `limit` images together, or a single larger group.
+
+    Example:
+        >>> from dualclip_lightning.pairing import whole_groups
+        >>> list(whole_groups([(0, 1), (2, 3), (4, 5, 6)], limit=4))
+        [[(0, 1), (2, 3)], [(4, 5, 6)]]
+    """
     chunk: list[Group] = []
     for group in groups:
         if chunk and sum(map(len, chunk)) + len(group) > limit:

@@ -11,6 +11,12 @@ def image_names(dataset: Any) -> list[str] | None:
     """The path of every item of an anomalib dataset, without loading one; None if it does not tell.
 
     Subsets and concatenations (`torch.utils.data`) tell if their parts do.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> from dualclip_lightning.pairing import image_names
+        >>> image_names(SimpleNamespace(image_filenames=["a.png", "b.png"]))  # as anomalib's PredictDataset
+        ['a.png', 'b.png']
     """
     if isinstance(dataset, Subset):
         names = image_names(dataset.dataset)

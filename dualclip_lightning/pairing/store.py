@@ -23,6 +23,16 @@ class FeatureStore:
     Args:
         count: rows of every tensor.
         limit: bytes of all tensors together that may lie in memory.
+
+    Example:
+        >>> import torch
+        >>> from dualclip_lightning.pairing import FeatureStore
+        >>> store = FeatureStore(count=3)
+        >>> store.append([torch.zeros(2, 5)])
+        >>> store.append([torch.ones(1, 5)])
+        >>> store.tensors[0].sum(dim=1)
+        tensor([0., 0., 5.])
+        >>> store.close()
     """
 
     def __init__(self, count: int, limit: int = IN_MEMORY_BYTES) -> None:

@@ -25,6 +25,16 @@ class OrderedView(Dataset):
         order: positions in the dataset.
         geometry: resizing of one image.
         masks: the rule by which masks are resized with it (`dualclip_lightning.images.masks`).
+
+    Example:
+        >>> import torch
+        >>> from anomalib.data import ImageItem
+        >>> from torchvision.transforms.v2 import Resize
+        >>> from dualclip_lightning.pairing import OrderedView
+        >>> items = [ImageItem(image=torch.zeros(3, 40, 50 + i), image_path=f"{i}.png") for i in range(3)]
+        >>> view = OrderedView(items, order=[2, 0], geometry=Resize((32, 32)))
+        >>> view[0].image_path, view[0].image.shape
+        ('2.png', torch.Size([3, 32, 32]))
     """
 
     dataset: Any
@@ -106,6 +116,11 @@ def known_names(dataset: Any, names: Sequence[str] | None, kept: Sequence[int]) 
 
     Raises:
         ValueError: an item without a path, or two with the same.
+
+    Example:
+        >>> from dualclip_lightning.pairing import known_names
+        >>> known_names(range(3), ["a.png", "b.png", "c.png"], kept=[0, 2])
+        ['a.png', '', 'c.png']
     """
     if names is None:
         paths = {position: getattr(_read(dataset, position), "image_path", None) for position in kept}

@@ -13,7 +13,14 @@ from dualclip_lightning.pairing.groups import Group
 
 
 class ImageSet(NamedTuple):
-    """Images that score each other."""
+    """Images that score each other.
+
+    Example:
+        >>> import torch
+        >>> from dualclip_lightning.pairing import ImageSet
+        >>> ImageSet(size=3, batches=iter([torch.zeros(2, 3, 8, 8), torch.zeros(1, 3, 8, 8)])).size
+        3
+    """
 
     size: int
     batches: Iterable[Tensor]
@@ -36,6 +43,20 @@ class WholeSetScoring:
         subsets: disjoint groups of their positions; images of one subset score each other.
         read: how images are read.
         score: the method.
+
+    Example:
+        >>> import torch
+        >>> from dualclip_lightning.pairing import PatchPrediction, WholeSetScoring
+        >>> images = torch.arange(3.0).view(3, 1, 1, 1)
+        >>> def read(positions, batch_size):
+        ...     return images[list(positions)].split(batch_size)
+        >>> def score(sets):  # the difference to the mean of all images
+        ...     whole = torch.cat([batch for each in sets for batch in each.batches])
+        ...     difference = (whole - whole.mean()).abs()
+        ...     return PatchPrediction(difference.flatten(), difference[:, 0])
+        >>> scoring = WholeSetScoring(["a.png", "b.png", "c.png"], [(0, 1, 2)], read, score)
+        >>> scoring(["b.png", "c.png"], images[1:]).scores
+        tensor([0., 1.])
     """
 
     def __init__(self, names: Sequence[str], subsets: Sequence[Group], read: ReadImages, score: ScoreSets) -> None:

@@ -96,6 +96,17 @@ class Detector:
         ValueError: an argument out of range or unknown.
         FileNotFoundError: no references where they were said to be.
         dualclip_lightning.backbone.WeightsError: weights that cannot be had.
+
+    Example:
+        >>> import numpy as np
+        >>> from dualclip_lightning import Detector
+        >>> images = np.random.default_rng(0).integers(0, 256, (4, 48, 64, 3), dtype=np.uint8)
+        >>> detector = Detector("steel plate", pretrained="demo", device="cpu", threshold=0.5)
+        >>> found = detector.predict(images)  # also a path to a file or a folder
+        >>> [prediction.map.shape for prediction in found]
+        [(48, 64), (48, 64), (48, 64), (48, 64)]
+        >>> all(prediction.decision == ("anomalous" if prediction.score > 0.5 else "normal") for prediction in found)
+        True
     """
 
     def __init__(
@@ -214,6 +225,16 @@ class Detector:
             FileNotFoundError: a path that does not exist.
             TypeError: something that is no image.
             ValueError: another word for `errors`.
+
+        Example:
+            >>> import numpy as np
+            >>> from dualclip_lightning import Detector
+            >>> detector = Detector("steel plate", pretrained="demo", compare_with="none", threshold=None)
+            >>> prediction = detector.predict(np.zeros((48, 64, 3), np.uint8))
+            >>> prediction.size, prediction.decision
+            ((48, 64), None)
+            >>> detector.predict(["missing.png"], errors="return")[0].reason
+            'there is no such file (any more).'
         """
         if errors not in {"raise", "return"}:
             msg = f"Expected errors to be 'raise' or 'return', but got {errors!r}."
@@ -247,6 +268,15 @@ class Detector:
         Raises:
             ImageError: an image that cannot be used.
             ValueError: no image, a single one without a reference, or a rate out of range.
+
+        Example:
+            >>> import numpy as np
+            >>> from dualclip_lightning import Detector
+            >>> good = np.random.default_rng(0).integers(0, 256, (8, 48, 64, 3), dtype=np.uint8)
+            >>> detector = Detector("steel plate", pretrained="demo", device="cpu")
+            >>> threshold = detector.calibrate(good, false_alarm_rate=0.2)
+            >>> threshold.kind, threshold.images
+            ('good', 8)
         """
         sources = as_sources(images, self.max_megapixels).complete()
         self.check_good(len(sources))
@@ -270,7 +300,19 @@ class Detector:
             raise ValueError(msg)
 
     def forget(self) -> None:
-        """Empty the bank of a stream, for another camera or product."""
+        """Empty the bank of a stream, for another camera or product.
+
+        Example:
+            >>> import numpy as np
+            >>> from dualclip_lightning import Detector
+            >>> frame = np.zeros((48, 64, 3), np.uint8)
+            >>> detector = Detector("steel plate", pretrained="demo", compare_with="stream", threshold=None)
+            >>> [len(detector.predict(frame).references) for _ in range(3)]
+            [0, 1, 2]
+            >>> detector.forget()
+            >>> len(detector.predict(frame).references)
+            0
+        """
         self._bank.clear()
 
     def score(

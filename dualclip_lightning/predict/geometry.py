@@ -64,6 +64,11 @@ class Geometry:
 
     Raises:
         ValueError: an unknown mode, or a number out of range.
+
+    Example:
+        >>> from dualclip_lightning.predict import Geometry
+        >>> Geometry("tiles", tile=512, overlap=0.5)
+        Geometry(mode='tiles', tile=512, overlap=0.5)
     """
 
     mode: Mode = "keep"

@@ -35,6 +35,16 @@ class Prediction:
         threshold: by which to decide, if there is one.
         drawer: draws `map` from `patch_map`.
         undecided: why there is none, if that is not the user's wish.
+
+    Example:
+        >>> import numpy as np
+        >>> from dualclip_lightning.predict import Prediction, Threshold
+        >>> patch_map = np.full((3, 4), 0.75, np.float32)
+        >>> prediction = Prediction("01.png", 0.75, patch_map, size=(48, 64), threshold=Threshold(0.5))
+        >>> prediction
+        Prediction('01.png', 0.7500, anomalous, 64x48)
+        >>> prediction.map.shape, bool(prediction.mask.all())
+        ((48, 64), True)
     """
 
     name: str

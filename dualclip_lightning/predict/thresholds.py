@@ -68,6 +68,12 @@ class Threshold:
 
     Raises:
         ValueError: `score` or `pixel` is not in [0, 1), so that no image, or every image, would lie above.
+
+    Example:
+        >>> from dualclip_lightning.predict import Threshold
+        >>> threshold = Threshold(0.4, kind="good", scores=(0.1, 0.2, 0.3))  # `Detector.calibrate` makes one of images
+        >>> threshold.p_value(0.35), threshold.p_value(0.15)
+        (0.25, 0.75)
     """
 
     score: float

@@ -45,6 +45,14 @@ def text_anchors(backbone: Backbone, prompts: PromptPair, cache: Path | None = N
 
     Raises:
         ValueError: another mean.
+
+    Example:
+        >>> from dualclip_lightning.backbone import load_backbone
+        >>> from dualclip_lightning.prompts import prompt_ensemble, text_anchors
+        >>> clip = load_backbone("ViT-B-16-plus-240", "demo")
+        >>> anchors = text_anchors(clip, prompt_ensemble("steel plate"))
+        >>> len(anchors), anchors.norm(dim=-1)
+        (2, tensor([1., 1.]))
     """
     check_choice("text_mean", mean, get_args(TextMean))
     check_length(backbone.tokenizer, prompts.normal, prompts.anomalous)
@@ -56,6 +64,14 @@ def text_embeddings(backbone: Backbone, prompts: PromptPair, cache: Path | None 
     """Normalised embeddings of every sentence of the normal [P_n, D] and of the anomalous state [P_a, D], in order.
 
     On the CPU in single precision; cached as `text_anchors` are, with the same arguments.
+
+    Example:
+        >>> from dualclip_lightning.backbone import load_backbone
+        >>> from dualclip_lightning.prompts import PromptPair, text_embeddings
+        >>> clip = load_backbone("ViT-B-16-plus-240", "demo")
+        >>> normal, anomalous = text_embeddings(clip, PromptPair(("a good screw",), ("a bent screw", "a cut screw")))
+        >>> len(normal), len(anomalous)
+        (1, 2)
     """
     check_length(backbone.tokenizer, prompts.normal, prompts.anomalous)
     path = _path("embeddings", backbone, prompts, cache)

@@ -42,6 +42,11 @@ def class_words(category: str, words: Words = "plain", renamed: Mapping[str, str
         words: "plain" for what people call it: `metal_nut` -> "metal nut", `pcb1` -> "printed circuit board";
             "released" for what the released code of a method calls it: the category itself, `metal_nut` or `pcb1`.
         renamed: the categories that the released code calls something else.
+
+    Example:
+        >>> from dualclip_lightning.prompts import class_words
+        >>> class_words("metal_nut"), class_words("pcb1"), class_words("pcb1", "released")
+        ('metal nut', 'printed circuit board', 'pcb1')
     """
     if words == "released":
         return renamed.get(category, category)
@@ -53,6 +58,10 @@ def check_words(words: str) -> None:
 
     Raises:
         ValueError: with the choices.
+
+    Example:
+        >>> from dualclip_lightning.prompts import check_words
+        >>> check_words("plain")
     """
     check_choice("words", words, get_args(Words))
 
@@ -70,5 +79,11 @@ def check_class_name(class_name: str) -> None:
 
 
 def is_texture(category: str) -> bool:
-    """Whether a category is described as a surface; anything unknown is an object."""
+    """Whether a category is described as a surface; anything unknown is an object.
+
+    Example:
+        >>> from dualclip_lightning.prompts import is_texture
+        >>> is_texture("carpet"), is_texture("bottle")
+        (True, False)
+    """
     return category.strip().lower() in TEXTURES

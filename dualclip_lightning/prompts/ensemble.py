@@ -29,7 +29,13 @@ ARTICLES = ("a", "the")
 
 
 class Wording(NamedTuple):
-    """The words of one method's prompts."""
+    """The words of one method's prompts.
+
+    Example:
+        >>> from dualclip_lightning.prompts import Wording
+        >>> Wording(normal=("good {}",), anomalous=("bent {}",)).stop
+        ''
+    """
 
     normal: tuple[str, ...]
     """States with one `{}` for the class."""
@@ -83,7 +89,13 @@ WORDINGS: Mapping[str, Wording] = {
 
 
 class PromptPair(NamedTuple):
-    """The sentences of both states, without repeats, in a fixed order."""
+    """The sentences of both states, without repeats, in a fixed order.
+
+    Example:
+        >>> from dualclip_lightning.prompts import PromptPair
+        >>> PromptPair(normal=("a photo of a good screw",), anomalous=("a photo of a bent screw",)).anomalous
+        ('a photo of a bent screw',)
+    """
 
     normal: tuple[str, ...]
     anomalous: tuple[str, ...]
@@ -108,6 +120,12 @@ def prompt_ensemble(
 
     Raises:
         ValueError: an empty class name, an unknown domain or state, or a phrase without exactly one `{}`.
+
+    Example:
+        >>> from dualclip_lightning.prompts import prompt_ensemble
+        >>> states = {"normal": ["flawless {}"], "anomalous": ["dented {}", "torn {}"]}
+        >>> prompt_ensemble("steel plate", states=states, templates=["a photo of a {}."]).anomalous
+        ('a photo of a dented steel plate.', 'a photo of a torn steel plate.')
     """
     check_class_name(class_name)
     domain = domain or ("texture" if is_texture(class_name) else "object")

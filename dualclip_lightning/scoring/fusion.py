@@ -6,7 +6,14 @@ from torch import Tensor
 
 
 def joint_score(text: Tensor, visual: Tensor, alpha: float) -> Tensor:
-    """`alpha * text + (1 - alpha) * visual`, for maps of one shape (eq. 6, A_J; also eq. 12)."""
+    """`alpha * text + (1 - alpha) * visual`, for maps of one shape (eq. 6, A_J; also eq. 12).
+
+    Example:
+        >>> import torch
+        >>> from dualclip_lightning.scoring import joint_score
+        >>> joint_score(torch.tensor([0.25]), torch.tensor([0.75]), alpha=0.5)
+        tensor([0.5000])
+    """
     return alpha * text + (1 - alpha) * visual
 
 
@@ -15,5 +22,11 @@ def image_score(class_score: Tensor, score_map: Tensor, class_weight: float) -> 
 
     The map is that of patches, over which the paper's equations are written, so that the score does not depend on how
     the map is drawn.
+
+    Example:
+        >>> import torch
+        >>> from dualclip_lightning.scoring import image_score
+        >>> image_score(torch.tensor([0.2]), torch.tensor([[[0.1, 0.8]]]), class_weight=0.5)
+        tensor([0.5000])
     """
     return joint_score(class_score, score_map.flatten(1).amax(dim=1), class_weight)

@@ -31,6 +31,11 @@ class MapDrawing:
 
     Raises:
         ValueError: a value out of range.
+
+    Example:
+        >>> from dualclip_lightning.scoring import MapDrawing
+        >>> MapDrawing(average=3, sigma=4.0)
+        MapDrawing(average=3, align_corners=False, sigma=4.0)
     """
 
     average: int = 1
@@ -89,6 +94,12 @@ def draw(
         size: H and W.
         drawing: the steps.
         seen: height and width of the image as the model sees it, whose pixels `sigma` counts; None for `size`.
+
+    Example:
+        >>> import torch
+        >>> from dualclip_lightning.scoring import MapDrawing, draw
+        >>> draw(torch.tensor([[[0.0, 1.0]]]), size=(1, 4), drawing=MapDrawing(align_corners=True))
+        tensor([[[0.0000, 0.3333, 0.6667, 1.0000]]])
     """
     averages, enlargements = [], []
     for patches, pixels, own in zip(maps.shape[1:], size, seen or size, strict=True):

@@ -58,6 +58,13 @@ def mutual_scores(
 
     Raises:
         ValueError: no layer, layers that do not fit each other, an even r, or a share outside [0, 1].
+
+    Example:
+        >>> import torch
+        >>> from dualclip_lightning.scoring import mutual_scores
+        >>> images = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]).view(3, 1, 1, 2)  # one patch each
+        >>> mutual_scores([images], r=[1], lowest=0.5).flatten().round()  # by the nearer of two others
+        tensor([0., 0., 2.])
     """
     _check(layers, r, lowest)
     count, *grid = layers[0].shape[:-1]
@@ -84,6 +91,13 @@ def paired_scores(
 
     Raises:
         ValueError: as there, or references that do not fit.
+
+    Example:
+        >>> import torch
+        >>> from dualclip_lightning.scoring import paired_scores
+        >>> images = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]).view(3, 1, 1, 2)  # one patch each
+        >>> paired_scores([images], references=torch.tensor([[1], [2], [0]]), r=[1]).flatten().round()
+        tensor([0., 2., 2.])
     """
     _check(layers, r, lowest)
     count, *grid = layers[0].shape[:-1]

@@ -22,6 +22,13 @@ def reference_score(queries: Tensor, references: Tensor, near: Tensor | None = N
 
     Raises:
         ValueError: no reference (K = 0), shapes that do not fit, or a patch that may be compared with none.
+
+    Example:
+        >>> import torch
+        >>> from dualclip_lightning.scoring import reference_score
+        >>> image = torch.eye(2).view(1, 1, 2, 2)  # two patches, of which the reference has only the first
+        >>> reference_score(image, references=torch.tensor([[[[1.0, 0.0]]]]))
+        tensor([[[0., 1.]]])
     """
     if references.ndim < 4 or len(references) != len(queries) or references.shape[1] == 0:  # noqa: PLR2004
         msg = (
@@ -48,6 +55,14 @@ def within_window(queries: Tensor, references: Tensor, window: float) -> Tensor:
 
     Raises:
         ValueError: a negative window.
+
+    Example:
+        >>> import torch
+        >>> from dualclip_lightning.scoring import within_window
+        >>> places = torch.tensor([[0.5, 0.25], [0.5, 0.75]])  # of two patches side by side
+        >>> within_window(places, places, window=0.1)
+        tensor([[ True, False],
+                [False,  True]])
     """
     if not window >= 0:
         msg = f"Expected the spatial window to be a share of the image's side of at least 0, but got {window}."

@@ -24,6 +24,13 @@ def rscin(scores: Tensor, class_embeddings: Tensor, k: Sequence[int] = (1, 2, 3)
 
     Raises:
         ValueError: shapes that do not fit, no k, or a k below 1.
+
+    Example:
+        >>> import torch
+        >>> from dualclip_lightning.scoring import rscin
+        >>> embeddings = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])  # two images alike, and one apart
+        >>> rscin(torch.tensor([0.2, 0.4, 0.9]), embeddings, k=[2])
+        tensor([0.3000, 0.3000, 0.9000])
     """
     check_neighbours(k)
     if scores.ndim != 1 or class_embeddings.ndim != 2 or len(class_embeddings) != len(scores) or not len(scores):  # noqa: PLR2004

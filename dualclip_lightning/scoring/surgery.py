@@ -22,6 +22,15 @@ def feature_surgery(stages: Sequence[Tensor], anchors: Tensor) -> Tensor:
 
     Raises:
         ValueError: no stage.
+
+    Example:
+        >>> import torch
+        >>> from dualclip_lightning.scoring import feature_surgery
+        >>> tokens = torch.tensor([[[1.0, 1.0], [1.0, 0.0], [0.0, 1.0]]])  # the class token and two patches
+        >>> feature_surgery([tokens], anchors=torch.eye(2))[0]
+        tensor([[ 0.0000,  0.0000],
+                [ 0.5000, -0.5000],
+                [-0.5000,  0.5000]])
     """
     if not stages:
         msg = "Expected the tokens of at least one stage, but got none."

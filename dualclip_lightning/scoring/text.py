@@ -17,6 +17,12 @@ def state_logits(embeddings: Tensor, anchors: Tensor, temperature: float) -> Ten
         embeddings: [..., D] image or patch embeddings of any length.
         anchors: [2, D], or [B, 2, D] with one pair for every entry of the first dimension of `embeddings`.
         temperature: above 0; small values sharpen the softmax that follows.
+
+    Example:
+        >>> import torch
+        >>> from dualclip_lightning.scoring import state_logits
+        >>> state_logits(torch.tensor([3.0, 4.0]), anchors=torch.eye(2), temperature=0.1)
+        tensor([6., 8.])
     """
     anchors = F.normalize(anchors.to(embeddings.dtype), dim=-1)
     if anchors.ndim > 2:  # noqa: PLR2004
@@ -31,6 +37,12 @@ def text_score(embeddings: Tensor, anchors: Tensor, temperature: float) -> Tenso
 
     Computed in single precision whatever the precision of the embeddings, also under autocast. Arguments as in
     `state_logits`.
+
+    Example:
+        >>> import torch
+        >>> from dualclip_lightning.scoring import text_score
+        >>> text_score(torch.tensor([[1.0, 0.0], [1.0, 1.0]]), anchors=torch.eye(2), temperature=0.5)
+        tensor([0.1192, 0.5000])
     """
     with torch.autocast(embeddings.device.type, enabled=False):
         return state_logits(embeddings.float(), anchors.float(), temperature).softmax(dim=-1)[..., ANOMALOUS]

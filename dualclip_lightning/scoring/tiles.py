@@ -12,6 +12,12 @@ def cut_tiles(images: Tensor) -> Tensor:
 
     Raises:
         ValueError: a longer side of more than twice the shorter one, which two squares do not cover.
+
+    Example:
+        >>> import torch
+        >>> from dualclip_lightning.scoring import cut_tiles
+        >>> cut_tiles(torch.zeros(2, 3, 48, 80)).shape
+        torch.Size([2, 2, 3, 48, 48])
     """
     height, width = images.shape[-2:]
     side = min(height, width)
@@ -30,6 +36,13 @@ def join_tiles(tiles: Tensor, size: tuple[int, int]) -> Tensor:
     Args:
         tiles: maps of the tiles that `cut_tiles` gives.
         size: H and W; the shorter is S.
+
+    Example:
+        >>> import torch
+        >>> from dualclip_lightning.scoring import join_tiles
+        >>> join_tiles(torch.tensor([[[1.0, 1.0], [1.0, 1.0]], [[0.0, 0.0], [0.0, 0.0]]]), size=(2, 3))
+        tensor([[1.0000, 0.5000, 0.0000],
+                [1.0000, 0.5000, 0.0000]])
     """
     down, right = size[0] - tiles.shape[-2], size[1] - tiles.shape[-1]
     parts = torch.stack([tiles, torch.ones_like(tiles)])

@@ -15,6 +15,12 @@ def harmonic_map(scores: Tensor, grid: tuple[int, int]) -> Tensor:
     Args:
         scores: of a window at each of its places, in [0, 1]; a score of 0 makes its patches 0.
         grid: h and w; the window has sides h - h' + 1 and w - w' + 1.
+
+    Example:
+        >>> import torch
+        >>> from dualclip_lightning.scoring import harmonic_map
+        >>> harmonic_map(torch.tensor([[[0.2, 0.6]]]), grid=(1, 3))  # windows of 1 x 2 patches
+        tensor([[[0.2000, 0.3000, 0.6000]]])
     """
     window = grid[0] - scores.shape[1] + 1, grid[1] - scores.shape[2] + 1
     return _sum_over(torch.ones_like(scores[:1]), window) / _sum_over(scores.reciprocal(), window)
@@ -31,7 +37,14 @@ def _sum_over(values: Tensor, window: tuple[int, int]) -> Tensor:
 
 
 def harmonic_mean(maps: Sequence[Tensor]) -> Tensor:
-    """Harmonic mean of maps of one shape, or that broadcast to it: how scales are joined without references."""
+    """Harmonic mean of maps of one shape, or that broadcast to it: how scales are joined without references.
+
+    Example:
+        >>> import torch
+        >>> from dualclip_lightning.scoring import harmonic_mean
+        >>> harmonic_mean([torch.tensor([0.2, 0.5]), torch.tensor([0.6, 0.5])])
+        tensor([0.3000, 0.5000])
+    """
     return len(maps) / torch.stack(torch.broadcast_tensors(*(m.reciprocal() for m in maps))).sum(dim=0)
 
 
@@ -43,6 +56,12 @@ def association_score(queries: Tensor, references: Tensor) -> Tensor:
     Args:
         queries: [..., D], of any length.
         references: [R, D], of all reference images together.
+
+    Example:
+        >>> import torch
+        >>> from dualclip_lightning.scoring import association_score
+        >>> association_score(torch.tensor([[2.0, 0.0], [0.0, 1.0]]), references=torch.tensor([[1.0, 0.0]]))
+        tensor([0.0000, 0.5000])
     """
     with torch.autocast(queries.device.type, enabled=False):
         nearest = F.normalize(queries.float(), dim=-1) @ F.normalize(references.float(), dim=-1).T

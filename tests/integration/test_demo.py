@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import signal
 
 import pandas as pd
 import pytest
 from PIL import Image
 
 from dualclip_lightning.cli import main
+from dualclip_lightning.data import demo, samples
 from dualclip_lightning.demo.evaluate import run_once
 from dualclip_lightning.demo.run import VARIANTS
 
@@ -47,3 +51,28 @@ def test_it_leaves_a_picture_and_what_produced_it(folder):
     joint = records["granite, joint, seed 1"]
     assert (joint["weights"], joint["class_name"], joint["parameters"]["seed"]) == ("demo", "granite", 1)
     assert records["granite, text only, seed 0"]["parameters"]["alpha"] == 1
+
+
+def _generate_and_die(root):
+    write, left = demo._write, [3]
+
+    def write_some(*arguments):
+        write(*arguments)
+        left[0] -= 1
+        if not left[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    demo._write = write_some
+    demo.generate_demo(root)
+
+
+def test_a_killed_generation_leaves_no_folder_of_that_name_and_the_next_one_completes(monkeypatch, tmp_path):
+    monkeypatch.setattr(demo, "CATEGORIES", ("cork",))
+    monkeypatch.setattr(samples, "GOOD_IMAGES", 2)
+    process = multiprocessing.get_context("fork").Process(target=_generate_and_die, args=(tmp_path / "data",))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert list(tmp_path.rglob("*.png"))
+    assert not (tmp_path / "data").exists()
+    assert (demo.generate_demo(tmp_path / "data") / "cork" / "test" / "good").is_dir()

@@ -1,24 +1,11 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from importlib.metadata import metadata, version
 
 import pytest
 
 import dualclip_lightning
 from dualclip_lightning.registry import DATAMODULES, MODELS
-
-
-@pytest.mark.parametrize("module", ["dualclip_lightning", "dualclip_lightning.plugin", "dualclip_lightning.cli"])
-def test_importing_costs_the_standard_library_alone(module, tmp_path):
-    script = f"import sys; before = set(sys.modules); import {module}; print(*(set(sys.modules) - before))"
-    printed = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
-    ).stdout
-    packages = {name.split(".")[0] for name in printed.split()}
-    assert "dualclip_lightning" in packages
-    assert packages - {"dualclip_lightning"} <= set(sys.stdlib_module_names)
 
 
 def test_the_version_is_that_of_the_installed_package():

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import logging
-import subprocess
 import sys
 import threading
 from importlib import import_module
@@ -164,50 +163,3 @@ def test_the_environment_variable_switches_it_off(host, monkeypatch, value, hook
 def test_torch_is_told_where_the_plugin_is():
     (entry,) = entry_points(group="torch.backends", name="dualclip_lightning")
     assert entry.load() is plugin.autoload
-
-
-@pytest.mark.parametrize("off", [{"DUALCLIP_NO_PLUGIN": "1"}, {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}, {}])
-def test_torch_installs_the_hook_unless_switched_off(off, run_python):
-    script = "import torch, sys; print(any(type(f).__name__ == '_PostImportFinder' for f in sys.meta_path))"
-    assert run_python(script, **off) == str(not off)
-
-
-@pytest.mark.parametrize(
-    "first",
-    [
-        pytest.param("import anomalib.models", id="anomalib.models, which imports torch in its body"),
-        pytest.param("from dualclip_lightning import DualImageCLIP", id="our model, which imports anomalib.models"),
-    ],
-)
-def test_the_real_anomalib_knows_our_classes_whatever_is_imported_first(first, run_python):
-    script = f"""{first}
-import anomalib.data, anomalib.models
-from jsonargparse._typehints import resolve_class_path_by_name
-from dualclip_lightning.registry import DATAMODULES, MODELS
-for base, host, classes in (
-    (anomalib.models.AnomalibModule, anomalib.models, MODELS),
-    (anomalib.data.AnomalibDataModule, anomalib.data, DATAMODULES),
-):
-    for name in classes:
-        assert resolve_class_path_by_name(base, name).endswith("." + name), name
-        assert getattr(host, name).__name__ == name
-assert set(MODELS) <= anomalib.models.list_models("pascal")
-print("known")"""
-    assert run_python(script) == "known"
-
-
-@pytest.fixture
-def run_python(tmp_path, monkeypatch):
-    """Runs a script in a new interpreter and returns the last line that it prints."""
-
-    def run(script: str, **environment: str) -> str:
-        monkeypatch.delenv(plugin.OFF_SWITCH, raising=False)
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        command = [sys.executable, "-W", "ignore", "-c", script]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        assert "could not add its models" not in done.stderr
-        return done.stdout.splitlines()[-1]
-
-    return run

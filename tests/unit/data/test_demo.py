@@ -2,9 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import signal
-import time
 
 import cv2
 import numpy as np
@@ -174,30 +171,6 @@ def test_a_generation_that_fails_leaves_nothing_behind(small, tmp_path, monkeypa
     with pytest.raises(KeyboardInterrupt):
         generate_demo(tmp_path / "data")
     assert not list(tmp_path.iterdir())
-
-
-def _generate_slowly(root):
-    write = demo._write
-
-    def slowly(*arguments):
-        write(*arguments)
-        time.sleep(0.2)
-
-    demo._write = slowly
-    generate_demo(root)
-
-
-def test_a_killed_generation_leaves_no_folder_of_that_name_and_the_next_one_completes(small, tmp_path):
-    process = multiprocessing.get_context("fork").Process(target=_generate_slowly, args=(tmp_path / "data",))
-    process.start()
-    while not list(tmp_path.rglob("*.png")):
-        assert process.is_alive()
-        time.sleep(0.02)
-    process.kill()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
-    assert not (tmp_path / "data").exists()
-    assert (generate_demo(tmp_path / "data") / "cork" / "test" / "good").is_dir()
 
 
 def test_a_demo_that_is_there_is_kept_and_an_empty_folder_is_filled(small, tmp_path):

@@ -169,10 +169,10 @@ def test_the_plain_module_takes_the_batch_as_the_set(make):
     torch.testing.assert_close(output.anomaly_map, draw(maps, (SIZE, SIZE), DRAWINGS["musc"]), **EXACT)
 
 
-@pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (3, 0), (4, 2)])
-def test_scores_do_not_depend_on_batch_size_or_workers(make, run, mvtec_root, batch_size, workers):
+@pytest.mark.parametrize("batch_size", [1, 3, 4])
+def test_scores_do_not_depend_on_batch_size(make, run, mvtec_root, batch_size):
     expected = run(make(), datamodule=mvtec(mvtec_root, eval_batch_size=9))
-    got = run(make(), datamodule=mvtec(mvtec_root, eval_batch_size=batch_size, num_workers=workers))
+    got = run(make(), datamodule=mvtec(mvtec_root, eval_batch_size=batch_size))
     assert len(got.scores) == 9
     assert got.scores == pytest.approx(expected.scores, **SAME)
 

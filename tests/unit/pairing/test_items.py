@@ -73,8 +73,7 @@ def test_a_mask_drawn_before_exif_turned_the_image_is_refused_with_a_remedy(tmp_
         read_item(data, bad)
 
 
-@pytest.mark.parametrize("workers", [0, 2, 3])
-def test_workers_read_the_same_bytes(tmp_path, workers):
+def test_a_loader_reads_the_same_bytes(tmp_path):
     for name, (content, _) in SOUND.items():
         if "\n" not in name:
             (tmp_path / name).write_bytes(content)
@@ -82,7 +81,7 @@ def test_workers_read_the_same_bytes(tmp_path, workers):
     dataset = PredictDataset(tmp_path)
     assert len(dataset) > 10
     view = OrderedView(dataset, range(len(dataset)), Identity())
-    items = [item for batch in DataLoader(view, 3, num_workers=workers, collate_fn=list) for item in batch]
+    items = [item for batch in DataLoader(view, 3, collate_fn=list) for item in batch]
     for item in items:
         assert torch.equal(item.image, to_tensor(read_picture(item.image_path).pixels))
 

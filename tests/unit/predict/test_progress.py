@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
-import sys
 
 import pytest
 from rich.console import Console
@@ -14,7 +12,6 @@ from dualclip_lightning.predict.journal import Entry
 from dualclip_lightning.predict.progress import EVERY_SECONDS, ProgressReporter
 from dualclip_lightning.predict.run import Report
 from dualclip_lightning.predict.summary import MOST_LISTED, summarise
-from tests.towers import write_image
 
 
 def report(seconds_per_image: float, total: int, done: int = 0, *, terminal: bool = False) -> list[str]:
@@ -53,18 +50,6 @@ def test_what_an_earlier_run_did_does_not_count_in_the_rate():
 
 def test_a_terminal_has_a_bar_instead_of_lines():
     assert not [line for line in report(EVERY_SECONDS, 3, terminal=True) if line.startswith("scoring: ")]
-
-
-def test_the_start_is_said_before_pytorch_is_imported(tmp_path):
-    write_image(tmp_path / "x.png", seed=0)
-    program = (
-        "import sys; sys.modules['torch'] = None; from dualclip_lightning.predict.options import main; "
-        f"main([{str(tmp_path)!r}])"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    first, *_, last = done.stderr.splitlines()
-    assert first == "Loading PyTorch and the model ..."
-    assert "torch" in last
 
 
 def entry(number: int, score: float) -> Entry:

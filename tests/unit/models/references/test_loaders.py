@@ -258,31 +258,6 @@ def test_several_loaders_are_several_sets(make, run, photos, collection, stage):
     assert run(make(), stage, Trainer, dataloaders=given).scores == pytest.approx(expected, **SAME)
 
 
-def told(worker: int) -> None:
-    """In a worker: says that it ran, in a file."""
-    (Path(os.environ["TOLD"]) / f"{worker}.txt").touch()
-
-
-@pytest.mark.parametrize("method", [DualImageCLIP, MuSc])
-def test_all_that_says_how_to_read_reaches_the_loader(method, tiny_folder, run, photos, tmp_path, monkeypatch):
-    monkeypatch.setenv("TOLD", str(tmp_path))
-    used = []
-    original = DataLoader.__iter__
-    monkeypatch.setattr(DataLoader, "__iter__", lambda self: used.append(self) or original(self))
-    options = {
-        "num_workers": 1, "worker_init_fn": told, "multiprocessing_context": "fork", "timeout": 60,
-        "prefetch_factor": 3, "persistent_workers": True, "generator": torch.Generator(), "in_order": False,
-    }  # fmt: skip
-    given = loader(PredictDataset(photos), **options)
-    made = method(pretrained=str(tiny_folder), class_name="screw", visualizer=False, evaluator=False)
-    run(made, "test", Trainer, dataloaders=given)
-    assert (tmp_path / "0.txt").is_file()
-    assert len(used) == (2 if method is MuSc else 1)
-    for reader in used:
-        assert reader is not given
-        assert all(getattr(reader, name) == getattr(given, name) for name in options)
-
-
 REFUSED = {
     "no loader": (lambda _: [ImageBatch(image=torch.zeros(1, 3, 9, 9))], TypeError, "Expected torch's DataLoader"),
     "another class": (type("Mine", (DataLoader,), {}), TypeError, r"DataLoader.*Mine"),

@@ -1,0 +1,116 @@
+"""What an import does and costs, each in an interpreter of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dualclip_lightning import plugin
+from tests.towers import write_image
+
+
+@pytest.fixture
+def python(tmp_path, monkeypatch):
+    """Runs a script in a new interpreter and returns what it printed and what it said on the error stream."""
+
+    def run(script: str, status: int = 0, **environment: str) -> tuple[list[str], list[str]]:
+        monkeypatch.delenv(plugin.OFF_SWITCH, raising=False)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        command = [sys.executable, "-W", "ignore", "-c", script]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == status, done.stderr
+        return done.stdout.splitlines(), done.stderr.splitlines()
+
+    return run
+
+
+@pytest.mark.parametrize("module", ["dualclip_lightning", "dualclip_lightning.plugin", "dualclip_lightning.cli"])
+def test_importing_costs_the_standard_library_alone(module, python):
+    script = f"import sys; before = set(sys.modules); import {module}; print(*(set(sys.modules) - before))"
+    (printed,), _ = python(script)
+    packages = {name.split(".")[0] for name in printed.split()}
+    assert "dualclip_lightning" in packages
+    assert packages - {"dualclip_lightning"} <= set(sys.stdlib_module_names)
+
+
+def test_the_weights_command_imports_nothing_heavy(python):
+    script = (
+        "import sys; from dualclip_lightning.weights import command; print({'torch', 'open_clip'} & {*sys.modules})"
+    )
+    assert python(script)[0] == ["set()"]
+
+
+def test_the_metrics_alone_need_no_anomalib(python):
+    names = "PixelMetrics, ImageMetrics"
+    script = f"import sys; from dualclip_lightning.metrics import {names}; print('anomalib' in sys.modules)"
+    assert python(script)[0] == ["False"]
+
+
+def test_the_start_of_predict_is_said_before_pytorch_is_imported(tmp_path, python):
+    write_image(tmp_path / "x.png", seed=0)
+    script = (
+        "import sys; sys.modules['torch'] = None; from dualclip_lightning.predict.options import main; "
+        f"main([{str(tmp_path)!r}])"
+    )
+    _, (first, *_, last) = python(script, status=1)
+    assert first == "Loading PyTorch and the model ..."
+    assert "torch" in last
+
+
+def test_a_command_gives_every_library_the_temporary_home_and_leaves_nothing(python):
+    script = """
+import os, pathlib, sys
+os.environ.pop("HOME", None)
+pathlib.Path.home = classmethod(lambda cls: pathlib.Path(os.environ["HOME"]) if "HOME" in os.environ else unknown())
+def unknown():
+    raise RuntimeError("Could not determine home directory.")
+from dualclip_lightning.cli import main
+status = main(["weights", "list", "ViT-B-16-plus-240"])
+import huggingface_hub, torch
+print(os.environ["HOME"], huggingface_hub.constants.HF_HUB_CACHE, torch.hub.get_dir(), status, sep="\\n")
+"""
+    printed, said = python(script)
+    folder, hub, torch_hub, status = printed[-4:]
+    assert status == "0"
+    assert any("no home folder is known" in line for line in said)
+    assert hub.startswith(folder)
+    assert torch_hub.startswith(folder)
+    assert not Path(folder).exists()
+
+
+@pytest.mark.parametrize("off", [{"DUALCLIP_NO_PLUGIN": "1"}, {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}, {}])
+def test_torch_installs_the_hook_unless_switched_off(off, python):
+    script = "import torch, sys; print(any(type(f).__name__ == '_PostImportFinder' for f in sys.meta_path))"
+    printed, said = python(script, **off)
+    assert printed == [str(not off)]
+    assert not any("could not add its models" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param("import anomalib.models", id="anomalib.models, which imports torch in its body"),
+        pytest.param("from dualclip_lightning import DualImageCLIP", id="our model, which imports anomalib.models"),
+    ],
+)
+def test_the_real_anomalib_knows_our_classes_whatever_is_imported_first(first, python):
+    script = f"""{first}
+import anomalib.data, anomalib.models
+from jsonargparse._typehints import resolve_class_path_by_name
+from dualclip_lightning.registry import DATAMODULES, MODELS
+for base, host, classes in (
+    (anomalib.models.AnomalibModule, anomalib.models, MODELS),
+    (anomalib.data.AnomalibDataModule, anomalib.data, DATAMODULES),
+):
+    for name in classes:
+        assert resolve_class_path_by_name(base, name).endswith("." + name), name
+        assert getattr(host, name).__name__ == name
+assert set(MODELS) <= anomalib.models.list_models("pascal")
+print("known")"""
+    printed, said = python(script)
+    assert printed[-1] == "known"
+    assert not any("could not add its models" in line for line in said)

@@ -1,0 +1,66 @@
+"""Processes that share the images of a detector."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from functools import partial
+
+import pytest
+
+from dualclip_lightning.images.limits import MAX_MEGAPIXELS
+from dualclip_lightning.images.listing import find_images
+from dualclip_lightning.images.sources import Source, file_sources
+from dualclip_lightning.predict import Detector
+from dualclip_lightning.predict.detector import Share
+from dualclip_lightning.predict.devices import DeviceError, Worker, choose_workers, score_on_devices
+from tests.towers import write_image
+
+
+@pytest.fixture(scope="module")
+def arguments(tiny_folder):
+    return {"class_name": "plate", "pretrained": str(tiny_folder), "batch_size": 2, "device": "cpu"}
+
+
+@pytest.fixture
+def sources(tmp_path):
+    """Seven images, which two processes cannot halve, and one that cannot be read."""
+    for i in range(7):
+        write_image(tmp_path / f"{i}.png", seed=i, size=((40, 56), (64, 52), (90, 31))[i % 3])
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    return file_sources(find_images([tmp_path]).paths, MAX_MEGAPIXELS)
+
+
+@pytest.mark.parametrize("mode", ["pairs", "stream"])
+def test_two_processes_score_every_image_once_as_one_process_does(arguments, sources, mode):
+    arguments = {**arguments, "references": mode}
+    alone = dict(Detector(**arguments).score(sources))
+    together = list(score_on_devices(choose_workers(arguments, 2), sources, done={1}))
+    assert sorted(position for position, _ in together) == [0, *range(2, 8)]
+    for position, outcome in together:
+        expected = alone[position]
+        assert type(outcome) is type(expected)
+        assert outcome.name == expected.name
+        if hasattr(expected, "score"):
+            assert outcome.score == pytest.approx(expected.score, abs=1e-6)
+            assert outcome.patch_map == pytest.approx(expected.patch_map, abs=1e-6)
+            assert outcome.references == expected.references
+
+
+def test_what_a_process_raises_is_raised_and_the_others_end(arguments, sources):
+    workers = choose_workers(arguments, 2)
+    workers[1] = workers[1]._replace(arguments={**arguments, "alpha": 2.0})
+    with pytest.raises(ValueError, match="alpha"):
+        list(score_on_devices(workers, sources))
+    assert not multiprocessing.active_children()
+
+
+def killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_process_that_is_killed_is_said(arguments, sources):
+    sources = [*sources[:2], Source("deadly", partial(killed))]
+    with pytest.raises(DeviceError, match="exit code -9"):
+        list(score_on_devices([Worker(arguments, 1, Share())], sources))

@@ -1,0 +1,75 @@
+"""The public names: the table that lists them, and an example of each that gives what it shows."""
+
+from __future__ import annotations
+
+import doctest
+import inspect
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import dualclip_lightning
+
+TABLE = (Path(dualclip_lightning.__file__).parent / "README.md").read_text(encoding="utf-8")
+ROWS = {
+    module: re.findall(r"`(\w+)`", names)
+    for module, names in re.findall(r"^\| `(dualclip_lightning[\w.]*)` \| (.*) \|$", TABLE, re.MULTILINE)
+}
+FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+
+
+def examples(public: object, name: str) -> list[doctest.DocTest]:
+    """The examples of a class with its methods, or of a function."""
+    found = doctest.DocTestFinder(exclude_empty=True).find(public, name, module=False, globs={})
+    return [each for each in found if each.examples]
+
+
+def callables() -> dict[str, object]:
+    """Public classes and functions by where they are defined; constants and aliases of types have no docstring."""
+    offered = (getattr(import_module(module), name) for module, names in ROWS.items() for name in names)
+    return {
+        f"{each.__module__}.{each.__qualname__}": each
+        for each in offered
+        if inspect.isclass(each) or inspect.isfunction(each)
+    }
+
+
+PUBLIC = callables()
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(embedded_model, monkeypatch, tmp_path):
+    """Examples run with the model that the package carries and leave nothing behind."""
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_table_has_the_package_itself():
+    assert "dualclip_lightning" in ROWS
+    assert all(ROWS.values())
+
+
+@pytest.mark.parametrize("module", ROWS)
+def test_a_module_offers_what_the_table_says(module):
+    assert sorted(ROWS[module]) == sorted(import_module(module).__all__)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_name_has_an_example_that_gives_what_it_shows(name):
+    found = examples(PUBLIC[name], name)
+    assert found, f"{name} has no example in its docstring"
+    for example in found:
+        said: list[str] = []
+        failed, _ = doctest.DocTestRunner(optionflags=FLAGS, verbose=False).run(example, out=said.append)
+        assert not failed, "".join(said)
+
+
+def test_an_example_that_is_wrong_is_noticed():
+    def wrong():
+        """>>> 1 + 1
+        3
+        """
+
+    (example,) = examples(wrong, "wrong")
+    assert doctest.DocTestRunner(optionflags=FLAGS).run(example, out=lambda _: None).failed == 1
