@@ -191,12 +191,12 @@ class AUPIMO(anomalib.metrics.AUPIMO):
         >>> import torch
         >>> from anomalib.data import ImageBatch
         >>> from dualclip_lightning.metrics import AUPIMO
-        >>> masks = torch.zeros(2, 512, 512, dtype=torch.bool)
-        >>> masks[1, 8:24, 8:24] = True  # the first image is normal
-        >>> maps = torch.linspace(0, 0.5, 512**2).view(512, 512) + 0.5 * masks
+        >>> masks = torch.zeros(2, 64, 64, dtype=torch.bool)
+        >>> masks[1, 8:24, 8:24] = True  # the first image is normal, but its pixels are too few
         >>> metric = AUPIMO(fields=["anomaly_map", "gt_mask"])
-        >>> metric.update(ImageBatch(image=torch.zeros(2, 3, 8, 8), anomaly_map=maps, gt_mask=masks))
+        >>> metric.update(ImageBatch(image=torch.zeros(2, 3, 64, 64), anomaly_map=masks.float(), gt_mask=masks))
         >>> metric.compute()
+        tensor(nan)
     """
 
     def compute(self) -> Tensor:  # type: ignore[override]

@@ -53,6 +53,15 @@ class ClipZeroShot(ZeroShotShell, AnomalibModule):
     AnoCLIP's, because those tables do not say which words their CLIP had; the same words make the rows comparable; and
     the drawing, WinCLIP's, which is the plain one.
 
+    Example:
+        >>> import torch
+        >>> from dualclip_lightning import ClipZeroShot
+        >>> method = ClipZeroShot(pretrained="demo")
+        >>> method.set_class_name("steel plate")  # anomalib's Engine does so
+        >>> found = method.model(torch.rand(2, 3, 120, 120))
+        >>> found.pred_score.shape, found.anomaly_map.shape
+        (torch.Size([2]), torch.Size([2, 120, 120]))
+
     Args:
         temperature: of the softmax over the two states.
         text_mean: an anchor is the mean of a state's text embeddings as they come, "raw", as in the released code of

@@ -167,6 +167,15 @@ class DualImageCLIP(ZeroShotShell, AnomalibModule):
     in eq. 13 is that of the map of patches, so that no image score depends on the drawing. None may be tuned on test
     labels.
 
+    Example:
+        >>> import torch
+        >>> from dualclip_lightning import DualImageCLIP
+        >>> method = DualImageCLIP(pretrained="demo")
+        >>> method.set_class_name("steel plate")  # anomalib's Engine does so
+        >>> found = method.model(torch.rand(2, 3, 120, 120))
+        >>> found.pred_score.shape, found.anomaly_map.shape
+        (torch.Size([2]), torch.Size([2, 120, 120]))
+
     Args:
         num_references: K references an image; the paper uses 1 and finds diminishing returns.
         temperature: of the softmax over the two states. Assumed.

@@ -154,6 +154,15 @@ class MuSc(ZeroShotShell, AnomalibModule):
     Takes no text: class_name is checked and recorded; words, domain, states and templates, which all methods have,
     change nothing. The table's other row is backbone "ViT-L-14-336", pretrained "openai", image_size 518.
 
+    Example:
+        >>> import torch
+        >>> from dualclip_lightning import MuSc
+        >>> method = MuSc(pretrained="demo")
+        >>> method.set_class_name("steel plate")  # anomalib's Engine does so
+        >>> found = method.model(torch.rand(2, 3, 120, 120))
+        >>> found.pred_score.shape, found.anomaly_map.shape
+        (torch.Size([2]), torch.Size([2, 120, 120]))
+
     Args:
         layers: numbers of the blocks, from 1, whose patch tokens are compared; None means the last of every quarter of
             the tower, as published.

@@ -127,6 +127,15 @@ class WinCLIP(ZeroShotShell, AnomalibModule):
     after the last block and `ln_post`. The few normal images make WinCLIP+ few-shot: somebody must know that they are
     normal.
 
+    Example:
+        >>> import torch
+        >>> from dualclip_lightning import WinCLIP
+        >>> method = WinCLIP(pretrained="demo")
+        >>> method.set_class_name("steel plate")  # anomalib's Engine does so
+        >>> found = method.model(torch.rand(2, 3, 120, 120))
+        >>> found.pred_score.shape, found.anomaly_map.shape
+        (torch.Size([2]), torch.Size([2, 120, 120]))
+
     Args:
         temperature: of the softmax over the two states.
         scales: sides of the windows in patches.

@@ -68,6 +68,7 @@ def stopped_run(config, folder, *options):
     return {path: path.stat().st_mtime_ns for path in files}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes under /proc")
 @pytest.mark.parametrize("options", [(), ("--workers", "2")], ids=["alone", "two processes"])
 def test_a_killed_run_continues_where_it_was_and_gives_the_same_table(
@@ -167,6 +168,7 @@ def test_maps_are_kept_when_asked_for_later_without_losing_the_rest(mvtec_root, 
     assert run(keep_maps="first") == [True, True, False]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_lost_machine_of_a_cluster_loses_no_cell_and_doubles_none(undisturbed, mvtec_root, tiny_folder, tmp_path):
     ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")

@@ -17,6 +17,8 @@ from PIL import Image
 
 from tests.towers import TINY_CLIP
 
+pytestmark = pytest.mark.slow
+
 TRAINED = ("--model.pretrained", str(TINY_CLIP))
 METRICS = {"image_AUROC", "image_F1Max", "image_AP", "pixel_AUROC", "pixel_F1Max", "pixel_PRO", "pixel_AP"}
 BINARIES = Path(sys.executable).parent

@@ -15,6 +15,8 @@ from torch.utils.data import DataLoader, Dataset
 from dualclip_lightning.metrics import ImageMetrics, PixelMetrics, default_evaluator
 from tests.unit.metrics import references
 
+pytestmark = pytest.mark.slow
+
 IMAGES = 11
 
 

@@ -21,6 +21,7 @@ def notebook(path):
     return nbformat.read(path, as_version=4)
 
 
+@pytest.mark.slow
 def test_a_notebook_runs(notebook, tmp_path):
     client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}})
     client.execute()

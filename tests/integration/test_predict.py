@@ -26,6 +26,8 @@ from PIL import Image
 from tests.hostile_images import BROKEN, SIZE, SOUND, write_corpus
 from tests.towers import TINY_CLIP, write_image
 
+pytestmark = pytest.mark.slow
+
 DUALCLIP = Path(sys.executable).parent / "dualclip"
 TEMPORARY = re.compile(r"\.[0-9a-f]{32}$")
 COUNT = 40

@@ -17,6 +17,8 @@ from dualclip_lightning.predict.detector import Share
 from dualclip_lightning.predict.devices import DeviceError, Worker, choose_workers, score_on_devices
 from tests.towers import write_image
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def arguments(tiny_folder):

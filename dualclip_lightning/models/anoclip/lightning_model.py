@@ -32,6 +32,15 @@ class AnoCLIP(ZeroShotShell, AnomalibModule):
     and their maps and class-token scores averaged; an adapter of the tokens takes the place of the one over text
     embeddings, and its loss reads the pixels of the joined map.
 
+    Example:
+        >>> import torch
+        >>> from dualclip_lightning import AnoCLIP
+        >>> method = AnoCLIP(pretrained="demo")
+        >>> method.set_class_name("steel plate")  # anomalib's Engine does so
+        >>> found = method.model(torch.rand(2, 3, 120, 120))
+        >>> found.pred_score.shape, found.anomaly_map.shape
+        (torch.Size([2]), torch.Size([2, 120, 120]))
+
     Args:
         temperature: of the softmax over the two states.
         vv_blocks: numbers of the blocks, from 1, in the V-V path; None means all, as published.

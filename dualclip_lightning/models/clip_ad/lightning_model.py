@@ -41,6 +41,15 @@ class ClipAD(AuxiliaryShell, AnomalibModule):
     scaled over the test set, which gives them equal spread, before they are added. Without it their mean is taken as
     they are: the maximum of SDP's map varies little, so the class-token score decides more, and rankings differ.
 
+    Example:
+        >>> import torch
+        >>> from dualclip_lightning import ClipAD
+        >>> method = ClipAD(pretrained="demo")
+        >>> method.set_class_name("steel plate")  # anomalib's Engine does so
+        >>> found = method.model(torch.rand(2, 3, 120, 120))
+        >>> found.pred_score.shape, found.anomaly_map.shape
+        (torch.Size([2]), torch.Size([2, 120, 120]))
+
     Args:
         variant: "sdp", or "sdp+" with trained layers.
         stages: numbers of the blocks, from 1, after which tokens are taken; None means the quarters of the tower,
