@@ -172,9 +172,9 @@ class DualImageCLIP(ZeroShotShell, AnomalibModule):
         >>> from dualclip_lightning import DualImageCLIP
         >>> method = DualImageCLIP(pretrained="demo")
         >>> method.set_class_name("steel plate")  # anomalib's Engine does so
-        >>> found = method.model(torch.rand(2, 3, 120, 120))
+        >>> found = method.model(torch.rand(2, 3, 240, 240))
         >>> found.pred_score.shape, found.anomaly_map.shape
-        (torch.Size([2]), torch.Size([2, 120, 120]))
+        (torch.Size([2]), torch.Size([2, 240, 240]))
 
     Args:
         num_references: K references an image; the paper uses 1 and finds diminishing returns.

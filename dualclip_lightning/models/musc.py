@@ -159,9 +159,9 @@ class MuSc(ZeroShotShell, AnomalibModule):
         >>> from dualclip_lightning import MuSc
         >>> method = MuSc(pretrained="demo")
         >>> method.set_class_name("steel plate")  # anomalib's Engine does so
-        >>> found = method.model(torch.rand(2, 3, 120, 120))
+        >>> found = method.model(torch.rand(2, 3, 240, 240))
         >>> found.pred_score.shape, found.anomaly_map.shape
-        (torch.Size([2]), torch.Size([2, 120, 120]))
+        (torch.Size([2]), torch.Size([2, 240, 240]))
 
     Args:
         layers: numbers of the blocks, from 1, whose patch tokens are compared; None means the last of every quarter of

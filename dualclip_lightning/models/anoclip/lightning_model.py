@@ -37,9 +37,9 @@ class AnoCLIP(ZeroShotShell, AnomalibModule):
         >>> from dualclip_lightning import AnoCLIP
         >>> method = AnoCLIP(pretrained="demo")
         >>> method.set_class_name("steel plate")  # anomalib's Engine does so
-        >>> found = method.model(torch.rand(2, 3, 120, 120))
+        >>> found = method.model(torch.rand(2, 3, 240, 240))
         >>> found.pred_score.shape, found.anomaly_map.shape
-        (torch.Size([2]), torch.Size([2, 120, 120]))
+        (torch.Size([2]), torch.Size([2, 240, 240]))
 
     Args:
         temperature: of the softmax over the two states.
