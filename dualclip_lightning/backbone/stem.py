@@ -31,18 +31,23 @@ class StemFeatures(nn.Module):
         stages: numbers of the stages to read, finest first; the last one's grid is the patch grid.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, model: str, stages: Sequence[int]) -> None:
         super().__init__()
-        self.network = timm.create_model(model, pretrained=False)
-        self.stages = self.network.prune_intermediate_layers(list(stages), prune_head=True)
-        self.channels = [self.network.feature_info[stage]["num_chs"] for stage in stages]
+        network: Any = timm.create_model(model, pretrained=False)
+        self.stages: list[int] = network.prune_intermediate_layers(list(stages), prune_head=True)
+        self.channels: list[int] = [network.feature_info[stage]["num_chs"] for stage in stages]
+        self.network = network
         self.register_buffer("mean", torch.zeros(sum(self.channels), 1, 1))
         self.register_buffer("std", torch.ones(sum(self.channels), 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] -> [B, C, h, w]."""
         images = images.contiguous(memory_format=torch.channels_last)  # depthwise convolutions take half the time
-        maps = self.network.forward_intermediates(images, self.stages, intermediates_only=True)
+        network: Any = self.network
+        maps = network.forward_intermediates(images, self.stages, intermediates_only=True)
         joined = [F.adaptive_avg_pool2d(each, maps[-1].shape[-2:]) for each in maps]
         return (torch.cat(joined, dim=1) - self.mean) / self.std
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -41,16 +41,16 @@ def draw_camera(rng: np.random.Generator, turn: float = 3.0, shift: float = 0.03
         direction=float(rng.uniform(0, 2 * np.pi)),
         blur=float(rng.choice([0.0, rng.uniform(0.4, 1.4)])),
         noise=float(rng.choice([0.0, rng.uniform(1, 7)])),
-        quality=int(rng.choice([100, rng.integers(55, 96)])),
+        quality=int(rng.choice([100, int(rng.integers(55, 96))])),
     )
 
 
 def take(camera: Camera, image: Image, mask: Mask, rng: np.random.Generator) -> tuple[Image, Mask]:
     """A view [S, S, 3] of a clean picture, and the mask [S, S] moved with it."""
     image, mask = _move(camera, image, mask, rng)
-    seen = image.astype(np.float32) / 255
+    seen: npt.NDArray = image.astype(np.float32) / 255
     if camera.grey:
-        seen = np.repeat(seen @ np.float32([0.3, 0.59, 0.11])[:, None], 3, axis=2)
+        seen = np.repeat(seen @ np.array([[0.3], [0.59], [0.11]], np.float32), 3, axis=2)
     seen = seen ** np.float32(camera.gamma) * _lighting(camera, len(image), rng)
     if camera.blur:
         seen = cv2.GaussianBlur(seen, (0, 0), camera.blur * rng.uniform(0.8, 1.25))
@@ -65,9 +65,11 @@ def take(camera: Camera, image: Image, mask: Mask, rng: np.random.Generator) -> 
 
 def _move(camera: Camera, image: Image, mask: Mask, rng: np.random.Generator) -> tuple[Image, Mask]:
     side = len(image)
-    matrix = cv2.getRotationMatrix2D((side / 2, side / 2), rng.uniform(-1, 1) * camera.turn, rng.uniform(0.97, 1.06))
+    matrix: npt.NDArray = cv2.getRotationMatrix2D(
+        (side / 2, side / 2), rng.uniform(-1, 1) * camera.turn, rng.uniform(0.97, 1.06)
+    )
     matrix[:, 2] += rng.uniform(-1, 1, 2) * camera.shift * side
-    moved = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    moved: Any = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     if not mask.any():
         return moved, mask
     stencil, border = mask.astype(np.uint8), cv2.BORDER_REFLECT_101

@@ -110,7 +110,7 @@ def smear(image: Image, rng: np.random.Generator, other: Image) -> Drawn:
     """A region blurred along one direction."""
     del other
     length = int(rng.integers(9, 25)) | 1
-    kernel = np.zeros((length, length), np.float32)
+    kernel: npt.NDArray = np.zeros((length, length), np.float32)
     kernel[length // 2] = 1
     turn = cv2.getRotationMatrix2D((length // 2, length // 2), float(rng.uniform(0, 180)), 1)
     kernel = cv2.warpAffine(kernel, turn, (length, length))

@@ -15,9 +15,9 @@ from typing import Any
 import timm
 import torch
 from open_clip import CLIP
-from torch import Tensor, nn
+from torch import Tensor
 
-from dualclip_lightning.backbone.stem import STEM_CONFIG, add_stem
+from dualclip_lightning.backbone.stem import STEM_CONFIG, StemFeatures, add_stem
 from dualclip_lightning.demo.training.seen import Seen
 
 
@@ -38,9 +38,10 @@ def new_clip(config: Mapping[str, Any], weights: Mapping[str, Tensor], seed: int
     return clip
 
 
-def stem_features(clip: CLIP) -> nn.Module:
+def stem_features(clip: CLIP) -> StemFeatures:
     """The frozen part of the stem."""
-    return clip.visual.conv1[0]
+    features: StemFeatures = clip.visual.conv1[0]
+    return features
 
 
 def published_weights(model: str, file: Path) -> dict[str, Tensor]:

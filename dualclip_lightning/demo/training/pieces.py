@@ -72,7 +72,7 @@ def _blend(under: Image, over: npt.NDArray, stencil: npt.NDArray) -> Image:
 
 def _material(piece: Piece, shape: tuple[int, ...], corner: tuple[int, int]) -> npt.NDArray:
     height, width = shape[:2]
-    fill = np.broadcast_to(np.array(piece.colour, np.float32), (height, width, 3))
+    fill: npt.NDArray = np.broadcast_to(np.array(piece.colour, np.float32), (height, width, 3))
     if piece.texture is not None:
         part = piece.texture[corner[0] : corner[0] + height, corner[1] : corner[1] + width].astype(np.float32)
         fill = part * (np.array(piece.colour, np.float32) / 160)

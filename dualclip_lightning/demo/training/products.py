@@ -51,7 +51,7 @@ def cells(textures: Textures, rng: np.random.Generator, size: int) -> Product:
         Piece(np.array([[place, 0.0], [place, 1.0]]), line, thickness=rng.uniform(0.004, 0.012))
         for place in (np.arange(bars * columns) + 0.5) / max(1, bars * columns)
     ]
-    fine = int(rng.choice([0, rng.integers(10, 40)]))
+    fine = int(rng.choice([0, int(rng.integers(10, 40))]))
     pieces += [
         Piece(np.array([[0.0, place], [1.0, place]]), line, thickness=0.003)
         for place in (np.arange(fine) + 0.5) / max(1, fine)
@@ -118,7 +118,8 @@ def part(textures: Textures, rng: np.random.Generator, size: int) -> Product:
 def array_of(textures: Textures, rng: np.random.Generator, size: int) -> Product:
     """Equal parts in rows and columns."""
     made, count = _build(rng, _material(textures, rng, size)), int(rng.integers(2, 6))
-    step, pieces, bodies = 1 / count, [], []
+    step, bodies = 1 / count, []
+    pieces: list[Piece] = []
     for row in range(count):
         for column in range(count):
             bodies.append(len(pieces))

@@ -118,7 +118,8 @@ def _of_ground(names: tuple[str, ...], make: Callable, turn: float = 3.0) -> Mak
 def _of_pieces(make: Callable, turn: float = 3.0) -> Make:
     def scene(textures: Textures, rng: np.random.Generator, size: int) -> Scene:
         lies = 180.0 if rng.random() < 0.25 else turn  # noqa: PLR2004
-        return Scene(*make(textures, rng, size), draw_camera(rng, lies))
+        names, ground, pieces, loose, suits = make(textures, rng, size)
+        return Scene(names, ground, pieces, loose, suits, draw_camera(rng, lies))
 
     return scene
 
