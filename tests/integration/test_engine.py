@@ -169,10 +169,10 @@ def test_the_category_is_the_class_name_unless_one_is_given(make, test_scores, m
         told.append(class_name)
         return prompt_ensemble(class_name, *given, **chosen)
 
-    from dualclip_lightning.models import base
+    from dualclip_lightning.models.base import shell
     from dualclip_lightning.prompts import prompt_ensemble
 
-    monkeypatch.setattr(base, "prompt_ensemble", spy)
+    monkeypatch.setattr(shell, "prompt_ensemble", spy)
     by_category, _ = test_scores(make(), mvtec(mvtec_root))
     assert told[-1] == "metal nut"
     by_words, _ = test_scores(make(class_name="metal nut"), mvtec(mvtec_root))

@@ -171,7 +171,7 @@ def test_layers_are_left_as_they_were(generator):
         ([(0, 3, 3, 8)], {}, "at least one layer"),
         ([(2, 3, 3, 8)], {"r": (1, 2)}, "odd sides"),
         ([(2, 3, 3, 8)], {"r": ()}, "odd sides"),
-        ([(2, 3, 3, 8)], {"lowest": 1.5}, r"share in \[0, 1\]"),
+        ([(2, 3, 3, 8)], {"lowest": 1.5}, r"lowest to be in \[0, 1\]"),
     ],
 )
 def test_a_bad_argument_is_an_error_that_says_what_was_expected(shapes, arguments, match):

@@ -1,23 +1,19 @@
 from __future__ import annotations
 
-import multiprocessing
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
 from omegaconf import OmegaConf
 
 from dualclip_lightning.benchmark.plan.cells import plan
 from dualclip_lightning.benchmark.plan.config import ConfigError, parse_config
-from dualclip_lightning.benchmark.results import cell_path, load_run
+from dualclip_lightning.benchmark.results import load_run
 from dualclip_lightning.benchmark.run import local_runner, session
 from dualclip_lightning.benchmark.run.execute import failed_result
-from dualclip_lightning.benchmark.run.local_runner import run_in_processes
-from dualclip_lightning.benchmark.run.machine import places
 from dualclip_lightning.benchmark.run.ray_runner import Resources
 from dualclip_lightning.benchmark.run.session import Means, look, notes, run_benchmark
-from tests.tiny_benchmark import assert_same_results, tiny_config
+from tests.tiny_benchmark import tiny_config
 
 
 @pytest.fixture
@@ -141,27 +137,3 @@ def test_data_are_prepared_before_a_cluster_gets_tasks(config, tmp_path, monkeyp
     monkeypatch.setattr(session, "run_on_ray", lambda cells, *_: iter([order.append(len(cells))][:0]))
     run_benchmark(config, tmp_path, Means(ray=Resources()))
     assert order == ["data", 3]
-
-
-def test_two_processes_give_the_table_of_one(config, tmp_path):
-    one = run_benchmark(config, tmp_path / "one")
-    two = run_benchmark(config, tmp_path / "two", Means(workers=2))
-    assert_same_results(one, two)
-    images = [load_run(tmp_path / name).images for name in ("one", "two")]
-    pd.testing.assert_frame_equal(*images, atol=1e-6)  # threads share out sums in another order
-
-
-def test_a_process_that_is_killed_fails_its_cell_and_is_replaced(config, tmp_path):
-    cells, events, killed = plan(config), [], []
-    before = set(multiprocessing.active_children())
-    for event in run_in_processes(cells, tmp_path, places("cpu", 1)):
-        events.append(event)
-        if event.row is None and not killed:
-            (process,) = set(multiprocessing.active_children()) - before
-            process.kill()
-            killed.append(event.cell.key)
-    rows = {event.cell.key: event.row for event in events if event.row is not None}
-    assert [rows[cell.key]["status"] for cell in cells] == ["failed", "done", "done"]
-    assert "exit code -9" in rows[killed[0]]["error"]
-    assert all(cell_path(tmp_path, cell.key).is_file() for cell in cells)
-    assert set(multiprocessing.active_children()) == before
