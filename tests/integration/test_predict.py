@@ -63,10 +63,11 @@ def command(images: Path, out: Path, *more: str) -> list[str]:
 
 
 STOPPING = """
-import os, sys
+import os, signal, sys
 from dualclip_lightning.cli import main
 from dualclip_lightning.predict.journal import Log
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
 left, number, append = int(sys.argv.pop(1)), int(sys.argv.pop(1)), Log.append
 
 def append_and_stop(self, record):
