@@ -84,7 +84,9 @@ def blob(shape: tuple[int, ...], rng: np.random.Generator, smallest: float = 0.0
     return np.hypot((y - y0) * stretch, (x - x0) / stretch) < radius * (1 + waves)
 
 
-def _path(shape: tuple[int, ...], rng: np.random.Generator, bend: float, share: tuple[float, float]) -> npt.NDArray:
+def wandering_line(
+    shape: tuple[int, ...], rng: np.random.Generator, bend: float, share: tuple[float, float]
+) -> npt.NDArray:
     """Points [n, 2] (x, y) of a wandering line whose length is a share of the shorter side."""
     height, width = shape[:2]
     length = int(rng.uniform(*share) * min(height, width))
@@ -108,25 +110,26 @@ def _contrast(image: Image, region: Mask, rng: np.random.Generator) -> npt.NDArr
     return sign * rng.uniform(45, 110) * rng.uniform(0.8, 1.0, 3)
 
 
-def _shifted(image: Image, region: Mask, shift: npt.NDArray) -> npt.NDArray:
+def shifted(image: Image, region: Mask, shift: npt.NDArray | float) -> npt.NDArray:
+    """The image [H, W, 3] with a region brighter, or darker, by so many levels."""
     return np.where(region[..., None], np.clip(image + shift, 0, 255), image)
 
 
 def scratch(image: Image, rng: np.random.Generator, other: Image) -> tuple[npt.NDArray, Mask]:
     """One to three nearly straight thin lines."""
     del other
-    lines = [_path(image.shape, rng, 0.02, (0.3, 0.8)) for _ in range(rng.integers(1, 4))]
+    lines = [wandering_line(image.shape, rng, 0.02, (0.3, 0.8)) for _ in range(rng.integers(1, 4))]
     region = _stroke(image.shape, lines, int(rng.integers(1, 4)))
-    return _shifted(image, region, _contrast(image, region, rng)), region
+    return shifted(image, region, _contrast(image, region, rng)), region
 
 
 def crack(image: Image, rng: np.random.Generator, other: Image) -> tuple[npt.NDArray, Mask]:
     """A jagged dark line with branches."""
     del other
-    trunk = _path(image.shape, rng, 0.35, (0.5, 1.0))
+    trunk = wandering_line(image.shape, rng, 0.35, (0.5, 1.0))
     branches = []
     for start in rng.integers(0, len(trunk), rng.integers(1, 4)):
-        branch = _path(image.shape, rng, 0.35, (0.12, 0.3))
+        branch = wandering_line(image.shape, rng, 0.35, (0.12, 0.3))
         branches.append(branch - branch[0] + trunk[start])
     region = _stroke(image.shape, [trunk, *branches], int(rng.integers(1, 4)))
     return np.where(region[..., None], image * rng.uniform(0.05, 0.4), image), region
@@ -207,7 +210,7 @@ def speck(image: Image, rng: np.random.Generator, other: Image) -> tuple[npt.NDA
     if rng.random() < 0.5:  # noqa: PLR2004
         region = blob(image.shape, rng, 0.02, 0.06)
     else:
-        region = _stroke(image.shape, [_path(image.shape, rng, 0.15, (0.08, 0.25))], int(rng.integers(2, 5)))
+        region = _stroke(image.shape, [wandering_line(image.shape, rng, 0.15, (0.08, 0.25))], int(rng.integers(2, 5)))
     order = image.reshape(-1, 3).sum(axis=1, dtype=np.int64)
     tone = image.reshape(-1, 3)[order.argmin() if rng.random() < 0.5 else order.argmax()]  # noqa: PLR2004
     return np.where(region[..., None], tone, image), region

@@ -12,7 +12,17 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from dualclip_lightning.data.defects import DEFECTS, Defective, Draw, Image, Mask, blob, visible_defect
+from dualclip_lightning.data.defects import (
+    DEFECTS,
+    Defective,
+    Draw,
+    Image,
+    Mask,
+    blob,
+    shifted,
+    visible_defect,
+    wandering_line,
+)
 
 Drawn = tuple[npt.NDArray, Mask]
 SMALLEST = 96
@@ -59,18 +69,9 @@ def _mix(image: Image, colour: npt.NDArray, weight: npt.NDArray) -> Drawn:
     return image * (1 - weight) + colour * weight, weight[..., 0] > 0.05  # noqa: PLR2004
 
 
-def _shifted(image: Image, region: Mask, levels: float) -> npt.NDArray:
-    return np.clip(np.where(region[..., None], image + levels, image), 0, 255)
-
-
 def _line(image: Image, rng: np.random.Generator, bend: float) -> npt.NDArray:
     """Points [n, 2] of a line across much of the image."""
-    height, width = image.shape[:2]
-    count = int(rng.uniform(0.4, 1.0) * min(height, width))
-    heading = rng.uniform(0, 2 * np.pi) + np.cumsum(rng.normal(0, bend, count))
-    steps = np.stack([np.cos(heading), np.sin(heading)], axis=1)
-    start = rng.uniform([0.2 * width, 0.2 * height], [0.8 * width, 0.8 * height])
-    return start + np.cumsum(steps, axis=0) - steps.sum(axis=0) / 2
+    return wandering_line(image.shape, rng, bend, (0.4, 1.0))
 
 
 def _stroke(image: Image, points: npt.NDArray, thickness: int) -> Mask:
@@ -165,7 +166,7 @@ def scrape(image: Image, rng: np.random.Generator, other: Image) -> Drawn:
     for place in np.cumsum(rng.uniform(2, 5, rng.integers(3, 9))):
         begin, end = sorted(rng.integers(0, len(points), 2))
         region |= _stroke(image, points[begin : end + 2] + place * across, 1)
-    return _shifted(image, region, rng.choice([-1, 1]) * rng.uniform(35, 110)), region
+    return shifted(image, region, rng.choice([-1, 1]) * rng.uniform(35, 110)), region
 
 
 def cut(image: Image, rng: np.random.Generator, other: Image) -> Drawn:
@@ -231,7 +232,7 @@ def dust(image: Image, rng: np.random.Generator, other: Image) -> Drawn:
     where = noise(image.shape, rng, 5) > rng.uniform(0.3, 1.2)
     points = (rng.random(image.shape[:2]) < rng.uniform(0.01, 0.06)) & where
     region = cv2.dilate(points.astype(np.uint8), np.ones((int(rng.integers(2, 4)),) * 2, np.uint8)) > 0
-    return _shifted(image, region, rng.choice([-1, 1]) * rng.uniform(50, 140)), region
+    return shifted(image, region, rng.choice([-1, 1]) * rng.uniform(50, 140)), region
 
 
 def dead(image: Image, rng: np.random.Generator, other: Image) -> Drawn:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from dualclip_lightning.data.defects import Image, Mask
 from dualclip_lightning.demo.training.faults import FAULTS, draw_fault
+from dualclip_lightning.demo.training.grounds import Textures
 from dualclip_lightning.demo.training.scenes import SCENES, Scene
 
-Textures = Mapping[str, Sequence[Image]]
 VIEWS = 4
 """Images of a group; the second half has defects."""
 LOGICAL_SHARE = 0.35

@@ -14,7 +14,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from dualclip_lightning.demo.training.groups import Group, Kinds, Textures, draw_group
+from dualclip_lightning.demo.training.grounds import Textures
+from dualclip_lightning.demo.training.groups import VIEWS, Group, Kinds, draw_group
 from dualclip_lightning.images.tensors import read_rgb
 from dualclip_lightning.seeding import derive_seed
 
@@ -60,7 +61,7 @@ class Groups(Dataset):
     count: int
     size: int
     seed: int
-    views: int = 4
+    views: int = VIEWS
 
     def __len__(self) -> int:
         """How many there are."""

@@ -46,19 +46,22 @@ def validate(clip: CLIP, seen: Seen, seed: int = 0) -> dict[str, tuple[float, fl
 
 @torch.no_grad()
 def _scores(clip: CLIP, seen: Seen, rng: np.random.Generator) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
-    encoder, tokenizer, kept = DualPathVisionEncoder(clip.visual), get_tokenizer("ViT-B-32"), clip.visual.conv1[1].kept
+    encoder, tokenizer, tokens = DualPathVisionEncoder(clip.visual), get_tokenizer("ViT-B-32"), clip.visual.conv1[1]
     for maps, share, names in zip(seen.maps, seen.share, seen.names, strict=True):
         with on_maps(clip):
             features = encoder(maps.float())
         others = np.stack([rng.permutation(np.delete(np.arange(len(maps)), own))[:4] for own in range(len(maps))])
         anchors = torch.stack(
-            [F.normalize(encode_texts(clip, tokenizer, prompts), dim=-1).mean(0) for prompts in _prompts(names[0])]
+            [
+                F.normalize(encode_texts(clip, tokenizer, prompts), dim=-1).mean(0)
+                for prompts in prompt_ensemble(class_words(names[0]))
+            ]
         )
+        class_score = text_score(features.class_embedding, anchors, TEMPERATURE)
         for name, (alpha, weight, count) in VARIANTS.items():
             score_map = _joint_map(features, torch.as_tensor(others[:, :count]), anchors, alpha)
-            class_score = text_score(features.class_embedding, anchors, TEMPERATURE)
             yield name, image_score(class_score, score_map, weight), score_map, share
-        own = F.avg_pool2d(maps[:, -kept:].float(), 3, 1, 1, count_include_pad=False).movedim(1, -1)
+        own = tokens(maps.float())[:, -tokens.kept :].movedim(1, -1)
         frozen = reference_score(own, own[torch.as_tensor(others[:, :1])])
         yield "frozen", frozen.flatten(1).amax(1), frozen, share
 
@@ -67,8 +70,3 @@ def _joint_map(features: DualPathFeatures, references: Tensor, anchors: Tensor, 
     patches = features.patch_embeddings
     text = text_score(patches, anchors, TEMPERATURE)
     return text if alpha == 1 else joint_score(text, reference_score(patches, patches[references]), alpha)
-
-
-def _prompts(name: str) -> tuple[list[str], list[str]]:
-    normal, anomalous = prompt_ensemble(class_words(name))
-    return list(normal), list(anomalous)
