@@ -13,6 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import torch
 from huggingface_hub import constants
+from open_clip import SimpleTokenizer
 from safetensors.torch import load_file
 
 from dualclip_lightning.backbone import choosing
@@ -34,6 +35,33 @@ def _tiny_demo_model():
     """`pretrained="demo"` is a small trained model of the tests, except in processes that a test starts."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(choosing, "DEMO_FOLDER", towers.TINY_CLIP)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _texts_are_split_once():
+    """open_clip unpacks its vocabulary for every model and splits the same prompts in every run.
+
+    That was half the time of a run of the tiny CLIP. The split of a text depends on the tokenizer's options alone.
+    """
+    make, split, made = SimpleTokenizer.__init__, SimpleTokenizer.encode, {}
+
+    def init(self, *args, **kwargs):
+        options = repr((args, kwargs))
+        if options not in made:
+            make(self, *args, **kwargs)
+            made[options] = {**vars(self), "split": {}}
+        vars(self).update(made[options])
+
+    def encode(self, text):
+        known = vars(self).setdefault("split", {})
+        if text not in known:
+            known[text] = split(self, text)
+        return [*known[text]]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SimpleTokenizer, "__init__", init)
+        patch.setattr(SimpleTokenizer, "encode", encode)
         yield
 
 
