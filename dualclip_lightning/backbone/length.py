@@ -7,6 +7,8 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 SHOWN = 3
 _LONGER = 8
 """How many times the limit is read to see what a tokenizer would cut."""
@@ -54,7 +56,8 @@ def _lengths(tokenizer: Any, texts: Sequence[str]) -> list[int]:
     if not limit:
         return [0] * len(texts)
     rows = tokenizer(list(texts), context_length=_LONGER * limit)
-    return [int((row != row[-1]).nonzero().max()) + 1 for row in rows]  # what follows the last token is padding
+    told = rows != rows[:, -1:]  # what follows the last token is padding
+    return (told * torch.arange(1, rows.shape[1] + 1)).amax(dim=1).tolist()
 
 
 def _lost(tokenizer: Any, text: str) -> str:

@@ -23,7 +23,10 @@ OTHER_WORDS = (
 
 
 def captions(domain: str) -> list[str]:
-    """Templates of the training captions for objects or textures: those that the method asks with."""
+    """Templates of the training captions for objects or textures: those that the method asks with.
+
+    They say "a industrial photo" where the method says "an", as the embedded model has learned them.
+    """
     words = WORDINGS["anoclip"]
     nouns = words.object_nouns if domain == "object" else words.texture_nouns
     parts = product(VIEWS, nouns, ARTICLES)
