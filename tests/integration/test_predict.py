@@ -11,7 +11,7 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,6 +23,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dualclip_lightning.cli import main
+from dualclip_lightning.predict.journal import Log
+from tests.forked import Forked
 from tests.hostile_images import BROKEN, SIZE, SOUND, write_corpus
 from tests.towers import TINY_CLIP, write_image
 
@@ -62,54 +65,52 @@ def command(images: Path, out: Path, *more: str) -> list[str]:
             "--device", "cpu", "--out", str(out), *more]  # fmt: skip
 
 
-STOPPING = """
-import os, signal, sys
-from dualclip_lightning.cli import main
-from dualclip_lightning.predict.journal import Log
+def stopping(after: int, number: signal.Signals) -> Callable[[], None]:
+    """Has the process send itself a signal once so many images are in its journal: no race, however busy it is."""
+    append = Log.append
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
-left, number, append = int(sys.argv.pop(1)), int(sys.argv.pop(1)), Log.append
+    def prepare() -> None:
+        left = [after]
 
-def append_and_stop(self, record):
-    global left
-    append(self, record)
-    left -= "name" in record
-    if not left:
-        os.killpg(0, number)
+        def append_and_stop(log: Log, record: dict[str, Any]) -> None:
+            append(log, record)
+            left[0] -= "name" in record
+            if not left[0]:
+                os.killpg(0, number)
 
-Log.append = append_and_stop
-sys.exit(main())
-"""
-"""`dualclip` that sends itself a signal as soon as so many images are in its journal: no race, however busy it is."""
+        Log.append = append_and_stop
+
+    return prepare
 
 
-def stopping(after: int, number: signal.Signals) -> list[str]:
-    return [sys.executable, "-c", STOPPING, str(after), str(int(number))]
+def start(images: Path, out: Path, *more: str, prepare: Callable[[], Any] = lambda: None) -> Forked:
+    """The command in a fork of this process, prepared there."""
+
+    def call() -> int:
+        prepare()
+        return main(command(images, out, *more)[1:])
+
+    return Forked(call, out.parent)
 
 
-def start(images: Path, out: Path, *more: str, program: Sequence[str] = (), **options: Any) -> subprocess.Popen[str]:
-    # Without bytecode, which a limit on the size of files would cut off.
-    environment = {"PATH": os.environ["PATH"], "HOME": str(out.parent), "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1",
-                   "HF_HUB_OFFLINE": "1", "DUALCLIP_CACHE": os.environ["DUALCLIP_CACHE"],
-                   "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": os.environ.get("PYTHONPATH", "")}  # fmt: skip
-    line = command(images, out, *more)
-    return subprocess.Popen(
-        [*(program or line[:1]), *line[1:]], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        encoding="utf-8", start_new_session=True, **options,
-    )  # fmt: skip
-
-
-def finish(process: subprocess.Popen[str], out: Path) -> Done:
-    try:
-        said, complained = process.communicate()
-    finally:
-        process.kill()
-    assert "Traceback" not in complained
-    return Done(process.returncode, said, complained, out)
+def finish(process: Forked, out: Path) -> Done:
+    ended = process.end()
+    assert "Traceback" not in ended.err
+    return Done(ended.status, ended.out, ended.err, out)
 
 
 def run(images: Path, out: Path, *more: str) -> Done:
     return finish(start(images, out, *more), out)
+
+
+def run_installed(images: Path, out: Path, *more: str) -> Done:
+    """The installed command, in an interpreter of its own."""
+    environment = {"PATH": os.environ["PATH"], "HOME": str(out.parent), "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1",
+                   "HF_HUB_OFFLINE": "1", "DUALCLIP_CACHE": os.environ["DUALCLIP_CACHE"],
+                   "PYTHONPATH": os.environ.get("PYTHONPATH", "")}  # fmt: skip
+    ended = subprocess.run(command(images, out, *more), env=environment, capture_output=True, text=True, check=False)
+    assert "Traceback" not in ended.stderr
+    return Done(ended.returncode, ended.stdout, ended.stderr, out)
 
 
 def leftovers(folder: Path) -> list[Path]:
@@ -129,7 +130,7 @@ def records(out: Path) -> list[str]:
     return found
 
 
-def wait_until_stopped(process: subprocess.Popen[str]) -> None:
+def wait_until_stopped(process: Forked) -> None:
     """Until a process has stopped itself; its end is not taken from those who wait for it later."""
     found = os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
     assert found is not None
@@ -140,7 +141,7 @@ def wait_until_stopped(process: subprocess.Popen[str]) -> None:
 def hostile(tmp_path_factory) -> Done:
     folder = tmp_path_factory.mktemp("hostile")
     write_corpus(folder / "corpus")
-    return run(folder / "corpus", folder / "results", "--maps", "--masks", "--false-alarm-rate", "0.1")
+    return run_installed(folder / "corpus", folder / "results", "--maps", "--masks", "--false-alarm-rate", "0.1")
 
 
 @pytest.fixture(scope="module")
@@ -237,15 +238,15 @@ class Troubles:
 @pytest.fixture(scope="module")
 def troubles(shots) -> Troubles:
     out, before = shots.parent / "troubled", {}
-    killed = finish(start(shots, out, program=stopping(6, signal.SIGKILL)), out)
+    killed = finish(start(shots, out, prepare=stopping(6, signal.SIGKILL)), out)
     assert not (out / "scores.csv").exists()
     before["full"] = set(records(out))
     # A limit on the size of files stands in for a full disk: the journal stops in the middle of a line.
     limit = journal(out).stat().st_size + 1000
-    full = finish(start(shots, out, preexec_fn=partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit))), out)
+    full = finish(start(shots, out, prepare=partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit))), out)
     assert journal(out).stat().st_size == limit
     before["interrupted"] = set(records(out))
-    interrupted = finish(start(shots, out, program=stopping(4, signal.SIGINT)), out)
+    interrupted = finish(start(shots, out, prepare=stopping(4, signal.SIGINT)), out)
     before["finished"] = set(records(out))
     kept = plain_scores(interrupted)
     assert leftovers(out / "heatmaps") == []
@@ -297,7 +298,7 @@ def test_a_kill_leaves_no_half_of_a_result(troubles):
 def test_a_folder_that_changes_during_the_run_is_reported_file_by_file(tmp_path):
     for i in range(COUNT):
         write_image(tmp_path / "shots" / f"{i:02}.png", seed=i)
-    process = start(tmp_path / "shots", tmp_path / "out", program=stopping(4, signal.SIGSTOP))
+    process = start(tmp_path / "shots", tmp_path / "out", prepare=stopping(4, signal.SIGSTOP))
     wait_until_stopped(process)
     early = records(tmp_path / "out")
     altered, *gone = [early[0], *sorted(set(map(str, (tmp_path / "shots").iterdir())) - set(early))[:4]]
@@ -305,7 +306,7 @@ def test_a_folder_that_changes_during_the_run_is_reported_file_by_file(tmp_path)
         Path(name).unlink()
     write_image(Path(altered), seed=99, size=(60, 60))
     write_image(tmp_path / "shots" / "new.png", seed=98)
-    process.send_signal(signal.SIGCONT)
+    os.kill(process.pid, signal.SIGCONT)
     found = finish(process, tmp_path / "out")
     assert found.status == 1
     reasons = {row["path"]: row["reason"] for row in table(tmp_path / "out" / "failures.csv")}

@@ -1,0 +1,80 @@
+"""A command in a process of its own that need not import the libraries again, because it is a fork of the tests'."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import IO
+
+import torch
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended and what it printed."""
+
+    status: int
+    out: str
+    err: str
+
+
+class Forked:
+    """A running copy of this process, which prints into files; it leads a process group.
+
+    Args:
+        call: what it does; returns the exit status.
+        place: its working folder.
+        environment: variables that differ from those of this process.
+    """
+
+    def __init__(self, call: Callable[[], int | None], place: Path, **environment: str) -> None:
+        self._printed = [tempfile.TemporaryFile() for _ in range(2)]  # noqa: SIM115 - read when it has ended
+        arguments = (call, place, environment, *self._printed)
+        self._process = get_context("fork").Process(target=_child, args=arguments)
+        self._process.start()
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return int(self._process.pid or 0)
+
+    def end(self) -> Ended:
+        """Wait for its end, which comes at once if the wait is broken off."""
+        try:
+            self._process.join()
+        finally:
+            self._process.kill()
+        for file in self._printed:
+            file.seek(0)
+        out, err = (file.read().decode() for file in self._printed)
+        return Ended(int(self._process.exitcode or 0), out, err)
+
+
+def _child(
+    call: Callable[[], int | None], place: Path, environment: dict[str, str], out: IO[bytes], err: IO[bytes]
+) -> None:
+    """What a new process would find: its own streams, Python's handling of signals and warnings, no log handlers."""
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
+    for number, file in enumerate((out, err), 1):
+        os.dup2(file.fileno(), number)
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115
+    logging.getLogger().handlers.clear()
+    warnings.showwarning = _print_warning
+    torch.set_num_threads(1)  # OpenMP's threads do not survive a fork
+    os.chdir(place)
+    os.environ |= environment
+    sys.exit(call())
+
+
+def _print_warning(message, category, filename, lineno, *_) -> None:
+    sys.stderr.write(warnings.formatwarning(message, category, filename, lineno))
