@@ -32,9 +32,9 @@ from dualclip_lightning.images.limits import MAX_MEGAPIXELS
 from dualclip_lightning.images.listing import find_images
 from dualclip_lightning.predict.detector import Detector
 from dualclip_lightning.predict.limits import RATE
-from dualclip_lightning.predict.quantiles import from_good, from_run
-from dualclip_lightning.predict.references import Pairs
-from dualclip_lightning.predict.thresholds import Threshold
+from dualclip_lightning.predict.scoring.quantiles import from_good, from_run
+from dualclip_lightning.predict.scoring.references import Pairs
+from dualclip_lightning.predict.scoring.thresholds import Threshold
 from dualclip_lightning.quiet import quiet
 from dualclip_lightning.seeding import derive_seed
 

@@ -9,19 +9,19 @@ if TYPE_CHECKING:
     from dualclip_lightning.images.picture import ImageError
     from dualclip_lightning.images.sources import Failure
     from dualclip_lightning.predict.detector import Detector
-    from dualclip_lightning.predict.geometry import Geometry
-    from dualclip_lightning.predict.prediction import Prediction
-    from dualclip_lightning.predict.thresholds import Threshold
+    from dualclip_lightning.predict.input.geometry import Geometry
+    from dualclip_lightning.predict.output.prediction import Prediction
+    from dualclip_lightning.predict.scoring.thresholds import Threshold
 
 __all__ = ["Detector", "Failure", "Geometry", "ImageError", "Prediction", "Threshold"]
 
 _HOMES = {
     "Detector": "predict.detector",
     "Failure": "images.sources",
-    "Geometry": "predict.geometry",
+    "Geometry": "predict.input.geometry",
     "ImageError": "images.picture",
-    "Prediction": "predict.prediction",
-    "Threshold": "predict.thresholds",
+    "Prediction": "predict.output.prediction",
+    "Threshold": "predict.scoring.thresholds",
 }
 
 

@@ -22,17 +22,17 @@ from dualclip_lightning.images.sources import Failure
 from dualclip_lightning.memory import is_out_of_memory
 from dualclip_lightning.predict.detector import Detector
 from dualclip_lightning.predict.devices import DeviceError, choose_workers
-from dualclip_lightning.predict.folders import Place, choose_place, make_request
 from dualclip_lightning.predict.former import asked
-from dualclip_lightning.predict.geometry import Geometry
-from dualclip_lightning.predict.journal import Entry
+from dualclip_lightning.predict.input.geometry import Geometry
 from dualclip_lightning.predict.limits import RATE
-from dualclip_lightning.predict.outputs import Drawing
+from dualclip_lightning.predict.output.folders import Place, choose_place, make_request
+from dualclip_lightning.predict.output.journal import Entry
+from dualclip_lightning.predict.output.outputs import Drawing
 from dualclip_lightning.predict.progress import ProgressReporter
-from dualclip_lightning.predict.quantiles import NoThresholdError, for_later_images, from_good, from_run
 from dualclip_lightning.predict.run import Run, now, score_settings
+from dualclip_lightning.predict.scoring.quantiles import NoThresholdError, for_later_images, from_good, from_run
+from dualclip_lightning.predict.scoring.thresholds import Threshold
 from dualclip_lightning.predict.summary import summarise
-from dualclip_lightning.predict.thresholds import Threshold
 from dualclip_lightning.record import read_record
 
 DONE, SOME_FAILED, WRONG, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130

@@ -17,7 +17,13 @@ from dualclip_lightning.images.area import allow_megapixels
 from dualclip_lightning.images.limits import MAX_MEGAPIXELS
 from dualclip_lightning.images.picture import ImageError
 from dualclip_lightning.images.sources import Failure, Images, Source, as_sources, file_sources
-from dualclip_lightning.predict.checks import (
+from dualclip_lightning.predict.input.encoding import EncodedImage, ImageEncoder, PatchSet
+from dualclip_lightning.predict.input.forecast import forecast_tiles
+from dualclip_lightning.predict.input.geometry import Drawer, Geometry, Mode
+from dualclip_lightning.predict.input.working import WorkingSet
+from dualclip_lightning.predict.limits import RATE
+from dualclip_lightning.predict.output.prediction import Prediction
+from dualclip_lightning.predict.scoring.checks import (
     adaptation_settings,
     check_device,
     check_numbers,
@@ -27,16 +33,10 @@ from dualclip_lightning.predict.checks import (
     make_adaptation,
     reference_mode,
 )
-from dualclip_lightning.predict.encoding import EncodedImage, ImageEncoder
-from dualclip_lightning.predict.forecast import forecast_tiles
-from dualclip_lightning.predict.geometry import Drawer, Geometry, Mode
-from dualclip_lightning.predict.limits import RATE
-from dualclip_lightning.predict.prediction import Prediction
-from dualclip_lightning.predict.quantiles import NoThresholdError, for_later_images, from_good, from_run
-from dualclip_lightning.predict.references import InSequence, Order, Pairs, PatchSet, StreamBank
-from dualclip_lightning.predict.scorer import DualImageScorer
-from dualclip_lightning.predict.thresholds import Threshold
-from dualclip_lightning.predict.working import WorkingSet
+from dualclip_lightning.predict.scoring.quantiles import NoThresholdError, for_later_images, from_good, from_run
+from dualclip_lightning.predict.scoring.references import InSequence, Order, Pairs, StreamBank
+from dualclip_lightning.predict.scoring.scorer import DualImageScorer
+from dualclip_lightning.predict.scoring.thresholds import Threshold
 from dualclip_lightning.prompts import TextMean, prompt_ensemble, text_anchors
 from dualclip_lightning.scoring import MapDrawing
 

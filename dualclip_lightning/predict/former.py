@@ -39,7 +39,7 @@ def check_threshold(options: argparse.Namespace) -> None:
     text = options.threshold
     if text is None or text in {"auto", "none"} or _is_number(text):
         return
-    from dualclip_lightning.predict.thresholds import Threshold  # noqa: PLC0415 - imports numpy
+    from dualclip_lightning.predict.scoring.thresholds import Threshold  # noqa: PLC0415 - imports numpy
 
     Threshold.load(text).check_settings({name: getattr(options, name) for name in ALIKE})
 

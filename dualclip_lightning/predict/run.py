@@ -13,11 +13,11 @@ from typing import Any, Protocol
 from dualclip_lightning.images.sources import Failure, Source, file_sources
 from dualclip_lightning.predict.detector import Detector, Outcome
 from dualclip_lightning.predict.devices import Worker, score_on_devices
-from dualclip_lightning.predict.folders import WORK
-from dualclip_lightning.predict.gallery import write_gallery
-from dualclip_lightning.predict.journal import Entry, Journal, file_stamp
 from dualclip_lightning.predict.limits import GALLERY
-from dualclip_lightning.predict.outputs import (
+from dualclip_lightning.predict.output.folders import WORK
+from dualclip_lightning.predict.output.gallery import write_gallery
+from dualclip_lightning.predict.output.journal import Entry, Journal, file_stamp
+from dualclip_lightning.predict.output.outputs import (
     Drawing,
     Layout,
     draw_all,
@@ -25,7 +25,7 @@ from dualclip_lightning.predict.outputs import (
     write_failures,
     write_scores,
 )
-from dualclip_lightning.predict.thresholds import Threshold
+from dualclip_lightning.predict.scoring.thresholds import Threshold
 from dualclip_lightning.record import write_record
 from dualclip_lightning.versions import ADAPTATION, SCORING, versions
 

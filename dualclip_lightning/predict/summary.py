@@ -8,9 +8,9 @@ from itertools import islice
 from pathlib import Path
 
 from dualclip_lightning.images.listing import Listing
-from dualclip_lightning.predict.journal import Entry
+from dualclip_lightning.predict.output.journal import Entry
 from dualclip_lightning.predict.run import Report
-from dualclip_lightning.predict.thresholds import counted
+from dualclip_lightning.predict.scoring.thresholds import counted
 
 MOST_LISTED = 20
 """Anomalous images, and images that could not be used, that are named on the screen."""

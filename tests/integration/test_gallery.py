@@ -15,9 +15,9 @@ import pytest
 
 from dualclip_lightning.images.listing import find_images
 from dualclip_lightning.predict import Failure, Threshold
-from dualclip_lightning.predict.gallery import write_gallery
-from dualclip_lightning.predict.journal import Entry
-from dualclip_lightning.predict.outputs import Layout
+from dualclip_lightning.predict.output.gallery import write_gallery
+from dualclip_lightning.predict.output.journal import Entry
+from dualclip_lightning.predict.output.outputs import Layout
 from tests.towers import write_image
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)

@@ -31,7 +31,7 @@ from dualclip_lightning.benchmark.status import DONE, FAILED
 from dualclip_lightning.images.masks import check_rule, describe_odd, mask_paths, odd_masks
 from dualclip_lightning.measuring.memory import peak_megabytes, reset_peak
 from dualclip_lightning.models.references.data import geometry_of, ordered_view
-from dualclip_lightning.predict.quantiles import NoThresholdError, from_run
+from dualclip_lightning.predict.scoring.quantiles import NoThresholdError, from_run
 from dualclip_lightning.quiet import quiet
 
 

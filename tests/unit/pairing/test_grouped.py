@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dualclip_lightning.pairing import GroupedScoring, PatchPrediction, choose_references, random_groups
-from dualclip_lightning.predict.references import Pairs
+from dualclip_lightning.predict.scoring.references import Pairs
 
 
 class Method:

@@ -257,7 +257,7 @@ def test_a_number_decides_as_it_says(place):
 def test_the_same_command_again_scores_nothing_and_other_settings_get_another_folder(place, capsys, monkeypatch):
     assert place("shots") == 0
     before = files(place, "out")
-    monkeypatch.setattr("dualclip_lightning.predict.scorer.DualImageScorer.score", None)
+    monkeypatch.setattr("dualclip_lightning.predict.scoring.scorer.DualImageScorer.score", None)
     assert place("shots") == 0
     assert files(place, "out").items() >= {k: v for k, v in before.items() if "run.json" not in k}.items()
     assert place("shots", "--threshold", "0.5") == 0  # another run, whose scores are known

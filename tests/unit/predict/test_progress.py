@@ -8,7 +8,7 @@ from rich.console import Console
 from dualclip_lightning.images.listing import Listing
 from dualclip_lightning.images.sources import Failure
 from dualclip_lightning.predict import Threshold
-from dualclip_lightning.predict.journal import Entry
+from dualclip_lightning.predict.output.journal import Entry
 from dualclip_lightning.predict.progress import EVERY_SECONDS, ProgressReporter
 from dualclip_lightning.predict.run import Report
 from dualclip_lightning.predict.summary import MOST_LISTED, summarise

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from dualclip_lightning.images.sources import Failure
 from dualclip_lightning.models import DualImageCLIP
-from dualclip_lightning.predict.prediction import Prediction
+from dualclip_lightning.predict.output.prediction import Prediction
 from tests.hostile_images import BROKEN, picture, turned, write_corpus
 
 

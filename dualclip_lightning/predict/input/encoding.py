@@ -12,14 +12,31 @@ from torch import Tensor
 from dualclip_lightning.backbone import DualPathFeatures, DualPathVisionEncoder, Preprocessing
 from dualclip_lightning.images.area import turn
 from dualclip_lightning.images.picture import Picture
-from dualclip_lightning.predict.geometry import Geometry, Size, ViewPlan, extract, limit_note, patch_places, plan_views
-from dualclip_lightning.predict.references import PatchSet
+from dualclip_lightning.predict.input.geometry import (
+    Geometry,
+    Size,
+    ViewPlan,
+    extract,
+    limit_note,
+    patch_places,
+    plan_views,
+)
 from dualclip_lightning.seeding import derive_seed
 
 MOST_KEPT_VIEWS = 32
 """An image with more views is encoded twice, as a reference and to be scored, so that memory does not grow with it."""
 MOST_REFERENCE_PATCHES = 10_000
 """Of an image with more patches, so many random ones serve as reference."""
+
+
+class PatchSet(NamedTuple):
+    """The patches of one image as others are compared with them."""
+
+    name: str
+    embeddings: Tensor
+    """[N, D]"""
+    places: Tensor
+    """[N, 2], centres as shares of the image's height and width"""
 
 
 class ViewBatch(NamedTuple):

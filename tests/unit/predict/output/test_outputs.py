@@ -11,11 +11,12 @@ import pytest
 from PIL import Image
 
 from dualclip_lightning.images.painting import overlay
-from dualclip_lightning.predict import Failure, Prediction, Threshold, outputs
-from dualclip_lightning.predict.geometry import Drawer
-from dualclip_lightning.predict.heatmap import GAP
-from dualclip_lightning.predict.journal import Entry, Journal, file_stamp
-from dualclip_lightning.predict.outputs import Drawing, Layout, draw_all, write_failures, write_scores
+from dualclip_lightning.predict import Failure, Prediction, Threshold
+from dualclip_lightning.predict.input.geometry import Drawer
+from dualclip_lightning.predict.output import outputs
+from dualclip_lightning.predict.output.heatmap import GAP
+from dualclip_lightning.predict.output.journal import Entry, Journal, file_stamp
+from dualclip_lightning.predict.output.outputs import Drawing, Layout, draw_all, write_failures, write_scores
 from dualclip_lightning.scoring import DRAWINGS
 from tests.towers import write_image
 

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import betaincinv
 
 from dualclip_lightning.predict.limits import RATE
-from dualclip_lightning.predict.thresholds import Scored, Threshold, counted, same_kind
+from dualclip_lightning.predict.scoring.thresholds import Scored, Threshold, counted, same_kind
 
 REMEDY = "Give images believed good (--good FOLDER, or Detector.calibrate), or a number (--threshold)."
 HIGHEST_PIXEL = float(np.nextafter(np.float32(1), np.float32(0)))

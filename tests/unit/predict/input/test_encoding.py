@@ -5,10 +5,10 @@ import torch
 
 from dualclip_lightning.backbone import DualPathVisionEncoder
 from dualclip_lightning.images.picture import Picture
-from dualclip_lightning.predict import encoding
-from dualclip_lightning.predict.encoding import EncodedImage, ImageEncoder
-from dualclip_lightning.predict.geometry import Geometry, blend
-from dualclip_lightning.predict.scorer import DualImageScorer
+from dualclip_lightning.predict.input import encoding
+from dualclip_lightning.predict.input.encoding import EncodedImage, ImageEncoder
+from dualclip_lightning.predict.input.geometry import Geometry, blend
+from dualclip_lightning.predict.scoring.scorer import DualImageScorer
 from tests.hostile_images import picture
 from tests.towers import PATCH, SIZE, tiny_backbone
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta
 
-from dualclip_lightning.predict.quantiles import NoThresholdError, for_later_images, from_good, from_run
-from dualclip_lightning.predict.thresholds import Decision, Threshold, marked, same_kind
+from dualclip_lightning.predict.scoring.quantiles import NoThresholdError, for_later_images, from_good, from_run
+from dualclip_lightning.predict.scoring.thresholds import Decision, Threshold, marked, same_kind
 
 SCORES = st.floats(0, 1, width=32)
 

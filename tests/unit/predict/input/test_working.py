@@ -9,10 +9,9 @@ import torch
 
 from dualclip_lightning.images.picture import ImageError
 from dualclip_lightning.images.sources import Failure, Source
-from dualclip_lightning.predict.encoding import EncodedImage, Prepared
-from dualclip_lightning.predict.geometry import Geometry, plan_views
-from dualclip_lightning.predict.references import PatchSet
-from dualclip_lightning.predict.working import WorkingSet
+from dualclip_lightning.predict.input.encoding import EncodedImage, PatchSet, Prepared
+from dualclip_lightning.predict.input.geometry import Geometry, plan_views
+from dualclip_lightning.predict.input.working import WorkingSet
 
 PLAN = plan_views((16, 16), Geometry(), (16, 16), (16, 16))
 BROKEN = {3, 4}

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dualclip_lightning.pairing import random_groups, references_in_group
-from dualclip_lightning.predict.references import InSequence, Pairs, PatchSet, StreamBank
+from dualclip_lightning.predict.input.encoding import PatchSet
+from dualclip_lightning.predict.scoring.references import InSequence, Pairs, StreamBank
 
 NAMES = st.integers(1, 30).map(lambda n: [f"shots/{i}.png" for i in range(n)])
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.transforms.v2 import InterpolationMode, Resize
 
-from dualclip_lightning.predict.geometry import (
+from dualclip_lightning.predict.input.geometry import (
     MOST_STRETCH,
     Geometry,
     blend,

@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dualclip_lightning.predict.journal import Stamp, file_stamp, read_journal
+from dualclip_lightning.predict.output.journal import Stamp, file_stamp, read_journal
 from dualclip_lightning.record import read_record
 
 WORK = ".work"

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from dualclip_lightning.images.picture import ImageError
 from dualclip_lightning.images.sources import Failure, Source
-from dualclip_lightning.predict.encoding import EncodedImage, ImageEncoder, Prepared
-from dualclip_lightning.predict.references import PatchSet
+from dualclip_lightning.predict.input.encoding import EncodedImage, ImageEncoder, PatchSet, Prepared
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -21,8 +21,8 @@ from dualclip_lightning.images.painting import (
     to_grey,
 )
 from dualclip_lightning.images.picture import Pixels
-from dualclip_lightning.predict.geometry import DEFAULT_DRAWER, Drawer
-from dualclip_lightning.predict.thresholds import marked
+from dualclip_lightning.predict.input.geometry import DEFAULT_DRAWER, Drawer
+from dualclip_lightning.predict.scoring.thresholds import marked
 
 LONGEST = 720
 """Pixels of a panel's longer side; larger images are shrunk to it, whatever their size."""

@@ -6,21 +6,10 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from threading import Lock
-from typing import NamedTuple, Protocol
-
-from torch import Tensor
+from typing import Protocol
 
 from dualclip_lightning.pairing import candidates, random_groups, whole_groups
-
-
-class PatchSet(NamedTuple):
-    """The patches of one image as others are compared with them."""
-
-    name: str
-    embeddings: Tensor
-    """[N, D]"""
-    places: Tensor
-    """[N, 2], centres as shares of the image's height and width"""
+from dualclip_lightning.predict.input.encoding import PatchSet
 
 
 class Order(Protocol):

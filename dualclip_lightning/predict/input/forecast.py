@@ -11,7 +11,7 @@ import torch
 
 from dualclip_lightning.images.decoding import read_size
 from dualclip_lightning.images.picture import ImageError
-from dualclip_lightning.predict.encoding import MOST_KEPT_VIEWS, ImageEncoder
+from dualclip_lightning.predict.input.encoding import MOST_KEPT_VIEWS, ImageEncoder
 
 LEAST_BATCHES, MOST_BATCHES, ENOUGH_SECONDS = 3, 9, 2.0
 """How many batches are timed: other programs slow single ones down, and none should be waited for long."""

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dualclip_lightning.files import write_bytes_atomically
-from dualclip_lightning.predict.prediction import Prediction
+from dualclip_lightning.predict.output.prediction import Prediction
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -16,9 +16,9 @@ import jinja2
 from dualclip_lightning.files import write_bytes_atomically
 from dualclip_lightning.images.picture import size_text
 from dualclip_lightning.images.sources import Failure
-from dualclip_lightning.predict.journal import Entry
-from dualclip_lightning.predict.outputs import Layout
-from dualclip_lightning.predict.thresholds import Decision, Threshold
+from dualclip_lightning.predict.output.journal import Entry
+from dualclip_lightning.predict.output.outputs import Layout
+from dualclip_lightning.predict.scoring.thresholds import Decision, Threshold
 
 SCRIPTS = ("page.js", "marks.js", "scores.js", "cards.js", "gallery.js")
 """In this order they make one script."""
@@ -55,8 +55,8 @@ def write_gallery(
     content |= {"threshold": None if threshold is None else threshold.score, "again": again}
     style, script = _read("gallery.css"), "\n".join(map(_read, SCRIPTS))
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("dualclip_lightning.predict"), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
+        loader=jinja2.PackageLoader("dualclip_lightning.predict.output"), autoescape=True,
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     page = environment.get_template("gallery.html.j2").render(
         total=len(ranked), shown=len(content["images"]), anomalous=sum(d.word == "anomalous" for d in decisions),
@@ -123,7 +123,7 @@ def _text(name: str) -> str:
 
 
 def _read(name: str) -> str:
-    return (files("dualclip_lightning.predict") / "templates" / name).read_text(encoding="utf-8")
+    return (files("dualclip_lightning.predict.output") / "templates" / name).read_text(encoding="utf-8")
 
 
 def _digest(text: str) -> str:

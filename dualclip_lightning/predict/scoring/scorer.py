@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from dualclip_lightning.predict.encoding import EncodedImage, ViewBatch, batch_places
-from dualclip_lightning.predict.geometry import ViewPlan, blend
-from dualclip_lightning.predict.references import PatchSet
+from dualclip_lightning.predict.input.encoding import EncodedImage, PatchSet, ViewBatch, batch_places
+from dualclip_lightning.predict.input.geometry import ViewPlan, blend
 from dualclip_lightning.scoring import image_score, joint_score, reference_score, text_score, within_window
 from dualclip_lightning.seeding import file_identity
 

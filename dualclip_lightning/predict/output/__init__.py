@@ -1,0 +1,1 @@
+"""What a run says of each image, and the files that it leaves."""
