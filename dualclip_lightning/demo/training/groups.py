@@ -15,6 +15,7 @@ from dualclip_lightning.demo.training.scenes import SCENES, Scene
 
 VIEWS = 4
 """Images of a group; the second half has defects."""
+LOGICAL_KIND = "logical"
 LOGICAL_SHARE = 0.35
 """How often a scene that has logical faults shows one instead of a drawn defect."""
 
@@ -37,6 +38,8 @@ class Group(NamedTuple):
     """[V, S, S]"""
     names: tuple[str, ...]
     """Words for what is shown."""
+    kinds: frozenset[str]
+    """The kind of its scene, and those of its defects; all logical faults are one kind, `LOGICAL_KIND`."""
 
 
 def draw_group(textures: Textures, kinds: Kinds, rng: np.random.Generator, size: int, views: int = VIEWS) -> Group:
@@ -45,37 +48,46 @@ def draw_group(textures: Textures, kinds: Kinds, rng: np.random.Generator, size:
     scene = SCENES[kind](textures, rng, size)
     sound = [scene.sound(rng) for _ in range(views // 2)]
     faulty = [_faulty(scene, textures, kinds, rng) for _ in range(views - views // 2)]
-    images = np.stack([*sound, *(image for image, _ in faulty)])
-    masks = np.stack([*(np.zeros(image.shape[:2], bool) for image in sound), *(mask for _, mask in faulty)])
-    return Group(images, masks, scene.names)
+    images = np.stack([*sound, *(image for image, _, _ in faulty)])
+    masks = np.stack([*(np.zeros(image.shape[:2], bool) for image in sound), *(mask for _, mask, _ in faulty)])
+    drawn = (fault for _, _, faults in faulty for fault in faults)
+    return Group(images, masks, scene.names, frozenset({kind, *drawn}))
 
 
-def _faulty(scene: Scene, textures: Textures, kinds: Kinds, rng: np.random.Generator) -> tuple[Image, Mask]:
-    """A view with a logical fault, or one or two drawn defects; drawn again where nothing can be seen."""
+def _faulty(
+    scene: Scene, textures: Textures, kinds: Kinds, rng: np.random.Generator
+) -> tuple[Image, Mask, tuple[str, ...]]:
+    """A view with a logical fault, or one or two drawn defects and their kinds; again where nothing can be seen."""
     suitable = [kind for kind in kinds.faults if kind in scene.suits] or kinds.faults
     while True:
         if kinds.logical and scene.faults and rng.random() < LOGICAL_SHARE:
             try:
                 image, mask = scene.faulty(str(rng.choice(scene.faults)), rng)
+                drawn: tuple[str, ...] = (LOGICAL_KIND,)
             except ValueError:  # no piece shows this fault
                 continue
         else:
-            image, mask = scene.shoot(*_damaged(scene.render(rng), textures, suitable, rng), rng)
+            image, mask, drawn = _damaged(scene.render(rng), textures, suitable, rng)
+            image, mask = scene.shoot(image, mask, rng)
         if mask.any():
-            return image, mask
+            return image, mask, drawn
 
 
-def _damaged(image: Image, textures: Textures, faults: Sequence[str], rng: np.random.Generator) -> tuple[Image, Mask]:
-    mask = np.zeros(image.shape[:2], bool)
+def _damaged(
+    image: Image, textures: Textures, faults: Sequence[str], rng: np.random.Generator
+) -> tuple[Image, Mask, tuple[str, ...]]:
+    mask, kinds = np.zeros(image.shape[:2], bool), []
     wanted = int(rng.integers(1, 3))
     while wanted:
         material = textures[str(rng.choice(sorted(textures)))]
+        kind = str(rng.choice(faults))
         try:
-            drawn = draw_fault(image, str(rng.choice(faults)), rng, material[int(rng.integers(len(material)))])
+            drawn = draw_fault(image, kind, rng, material[int(rng.integers(len(material)))])
         except ValueError:  # this kind cannot be seen at this place
             continue
         image, mask, wanted = drawn.image, mask | drawn.mask, wanted - 1
-    return image, mask
+        kinds.append(kind)
+    return image, mask, tuple(kinds)
 
 
 def all_faults(without: frozenset[str]) -> tuple[str, ...]:

@@ -9,7 +9,9 @@ from torch import Tensor
 from dualclip_lightning.backbone import DualPathFeatures
 from dualclip_lightning.scoring import reference_score, state_logits
 
-TEMPERATURE = 0.07
+TEMPERATURE = 0.01
+"""What CLIP's own training ends at (arXiv 2103.00020, section 2.5: logits are scaled by at most 100). The method scores
+at 0.07, where such a text score is soft; one that was trained to be 0 or 1 there would outweigh the reference score."""
 DAMAGED = 0.08
 """Share of a patch from which on it counts as damaged: a line of two pixels across 16 has 0.12."""
 MARGIN = 0.5

@@ -32,6 +32,8 @@ class Seen(NamedTuple):
     """Share of each patch inside a defect [G, V, h, w]."""
     names: list[tuple[str, ...]]
     """Words for what a group shows."""
+    kinds: list[frozenset[str]]
+    """Kinds of scene and defects in a group."""
 
 
 def load_textures(folder: Path, size: int, without: frozenset[str]) -> dict[str, list[np.ndarray]]:
@@ -77,14 +79,15 @@ class Groups(Dataset):
 @torch.no_grad()
 def see(features: nn.Module, groups: Dataset, workers: int = 0) -> Seen:
     """Draw all groups and run the stem over them."""
-    maps, shares, names = [], [], []
+    maps, shares, names, kinds = [], [], [], []
     for group in DataLoader(groups, batch_size=None, num_workers=workers):
         seen = features(to_input(group.images))
         share = F.adaptive_avg_pool2d(torch.as_tensor(group.masks)[:, None].float(), seen.shape[-2:])[:, 0]
         maps.append(seen.half())
         shares.append(share)
         names.append(group.names)
-    return Seen(torch.stack(maps), torch.stack(shares), names)
+        kinds.append(group.kinds)
+    return Seen(torch.stack(maps), torch.stack(shares), names, kinds)
 
 
 def to_input(images: Sequence[np.ndarray] | np.ndarray | Tensor) -> Tensor:

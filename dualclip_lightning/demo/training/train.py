@@ -61,9 +61,9 @@ STANDARD, CHECKS = 100, 48
 class Settings:
     """How the transformer is trained; chosen on the synthetic validation."""
 
-    groups: int = 2400
+    groups: int = 3600
     """Groups of images that are drawn."""
-    epochs: int = 3
+    epochs: int = 2
     """How often each is used."""
     batch: int = 5
     """Groups in a step."""

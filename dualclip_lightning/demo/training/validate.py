@@ -15,11 +15,13 @@ from torchmetrics.functional.classification import binary_auroc
 from dualclip_lightning.backbone import DualPathFeatures, DualPathVisionEncoder
 from dualclip_lightning.backbone.text import encode_texts
 from dualclip_lightning.demo.training.frozen import on_maps
-from dualclip_lightning.demo.training.losses import DAMAGED, TEMPERATURE
+from dualclip_lightning.demo.training.losses import DAMAGED
 from dualclip_lightning.demo.training.seen import Seen
 from dualclip_lightning.prompts import class_words, prompt_ensemble
 from dualclip_lightning.scoring import image_score, joint_score, reference_score, text_score
 
+TEMPERATURE = 0.07
+"""The default of `DualImageCLIP`."""
 VARIANTS: Mapping[str, tuple[float, float, int]] = {
     "text": (1.0, 0.5, 1),
     "reference": (0.0, 0.0, 1),

@@ -19,7 +19,8 @@ def _features(classes=2, views=4, side=3, dim=8, seed=0):
     share[:, views // 2 :, 0, :2] = 1  # two whole patches
     share[:, views // 2 :, 1, 0] = 0.05  # neither sound nor clearly damaged
     features = DualPathFeatures(draw(classes * views, dim), draw(classes * views, side, side, dim))
-    return features, share.flatten(0, 1), draw(classes, 2, dim), draw(classes, 2, dim)
+    named, spoken = (draw(1, 1, dim) + 0.05 * draw(classes, 2, dim) for _ in range(2))  # near, as texts of a CLIP are
+    return features, share.flatten(0, 1), named, spoken
 
 
 def test_losses_are_the_log_losses_of_scikit_learn():
@@ -29,7 +30,7 @@ def test_losses_are_the_log_losses_of_scikit_learn():
     own = spoken.repeat_interleave(4, dim=0)
 
     def similarity(x, y):
-        return normalize(x.double(), dim=-1) @ normalize(y.double(), dim=-1).transpose(-1, -2) / 0.07
+        return normalize(x.double(), dim=-1) @ normalize(y.double(), dim=-1).transpose(-1, -2) / 0.01
 
     state = similarity(features.class_embedding[:, None], own)[:, 0].softmax(-1)
     assert losses["image state"].item() == pytest.approx(log_loss(damaged, state[:, 1]), rel=1e-4)

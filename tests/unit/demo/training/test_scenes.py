@@ -44,6 +44,12 @@ def test_a_group_depends_only_on_its_generator(textures, kind):
     assert first.masks[2:].any((1, 2)).all()
 
 
+@pytest.mark.parametrize(("share", "fault"), [(0.0, "stain"), (1.0, "logical")])
+def test_a_group_says_what_it_shows(textures, monkeypatch, share, fault):
+    monkeypatch.setattr(groups, "LOGICAL_SHARE", share)
+    assert draw_group(textures, Kinds(("cells",), ("stain",)), np.random.default_rng(0), SIZE).kinds == {"cells", fault}
+
+
 @pytest.mark.parametrize("kind", FAULTS)
 def test_a_fault_changes_nothing_outside_its_mask(textures, kind):
     image, other = textures["like cork"][0], textures["like granite"][0]

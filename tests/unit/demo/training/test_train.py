@@ -28,6 +28,7 @@ CONFIG = {
     "stem_cfg": {"model": MODEL, "stages": [2, 3]},
     "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bicubic"},
 }
+KINDS = [frozenset({"part", "stain"}), frozenset({"part", "hole"}), frozenset({"board", "hole"}), frozenset({"board"})]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def seen():
     maps, share = torch.randn(4, 4, 152, 4, 4, generator=generator), torch.zeros(4, 4, 4, 4)
     share[:, 2:, 0, :2] = 1
     maps[:, :, -1] += 5 * share
-    return Seen(maps.half(), share, [("plate",), ("nut",), ("cable",), ("tile",)])
+    return Seen(maps.half(), share, [("plate",), ("nut",), ("cable",), ("tile",)], KINDS)
 
 
 def test_published_weights_get_timms_names(weights, weights_file):
