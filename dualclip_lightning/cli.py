@@ -12,13 +12,13 @@ import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from dualclip_lightning import cachedir
-from dualclip_lightning.anomalib_arguments import nearest, unknown_arguments, unknown_classes
-from dualclip_lightning.anomalib_help import help_of
-from dualclip_lightning.commandline import WRONG, leave_closed_pipe
-from dualclip_lightning.console import show_what_it_can
-from dualclip_lightning.host import REFUSALS, print_once, sentence_of
+from dualclip_lightning.commandline.anomalib_arguments import nearest, unknown_arguments, unknown_classes
+from dualclip_lightning.commandline.anomalib_help import help_of
+from dualclip_lightning.commandline.console import show_what_it_can
+from dualclip_lightning.commandline.host import REFUSALS, print_once, sentence_of
+from dualclip_lightning.commandline.parser import WRONG, leave_closed_pipe
 from dualclip_lightning.registry import MODELS, register
+from dualclip_lightning.utilities import cachedir
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,7 +18,7 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING
 
-from dualclip_lightning.host import is_ours, print_once
+from dualclip_lightning.commandline.host import is_ours, print_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -72,7 +72,7 @@ def _refusal() -> str | None:
     """What is wrong with the options of anomalib's command, where that was given one of our models."""
     if not is_ours():
         return None
-    from dualclip_lightning.anomalib_arguments import unknown_arguments  # noqa: PLC0415
+    from dualclip_lightning.commandline.anomalib_arguments import unknown_arguments  # noqa: PLC0415
 
     return next(unknown_arguments(sys.argv[1:]), None)
 

@@ -16,7 +16,7 @@ from huggingface_hub import constants
 from open_clip import SimpleTokenizer
 from safetensors.torch import load_file
 
-from dualclip_lightning.backbone import choosing
+from dualclip_lightning.backbone.checkpoints import choosing
 from tests import towers
 from tests.web import serve
 

@@ -11,7 +11,7 @@ from dualclip_lightning.adaptation.masks import patch_targets
 from dualclip_lightning.adaptation.pseudo import PseudoAnomalies, pseudo_anomalies
 from dualclip_lightning.adaptation.settings import AdaptationSettings
 from dualclip_lightning.adaptation.textures import TextureSource
-from dualclip_lightning.seeding import derive_seed, file_identity
+from dualclip_lightning.utilities.seeding import derive_seed, file_identity
 
 
 class TestTimeAdaptation:

@@ -12,7 +12,7 @@ from torch import Tensor
 from dualclip_lightning.adaptation.masks import perlin_mask
 from dualclip_lightning.adaptation.settings import AdaptationSettings
 from dualclip_lightning.adaptation.textures import TextureSource
-from dualclip_lightning.seeding import derive_seed
+from dualclip_lightning.utilities.seeding import derive_seed
 
 
 class PseudoAnomalies(NamedTuple):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from dualclip_lightning.arguments import (
+from dualclip_lightning.utilities.arguments import (
     check_choice,
     check_from_zero,
     check_names,

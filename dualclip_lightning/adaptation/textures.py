@@ -15,10 +15,10 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
 from dualclip_lightning.data import texture_paths
-from dualclip_lightning.files import files_digest
-from dualclip_lightning.images.listing import find_images
+from dualclip_lightning.images.finding.listing import find_images
 from dualclip_lightning.images.picture import ImageError
-from dualclip_lightning.images.tensors import read_rgb
+from dualclip_lightning.images.reading.tensors import read_rgb
+from dualclip_lightning.utilities.files import files_digest
 
 if TYPE_CHECKING:
     from albumentations import Compose

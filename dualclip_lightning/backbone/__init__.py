@@ -1,13 +1,13 @@
 """CLIP towers: loaded, frozen, and read in ways that CLIP itself does not offer."""
 
-from dualclip_lightning.backbone.dual_path import DualPathFeatures, DualPathVisionEncoder
-from dualclip_lightning.backbone.intermediate import IntermediateEncoder, IntermediateFeatures
+from dualclip_lightning.backbone.encoders.dual_path import DualPathFeatures, DualPathVisionEncoder
+from dualclip_lightning.backbone.encoders.intermediate import IntermediateEncoder, IntermediateFeatures
+from dualclip_lightning.backbone.encoders.plain import ClassEncoder, PlainVisionEncoder
+from dualclip_lightning.backbone.encoders.staged_dual_path import StagedDualPathEncoder, StagedFeatures
+from dualclip_lightning.backbone.encoders.windows import WindowEncoder, WindowFeatures
 from dualclip_lightning.backbone.loading import Backbone, load_backbone, prepare_backbone
-from dualclip_lightning.backbone.plain import ClassEncoder, PlainVisionEncoder
 from dualclip_lightning.backbone.preprocessing import Preprocessing
-from dualclip_lightning.backbone.staged_dual_path import StagedDualPathEncoder, StagedFeatures
 from dualclip_lightning.backbone.text import encode_texts
-from dualclip_lightning.backbone.windows import WindowEncoder, WindowFeatures
 from dualclip_lightning.weights import WeightsError
 
 __all__ = [

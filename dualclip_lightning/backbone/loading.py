@@ -16,16 +16,24 @@ import torch
 from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
-from dualclip_lightning.arguments import check_whole
-from dualclip_lightning.backbone.archives import Archive, build, read_archive
-from dualclip_lightning.backbone.choosing import DEFAULT_BACKBONE, DEMO, LOCAL, QUICK, RANDOM, check_file, choose
-from dualclip_lightning.backbone.digest import weights_digest
-from dualclip_lightning.backbone.locating import CONFIG_FILE, Place, config_path, locate
+from dualclip_lightning.backbone.checkpoints.archives import Archive, build, read_archive
+from dualclip_lightning.backbone.checkpoints.choosing import (
+    DEFAULT_BACKBONE,
+    DEMO,
+    LOCAL,
+    QUICK,
+    RANDOM,
+    check_file,
+    choose,
+)
+from dualclip_lightning.backbone.checkpoints.digest import weights_digest
+from dualclip_lightning.backbone.checkpoints.locating import CONFIG_FILE, LocatedWeights, config_path, locate
+from dualclip_lightning.backbone.encoders.tower import check_tower, patch_grid
+from dualclip_lightning.backbone.encoders.unsupported import check_vision
 from dualclip_lightning.backbone.preprocessing import Preprocessing, PreprocessingChoice, resolve_preprocessing
 from dualclip_lightning.backbone.stem import STEM_CONFIG, load_with_stem
 from dualclip_lightning.backbone.text import encode_texts
-from dualclip_lightning.backbone.tower import check_tower, patch_grid
-from dualclip_lightning.backbone.unsupported import check_vision
+from dualclip_lightning.utilities.arguments import check_whole
 from dualclip_lightning.weights import WeightsError
 from dualclip_lightning.weights.fetching import first_line
 from dualclip_lightning.weights.known import recognise
@@ -193,7 +201,7 @@ def _read_config(source: str) -> dict[str, Any]:
 Model = tuple[nn.Module, Callable[[list[str]], Tensor], str]
 
 
-def _create(place: Place, archive: Archive | None, source: str, tag: str | None, seed: int) -> Model:
+def _create(place: LocatedWeights, archive: Archive | None, source: str, tag: str | None, seed: int) -> Model:
     """Model, tokenizer and the name of the architecture.
 
     open_clip draws all weights before it reads any; the caller's generator is not to notice.
@@ -215,7 +223,7 @@ def _create(place: Place, archive: Archive | None, source: str, tag: str | None,
         raise WeightsError(msg) from error
 
 
-def _load(place: Place, tag: str | None) -> nn.Module:
+def _load(place: LocatedWeights, tag: str | None) -> nn.Module:
     """The model with its weights; a folder may say that it has a stem, of which open_clip knows nothing."""
     folder = Path(place.model.removeprefix(LOCAL))
     if place.model.startswith(LOCAL) and tag is None:
@@ -227,7 +235,7 @@ def _load(place: Place, tag: str | None) -> nn.Module:
     )
 
 
-def _remedy(place: Place) -> str:
+def _remedy(place: LocatedWeights) -> str:
     where = place.file or place.model.removeprefix(LOCAL)
     if Path(where).exists():
         return "Check that the file is complete and that `backbone` names the architecture it was saved from."

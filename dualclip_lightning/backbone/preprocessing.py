@@ -16,7 +16,7 @@ from open_clip.constants import (
 )
 from torchvision.transforms.v2 import CenterCrop, Compose, InterpolationMode, Normalize, Resize, Transform
 
-from dualclip_lightning.arguments import check_size
+from dualclip_lightning.utilities.arguments import check_size
 
 Triple = tuple[float, float, float]
 PreprocessingChoice = str | dict[str, Any] | None

@@ -24,7 +24,7 @@ from dualclip_lightning.benchmark.report.tables import show_tables, write_tables
 from dualclip_lightning.benchmark.results import load_run
 from dualclip_lightning.benchmark.run.ray_runner import Resources
 from dualclip_lightning.benchmark.run.session import Means, look, notes, refuse, run_benchmark
-from dualclip_lightning.files import cannot_write
+from dualclip_lightning.utilities.files import cannot_write
 
 SOME_FAILED, REFUSED, STOPPED, INTERRUPTED = 1, 2, 3, 130
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dualclip_lightning.benchmark.plan.errors import ConfigError
 from dualclip_lightning.benchmark.plan.shipped import config_names, find_config
-from dualclip_lightning.commandline import WRONG, Parser, speaking, whole_from_one
+from dualclip_lightning.commandline.parser import WRONG, Parser, speaking, whole_from_one
 
 RESULTS = Path("results/benchmark")
 GUARD = "demo"

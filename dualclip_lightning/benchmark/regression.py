@@ -31,7 +31,7 @@ from dualclip_lightning.benchmark.report.summary import failures
 from dualclip_lightning.benchmark.results import BenchmarkRun, load_run
 from dualclip_lightning.benchmark.run.session import Means, run_benchmark
 from dualclip_lightning.benchmark.status import finished
-from dualclip_lightning.files import cannot_write, write_bytes_atomically
+from dualclip_lightning.utilities.files import cannot_write, write_bytes_atomically
 
 MEAN_SCORE = "mean_score"
 """Mean image score: it moves smoothly where a metric of few images stands still or jumps."""

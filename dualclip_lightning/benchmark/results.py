@@ -27,7 +27,7 @@ from omegaconf import OmegaConf
 from dualclip_lightning.benchmark.names import ENDINGS, METRICS, metrics_of
 from dualclip_lightning.benchmark.plan.config import read_yaml
 from dualclip_lightning.benchmark.status import DONE
-from dualclip_lightning.files import write_bytes_atomically
+from dualclip_lightning.utilities.files import write_bytes_atomically
 
 TEXTS_BEFORE = ("key", "status", "error", "method", "model", "kind", "dataset", "category")
 NUMBERS = (*METRICS, "num_images", "seconds", "seconds_per_image", "peak_memory_mb")

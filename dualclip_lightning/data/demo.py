@@ -17,10 +17,10 @@ import numpy as np
 from anomalib.data import MVTecAD
 from PIL import Image
 
-from dualclip_lightning.cachedir import cache_dir
 from dualclip_lightning.data.assets import CATEGORIES
 from dualclip_lightning.data.categories import check_category
 from dualclip_lightning.data.samples import Pixels, Sample, draw_category
+from dualclip_lightning.utilities.cachedir import cache_dir
 
 VERSION = 6
 """To be raised whenever the same seed gives other files; older folders are then left alone and a new one is made."""

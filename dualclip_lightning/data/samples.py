@@ -14,7 +14,7 @@ from PIL import Image
 
 from dualclip_lightning.data.assets import ASSETS, MATERIALS, photographs
 from dualclip_lightning.data.defects import DEFECTS, add_defect
-from dualclip_lightning.seeding import derive_seed
+from dualclip_lightning.utilities.seeding import derive_seed
 
 KINDS = tuple(kind for kind in DEFECTS if kind != "speck")
 """Defects of materials; specks are faults of a print, and the boards bring real ones."""

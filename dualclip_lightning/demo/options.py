@@ -6,7 +6,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from dualclip_lightning.commandline import Parser, speaking, whole_from_one
+from dualclip_lightning.commandline.parser import Parser, speaking, whole_from_one
 from dualclip_lightning.data.assets import CATEGORIES
 
 

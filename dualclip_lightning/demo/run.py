@@ -17,12 +17,12 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from dualclip_lightning.commandline.quiet import quiet
 from dualclip_lightning.data.assets import MATERIALS, REAL
 from dualclip_lightning.demo.evaluate import DemoRun, run_once
 from dualclip_lightning.demo.figure import choose_examples, draw_examples
-from dualclip_lightning.files import write_bytes_atomically
-from dualclip_lightning.quiet import quiet
-from dualclip_lightning.record import mark_results
+from dualclip_lightning.utilities.files import write_bytes_atomically
+from dualclip_lightning.utilities.record import mark_results
 
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "text only": {"alpha": 1.0},

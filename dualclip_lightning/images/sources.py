@@ -12,11 +12,11 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from dualclip_lightning.images.arrays import InMemory, split_batch, to_pixels
-from dualclip_lightning.images.decoding import read_picture
-from dualclip_lightning.images.listing import find_images
-from dualclip_lightning.images.lists import LIST_SUFFIXES, expand_user
+from dualclip_lightning.images.finding.listing import find_images
+from dualclip_lightning.images.finding.lists import LIST_SUFFIXES, expand_user
 from dualclip_lightning.images.picture import ImageError, Picture
+from dualclip_lightning.images.reading.arrays import InMemory, split_batch, to_pixels
+from dualclip_lightning.images.reading.decoding import read_picture
 
 logger = logging.getLogger(__name__)
 

@@ -26,17 +26,17 @@ import numpy as np
 import pandas as pd
 from scipy.stats import betabinom
 
+from dualclip_lightning.commandline.quiet import quiet
 from dualclip_lightning.data.assets import CATEGORIES, REAL
 from dualclip_lightning.data.demo import demo_folder, generate_demo
+from dualclip_lightning.images.finding.listing import find_images
 from dualclip_lightning.images.limits import MAX_MEGAPIXELS
-from dualclip_lightning.images.listing import find_images
 from dualclip_lightning.predict.detector import Detector
 from dualclip_lightning.predict.limits import RATE
 from dualclip_lightning.predict.scoring.quantiles import from_good, from_run
 from dualclip_lightning.predict.scoring.references import Pairs
 from dualclip_lightning.predict.scoring.thresholds import Threshold
-from dualclip_lightning.quiet import quiet
-from dualclip_lightning.seeding import derive_seed
+from dualclip_lightning.utilities.seeding import derive_seed
 
 GOOD_SIZES, SHARES = (9, 19, 29), (0.0, 0.1, 0.3, 0.5)
 DRAWINGS = 4

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics.classification import BinaryAUROC, BinaryAveragePrecision
 
-from dualclip_lightning.console import show_what_it_can
+from dualclip_lightning.commandline.console import show_what_it_can
 from dualclip_lightning.measuring.memory import peak_megabytes, reset_peak
 from dualclip_lightning.metrics import PixelMetrics
 

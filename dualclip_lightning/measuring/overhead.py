@@ -23,9 +23,9 @@ from anomalib.engine import Engine
 from lightning.pytorch import Callback, LightningModule, Trainer
 from PIL import Image
 
-from dualclip_lightning.console import show_what_it_can
+from dualclip_lightning.commandline.console import show_what_it_can
+from dualclip_lightning.commandline.quiet import quiet
 from dualclip_lightning.models import DualImageCLIP
-from dualclip_lightning.quiet import quiet
 
 WARM_UP = 4
 

@@ -34,7 +34,7 @@ from dualclip_lightning.backbone import (
     load_backbone,
 )
 from dualclip_lightning.backbone.preprocessing import PRESETS
-from dualclip_lightning.console import show_what_it_can
+from dualclip_lightning.commandline.console import show_what_it_can
 from dualclip_lightning.measuring.memory import peak_megabytes, reset_peak
 from dualclip_lightning.models.anoclip import AnoCLIPModel, NoiseSettings
 from dualclip_lightning.models.base import AnchoredModel

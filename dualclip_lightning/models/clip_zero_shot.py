@@ -8,11 +8,11 @@ from anomalib.data import InferenceBatch
 from anomalib.models.components.base import AnomalibModule
 from torch import Tensor
 
-from dualclip_lightning.arguments import check_choice, check_temperature
 from dualclip_lightning.backbone import PlainVisionEncoder
 from dualclip_lightning.models.base import AnchoredModel, Kind, ZeroShotShell
 from dualclip_lightning.prompts import TextMean
 from dualclip_lightning.scoring import DRAWINGS, MapDrawing, draw, text_score
+from dualclip_lightning.utilities.arguments import check_choice, check_temperature
 
 
 class ClipZeroShotModel(AnchoredModel):

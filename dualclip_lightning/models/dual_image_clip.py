@@ -15,7 +15,13 @@ from anomalib.models.components.base import AnomalibModule
 from torch import Tensor
 
 from dualclip_lightning.adaptation import AdaptationSettings, TestTimeAdaptation
-from dualclip_lightning.arguments import (
+from dualclip_lightning.backbone import DualPathVisionEncoder
+from dualclip_lightning.models.base import AnchoredModel, Kind, ZeroShotShell
+from dualclip_lightning.models.references import Bank, Pairs, folder_images
+from dualclip_lightning.pairing import PatchPrediction, neighbour_references
+from dualclip_lightning.prompts import TextMean
+from dualclip_lightning.scoring import DRAWINGS, MapDrawing, draw, image_score, joint_score, reference_score, text_score
+from dualclip_lightning.utilities.arguments import (
     check_blocks,
     check_choice,
     check_path,
@@ -23,12 +29,6 @@ from dualclip_lightning.arguments import (
     check_temperature,
     check_whole,
 )
-from dualclip_lightning.backbone import DualPathVisionEncoder
-from dualclip_lightning.models.base import AnchoredModel, Kind, ZeroShotShell
-from dualclip_lightning.models.references import Bank, Pairs, folder_images
-from dualclip_lightning.pairing import PatchPrediction, neighbour_references
-from dualclip_lightning.prompts import TextMean
-from dualclip_lightning.scoring import DRAWINGS, MapDrawing, draw, image_score, joint_score, reference_score, text_score
 
 BANK_BATCH = 8
 """How many reference images are encoded at once."""

@@ -13,7 +13,6 @@ from anomalib.data import InferenceBatch
 from anomalib.models.components.base import AnomalibModule
 from torch import Tensor, nn
 
-from dualclip_lightning.arguments import check_blocks, check_choice, check_whole, check_whole_list
 from dualclip_lightning.backbone import IntermediateEncoder
 from dualclip_lightning.models.base import Kind, ZeroShotShell
 from dualclip_lightning.models.references import Pairs, WholeSet
@@ -22,6 +21,7 @@ from dualclip_lightning.prompts import PromptPair
 from dualclip_lightning.scoring import DRAWINGS, MapDrawing, draw, mutual_scores, paired_scores, rscin
 from dualclip_lightning.scoring.mutual import check_degrees
 from dualclip_lightning.scoring.rscin import check_neighbours
+from dualclip_lightning.utilities.arguments import check_blocks, check_choice, check_whole, check_whole_list
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,6 @@ from anomalib.data import InferenceBatch
 from anomalib.models.components.base import AnomalibModule
 from torch import Tensor
 
-from dualclip_lightning.arguments import check_choice, check_path, check_temperature, check_whole, check_whole_list
 from dualclip_lightning.backbone import WindowEncoder, WindowFeatures
 from dualclip_lightning.models.base import AnchoredModel, Kind, ZeroShotShell
 from dualclip_lightning.models.references import Bank, folder_images
@@ -29,7 +28,14 @@ from dualclip_lightning.scoring import (
     joint_score,
     text_score,
 )
-from dualclip_lightning.seeding import derive_seed
+from dualclip_lightning.utilities.arguments import (
+    check_choice,
+    check_path,
+    check_temperature,
+    check_whole,
+    check_whole_list,
+)
+from dualclip_lightning.utilities.seeding import derive_seed
 
 BANK_BATCH = 4
 """How many reference images are encoded at once."""

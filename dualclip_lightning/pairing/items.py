@@ -17,7 +17,7 @@ from torchvision.tv_tensors import Image, Mask
 from dualclip_lightning.images.limits import MAX_MEGAPIXELS
 from dualclip_lightning.images.masks import read_mask
 from dualclip_lightning.images.picture import ImageError
-from dualclip_lightning.images.tensors import read_rgb
+from dualclip_lightning.images.reading.tensors import read_rgb
 from dualclip_lightning.pairing.names import image_names
 
 

@@ -15,11 +15,9 @@ from typing import Any, Literal
 from rich.console import Console
 
 from dualclip_lightning.backbone import WeightsError
-from dualclip_lightning.files import cannot_write
-from dualclip_lightning.images.listing import Listing, find_images
+from dualclip_lightning.images.finding.listing import Listing, find_images
 from dualclip_lightning.images.painting import Scale
 from dualclip_lightning.images.sources import Failure
-from dualclip_lightning.memory import is_out_of_memory
 from dualclip_lightning.predict.detector import Detector
 from dualclip_lightning.predict.devices import DeviceError, choose_workers
 from dualclip_lightning.predict.former import asked
@@ -33,7 +31,9 @@ from dualclip_lightning.predict.run import Run, now, score_settings
 from dualclip_lightning.predict.scoring.quantiles import NoThresholdError, for_later_images, from_good, from_run
 from dualclip_lightning.predict.scoring.thresholds import Threshold
 from dualclip_lightning.predict.summary import summarise
-from dualclip_lightning.record import read_record
+from dualclip_lightning.utilities.files import cannot_write
+from dualclip_lightning.utilities.memory import is_out_of_memory
+from dualclip_lightning.utilities.record import read_record
 
 DONE, SOME_FAILED, WRONG, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit statuses."""

@@ -10,7 +10,6 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
-from dualclip_lightning.arguments import check_blocks, check_choice
 from dualclip_lightning.backbone import DualPathVisionEncoder, prepare_backbone
 from dualclip_lightning.backbone.preprocessing import PreprocessingChoice
 from dualclip_lightning.images.area import allow_megapixels
@@ -39,6 +38,7 @@ from dualclip_lightning.predict.scoring.scorer import DualImageScorer
 from dualclip_lightning.predict.scoring.thresholds import Threshold
 from dualclip_lightning.prompts import TextMean, prompt_ensemble, text_anchors
 from dualclip_lightning.scoring import MapDrawing
+from dualclip_lightning.utilities.arguments import check_blocks, check_choice
 
 Outcome = Prediction | Failure
 References = Literal["pairs", "stream", "none"]

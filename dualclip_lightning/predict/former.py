@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dualclip_lightning.record import NAME, read_record
+from dualclip_lightning.utilities.record import NAME, read_record
 
 SETTINGS = frozenset({
     "class_name", "backbone", "pretrained", "preprocessing", "image_size", "reference", "references", "num_references",

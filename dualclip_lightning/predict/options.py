@@ -8,9 +8,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dualclip_lightning.commandline import WRONG, Parser, speaking, with_new_names
+from dualclip_lightning.commandline.parser import WRONG, Parser, speaking, with_new_names
+from dualclip_lightning.images.finding.listing import check_there, find_images
 from dualclip_lightning.images.limits import MAX_MEGAPIXELS
-from dualclip_lightning.images.listing import check_there, find_images
 from dualclip_lightning.predict.former import check_threshold, former_options
 from dualclip_lightning.predict.limits import DRAWING_NAMES, GALLERY, RATE
 

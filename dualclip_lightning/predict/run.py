@@ -26,8 +26,8 @@ from dualclip_lightning.predict.output.outputs import (
     write_scores,
 )
 from dualclip_lightning.predict.scoring.thresholds import Threshold
-from dualclip_lightning.record import write_record
-from dualclip_lightning.versions import ADAPTATION, SCORING, versions
+from dualclip_lightning.utilities.record import write_record
+from dualclip_lightning.utilities.versions import ADAPTATION, SCORING, versions
 
 Chooser = Callable[[Sequence[Entry]], "Threshold | None"]
 """The threshold, given all scored images of the run."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from dualclip_lightning.images.listing import Listing
+from dualclip_lightning.images.finding.listing import Listing
 from dualclip_lightning.predict.output.journal import Entry
 from dualclip_lightning.predict.run import Report
 from dualclip_lightning.predict.scoring.thresholds import counted

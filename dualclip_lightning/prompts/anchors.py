@@ -16,12 +16,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from dualclip_lightning.arguments import check_choice
 from dualclip_lightning.backbone import Backbone
 from dualclip_lightning.backbone.length import check_length
-from dualclip_lightning.cachedir import cache_dir
-from dualclip_lightning.files import write_bytes_atomically
 from dualclip_lightning.prompts.ensemble import PromptPair
+from dualclip_lightning.utilities.arguments import check_choice
+from dualclip_lightning.utilities.cachedir import cache_dir
+from dualclip_lightning.utilities.files import write_bytes_atomically
 
 TextMean = Literal["raw", "unit"]
 CACHE_VERSION = 1

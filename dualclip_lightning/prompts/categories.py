@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal, get_args
 
-from dualclip_lightning.arguments import check_choice, check_text
+from dualclip_lightning.utilities.arguments import check_choice, check_text
 
 Words = Literal["plain", "released"]
 AS_THEY_STAND: Mapping[str, str] = MappingProxyType({})

@@ -15,7 +15,7 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import KernelDensity
 from torch import Tensor
 
-from dualclip_lightning.arguments import check_choice, check_positive, check_whole
+from dualclip_lightning.utilities.arguments import check_choice, check_positive, check_whole
 
 Representative = Literal["mean", "pca", "kde", "dbscan", "mean_shift"]
 

@@ -13,7 +13,7 @@ import torch
 from scipy.ndimage import gaussian_filter1d, uniform_filter1d
 from torch import Tensor
 
-from dualclip_lightning.arguments import check_from_zero, check_names, check_whole
+from dualclip_lightning.utilities.arguments import check_from_zero, check_names, check_whole
 
 Matrix = npt.NDArray[np.float64]
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from dualclip_lightning.arguments import check_share
+from dualclip_lightning.utilities.arguments import check_share
 
 CHUNK_PATCHES = 1024
 """About how many patches are compared with as many others at once."""

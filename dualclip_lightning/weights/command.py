@@ -53,7 +53,7 @@ def _list(options: argparse.Namespace) -> Iterator[str]:
     """Tags whose architecture can be used, with where they lie and whether they are here."""
     import open_clip  # noqa: PLC0415  # the help is fast
 
-    from dualclip_lightning.backbone.choosing import choose  # noqa: PLC0415
+    from dualclip_lightning.backbone.checkpoints.choosing import choose  # noqa: PLC0415
     from dualclip_lightning.weights.fetching import find  # noqa: PLC0415
     from dualclip_lightning.weights.sources import source_of  # noqa: PLC0415
 
@@ -73,8 +73,8 @@ def _download(options: argparse.Namespace) -> Iterator[str]:
     """Fetch the file of a tag, and copy it if asked to."""
     import open_clip  # noqa: PLC0415
 
-    from dualclip_lightning.backbone.choosing import choose  # noqa: PLC0415
-    from dualclip_lightning.backbone.locating import preset_of  # noqa: PLC0415
+    from dualclip_lightning.backbone.checkpoints.choosing import choose  # noqa: PLC0415
+    from dualclip_lightning.backbone.checkpoints.locating import preset_of  # noqa: PLC0415
     from dualclip_lightning.weights.fetching import fetch, file_digest  # noqa: PLC0415
     from dualclip_lightning.weights.sources import source_of  # noqa: PLC0415
 

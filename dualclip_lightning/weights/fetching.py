@@ -22,9 +22,9 @@ import huggingface_hub
 import torch
 from huggingface_hub.utils import EntryNotFoundError
 
-from dualclip_lightning.cachedir import home
+from dualclip_lightning.utilities.cachedir import home
 from dualclip_lightning.weights import WeightsError
-from dualclip_lightning.weights.sources import Source
+from dualclip_lightning.weights.sources import WeightsSource
 
 T = TypeVar("T")
 ANSWER_SECONDS = float(os.environ.get("HF_HUB_ETAG_TIMEOUT") or 4)
@@ -42,7 +42,7 @@ class Fetched:
     """`repository`, `file` and `revision`, or `url`."""
 
 
-def fetch(source: Source) -> Fetched:
+def fetch(source: WeightsSource) -> Fetched:
     """The file of a source, from the cache if it is there.
 
     Raises:
@@ -63,7 +63,7 @@ def fetch(source: Source) -> Fetched:
     return found
 
 
-def find(source: Source) -> Fetched | None:
+def find(source: WeightsSource) -> Fetched | None:
     """The file of a source if it is in the cache and whole, else None."""
     if source.url:
         path = url_path(source)
@@ -77,7 +77,7 @@ def find(source: Source) -> Fetched | None:
     return None
 
 
-def url_path(source: Source) -> Path:
+def url_path(source: WeightsSource) -> Path:
     """Where open_clip keeps the file of a URL."""
     return home() / ".cache" / "clip" / source.file_name
 
@@ -122,7 +122,7 @@ def first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0][:300] if lines else 'no further message'}"
 
 
-def _is_whole(path: Path, source: Source) -> bool:
+def _is_whole(path: Path, source: WeightsSource) -> bool:
     """Whether a file has the SHA-256 its URL states; a URL that states none is believed."""
     if source.digest is None or file_digest(path).startswith(source.digest):
         return True
@@ -130,14 +130,14 @@ def _is_whole(path: Path, source: Source) -> bool:
     return False
 
 
-def _download_url(source: Source) -> None:
+def _download_url(source: WeightsSource) -> None:
     path, url = url_path(source), str(source.url)
     within(ANSWER_SECONDS, lambda: urlopen(url, timeout=ANSWER_SECONDS).close())  # noqa: S310  # of open_clip's table
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.hub.download_url_to_file(url, str(path), hash_prefix=source.digest)
 
 
-def _download_from_hub(source: Source) -> None:
+def _download_from_hub(source: WeightsSource) -> None:
     """Download the first of the files that the repository has."""
     repository = str(source.repository)
     name = next((name for name in source.files if _hub_has(repository, name)), None)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dualclip_lightning.weights.fetching import file_digest
-from dualclip_lightning.weights.sources import Source, entries
+from dualclip_lightning.weights.sources import WeightsSource, entries
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def recognise(path: Path) -> Known | None:
     return named
 
 
-def _published() -> Iterator[tuple[str, str, Source]]:
+def _published() -> Iterator[tuple[str, str, WeightsSource]]:
     for entry in entries():
         if entry.url:
-            yield entry.backbone, entry.tag, Source(url=entry.url)
+            yield entry.backbone, entry.tag, WeightsSource(url=entry.url)

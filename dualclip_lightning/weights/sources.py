@@ -25,7 +25,7 @@ _DIGEST_IN_FOLDER = re.compile(r"/([0-9a-f]{64})/[^/]+$")
 
 
 @dataclass(frozen=True)
-class Source:
+class WeightsSource:
     """One place of weights: a hub repository and the files it may have them in, or a URL."""
 
     repository: str | None = None
@@ -51,7 +51,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Entry:
+class PublishedWeights:
     """A line of open_clip's table."""
 
     backbone: str
@@ -62,19 +62,19 @@ class Entry:
     url: str
 
 
-def entries() -> Iterator[Entry]:
+def entries() -> Iterator[PublishedWeights]:
     """Every line of open_clip's table of pretrained weights."""
     for backbone, tag in open_clip.list_pretrained():
         yield _entry(backbone, tag)
 
 
-def _entry(backbone: str, tag: str) -> Entry:
+def _entry(backbone: str, tag: str) -> PublishedWeights:
     stated = open_clip.get_pretrained_cfg(backbone, tag)
     repository, _, file = stated.get("hf_hub", "").rpartition("/")
-    return Entry(backbone, tag.lower().replace("-", "_"), repository, file, stated.get("url", ""))
+    return PublishedWeights(backbone, tag.lower().replace("-", "_"), repository, file, stated.get("url", ""))
 
 
-def source_of(backbone: str, tag: str) -> Source:
+def source_of(backbone: str, tag: str) -> WeightsSource:
     """Where the weights of a tag lie: its repository if that holds this tag, else its own URL.
 
     Raises:
@@ -82,9 +82,9 @@ def source_of(backbone: str, tag: str) -> Source:
     """
     entry, table = _entry(backbone, tag), tuple(entries())
     if entry.repository and _repository_holds(entry, table):
-        return Source(entry.repository, _file_names(entry.file))
+        return WeightsSource(entry.repository, _file_names(entry.file))
     if entry.url and {entry.tag} == {other.tag for other in table if other.url == entry.url}:
-        return Source(url=entry.url)
+        return WeightsSource(url=entry.url)
     stated = entry.repository or entry.url
     msg = (
         f"open_clip's table gives '{stated or 'no place'}' for the weights '{tag}' of '{backbone}'"
@@ -94,13 +94,13 @@ def source_of(backbone: str, tag: str) -> Source:
     raise WeightsError(msg)
 
 
-def mislabelled() -> list[Entry]:
+def mislabelled() -> list[PublishedWeights]:
     """Lines of the table whose repository holds other weights than the tag says, or may hold them."""
     table = tuple(entries())
     return [entry for entry in table if entry.repository and not _repository_holds(entry, table)]
 
 
-def _repository_holds(entry: Entry, table: tuple[Entry, ...]) -> bool:
+def _repository_holds(entry: PublishedWeights, table: tuple[PublishedWeights, ...]) -> bool:
     """Whether the repository of a line has the tag of this line, by its name or because no other tag claims it."""
     claims = {other.tag for other in table if other.repository == entry.repository}
     named = _tag_in_name(entry.repository, frozenset(other.tag for other in table))

@@ -9,9 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from dualclip_lightning import cli, quiet
+from dualclip_lightning import cli
 from dualclip_lightning.benchmark.options import benchmark_options, compare_options, regression_options
-from dualclip_lightning.commandline import Parser, nearest_option, speaking, unknown_options
+from dualclip_lightning.commandline import quiet
+from dualclip_lightning.commandline.parser import Parser, nearest_option, speaking, unknown_options
 from dualclip_lightning.demo import options as demo
 from dualclip_lightning.predict import Threshold
 from dualclip_lightning.predict import options as predict

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dualclip_lightning.images.listing import find_images
+from dualclip_lightning.images.finding.listing import find_images
 from dualclip_lightning.predict import Failure, Threshold
 from dualclip_lightning.predict.output.gallery import write_gallery
 from dualclip_lightning.predict.output.journal import Entry

@@ -9,8 +9,8 @@ from functools import partial
 
 import pytest
 
+from dualclip_lightning.images.finding.listing import find_images
 from dualclip_lightning.images.limits import MAX_MEGAPIXELS
-from dualclip_lightning.images.listing import find_images
 from dualclip_lightning.images.sources import Source, file_sources
 from dualclip_lightning.predict import Detector
 from dualclip_lightning.predict.detector import Share

@@ -14,9 +14,9 @@ import torch
 from dualclip_lightning.benchmark.names import slug
 from dualclip_lightning.benchmark.plan import catalogue
 from dualclip_lightning.benchmark.plan.schema import Config, DataSettings, MethodSettings, arguments_of, categories_of
-from dualclip_lightning.files import files_digest
 from dualclip_lightning.models.base import LIBRARIES
-from dualclip_lightning.versions import versions
+from dualclip_lightning.utilities.files import files_digest
+from dualclip_lightning.utilities.versions import versions
 
 PATHS = ("pretrained", "reference_dir", "textures", "checkpoint")
 """Arguments that may name a file or folder, whose content then counts."""

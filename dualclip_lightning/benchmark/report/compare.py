@@ -24,7 +24,7 @@ from dualclip_lightning.benchmark.report.render import Table, TableCell, latex, 
 from dualclip_lightning.benchmark.report.summary import DIGITS
 from dualclip_lightning.benchmark.results import BenchmarkRun, load_run
 from dualclip_lightning.benchmark.status import finished
-from dualclip_lightning.files import cannot_write, write_bytes_atomically
+from dualclip_lightning.utilities.files import cannot_write, write_bytes_atomically
 
 CELL = ["method", "dataset", "category", "seed"]
 DRAWS, CONFIDENCE = 9999, 0.95

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torchvision.transforms.v2.functional import resize, to_dtype
 
 from dualclip_lightning.images.picture import ImageError
-from dualclip_lightning.images.tensors import read_rgb
+from dualclip_lightning.images.reading.tensors import read_rgb
 
 MISSES, FALSE_ALARMS, HITS = 2, 1, 2
 

@@ -24,7 +24,7 @@ from dualclip_lightning.benchmark.report.summary import DatasetSummary, failures
 from dualclip_lightning.benchmark.report.tables import failed_table, interval_table, mask_notes, summary_table
 from dualclip_lightning.benchmark.results import BenchmarkRun
 from dualclip_lightning.benchmark.status import finished
-from dualclip_lightning.files import write_bytes_atomically
+from dualclip_lightning.utilities.files import write_bytes_atomically
 
 MAPS_SHOWN = 8
 """A gallery with more methods could not be read in print."""

@@ -15,7 +15,7 @@ from dualclip_lightning.benchmark.report.render import Table, TableCell, latex, 
 from dualclip_lightning.benchmark.report.summary import DIGITS, DatasetSummary, differing, failures, summaries
 from dualclip_lightning.benchmark.results import BenchmarkRun
 from dualclip_lightning.benchmark.status import finished
-from dualclip_lightning.files import write_bytes_atomically
+from dualclip_lightning.utilities.files import write_bytes_atomically
 
 MISSING = "n/a"
 OTHER_MASKS = "‡"

@@ -28,11 +28,11 @@ from dualclip_lightning.benchmark.run.machine import CellPlace, git_revision, se
 from dualclip_lightning.benchmark.run.methods import build_method, describe_method
 from dualclip_lightning.benchmark.run.recorder import Recorder, data_root
 from dualclip_lightning.benchmark.status import DONE, FAILED
+from dualclip_lightning.commandline.quiet import quiet
 from dualclip_lightning.images.masks import check_rule, describe_odd, mask_paths, odd_masks
 from dualclip_lightning.measuring.memory import peak_megabytes, reset_peak
 from dualclip_lightning.models.references.data import geometry_of, ordered_view
 from dualclip_lightning.predict.scoring.quantiles import NoThresholdError, from_run
-from dualclip_lightning.quiet import quiet
 
 
 def run_cell(cell: Cell, place: CellPlace = CellPlace()) -> CellResult:  # noqa: B008  # it cannot be changed

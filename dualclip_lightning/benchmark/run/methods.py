@@ -10,7 +10,7 @@ from typing import Any
 from anomalib.models.components.base import AnomalibModule
 from anomalib.post_processing import PostProcessor
 
-from dualclip_lightning.backbone.digest import weights_digest
+from dualclip_lightning.backbone.checkpoints.digest import weights_digest
 from dualclip_lightning.benchmark.plan import catalogue
 from dualclip_lightning.benchmark.plan.cells import Cell
 from dualclip_lightning.benchmark.plan.config import ConfigError

@@ -14,7 +14,7 @@ from lightning.pytorch import Callback
 from torch import Tensor
 
 from dualclip_lightning.benchmark.results import Maps
-from dualclip_lightning.files import files_digest
+from dualclip_lightning.utilities.files import files_digest
 
 
 class Recorder(Callback):

@@ -24,9 +24,9 @@ from dualclip_lightning.benchmark.run.machine import CellPlace, default_workers,
 from dualclip_lightning.benchmark.run.methods import rehearse
 from dualclip_lightning.benchmark.run.progress import Board, watched
 from dualclip_lightning.benchmark.run.ray_runner import Resources, import_ray, run_on_ray
-from dualclip_lightning.files import write_bytes_atomically
-from dualclip_lightning.quiet import quiet
-from dualclip_lightning.record import mark_results
+from dualclip_lightning.commandline.quiet import quiet
+from dualclip_lightning.utilities.files import write_bytes_atomically
+from dualclip_lightning.utilities.record import mark_results
 
 
 class DataError(RuntimeError):

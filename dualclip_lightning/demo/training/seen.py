@@ -14,10 +14,10 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from dualclip_lightning.demo.training.grounds import Textures
-from dualclip_lightning.demo.training.groups import VIEWS, Group, Kinds, draw_group
-from dualclip_lightning.images.tensors import read_rgb
-from dualclip_lightning.seeding import derive_seed
+from dualclip_lightning.demo.training.synthetic.grounds import Textures
+from dualclip_lightning.demo.training.synthetic.groups import VIEWS, Group, Kinds, draw_group
+from dualclip_lightning.images.reading.tensors import read_rgb
+from dualclip_lightning.utilities.seeding import derive_seed
 
 MEAN = STD = 0.5
 """The stem's network was trained on images in [-1, 1], and the demo model is given the same."""

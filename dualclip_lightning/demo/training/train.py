@@ -24,11 +24,11 @@ from open_clip import CLIP
 from safetensors.torch import save
 from torch import Tensor
 
-from dualclip_lightning.backbone import DualPathVisionEncoder, choosing
-from dualclip_lightning.backbone.locating import CONFIG_FILE
+from dualclip_lightning.backbone import DualPathVisionEncoder
+from dualclip_lightning.backbone.checkpoints import choosing
+from dualclip_lightning.backbone.checkpoints.locating import CONFIG_FILE
 from dualclip_lightning.backbone.stem import STEM_CONFIG
-from dualclip_lightning.console import show_what_it_can
-from dualclip_lightning.demo.training.faults import FAULTS
+from dualclip_lightning.commandline.console import show_what_it_can
 from dualclip_lightning.demo.training.frozen import (
     keep_channels,
     new_clip,
@@ -38,7 +38,6 @@ from dualclip_lightning.demo.training.frozen import (
     standardised,
     stem_features,
 )
-from dualclip_lightning.demo.training.groups import Kinds, all_faults, all_scenes
 from dualclip_lightning.demo.training.held_out import (
     DEMO_FAULTS,
     DEMO_MATERIALS,
@@ -47,11 +46,13 @@ from dualclip_lightning.demo.training.held_out import (
     validation_materials,
 )
 from dualclip_lightning.demo.training.losses import compute_losses
-from dualclip_lightning.demo.training.scenes import SCENES
 from dualclip_lightning.demo.training.seen import Groups, Seen, load_textures, see
+from dualclip_lightning.demo.training.synthetic.faults import FAULTS
+from dualclip_lightning.demo.training.synthetic.groups import Kinds, all_faults, all_scenes
+from dualclip_lightning.demo.training.synthetic.scenes import SCENES
 from dualclip_lightning.demo.training.validate import validate
 from dualclip_lightning.demo.training.words import Words
-from dualclip_lightning.files import write_bytes_atomically
+from dualclip_lightning.utilities.files import write_bytes_atomically
 
 STANDARD, CHECKS = 100, 48
 """Groups that set the stem's mean and deviation, and groups of the validation."""

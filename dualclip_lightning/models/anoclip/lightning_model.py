@@ -6,12 +6,12 @@ from typing import Any, ClassVar, Literal, get_args
 
 from anomalib.models.components.base import AnomalibModule
 
-from dualclip_lightning.arguments import check_blocks, check_choice, check_switches, check_temperature
 from dualclip_lightning.backbone import DualPathVisionEncoder
 from dualclip_lightning.models.anoclip.torch_model import AdapterKind, AnoCLIPModel, NoiseSettings
 from dualclip_lightning.models.base import Kind, ZeroShotShell
 from dualclip_lightning.models.references import PerImage
 from dualclip_lightning.prompts import PromptPair, TextMean, text_embeddings
+from dualclip_lightning.utilities.arguments import check_blocks, check_choice, check_switches, check_temperature
 
 
 class AnoCLIP(ZeroShotShell, AnomalibModule):

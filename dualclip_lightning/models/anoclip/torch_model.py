@@ -23,11 +23,11 @@ from dualclip_lightning.adaptation.anoclip import (
 )
 from dualclip_lightning.adaptation.dual_image import apply_adapter
 from dualclip_lightning.adaptation.loop import OptimizerMemory
-from dualclip_lightning.arguments import check_from_zero, check_whole
 from dualclip_lightning.backbone import ClassEncoder, DualPathVisionEncoder
 from dualclip_lightning.models.anoclip.views import augmented_views
 from dualclip_lightning.models.base import AnchoredModel
 from dualclip_lightning.scoring import DRAWINGS, MapDrawing, cut_tiles, draw, join_tiles, text_score
+from dualclip_lightning.utilities.arguments import check_from_zero, check_whole
 
 AdapterKind = Literal["text", "linear"]
 VIEW_BATCH = 32

@@ -11,7 +11,7 @@ from anomalib.metrics import Evaluator
 from anomalib.visualization import Visualizer
 from torch import nn
 
-from dualclip_lightning.host import explain_refusals
+from dualclip_lightning.commandline.host import explain_refusals
 from dualclip_lightning.prompts import Words, check_words, prompt_ensemble
 from dualclip_lightning.prompts.ensemble import Domain
 

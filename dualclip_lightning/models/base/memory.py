@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from dualclip_lightning.memory import is_out_of_memory
+from dualclip_lightning.utilities.memory import is_out_of_memory
 
 
 @contextmanager

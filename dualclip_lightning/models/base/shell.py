@@ -22,12 +22,10 @@ from anomalib.visualization import Visualizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 
-from dualclip_lightning.arguments import check_choice, check_precision
 from dualclip_lightning.backbone import prepare_backbone
 from dualclip_lightning.backbone.preprocessing import PRESETS, Preprocessing
-from dualclip_lightning.files import files_digest, write_bytes_atomically
 from dualclip_lightning.images.masks import MaskRule
-from dualclip_lightning.images.tensors import read_rgb
+from dualclip_lightning.images.reading.tensors import read_rgb
 from dualclip_lightning.metrics import default_evaluator, describe_evaluator
 from dualclip_lightning.models.base.arguments import NamedArguments, check_components, check_prompts
 from dualclip_lightning.models.base.export import ExportMixin
@@ -37,7 +35,9 @@ from dualclip_lightning.models.references import PerImage
 from dualclip_lightning.models.references.data import batch_names, geometry_of, transform_of, view_data
 from dualclip_lightning.prompts import WORDINGS, PromptPair, Words, class_words, prompt_ensemble, text_anchors
 from dualclip_lightning.scoring import MapDrawing
-from dualclip_lightning.versions import ADAPTATION, ENGINE, SCORING, versions
+from dualclip_lightning.utilities.arguments import check_choice, check_precision
+from dualclip_lightning.utilities.files import files_digest, write_bytes_atomically
+from dualclip_lightning.utilities.versions import ADAPTATION, ENGINE, SCORING, versions
 
 logger = logging.getLogger(__name__)
 Kind = Literal["inductive", "pair", "transductive", "few-shot", "auxiliary", "auxiliary, transductive"]

@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Literal
 import torch
 from anomalib.models.components.base import AnomalibModule
 
-from dualclip_lightning.arguments import check_blocks, check_choice, check_switches, check_temperature, check_text_list
 from dualclip_lightning.backbone import StagedDualPathEncoder
 from dualclip_lightning.models.base import Kind
 from dualclip_lightning.models.clip_ad.score_range import ScaledOverSet
@@ -16,6 +15,13 @@ from dualclip_lightning.models.clip_ad.torch_model import ClipADModel
 from dualclip_lightning.models.clip_ad.training import AuxiliaryShell, TrainingSettings
 from dualclip_lightning.prompts import PromptPair, text_embeddings
 from dualclip_lightning.prompts.representative import Representative, check_representative, representative_vector
+from dualclip_lightning.utilities.arguments import (
+    check_blocks,
+    check_choice,
+    check_switches,
+    check_temperature,
+    check_text_list,
+)
 
 KINDS: dict[tuple[bool, bool], Kind] = {
     (False, False): "inductive",

@@ -10,7 +10,7 @@ from torchvision.ops import sigmoid_focal_loss
 
 from dualclip_lightning.scoring import state_logits
 from dualclip_lightning.scoring.text import ANOMALOUS, NORMAL
-from dualclip_lightning.seeding import derive_seed
+from dualclip_lightning.utilities.seeding import derive_seed
 
 FOCUS = 2.0
 """Exponent of the focal loss, given by the released code (github.com/ByChelsea/CLIP-AD, `util/losses.py`)."""

@@ -16,13 +16,13 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dualclip_lightning.arguments import check_positive, check_whole
-from dualclip_lightning.backbone.digest import weights_digest
+from dualclip_lightning.backbone.checkpoints.digest import weights_digest
 from dualclip_lightning.data.labelled import labelled_parts, no_masks
 from dualclip_lightning.models.base import ZeroShotShell
 from dualclip_lightning.models.references.data import geometry_of, ordered_view
 from dualclip_lightning.pairing import image_names
-from dualclip_lightning.seeding import derive_seed
+from dualclip_lightning.utilities.arguments import check_positive, check_whole
+from dualclip_lightning.utilities.seeding import derive_seed
 
 logger = logging.getLogger(__name__)
 

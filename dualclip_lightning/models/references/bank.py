@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dualclip_lightning.images.listing import find_images
+from dualclip_lightning.images.finding.listing import find_images
 from dualclip_lightning.models.references.data import readable
 from dualclip_lightning.models.references.per_image import PerImage, ReadImages
 

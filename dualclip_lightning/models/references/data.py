@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import CenterCrop, Compose, Resize, Transform
 
 from dualclip_lightning.images.masks import MaskRule, describe_odd, mask_paths, odd_masks
-from dualclip_lightning.images.tensors import unreadable_images
+from dualclip_lightning.images.reading.tensors import unreadable_images
 from dualclip_lightning.models.references.loaders import (
     OneSize,
     check_loader,

@@ -21,7 +21,7 @@ from dualclip_lightning.predict.input.geometry import (
     patch_places,
     plan_views,
 )
-from dualclip_lightning.seeding import derive_seed
+from dualclip_lightning.utilities.seeding import derive_seed
 
 MOST_KEPT_VIEWS = 32
 """An image with more views is encoded twice, as a reference and to be scored, so that memory does not grow with it."""

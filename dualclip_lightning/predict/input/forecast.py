@@ -9,8 +9,8 @@ from statistics import median
 
 import torch
 
-from dualclip_lightning.images.decoding import read_size
 from dualclip_lightning.images.picture import ImageError
+from dualclip_lightning.images.reading.decoding import read_size
 from dualclip_lightning.predict.input.encoding import MOST_KEPT_VIEWS, ImageEncoder
 
 LEAST_BATCHES, MOST_BATCHES, ENOUGH_SECONDS = 3, 9, 2.0

@@ -17,9 +17,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dualclip_lightning.arguments import check_whole
 from dualclip_lightning.images.picture import Pixels, size_text
 from dualclip_lightning.scoring import DRAWINGS, MapDrawing, draw
+from dualclip_lightning.utilities.arguments import check_whole
 
 Mode = Literal["keep", "squash", "tiles"]
 Size = tuple[int, int]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dualclip_lightning.predict.output.journal import Stamp, file_stamp, read_journal
-from dualclip_lightning.record import read_record
+from dualclip_lightning.utilities.record import read_record
 
 WORK = ".work"
 """Below a run's folder: what a later run continues from."""

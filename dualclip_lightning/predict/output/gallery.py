@@ -13,12 +13,12 @@ from urllib.parse import quote
 
 import jinja2
 
-from dualclip_lightning.files import write_bytes_atomically
 from dualclip_lightning.images.picture import size_text
 from dualclip_lightning.images.sources import Failure
 from dualclip_lightning.predict.output.journal import Entry
 from dualclip_lightning.predict.output.outputs import Layout
 from dualclip_lightning.predict.scoring.thresholds import Decision, Threshold
+from dualclip_lightning.utilities.files import write_bytes_atomically
 
 SCRIPTS = ("page.js", "marks.js", "scores.js", "cards.js", "gallery.js")
 """In this order they make one script."""

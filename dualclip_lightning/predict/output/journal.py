@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from dualclip_lightning.files import write_bytes_atomically
 from dualclip_lightning.predict.output.prediction import Prediction
+from dualclip_lightning.utilities.files import write_bytes_atomically
 
 if TYPE_CHECKING:
     from typing_extensions import Self

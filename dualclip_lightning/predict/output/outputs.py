@@ -16,16 +16,16 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from dualclip_lightning.files import write_bytes_atomically
-from dualclip_lightning.images.decoding import read_picture
 from dualclip_lightning.images.limits import MAX_MEGAPIXELS
 from dualclip_lightning.images.painting import Scale, common_scale
 from dualclip_lightning.images.picture import ImageError
+from dualclip_lightning.images.reading.decoding import read_picture
 from dualclip_lightning.images.sources import Failure
 from dualclip_lightning.predict.input.geometry import DEFAULT_DRAWER, Drawer
 from dualclip_lightning.predict.output.heatmap import draw_heatmap
 from dualclip_lightning.predict.output.journal import Entry, Journal, Log, Stamp, file_stamp
 from dualclip_lightning.predict.scoring.thresholds import Decision, Threshold, marked
+from dualclip_lightning.utilities.files import write_bytes_atomically
 
 COLUMNS = ("path", "score", "decision", "p_value", "threshold", "references", "reference", "heatmap", "height", "width",
            "geometry", "seconds", "notes")  # fmt: skip

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dualclip_lightning.arguments import (
+from dualclip_lightning.images.finding.lists import expand_user
+from dualclip_lightning.images.sources import Images, can_be_images
+from dualclip_lightning.utilities.arguments import (
     check_choice,
     check_positive,
     check_share,
@@ -16,8 +18,6 @@ from dualclip_lightning.arguments import (
     check_text,
     check_whole,
 )
-from dualclip_lightning.images.lists import expand_user
-from dualclip_lightning.images.sources import Images, can_be_images
 
 if TYPE_CHECKING:
     from dualclip_lightning.adaptation import AdaptationSettings, TestTimeAdaptation

@@ -11,7 +11,7 @@ from torch import Tensor
 from dualclip_lightning.predict.input.encoding import EncodedImage, PatchSet, ViewBatch, batch_places
 from dualclip_lightning.predict.input.geometry import ViewPlan, blend
 from dualclip_lightning.scoring import image_score, joint_score, reference_score, text_score, within_window
-from dualclip_lightning.seeding import file_identity
+from dualclip_lightning.utilities.seeding import file_identity
 
 if TYPE_CHECKING:
     from dualclip_lightning.adaptation import TestTimeAdaptation

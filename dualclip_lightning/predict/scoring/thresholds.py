@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from dualclip_lightning.files import write_bytes_atomically
+from dualclip_lightning.utilities.files import write_bytes_atomically
 
 VERSION = 2
 Kind = Literal["good", "run", "earlier run", "fixed"]

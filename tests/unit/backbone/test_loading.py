@@ -12,7 +12,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from dualclip_lightning.backbone import WeightsError, load_backbone, locating
+from dualclip_lightning.backbone import WeightsError, load_backbone
+from dualclip_lightning.backbone.checkpoints import locating
 from dualclip_lightning.backbone.preprocessing import PRESETS
 from tests.towers import CONFIG, PREPROCESS, SIZE, random_images, save_folder, tiny_backbone, tiny_clip
 from tests.web import REVISION

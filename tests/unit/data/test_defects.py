@@ -5,7 +5,7 @@ import pytest
 
 from dualclip_lightning.data.assets import texture_paths
 from dualclip_lightning.data.defects import ATTEMPTS, DEFECTS, MIN_PIXELS, VISIBLE, add_defect
-from dualclip_lightning.images.tensors import read_rgb
+from dualclip_lightning.images.reading.tensors import read_rgb
 
 SEEDS = range(40)
 every_kind = pytest.mark.parametrize("kind", DEFECTS)

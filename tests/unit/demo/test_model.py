@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
 
 from dualclip_lightning.backbone import DualPathVisionEncoder, load_backbone
-from dualclip_lightning.backbone.locating import CONFIG_FILE
+from dualclip_lightning.backbone.checkpoints.locating import CONFIG_FILE
 from dualclip_lightning.backbone.stem import add_stem
 from dualclip_lightning.data.assets import MATERIALS
 from dualclip_lightning.data.samples import draw_category

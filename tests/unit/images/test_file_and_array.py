@@ -13,10 +13,10 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 from torchvision.transforms.v2 import Identity
 
-from dualclip_lightning.images.arrays import to_pixels
-from dualclip_lightning.images.decoding import read_picture
 from dualclip_lightning.images.picture import ImageError
-from dualclip_lightning.images.tensors import to_tensor
+from dualclip_lightning.images.reading.arrays import to_pixels
+from dualclip_lightning.images.reading.decoding import read_picture
+from dualclip_lightning.images.reading.tensors import to_tensor
 from dualclip_lightning.pairing import OrderedView
 from tests.hostile_images import chunk, exif
 

@@ -11,8 +11,8 @@ from PIL import Image
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 from torchvision.transforms.v2 import Identity, Resize
 
-from dualclip_lightning.images.decoding import read_picture
-from dualclip_lightning.images.tensors import to_tensor
+from dualclip_lightning.images.reading.decoding import read_picture
+from dualclip_lightning.images.reading.tensors import to_tensor
 from dualclip_lightning.pairing import OrderedView
 from dualclip_lightning.pairing.items import read_item
 from tests.hostile_images import SOUND, encoded, exif, picture

@@ -14,7 +14,7 @@ from scipy.ndimage import uniform_filter
 from torchvision.transforms.v2 import InterpolationMode, Resize
 
 from dualclip_lightning.backbone import DualPathVisionEncoder, load_backbone
-from dualclip_lightning.images.listing import find_images
+from dualclip_lightning.images.finding.listing import find_images
 from dualclip_lightning.pairing import random_groups
 from dualclip_lightning.predict import Detector, Failure, Geometry, ImageError, Prediction, Threshold
 from dualclip_lightning.predict.options import main

@@ -18,10 +18,10 @@ from hypothesis.extra.numpy import array_shapes, arrays, scalar_dtypes
 from PIL import Image, ImageFile
 from torchvision.transforms.v2 import Identity
 
-from dualclip_lightning.images.arrays import to_pixels
-from dualclip_lightning.images.decoding import read_picture
 from dualclip_lightning.images.picture import Picture
-from dualclip_lightning.images.tensors import to_tensor
+from dualclip_lightning.images.reading.arrays import to_pixels
+from dualclip_lightning.images.reading.decoding import read_picture
+from dualclip_lightning.images.reading.tensors import to_tensor
 from dualclip_lightning.pairing import OrderedView
 from dualclip_lightning.predict import Geometry, ImageError, Prediction
 from dualclip_lightning.predict.output.heatmap import draw_heatmap

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from dualclip_lightning.images.listing import Listing
+from dualclip_lightning.images.finding.listing import Listing
 from dualclip_lightning.images.sources import Failure
 from dualclip_lightning.predict import Threshold
 from dualclip_lightning.predict.output.journal import Entry

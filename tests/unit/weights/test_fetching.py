@@ -10,16 +10,16 @@ import torch
 
 from dualclip_lightning.weights import WeightsError, fetching
 from dualclip_lightning.weights.fetching import fetch, find, within
-from dualclip_lightning.weights.sources import Source, source_of
+from dualclip_lightning.weights.sources import WeightsSource, source_of
 from tests.web import REVISION, serve
 
 CONTENT = b"weights"
-REPOSITORY = Source("someone/clip", ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"))
+REPOSITORY = WeightsSource("someone/clip", ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"))
 
 
-def hashed(address: str, content: bytes = CONTENT) -> Source:
+def hashed(address: str, content: bytes = CONTENT) -> WeightsSource:
     """The source of a file whose name ends in the first digits of its SHA-256."""
-    return Source(url=f"{address}/clip-{hashlib.sha256(content).hexdigest()[:8]}.pt")
+    return WeightsSource(url=f"{address}/clip-{hashlib.sha256(content).hexdigest()[:8]}.pt")
 
 
 @pytest.mark.parametrize("name", REPOSITORY.files)

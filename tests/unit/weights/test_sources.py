@@ -4,7 +4,7 @@ import open_clip
 import pytest
 
 from dualclip_lightning.weights import WeightsError
-from dualclip_lightning.weights.sources import Source, entries, mislabelled, source_of
+from dualclip_lightning.weights.sources import WeightsSource, entries, mislabelled, source_of
 
 ARCHITECTURE = "test-ViT"
 
@@ -37,12 +37,12 @@ def test_all_other_lines_lie_where_open_clip_would_look():
 def test_a_repository_named_after_one_of_two_tags_holds_that_one(table):
     table(laion400m_e31=("someone/vit.laion400m_e31/", ""), laion400m_e32=("someone/vit.laion400m_e31/", "http://u"))
     assert source_of(ARCHITECTURE, "laion400m_e31").repository == "someone/vit.laion400m_e31"
-    assert source_of(ARCHITECTURE, "laion400m_e32") == Source(url="http://u")
+    assert source_of(ARCHITECTURE, "laion400m_e32") == WeightsSource(url="http://u")
 
 
 def test_a_repository_named_after_another_tag_is_not_believed_even_if_that_tag_is_gone(table):
     table(laion400m_e32=("someone/vit.laion400m_e31/", "http://u"))
-    assert source_of(ARCHITECTURE, "laion400m_e32") == Source(url="http://u")
+    assert source_of(ARCHITECTURE, "laion400m_e32") == WeightsSource(url="http://u")
 
 
 @pytest.mark.parametrize("url", ["", "http://same"])
@@ -79,7 +79,7 @@ def test_files_are_those_that_open_clip_tries(monkeypatch):
 
 
 def test_digests_are_those_that_open_clip_would_check():
-    openai = Source(url=open_clip.get_pretrained_url("ViT-B-16", "openai"))
+    openai = WeightsSource(url=open_clip.get_pretrained_url("ViT-B-16", "openai"))
     assert openai.digest == "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f"
     assert openai.file_name == "ViT-B-16.pt"
-    assert Source(url=open_clip.get_pretrained_url("ViT-B-16", "metaclip_400m")).digest is None
+    assert WeightsSource(url=open_clip.get_pretrained_url("ViT-B-16", "metaclip_400m")).digest is None

@@ -12,7 +12,7 @@ import pytest
 from anomalib.data.datasets.image.mvtecad import CATEGORIES as MVTEC
 from anomalib.data.datasets.image.visa import CATEGORIES as VISA
 
-from dualclip_lightning.backbone.choosing import choose
+from dualclip_lightning.backbone.checkpoints.choosing import choose
 from dualclip_lightning.benchmark.names import title
 from dualclip_lightning.benchmark.plan.config import load_config
 from dualclip_lightning.benchmark.plan.shipped import find_config

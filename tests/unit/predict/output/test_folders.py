@@ -9,7 +9,7 @@ import pytest
 from dualclip_lightning.predict import Prediction
 from dualclip_lightning.predict.output.folders import WORK, Place, choose_place, make_request
 from dualclip_lightning.predict.output.journal import Journal, file_stamp
-from dualclip_lightning.record import read_record, write_record
+from dualclip_lightning.utilities.record import read_record, write_record
 
 SETTINGS = {"alpha": 0.5, "size": (1, 2)}
 

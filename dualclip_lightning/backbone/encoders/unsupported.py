@@ -1,0 +1,58 @@
+"""Vision towers that cannot be used, and what they lack: known from a configuration, before anything is downloaded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from dualclip_lightning.backbone.encoders.tower import REMEDY
+
+
+def check_vision(backbone: str, config: dict[str, Any]) -> None:
+    """Refuse an architecture whose patch tokens cannot be read, by its configuration.
+
+    Raises:
+        ValueError: with what the tower lacks.
+    """
+    vision = config.get("vision_cfg")
+    if not vision:  # an incomplete configuration, of which open_clip says more
+        return
+    lacking = _lacking(vision)
+    if lacking:
+        msg = f"Backbone '{backbone}' cannot be used: {lacking}. {REMEDY}"
+        raise ValueError(msg)
+
+
+def _lacking(vision: dict[str, Any]) -> str | None:
+    """What keeps a vision tower from being used, or None."""
+    if "timm_model_name" in vision:
+        return _timm_lacks(vision["timm_model_name"])
+    if not isinstance(vision.get("layers"), int):
+        return "its vision tower is a ResNet, which has neither patch tokens nor a class token"
+    if vision.get("attentional_pool"):
+        return "its vision tower pools its tokens by attention and gives no class token in the space of texts"
+    if vision.get("pool_type", "tok") != "tok":
+        return f"its vision tower pools with '{vision['pool_type']}' and does not use its class token"
+    return None
+
+
+def _timm_lacks(name: str) -> str:
+    """What a tower of timm lacks, read from the tower itself, which is built without memory."""
+    import timm  # noqa: PLC0415  # only a refusal needs it
+
+    try:
+        with torch.device("meta"):
+            trunk: Any = timm.create_model(name, pretrained=False)
+    except RuntimeError as error:
+        return f"its vision tower is '{name}' of timm, which cannot be built ({error})"
+    tower = f"its vision tower, timm's {type(trunk).__name__} ({name}),"
+    if not hasattr(trunk, "blocks") or not hasattr(trunk, "patch_embed"):
+        return f"{tower} is no plain vision transformer and has no patch tokens of one width"
+    if getattr(trunk, "cls_token", None) is None:
+        return f"{tower} has no class token, from which scores of images and windows are read"
+    attention = type(trunk.blocks[0].attn).__name__
+    return (
+        f"{tower} has a class token, but its attention is timm's {attention} and not PyTorch's MultiheadAttention, "
+        "with whose projections the V-V path is computed"
+    )

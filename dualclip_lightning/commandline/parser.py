@@ -1,0 +1,135 @@
+"""What all commands of ours have in common: the parser, its help and errors, and how much is said. Nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import logging
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any, NoReturn
+
+from dualclip_lightning.commandline import quiet
+
+WRONG = 2
+"""Exit status of wrong use."""
+SYNONYMS = {
+    "--class": "--class-name", "--name": "--class-name", "--object": "--class-name", "--prompt": "--class-name",
+    "--project": "--out", "--save-dir": "--out", "--results": "--out", "--conf": "--threshold",
+    "--weights": "--pretrained", "--checkpoint": "--pretrained", "--imgsz": "--image-size", "--batch": "--batch-size",
+    "--save-maps": "--maps", "--ignore": "--exclude",
+}  # fmt: skip
+"""Names of other tools for options of ours."""
+PLAIN = frozenset({"--source", "--input", "--images", "--path", "--image", "--folder", "--dir"})
+"""Names of other tools for what ours take without an option."""
+_NUMBER = re.compile(r"-\d+|-\d*\.\d+")
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Help in which every option that takes a value tells its default."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = action.help or ""
+        tells = action.option_strings and action.nargs != 0 and not action.required and "default" not in text
+        if not tells or action.default in (None, argparse.SUPPRESS):
+            return text
+        default = " ".join(map(str, action.default)) if isinstance(action.default, list) else action.default
+        return f"{text}; default: {default or 'none'}".replace("%", "%%") if text else f"default: {default}"
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that says what is wrong in one line, with the option that was probably meant.
+
+    Every command has `--quiet` and `--verbose`, which `speaking` obeys.
+    """
+
+    def __init__(self, prog: str, description: str, epilog: str | None = None) -> None:
+        super().__init__(
+            prog=prog, description=description, epilog=epilog, formatter_class=HelpFormatter, allow_abbrev=False
+        )
+        volume = self.add_argument_group("what is said").add_mutually_exclusive_group()
+        volume.add_argument("--quiet", action="store_true", help="errors only")
+        volume.add_argument("--verbose", action="store_true", help="also what the libraries log and warn of")
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """As argparse, but an option that nobody has is told before one that is missing."""
+        arguments = list(sys.argv[1:] if args is None else args)
+        for option in unknown_options(arguments, self._option_string_actions):
+            self.error(self._unknown(option))
+        return super().parse_args(arguments, namespace)
+
+    def _unknown(self, option: str) -> str:
+        takes_plain = any(not action.option_strings for action in self._actions)
+        if option in PLAIN and takes_plain:
+            return f"Unknown option {option}. Give the path without an option: `{self.prog} PATH`."
+        shown = [name for name, action in self._option_string_actions.items() if action.help != argparse.SUPPRESS]
+        near = nearest_option(option, shown)
+        return f"Unknown option {option}." + f" Did you mean {near}?" * bool(near)
+
+    def error(self, message: str) -> NoReturn:
+        """One line on standard error, and status 2."""
+        sentence = message[:1].upper() + message[1:]
+        stop = "" if sentence.endswith((".", "?")) else "."
+        self.exit(WRONG, f"dualclip: {sentence}{stop} See `{self.prog} --help`.\n")
+
+
+def unknown_options(arguments: Sequence[str], known: Iterable[str]) -> Iterator[str]:
+    """Those arguments that look like an option and are none of the known ones."""
+    names = set(known)
+    for argument in arguments:
+        if argument == "--":
+            return
+        option = argument.partition("=")[0]
+        looks = argument.startswith("-") and argument != "-" and " " not in option and not _NUMBER.fullmatch(argument)
+        if looks and option not in names:
+            yield option
+
+
+def nearest_option(option: str, known: Iterable[str]) -> str | None:
+    """The known option that was probably meant: by another tool's name, by its beginning, or by its letters."""
+    names = sorted(name for name in known if name.startswith("--"))
+    written = option.lower().replace("_", "-")
+    if (synonym := SYNONYMS.get(written)) in names:
+        return synonym
+    beginning = [name for name in names if len(written) > len("--") and name.startswith(written)]
+    near = beginning or difflib.get_close_matches(written, names, n=1, cutoff=0.7)
+    return near[0] if near else None
+
+
+def whole_from_one(text: str) -> int:
+    """A whole number of at least 1, as a type of an option."""
+    if not text.isdecimal() or int(text) < 1:
+        msg = f"expected a whole number from 1, but got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
+
+
+def with_new_names(arguments: Sequence[str], renamed: Mapping[str, str]) -> list[str]:
+    """Arguments with options by their new names; those that were given by an old name are told on standard error."""
+    given = {argument.partition("=")[0] for argument in arguments}
+    for old in sorted(given & renamed.keys()):
+        print(f"dualclip: {old} is called {renamed[old]} now; the old name will go.", file=sys.stderr)
+    return [renamed.get(name, name) + equals + value for name, equals, value in (a.partition("=") for a in arguments)]
+
+
+@contextmanager
+def speaking(options: argparse.Namespace) -> Iterator[None]:
+    """Say as much as was asked for: with `quiet` standard output is dropped, with `verbose` libraries may speak."""
+    if getattr(options, "verbose", False):
+        logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+        with quiet.loud():
+            yield
+    elif getattr(options, "quiet", False):
+        with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
+            yield
+    else:
+        yield
+
+
+def leave_closed_pipe() -> None:
+    """Let nothing more be written to a standard output that nobody reads, not even when the process ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,1 @@
+"""Which files a user means: folders, patterns and lists."""

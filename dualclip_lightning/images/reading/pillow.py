@@ -1,0 +1,72 @@
+"""Pillow images as pixels."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from dualclip_lightning.images.picture import Picture
+from dualclip_lightning.images.reading.depth import from_samples
+from dualclip_lightning.images.reading.orientation import TAG, orientation_notes
+
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "SGI", "TGA", "TIFF", "WEBP")
+"""What is read. Not EPS, for one, which Pillow hands to an interpreter of PostScript programs."""
+DEEP_MODES = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
+"""Pillow modes whose conversion to RGB clips at 255 without a word."""
+BYTES_AS_THEY_ARE = frozenset({"L", "LA", "RGB", "RGBA", "RGBX"})
+"""Modes whose conversion to RGB leaves each byte as it is."""
+KINDS = {"1": "black and white", "L": "grey", "LA": "grey", "La": "grey", "P": "palette", "PA": "palette"}
+"""What a user calls the modes of Pillow."""
+WITH_ALPHA = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
+
+
+@lru_cache(maxsize=1)
+def known_formats() -> tuple[str, ...]:
+    """Those of `FORMATS` that this Pillow was built with."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def from_pillow(image: Image.Image) -> Picture:
+    """A Pillow image upright and as RGB; what was done is noted.
+
+    Raises:
+        ImageError: numbers whose range is not known.
+        OSError: a file that is cut short (Pillow decodes here).
+    """
+    mode = () if image.mode in {"RGB", "RGBA"} else (f"{KINDS.get(image.mode, image.mode)} converted to RGB",)
+    notes = (*origin_notes(image), *mode)
+    image = ImageOps.exif_transpose(image)
+    if image.mode in DEEP_MODES:
+        return from_samples(np.asarray(image)[..., None], notes)
+    if image.mode in BYTES_AS_THEY_ARE:
+        return from_samples(np.asarray(image.convert("RGB")), notes)
+    if image.mode == "P":  # through RGBA, or Pillow warns of transparency that is dropped here anyway
+        image = image.convert("RGBA")
+    return Picture(np.asarray(image.convert("RGB")), notes)
+
+
+def origin_notes(image: Image.Image) -> tuple[str, ...]:
+    """What is left out of a file, and how it is turned."""
+    frames = getattr(image, "n_frames", 1)
+    several = (f"first of {frames} frames",) if frames > 1 else ()
+    alpha = ("alpha dropped",) if image.mode in WITH_ALPHA or "transparency" in image.info else ()
+    return (*several, *orientation_notes(image.getexif().get(TAG, 1)), *alpha)
+
+
+def reason_of(error: Exception) -> str:
+    """A sentence for what opening and decoding raise."""
+    detail = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    sentences: tuple[tuple[type[Exception], str], ...] = (
+        (FileNotFoundError, "there is no such file (any more)."),
+        (PermissionError, "permission to read it is denied."),
+        (UnidentifiedImageError, "it is no image, or of a kind that is not read."),
+        (Image.DecompressionBombError, f"Pillow takes it for a decompression bomb ({detail})."),
+        (MemoryError, "it does not fit in memory."),
+    )
+    for kind, sentence in sentences:
+        if isinstance(error, kind):
+            return sentence
+    return f"it is damaged or cut short ({detail})."

@@ -1,0 +1,48 @@
+"""Image files as tensors, and those that cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms.v2.functional import to_dtype
+
+from dualclip_lightning.images.limits import MAX_MEGAPIXELS
+from dualclip_lightning.images.picture import ImageError, Pixels
+from dualclip_lightning.images.reading.decoding import read_picture
+
+
+def read_rgb(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS) -> Tensor:
+    """An image file as RGB in [0, 1]: [3, H, W]; `read_picture` says how.
+
+    Raises:
+        ImageError: whatever is wrong with the file, without its name.
+    """
+    return to_tensor(read_picture(path, max_megapixels).pixels)
+
+
+def to_tensor(pixels: Pixels) -> Tensor:
+    """Pixels [H, W, 3] as single precision in [0, 1]: [3, H, W]."""
+    planes = torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C"))
+    return to_dtype(planes, torch.float32, scale=True)  # as anomalib's `read_image`, to the last bit
+
+
+def unreadable_images(paths: Iterable[str | Path], threads: int = 4) -> Iterator[tuple[str, str]]:
+    """Every image that cannot be read in full, with the reason, in the order given. Decodes them all."""
+    paths = list(paths)
+    with ThreadPoolExecutor(threads) as pool:
+        for path, reason in zip(paths, pool.map(_reason, paths), strict=True):
+            if reason is not None:
+                yield str(path), reason
+
+
+def _reason(path: str | Path) -> str | None:
+    try:
+        read_picture(path)
+    except ImageError as error:
+        return str(error)
+    return None

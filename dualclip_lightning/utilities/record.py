@@ -1,0 +1,80 @@
+"""`run.json`: what was asked of a run and what became of it. A folder that has one is known as a run's results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dualclip_lightning.utilities.files import write_bytes_atomically
+
+NAME = "run.json"
+FORMAT = "dualclip predict"
+"""Under "format" in the file: tells it from a `run.json` of somebody else."""
+MARK = ".dualclip.json"
+FORMAT_OF_MARK = "dualclip results"
+"""What the benchmark and the demo leave in their folders, which may hold other things, too."""
+
+
+def write_record(folder: Path, content: Mapping[str, Any]) -> None:
+    """Write the record of a run.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    text = json.dumps({"format": FORMAT, **content}, indent=2, default=str)
+    write_bytes_atomically(folder / NAME, f"{text}\n".encode())
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """The record of the run in a folder, or None if there is none."""
+    content = _read(folder / NAME)
+    return content if content is not None and content.get("format") == FORMAT else None
+
+
+def mark_results(folder: Path, names: Sequence[str]) -> None:
+    """Mark what another command of ours writes into a folder, so that it is not taken for images to be scored.
+
+    Args:
+        folder: may hold other things, too.
+        names: files and folders that are written there.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    text = json.dumps({"format": FORMAT_OF_MARK, "wrote": sorted({*names, *_marked(folder)})}, indent=2)
+    write_bytes_atomically(folder / MARK, f"{text}\n".encode())
+
+
+def written(folder: Path) -> frozenset[str] | None:
+    """Names of what runs of ours have written into a folder; None if all of it is a run's."""
+    return None if read_record(folder) is not None else _marked(folder)
+
+
+def _marked(folder: Path) -> frozenset[str]:
+    content = _read(folder / MARK) or {}
+    names = content.get("wrote") if content.get("format") == FORMAT_OF_MARK else None
+    return frozenset(map(str, names)) if isinstance(names, list) else frozenset()
+
+
+def results_around(path: Path) -> Path | None:
+    """The results of a run that a file or folder belongs to by its real path, None if it does not."""
+    real = path.resolve()
+    below = ""
+    for folder in (real, *real.parents):
+        names = written(folder)
+        if names is None:
+            return folder
+        if below in names:
+            return folder / below
+        below = folder.name
+    return None
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None

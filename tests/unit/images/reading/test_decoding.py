@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import os
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dualclip_lightning.images import area
+from dualclip_lightning.images.picture import ImageError
+from dualclip_lightning.images.reading import decoding
+from dualclip_lightning.images.reading.decoding import read_picture
+from tests.hostile_images import BROKEN, SIZE, SOUND, encoded, picture
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_file_is_refused_with_a_sentence(name, tmp_path):
+    content, reason = BROKEN[name]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ImageError) as refusal:
+        read_picture(tmp_path / name)
+    assert re.search(reason, str(refusal.value))
+    assert str(refusal.value).endswith(".")
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_a_sound_file_becomes_rgb_and_says_what_was_done_to_it(name, tmp_path):
+    content, note = SOUND[name]
+    (tmp_path / name).write_bytes(content)
+    read = read_picture(tmp_path / name)
+    assert read.pixels.shape[2] == 3
+    assert read.pixels.dtype in {np.dtype(np.uint8), np.dtype(np.float32)}
+    assert note in "; ".join(read.notes)
+    assert bool(read.notes) == bool(note)
+
+
+def test_pixels_are_those_that_pillow_shows(tmp_path):
+    image = picture("CMYK")
+    image.save(tmp_path / "a.jpg")
+    with Image.open(tmp_path / "a.jpg") as opened:
+        np.testing.assert_array_equal(read_picture(tmp_path / "a.jpg").pixels, np.asarray(opened.convert("RGB")))
+
+
+def test_exif_turns_the_image_upright(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(SOUND["turned.jpg"][0])
+    (tmp_path / "b.jpg").write_bytes(encoded(picture(), "JPEG"))
+    upright = np.rot90(read_picture(tmp_path / "b.jpg").pixels, k=-1)
+    assert read_picture(tmp_path / "a.jpg").size == (SIZE[1], SIZE[0])
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.jpg").pixels, upright)
+
+
+def test_sixteen_bits_are_kept(tmp_path):
+    values = np.arange(6, dtype=np.uint16).reshape(2, 3) + 30_000
+    Image.fromarray(values).save(tmp_path / "a.png")
+    expected = np.repeat(values[..., None] / 65535, 3, axis=-1)
+    np.testing.assert_allclose(read_picture(tmp_path / "a.png").pixels, expected, atol=1e-7)
+
+
+def test_files_that_are_no_files_are_refused_without_waiting(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "folder.png").mkdir()
+    for name, reason in {"pipe.png": "regular file", "folder.png": "regular file", "gone.png": "no such file"}.items():
+        with pytest.raises(ImageError, match=reason):
+            read_picture(tmp_path / name)
+
+
+def test_a_file_without_permission_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "a.png").write_bytes(encoded(picture(), "PNG"))
+
+    def deny(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", deny)  # a superuser may read anything
+    with pytest.raises(ImageError, match="permission to read it is denied"):
+        read_picture(tmp_path / "a.png")
+
+
+def test_large_images_are_decoded_one_at_a_time(tmp_path, monkeypatch):
+    real, inside, together = decoding.from_pillow, [], []
+
+    def slow(image):
+        inside.append(image)
+        together.append(len(inside))
+        time.sleep(0.02)
+        inside.pop()
+        return real(image)
+
+    monkeypatch.setattr(decoding, "from_pillow", slow)
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded(picture(), "PNG"))
+    for limit, most in ((0, {1}), (1e9, {2, 3, 4})):
+        monkeypatch.setattr(area, "LARGE", limit)
+        together.clear()
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(read_picture, [path] * 8))
+        assert max(together) in most
+
+
+def test_the_limit_of_megapixels_is_the_users(tmp_path):
+    Image.new("L", (300, 400)).save(tmp_path / "a.png")
+    assert read_picture(tmp_path / "a.png", 0.12).size == (400, 300)
+    with pytest.raises(ImageError, match=r"0\.1 megapixels, above the limit of 0\.11.*max_megapixels"):
+        read_picture(tmp_path / "a.png", 0.11)
