@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 # Before anything imports huggingface_hub: a download that should not happen then fails at once.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -21,6 +24,37 @@ from tests import towers
 from tests.web import serve
 
 EMBEDDED = choosing.DEMO_FOLDER
+UNIT = Path(__file__).parent / "unit"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Refuse the processes that a test and its fixtures may not start; git tells every test the revision of the code.
+
+    Tests of units start none. Others may fork, which costs little, and start interpreters and other programs if they
+    are marked `slow`.
+    """
+    is_unit = item.path.is_relative_to(UNIT)
+    if not is_unit and item.get_closest_marker("slow"):
+        return (yield)
+    start, popen = BaseProcess.start, subprocess.Popen.__init__
+
+    def start_fork(self):
+        if is_unit:
+            pytest.fail("A test under tests/unit started a process. Move it to tests/integration.")
+        if getattr(self, "_start_method", "fork") != "fork":
+            pytest.fail("A test started an interpreter. Mark it slow.")
+        start(self)
+
+    def start_git(self, args, *rest, **options):
+        if args[0] != "git":
+            pytest.fail("A test started a program. Mark it slow, and keep it under tests/integration.")
+        popen(self, args, *rest, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BaseProcess, "start", start_fork)
+        patch.setattr(subprocess.Popen, "__init__", start_git)
+        return (yield)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -24,62 +25,77 @@ PARSERS = {
 HEAVY = ("torch", "lightning", "anomalib", "pandas", "open_clip")
 
 
+SCRIPT = f"""
+import contextlib, io, json, sys
+from dualclip_lightning.cli import main
+
+for command in json.loads(sys.argv[1]):
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            status = main(command)
+        except SystemExit as stop:
+            status = stop.code
+    said = [stream.seek(0) or stream.read() for stream in (out, err)]
+    print(json.dumps([status, *said, [name for name in {HEAVY!r} if name in sys.modules]]))
+"""
+"""Runs commands one after the other and tells of each its status, what it said and which heavy libraries are there."""
+
+
 @pytest.fixture
 def run(tmp_path):
-    """Runs a command in a process of its own and then tells which heavy libraries it imported."""
+    """Runs commands in one new interpreter."""
 
-    def call(*arguments: str, **settings) -> SimpleNamespace:
-        script = f"""import sys
-from dualclip_lightning.cli import main
-try:
-    status = main({list(arguments)!r})
-except SystemExit as stop:
-    status = stop.code
-print("heavy:", [name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
-sys.exit(status)"""
-        done = subprocess.run(
-            [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False, **settings
-        )
-        *said, heavy = done.stderr.splitlines()
-        return SimpleNamespace(status=done.returncode, out=done.stdout, err=said, heavy=heavy)
+    def call(*commands: list[str], **settings) -> list[SimpleNamespace]:
+        line = [sys.executable, "-c", SCRIPT, json.dumps(commands)]
+        done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False, **settings)
+        assert done.returncode == 0, done.stderr
+        found = [json.loads(told) for told in done.stdout.splitlines()]
+        assert len(found) == len(commands)
+        return [
+            SimpleNamespace(status=status, out=out, err=err.splitlines(), heavy=heavy)
+            for status, out, err, heavy in found
+        ]
 
     return call
 
 
-@pytest.mark.parametrize("command", sorted({*cli.OUR_COMMANDS, *cli.ANOMALIB_COMMANDS}))
-def test_help_of_every_command_imports_nothing_heavy(run, command):
-    done = run(command, "--help")
-    assert (done.status, done.heavy) == (0, "heavy: []")
-    assert f"usage: dualclip {command}" in done.out
+@pytest.mark.slow
+def test_help_of_every_command_imports_nothing_heavy(run):
+    commands = sorted({*cli.OUR_COMMANDS, *cli.ANOMALIB_COMMANDS})
+    for command, done in zip(commands, run(*([command, "--help"] for command in commands)), strict=True):
+        assert (done.status, done.heavy) == (0, [])
+        assert f"usage: dualclip {command}" in done.out
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["predict", "nowhere"], "There is no 'nowhere'"),
-        (["predict", "shots", "--class_name", "plate"], "Did you mean --class-name?"),
-        (["predict", "missing.txt"], "There is no 'gone.png', which 'missing.txt' names (2 of 2 missing)."),
-        (["predict", ".", "--good", "missing.txt"], "There is no 'gone.png', which 'missing.txt' names"),
-        (["predict", ".", "--threshold", "plate.json"], "class_name ('plate', now 'object')"),
-        (["predict", ".", "--threshold", "none.json"], "Cannot read a threshold from 'none.json'"),
-        (["benchmark", "--config", "nowhere.yaml"], "Expected 'nowhere.yaml' to be a YAML file"),
-        (["compare", "nowhere", "nowhere"], "Expected 'nowhere' to be a folder"),
-        (["regression", "check", "--config", "nowhere"], "Expected 'nowhere' to be a YAML file"),
-        (["demo", "--seeds", "0"], "--seeds: expected a whole number from 1, but got '0'"),
-        (["demo", "--categories", "corc"], "invalid choice: 'corc'"),
-    ],
-)
-def test_wrong_use_is_one_line_before_anything_heavy_is_imported(run, arguments, message, tmp_path):
+WRONG_USE = [
+    (["predict", "nowhere"], "There is no 'nowhere'"),
+    (["predict", "shots", "--class_name", "plate"], "Did you mean --class-name?"),
+    (["predict", "missing.txt"], "There is no 'gone.png', which 'missing.txt' names (2 of 2 missing)."),
+    (["predict", ".", "--good", "missing.txt"], "There is no 'gone.png', which 'missing.txt' names"),
+    (["predict", ".", "--threshold", "plate.json"], "class_name ('plate', now 'object')"),
+    (["predict", ".", "--threshold", "none.json"], "Cannot read a threshold from 'none.json'"),
+    (["benchmark", "--config", "nowhere.yaml"], "Expected 'nowhere.yaml' to be a YAML file"),
+    (["compare", "nowhere", "nowhere"], "Expected 'nowhere' to be a folder"),
+    (["regression", "check", "--config", "nowhere"], "Expected 'nowhere' to be a YAML file"),
+    (["demo", "--seeds", "0"], "--seeds: expected a whole number from 1, but got '0'"),
+    (["demo", "--categories", "corc"], "invalid choice: 'corc'"),
+]
+
+
+@pytest.mark.slow
+def test_wrong_use_is_one_line_before_anything_heavy_is_imported(run, tmp_path):
     (tmp_path / "missing.txt").write_text("gone.png\nlost.png\n")
     (tmp_path / "0.png").touch()
     Threshold(0.5, settings={"class_name": "plate"}).save(tmp_path / "plate.json")
-    done = run(*arguments)
-    assert (done.status, done.heavy, done.out) == (2, "heavy: []", "")
-    assert len(done.err) == 1
-    assert done.err[0].startswith("dualclip: ")
-    assert message in done.err[0]
+    for (command, message), done in zip(WRONG_USE, run(*(command for command, _ in WRONG_USE)), strict=True):
+        assert (command, done.status, done.heavy, done.out) == (command, 2, [], "")
+        (line,) = done.err
+        assert line.startswith("dualclip: ")
+        assert message in line
 
 
+@pytest.mark.slow
 def test_predict_starts_without_libraries_that_only_some_runs_need(tmp_path):
     script = "import sys, dualclip_lightning.predict.command; print([n for n in sys.argv[1:] if n in sys.modules])"
     unneeded = ["scipy.stats", "sklearn", "pandas", "anomalib", "lightning"]
@@ -88,9 +104,10 @@ def test_predict_starts_without_libraries_that_only_some_runs_need(tmp_path):
     assert done.stdout == "[]\n"
 
 
+@pytest.mark.slow
 def test_a_list_on_standard_input_that_names_only_missing_files_is_told_before_anything_heavy_is_imported(run):
-    done = run("predict", "-", input="gone.png\n")
-    assert (done.status, done.heavy) == (2, "heavy: []")
+    (done,) = run(["predict", "-"], input="gone.png\n")
+    assert (done.status, done.heavy) == (2, [])
     (line,) = done.err
     assert line.startswith("dualclip: There is no 'gone.png', which standard input names (1 of 1 missing).")
 
@@ -154,6 +171,7 @@ def test_quiet_drops_what_is_printed_and_verbose_lets_libraries_speak(capsys):
     assert capsys.readouterr().out == "said again\n"
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_is_no_traceback(tmp_path):
     read, write = os.pipe()
     os.close(read)
@@ -163,8 +181,9 @@ def test_a_closed_pipe_is_no_traceback(tmp_path):
     assert (done.returncode, done.stderr) == (141, "")
 
 
+@pytest.mark.slow
 def test_the_package_is_the_command_and_tells_its_version(run, tmp_path):
     command = [sys.executable, "-m", "dualclip_lightning", "version"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout == run("--version").out
+    assert done.stdout == run(["--version"])[0].out
     assert done.stdout.startswith("dualclip_lightning ")

@@ -21,9 +21,10 @@ from dualclip_lightning.predict.output.outputs import Layout
 from tests.towers import write_image
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-pytestmark = pytest.mark.skipif(
-    BROWSER is None, reason="Chromium or Chrome is not installed, and the gallery needs one."
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(BROWSER is None, reason="Chromium or Chrome is not installed, and the gallery needs one."),
+]
 EVIL = "<img src=x onerror=document.title=1>.png"
 NAMES = ["cell1.png", "cell2.png", "cell10.png", EVIL, "bad_\udcff.png", "two\nlines.png", "alone.png"]
 TOOLS = """

@@ -11,6 +11,8 @@ import pytest
 from dualclip_lightning import plugin
 from tests.towers import write_image
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def python(tmp_path, monkeypatch):

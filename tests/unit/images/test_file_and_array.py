@@ -65,7 +65,7 @@ def samples(kind: type) -> st.SearchStrategy[np.ndarray]:
     return shapes.flatmap(lambda shape: arrays(kind, shape, elements=UNIT if issubclass(kind, np.floating) else None))
 
 
-@settings(quick, max_examples=300)
+@settings(quick, max_examples=100)
 @given(st.sampled_from(TYPES).flatmap(samples), ORIENTATIONS, st.sampled_from("<>"), st.booleans(), st.booleans(),
        st.sampled_from([None, "zlib", "lzw"]))  # fmt: skip
 def test_tiff(tmp_path, values, orientation, order, separate, bigtiff, compression):
@@ -80,7 +80,7 @@ def test_tiff(tmp_path, values, orientation, order, separate, bigtiff, compressi
     check_same(tmp_path / "a.tif", turned(values, orientation))
 
 
-@settings(quick, max_examples=200)
+@settings(quick, max_examples=80)
 @given(st.sampled_from([np.uint8, np.uint16]).flatmap(samples), ORIENTATIONS)
 def test_png(tmp_path, values, orientation):
     content = imagecodecs.png_encode(np.ascontiguousarray(values))

@@ -33,7 +33,7 @@ def pixel_sets(draw):
 
 
 @given(image_sets())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_the_trapezoidal_ap_is_the_area_under_scikit_learns_curve(data):
     scores, labels = data
     precision, recall, _ = sklearn.metrics.precision_recall_curve(labels, scores)
@@ -42,14 +42,14 @@ def test_the_trapezoidal_ap_is_the_area_under_scikit_learns_curve(data):
 
 
 @given(image_sets())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_image_metrics_equal_scikit_learn(data):
     scores, labels = data
     assert image_metrics(scores, labels) == pytest.approx(references.ranked(scores, labels), **EXACT)
 
 
 @given(pixel_sets(), st.sampled_from([0.05, 0.3, 1.0]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_pixel_metrics_equal_scikit_learn_and_the_plain_reading_of_pro(data, limit):
     maps, masks = data
     found, expected = pixel_metrics(maps, masks, limit), references.every(maps, masks, limit=limit)
@@ -66,7 +66,7 @@ def test_pixel_metrics_are_right_however_the_scores_are_distributed(kind):
 
 
 @given(pixel_sets(), st.permutations(range(4)))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_an_increasing_transform_and_the_order_of_images_change_nothing(data, order):
     maps, masks = data
     expected = pixel_metrics(maps, masks)
@@ -77,7 +77,7 @@ def test_an_increasing_transform_and_the_order_of_images_change_nothing(data, or
 
 
 @given(pixel_sets(), st.integers(0, 10**6), st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_no_metric_falls_when_an_anomalous_pixel_rises(data, choice, to_the_top):
     maps, masks = data
     levels, places = np.unique(maps, return_inverse=True)

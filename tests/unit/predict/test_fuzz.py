@@ -73,7 +73,7 @@ def read_or_sentence(path) -> None:
         np.testing.assert_array_equal(view[0].image.numpy(), to_tensor(found.pixels).numpy())
 
 
-@settings(quick, max_examples=300)
+@settings(quick, max_examples=100)
 @given(scalar_dtypes().flatmap(lambda kind: arrays(kind, array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5))))
 def test_every_array_is_an_image_or_one_sentence(image):
     try:
@@ -107,7 +107,7 @@ def test_every_type_of_tensor_is_an_image_or_one_sentence(kind):
         assert sentence(error)  # noqa: PT017
 
 
-@settings(quick, max_examples=120)
+@settings(quick, max_examples=80)
 @given(st.sampled_from(MODES), st.integers(0, 9), st.integers(0, 9), st.integers(0, 255))
 def test_every_mode_and_size_of_pillow_is_an_image_or_one_sentence(mode, width, height, value):
     image = Image.new(mode, (width, height))
@@ -166,7 +166,7 @@ def originals() -> dict[str, bytes]:
 FILES = originals()
 
 
-@settings(quick, max_examples=600)
+@settings(quick, max_examples=200)
 @given(st.sampled_from(sorted(FILES)), st.data())
 def test_whatever_is_changed_in_a_file_it_is_an_image_or_one_sentence(tmp_path, kind, data):
     content = bytearray(FILES[kind])

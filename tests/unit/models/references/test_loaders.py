@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -49,15 +50,25 @@ class Record(Callback):
     on_predict_batch_end = on_validation_batch_end = on_test_batch_end
 
 
-@pytest.fixture
-def photos(tmp_path) -> Path:
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> Path:
     """Seven images of several sizes, which collation without a view would squash."""
+    folder = tmp_path_factory.mktemp("photos")
     for i in range(7):
-        write_image(tmp_path / "photos" / f"{i}.png", seed=i, size=(40 + i, 50))
-    return tmp_path / "photos"
+        write_image(folder / f"{i}.png", seed=i, size=(40 + i, 50))
+    return folder
 
 
-@pytest.fixture(params=METHODS.values(), ids=METHODS)
+@pytest.fixture(scope="module")
+def chosen(photos, tmp_path_factory) -> Path:
+    """Those of the images that `CHOICES` names."""
+    folder = tmp_path_factory.mktemp("chosen")
+    for i in (0, 3, 5, 6):
+        os.link(photos / f"{i}.png", folder / f"{i}.png")
+    return folder
+
+
+@pytest.fixture(params=METHODS.values(), ids=METHODS, scope="module")
 def make(request, tiny_folder):
     kind, settings = request.param
     return lambda **arguments: kind(
@@ -72,20 +83,39 @@ def pairs(tiny_folder):
     )
 
 
-@pytest.fixture
-def run(tmp_path):
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
     """Runs a method through Lightning's Trainer or anomalib's Engine."""
 
     def call(method, stage="predict", door=Engine, **data) -> Record:
         record = Record()
         runner = door(
-            accelerator="cpu", logger=False, default_root_dir=tmp_path / "results", callbacks=[record],
+            accelerator="cpu", logger=False, default_root_dir=tmp_path_factory.mktemp("results"), callbacks=[record],
             enable_progress_bar=False, enable_model_summary=False,
         )  # fmt: skip
         getattr(runner, stage)(method, **data)
         return record
 
     return call
+
+
+@pytest.fixture(scope="module")
+def expected(make, run, photos) -> dict[str, float]:
+    """Scores of the folder through anomalib's own door."""
+    return run(make(), data_path=photos).scores
+
+
+@pytest.fixture(scope="module")
+def expected_of_chosen(make, run, chosen) -> dict[str, float]:
+    """Scores of the folder that has the chosen images only."""
+    return run(make(), data_path=chosen).scores
+
+
+@pytest.fixture(scope="module")
+def expected_of_halves(make, run, photos) -> dict[str, float]:
+    """Scores of three and of four of the images, each set by itself."""
+    first, second = (run(make(), dataloaders=loader(half, batch_size=4)).scores for half in halves(photos))
+    return first | second
 
 
 def loader(dataset, **arguments) -> DataLoader:
@@ -131,8 +161,7 @@ class Stream(IterableDataset):
 
 @pytest.mark.parametrize("batch_size", [1, 3])
 @pytest.mark.parametrize("stage", ["test", "predict"])
-def test_a_datamodule_of_ones_own_gets_the_scores_of_the_folder(make, run, photos, stage, batch_size):
-    expected = run(make(), data_path=photos).scores
+def test_a_datamodule_of_ones_own_gets_the_scores_of_the_folder(make, run, photos, expected, stage, batch_size):
     assert len(expected) == 7
     data = Own(PredictDataset(photos), batch_size)
     assert run(make(), stage, Trainer, datamodule=data).scores == pytest.approx(expected, **SAME)
@@ -140,8 +169,7 @@ def test_a_datamodule_of_ones_own_gets_the_scores_of_the_folder(make, run, photo
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
-def test_a_validation_by_the_trainer_gives_the_scores_of_a_test(make, run, photos, batch_size):
-    expected = run(make(), data_path=photos).scores
+def test_a_validation_by_the_trainer_gives_the_scores_of_a_test(make, run, photos, expected, batch_size):
     given = loader(PredictDataset(photos), batch_size=batch_size)
     assert run(make(), "validate", Trainer, dataloaders=given).scores == pytest.approx(expected, **SAME)
 
@@ -166,24 +194,20 @@ def test_untrained_layers_are_refused_in_a_validation_too(tiny_folder, run, phot
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
-@pytest.mark.parametrize(
-    "dataset", [Nameless, lambda photos: ConcatDataset([_part(photos, 0, 3), _part(photos, 3, 7)])]
-)
-def test_data_sets_that_do_not_name_their_images_get_the_same_scores(make, run, photos, dataset, batch_size):
-    expected = run(make(), data_path=photos).scores
+@pytest.mark.parametrize("dataset", [Nameless, lambda photos: ConcatDataset(halves(photos))])
+def test_data_sets_that_do_not_name_their_images_get_the_same_scores(make, run, photos, expected, dataset, batch_size):
     given = loader(dataset(photos), batch_size=batch_size)
     assert run(make(), "test", Trainer, dataloaders=given).scores == pytest.approx(expected, **SAME)
 
 
-def _part(photos: Path, start: int, end: int) -> Subset:
-    return Subset(PredictDataset(photos), range(start, end))
+def halves(photos: Path) -> list[Subset]:
+    return [Subset(PredictDataset(photos), indices) for indices in (range(3), range(3, 7))]
 
 
-def test_images_without_a_path_are_scored_by_themselves_or_refused(make, run, photos):
+def test_images_without_a_path_are_scored_by_themselves_or_refused(make, run, photos, expected):
     given = loader(Nameless(photos, paths=False), batch_size=3)
     method = make()
     if method.kind == "inductive" or isinstance(method, ClipAD):
-        expected = run(make(), data_path=photos).scores
         found = run(method, "test", Trainer, dataloaders=given).scores
         assert list(found.values()) == pytest.approx(list(expected.values()), **SAME)
     else:
@@ -200,17 +224,20 @@ CHOICES = {
 
 
 @pytest.mark.parametrize("choice", CHOICES.values(), ids=CHOICES)
+def test_the_images_that_a_sampler_chooses_are_those_that_are_scored(make, run, photos, expected_of_chosen, choice):
+    found = run(make(), "test", Trainer, dataloaders=loader(PredictDataset(photos), **choice()))
+    assert found.scores == pytest.approx(expected_of_chosen, **SAME)
+
+
+def test_a_prediction_scores_the_images_that_a_sampler_chooses(make, run, photos, expected_of_chosen):
+    found = run(make(), "predict", Trainer, dataloaders=loader(PredictDataset(photos), sampler=[5, 0, 3, 6]))
+    assert found.scores == pytest.approx(expected_of_chosen, **SAME)
+
+
 @pytest.mark.parametrize("stage", ["test", "predict"])
-def test_the_images_that_a_sampler_chooses_are_those_that_are_scored(make, run, photos, tmp_path, choice, stage):
-    (tmp_path / "chosen").mkdir()
-    for i in (0, 3, 5, 6):
-        os.link(photos / f"{i}.png", tmp_path / "chosen" / f"{i}.png")
-    expected = run(make(), data_path=tmp_path / "chosen").scores
-    found = run(make(), stage, Trainer, dataloaders=loader(PredictDataset(photos), **choice()))
-    assert found.scores == pytest.approx(expected, **SAME)
-    assert run(make(), stage, Trainer, dataloaders=loader(Subset(PredictDataset(photos), [0, 3, 5, 6]))).scores == (
-        pytest.approx(expected, **SAME)
-    )
+def test_a_subset_gets_the_scores_of_a_folder_that_has_no_more(make, run, photos, expected_of_chosen, stage):
+    subset = Subset(PredictDataset(photos), [0, 3, 5, 6])
+    assert run(make(), stage, Trainer, dataloaders=loader(subset)).scores == pytest.approx(expected_of_chosen, **SAME)
 
 
 @pytest.mark.parametrize("stage", ["test", "predict"])
@@ -220,8 +247,7 @@ def test_the_last_images_are_dropped_where_that_is_asked(make, run, photos, stag
     assert found.batches == [3, 3]
 
 
-def test_shuffling_changes_no_score(make, run, photos):
-    expected = run(make(), data_path=photos).scores
+def test_shuffling_changes_no_score(make, run, photos, expected):
     shuffled = loader(PredictDataset(photos), shuffle=True, generator=torch.Generator().manual_seed(0))
     assert run(make(), dataloaders=shuffled).scores == pytest.approx(expected, **SAME)
 
@@ -232,9 +258,10 @@ def test_a_method_without_pairs_keeps_the_order_of_the_sampler(tiny_folder, run,
     assert list(found.scores) == ["5.png", "0.png", "3.png", "6.png"]
 
 
-def test_broken_images_are_left_out_of_those_that_a_sampler_chooses(pairs, run, photos, caplog):
-    (photos / "3.png").write_text("plain text")
-    found = run(pairs(), dataloaders=loader(PredictDataset(photos), sampler=[5, 0, 3, 6]))
+def test_broken_images_are_left_out_of_those_that_a_sampler_chooses(pairs, run, photos, tmp_path, caplog):
+    mine = Path(shutil.copytree(photos, tmp_path / "mine"))
+    (mine / "3.png").write_text("plain text")
+    found = run(pairs(), dataloaders=loader(PredictDataset(mine), sampler=[5, 0, 3, 6]))
     assert sorted(found.scores) == ["0.png", "5.png", "6.png"]
     assert "3.png" in caplog.text
 
@@ -248,14 +275,16 @@ def test_broken_images_are_left_out_of_those_that_a_sampler_chooses(pairs, run, 
         lambda a, b: CombinedLoader({"first": a, "second": b}, "sequential"),
     ],
 )
-@pytest.mark.parametrize("stage", ["test", "predict"])
-def test_several_loaders_are_several_sets(make, run, photos, collection, stage):
-    halves = [_part(photos, 0, 3), _part(photos, 3, 7)]
-    expected = {}
-    for half in halves:
-        expected |= run(make(), dataloaders=loader(half, batch_size=4)).scores
-    given = collection(*(loader(half, batch_size=1) for half in halves))
-    assert run(make(), stage, Trainer, dataloaders=given).scores == pytest.approx(expected, **SAME)
+def test_several_loaders_are_several_sets(make, run, photos, expected_of_halves, collection):
+    given = collection(*(loader(half, batch_size=1) for half in halves(photos)))
+    found = run(make(), "test", Trainer, dataloaders=given)
+    assert found.scores == pytest.approx(expected_of_halves, **SAME)
+
+
+def test_a_prediction_takes_several_loaders_for_several_sets(make, run, photos, expected_of_halves):
+    given = [loader(half, batch_size=1) for half in halves(photos)]
+    found = run(make(), "predict", Trainer, dataloaders=given)
+    assert found.scores == pytest.approx(expected_of_halves, **SAME)
 
 
 REFUSED = {
