@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -80,25 +81,39 @@ def test_a_file_without_permission_is_refused(tmp_path, monkeypatch):
         read_picture(tmp_path / "a.png")
 
 
-def test_large_images_are_decoded_one_at_a_time(tmp_path, monkeypatch):
-    real, inside, together = decoding.from_pillow, [], []
-
-    def slow(image):
-        inside.append(image)
-        together.append(len(inside))
-        time.sleep(0.02)
-        inside.pop()
-        return real(image)
-
-    monkeypatch.setattr(decoding, "from_pillow", slow)
-    path = tmp_path / "a.png"
+@pytest.fixture
+def decode_eight(tmp_path, monkeypatch):
+    """Decodes an image in four threads, larger or smaller than what is held to be large, and does something inside."""
+    real, path = decoding.from_pillow, tmp_path / "a.png"
     path.write_bytes(encoded(picture(), "PNG"))
-    for limit, most in ((0, {1}), (1e9, {2, 3, 4})):
-        monkeypatch.setattr(area, "LARGE", limit)
-        together.clear()
+
+    def decode(large, inside):
+        def from_pillow(image):
+            inside()
+            return real(image)
+
+        monkeypatch.setattr(decoding, "from_pillow", from_pillow)
+        monkeypatch.setattr(area, "LARGE", 0 if large else 1e9)
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(read_picture, [path] * 8))
-        assert max(together) in most
+
+    return decode
+
+
+def test_large_images_are_decoded_one_at_a_time(decode_eight):
+    alone, found = threading.Lock(), []
+
+    def come_and_go():
+        found.append(alone.acquire(blocking=False))
+        time.sleep(0.02)  # in which another would come if it could
+        alone.release()
+
+    decode_eight(large=True, inside=come_and_go)
+    assert found == [True] * 8
+
+
+def test_small_images_are_decoded_at_the_same_time(decode_eight):
+    decode_eight(large=False, inside=threading.Barrier(2).wait)  # which each of them leaves with another one only
 
 
 def test_the_limit_of_megapixels_is_the_users(tmp_path):

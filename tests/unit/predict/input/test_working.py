@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from functools import partial
 
 import pytest
 import torch
@@ -24,12 +25,13 @@ class Counting:
         self.read: Counter[str] = Counter()
         self.threads: set[str] = set()
         self.batches: list[int] = []
+        self.while_reading = lambda: None
 
     def source(self, number: int) -> Source:
         def load():
             self.read[str(number)] += 1
             self.threads.add(threading.current_thread().name)
-            time.sleep(0.01)
+            self.while_reading()
             if number in BROKEN:
                 msg = "it is broken."
                 raise ImageError(msg)
@@ -70,6 +72,7 @@ def test_no_more_are_held_than_said_however_many_there_are(counting):
 
 
 def test_a_chunk_is_read_by_several_threads_and_encoded_at_once(counting):
+    counting.while_reading = threading.Barrier(2).wait  # each waits until another thread reads, too
     with working_set(counting, keep=4) as working:
         working.fetch([0, 1, 2, 5, 6, 7])
         assert [working[p].patch_set.name for p in (0, 1, 2, 5, 6, 7)] == list("012567")
@@ -91,6 +94,7 @@ def test_the_first_readable_candidates_step_in(counting):
 
 
 def test_time_is_counted_once_for_each_image(counting):
+    counting.while_reading = partial(time.sleep, 0.01)
     with working_set(counting, keep=4) as working:
         working.fetch([0])
         with working.timed(0):
