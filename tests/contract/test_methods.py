@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from importlib import import_module
 from inspect import signature
 from types import SimpleNamespace
@@ -10,15 +11,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from anomalib.data import ImageBatch, MVTecAD, PredictDataset
-from anomalib.engine import Engine
+from anomalib.data import ImageBatch, PredictDataset
 from anomalib.models.components.base import AnomalibModule
-from lightning.pytorch import Callback
 from lightning.pytorch.trainer.states import TrainerFn
 from scipy.ndimage import gaussian_filter
 from torch.utils.data import DataLoader
 
 from dualclip_lightning.registry import MODELS
+from tests.engine_runs import Record, metal_nut, run_engine
 from tests.towers import PATCH, SIZE, random_images, write_image
 
 SAME = {"abs": 1e-5}
@@ -34,20 +34,6 @@ CASES["ClipAD as released"] = ("ClipAD", {"normalize_scores": True, "released_to
 CASES["WinCLIP+"] = ("WinCLIP", {"k_shot": 2})
 CASES["AnoCLIP with a carried optimizer"] = ("AnoCLIP", {"carry_optimizer": True})
 pytestmark = pytest.mark.parametrize(("name", "settings"), CASES.values(), ids=CASES)
-
-
-class Record(Callback):
-    """Scores and maps of a run by path."""
-
-    def __init__(self) -> None:
-        self.scores: dict[str, float] = {}
-        self.maps: dict[str, torch.Tensor] = {}
-
-    def on_test_batch_end(self, _trainer, _module, _outputs, batch, *_):
-        self.scores |= dict(zip(batch.image_path, batch.pred_score.tolist(), strict=True))
-        self.maps |= dict(zip(batch.image_path, batch.anomaly_map, strict=True))
-
-    on_predict_batch_end = on_test_batch_end
 
 
 @pytest.fixture
@@ -76,22 +62,22 @@ def make(method_class, settings, tiny_folder, mvtec_root):
 
 @pytest.fixture
 def run(tmp_path):
-    """Runs `test` or `predict`; returns scores by path and maps."""
-
-    def call(method, stage="test", **data):
-        record = Record()
-        engine = Engine(
-            accelerator="cpu", logger=False, default_root_dir=tmp_path / "results", callbacks=[record],
-            enable_progress_bar=False,
-        )  # fmt: skip
-        getattr(engine, stage)(method, **data)
-        return record
-
-    return call
+    """Runs `test` or `predict`; returns scores and maps by image."""
+    return partial(run_engine, tmp_path)
 
 
-def data(root, **arguments) -> MVTecAD:
-    return MVTecAD(**{"root": root, "category": "metal_nut", "eval_batch_size": 4, "num_workers": 0} | arguments)
+@pytest.fixture(scope="module")
+def known() -> dict[str, Record]:
+    return {}
+
+
+@pytest.fixture
+def expected(known, name, settings, make, run, mvtec_root) -> Record:
+    """What the method finds in the test set when it sees all nine images at once."""
+    case = repr((name, settings))
+    if case not in known:
+        known[case] = run(make(), datamodule=metal_nut(mvtec_root, eval_batch_size=9))
+    return known[case]
 
 
 def assert_same(found: Record, expected: Record) -> None:
@@ -149,10 +135,9 @@ def test_images_tell_apart(make):
     assert output.anomaly_map.flatten(1).std(dim=1).min() > 0
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 4])
-def test_neither_batch_size_nor_an_odd_last_batch_changes_a_score(make, run, mvtec_root, batch_size):
-    expected = run(make(), datamodule=data(mvtec_root, eval_batch_size=9))
-    got = run(make(), datamodule=data(mvtec_root, eval_batch_size=batch_size))
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_neither_batch_size_nor_an_odd_last_batch_changes_a_score(make, run, mvtec_root, expected, batch_size):
+    got = run(make(), datamodule=metal_nut(mvtec_root, eval_batch_size=batch_size))
     assert len(got.scores) == 9
     assert_same(got, expected)
 
@@ -169,9 +154,8 @@ def test_the_order_of_the_images_changes_no_score(make, run, tmp_path, settings)
     assert_same(run(make(), "predict", dataloaders=loader), expected)
 
 
-def test_labels_and_masks_change_no_score(make, run, mvtec_root):
-    expected = run(make(), datamodule=data(mvtec_root))
-    garbage = data(mvtec_root)
+def test_labels_and_masks_change_no_score(make, run, mvtec_root, expected):
+    garbage = metal_nut(mvtec_root)
     garbage.setup(TrainerFn.TESTING)
     samples = garbage.test_data.samples
     samples["mask_path"] = next(path for path in samples.mask_path if path)
@@ -180,14 +164,14 @@ def test_labels_and_masks_change_no_score(make, run, mvtec_root):
 
 
 def test_the_same_seed_gives_the_same_result(make, run, mvtec_root):
-    first, second = (run(make(seed=3), datamodule=data(mvtec_root)) for _ in range(2))
+    first, second = (run(make(seed=3), datamodule=metal_nut(mvtec_root)) for _ in range(2))
     assert first.scores == second.scores
     assert all(torch.equal(score_map, second.maps[path]) for path, score_map in first.maps.items())
 
 
 def test_a_second_run_gives_the_same_result(make, run, mvtec_root):
     method = make()
-    first, second = (run(method, datamodule=data(mvtec_root)) for _ in range(2))
+    first, second = (run(method, datamodule=metal_nut(mvtec_root)) for _ in range(2))
     assert first.scores == second.scores
     assert all(torch.equal(score_map, second.maps[path]) for path, score_map in first.maps.items())
 
@@ -202,7 +186,7 @@ def test_the_backbone_is_frozen_and_unchanged_by_a_run(make, run, mvtec_root):
     method = make()
     clip = method.backbone.clip
     before = {key: value.clone() for key, value in clip.state_dict().items()}
-    run(method, datamodule=data(mvtec_root))
+    run(method, datamodule=metal_nut(mvtec_root))
     assert all(torch.equal(value, before[key]) for key, value in clip.state_dict().items())
     assert not any(p.requires_grad for p in clip.parameters())
     assert all(p.grad is None for p in clip.parameters())

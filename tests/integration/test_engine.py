@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from anomalib.data import Folder, MVTecAD, PredictDataset
+from anomalib.data import Folder, PredictDataset
 from anomalib.engine import Engine
 from anomalib.models import Padim
 from lightning.pytorch import Callback, Trainer
@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from dualclip_lightning.models import DualImageCLIP
 from dualclip_lightning.models.references.data import view_loader
 from dualclip_lightning.pairing import OrderedView
+from tests.engine_runs import metal_nut
 from tests.towers import PATCH, SIZE, write_image, write_mvtec
 
 SAME = {"abs": 1e-5}
@@ -73,10 +74,6 @@ def test_scores(engine):
     return run
 
 
-def mvtec(root: Path, **arguments) -> MVTecAD:
-    return MVTecAD(**{"root": root, "category": "metal_nut", "eval_batch_size": 4, "num_workers": 0} | arguments)
-
-
 def folder(root: Path, **arguments) -> Folder:
     """The same images without masks."""
     return Folder(
@@ -87,8 +84,8 @@ def folder(root: Path, **arguments) -> Folder:
 
 @pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (3, 0), (4, 0), (4, 2), (32, 0)])
 def test_scores_do_not_depend_on_batch_size_or_workers(make, test_scores, mvtec_root, batch_size, workers):
-    expected, metrics = test_scores(make(), mvtec(mvtec_root, eval_batch_size=9))
-    data = mvtec(mvtec_root, eval_batch_size=batch_size, num_workers=workers)
+    expected, metrics = test_scores(make(), metal_nut(mvtec_root, eval_batch_size=9))
+    data = metal_nut(mvtec_root, eval_batch_size=batch_size, num_workers=workers)
     scores, again = test_scores(make(), data)
     assert len(scores) == 9
     assert scores == pytest.approx(expected, **SAME)
@@ -97,7 +94,7 @@ def test_scores_do_not_depend_on_batch_size_or_workers(make, test_scores, mvtec_
 
 
 def test_scores_are_those_of_the_module_called_by_hand(make, engine, mvtec_root):
-    method, record, data = make(class_name="metal nut"), Record(), mvtec(mvtec_root, eval_batch_size=2)
+    method, record, data = make(class_name="metal nut"), Record(), metal_nut(mvtec_root, eval_batch_size=2)
     engine(record).test(method, datamodule=data)
     method.set_class_name("metal nut")
     view = view_loader(data.test_dataloader(), method.pre_processor, "nearest", method.references.arrange).dataset
@@ -114,19 +111,19 @@ def test_scores_are_those_of_the_module_called_by_hand(make, engine, mvtec_root)
 def test_every_image_is_encoded_once(make, engine, mvtec_root):
     method, encoded = make(), []
     method.model.encoder.register_forward_hook(lambda _, args, __: encoded.append(len(args[0])))
-    engine().test(method, datamodule=mvtec(mvtec_root, eval_batch_size=2))
+    engine().test(method, datamodule=metal_nut(mvtec_root, eval_batch_size=2))
     assert sum(encoded) == 9
 
 
 def test_pairs_depend_on_the_seed(make, test_scores, mvtec_root):
-    first, same, other = (test_scores(make(seed=s), mvtec(mvtec_root))[0] for s in (0, 0, 1))
+    first, same, other = (test_scores(make(seed=s), metal_nut(mvtec_root))[0] for s in (0, 0, 1))
     assert first == same
     assert first != pytest.approx(other, **SAME)
 
 
 def test_labels_and_masks_change_no_score(make, test_scores, mvtec_root):
-    expected, metrics = test_scores(make(), mvtec(mvtec_root))
-    data = mvtec(mvtec_root)
+    expected, metrics = test_scores(make(), metal_nut(mvtec_root))
+    data = metal_nut(mvtec_root)
     data.setup(TrainerFn.TESTING)
     samples = data.test_data.samples
     samples["label_index"] = 1 - samples.label_index
@@ -139,7 +136,7 @@ def test_labels_and_masks_change_no_score(make, test_scores, mvtec_root):
 @pytest.mark.parametrize(("normal", "anomalous"), [(1, 0), (0, 1), (1, 1), (2, 1), (0, 3)])
 def test_test_sets_of_1_2_and_3_images(make, test_scores, tmp_path, normal, anomalous, caplog):
     write_mvtec(tmp_path, "metal_nut", normal, anomalous)
-    scores, metrics = test_scores(make(), mvtec(tmp_path, eval_batch_size=2))
+    scores, metrics = test_scores(make(), metal_nut(tmp_path, eval_batch_size=2))
     count = normal + anomalous
     assert len(scores) == count
     assert all(0 <= score <= 1 for score in scores.values())
@@ -150,7 +147,7 @@ def test_test_sets_of_1_2_and_3_images(make, test_scores, tmp_path, normal, anom
 
 def test_more_references_than_images_is_said_and_works(make, test_scores, tmp_path, caplog):
     write_mvtec(tmp_path, "metal_nut", normal=1, anomalous=2)
-    scores, _ = test_scores(make(num_references=7), mvtec(tmp_path))
+    scores, _ = test_scores(make(num_references=7), metal_nut(tmp_path))
     assert len(scores) == 3
     assert "3 image(s) cannot give 7 reference(s) each; there will be 2" in caplog.text
 
@@ -173,46 +170,46 @@ def test_the_category_is_the_class_name_unless_one_is_given(make, test_scores, m
     from dualclip_lightning.prompts import prompt_ensemble
 
     monkeypatch.setattr(shell, "prompt_ensemble", spy)
-    by_category, _ = test_scores(make(), mvtec(mvtec_root))
+    by_category, _ = test_scores(make(), metal_nut(mvtec_root))
     assert told[-1] == "metal nut"
-    by_words, _ = test_scores(make(class_name="metal nut"), mvtec(mvtec_root))
+    by_words, _ = test_scores(make(class_name="metal nut"), metal_nut(mvtec_root))
     assert by_words == pytest.approx(by_category, **SAME)
-    test_scores(make(class_name="steel_plate"), mvtec(mvtec_root))
+    test_scores(make(class_name="steel_plate"), metal_nut(mvtec_root))
     assert told[-1] == "steel_plate"
     test_scores(make(), folder(mvtec_root))
     assert told[-1] == "object"
 
 
 def test_two_methods_may_use_one_datamodule_after_each_other(make, test_scores, mvtec_root):
-    data = mvtec(mvtec_root)
+    data = metal_nut(mvtec_root)
     first, _ = test_scores(make(), data)
     assert not isinstance(data.test_data, OrderedView)
     other, _ = test_scores(make(image_size=4 * PATCH), data)
     again, _ = test_scores(make(), data)
     assert again == pytest.approx(first, **SAME)
-    assert other == pytest.approx(test_scores(make(image_size=4 * PATCH), mvtec(mvtec_root))[0], **SAME)
+    assert other == pytest.approx(test_scores(make(image_size=4 * PATCH), metal_nut(mvtec_root))[0], **SAME)
 
 
 def test_one_method_may_be_used_for_two_data_sets_after_each_other(make, test_scores, mvtec_root, tmp_path):
     write_mvtec(tmp_path, "screw", normal=2, anomalous=3)
     method = make()
-    test_scores(method, mvtec(mvtec_root))
-    scores, metrics = test_scores(method, mvtec(tmp_path, category="screw"))
-    fresh, expected = test_scores(make(), mvtec(tmp_path, category="screw"))
+    test_scores(method, metal_nut(mvtec_root))
+    scores, metrics = test_scores(method, metal_nut(tmp_path, category="screw"))
+    fresh, expected = test_scores(make(), metal_nut(tmp_path, category="screw"))
     assert scores == pytest.approx(fresh, **SAME)
     assert metrics == pytest.approx(expected, **SAME)
 
 
 def test_a_run_that_breaks_off_spoils_the_datamodule_for_no_other_method(make, test_scores, tmp_path):
     write_mvtec(tmp_path, "metal_nut", normal=3, anomalous=3)
-    data, victim = mvtec(tmp_path), tmp_path / "metal_nut" / "test" / "good" / "001.png"
+    data, victim = metal_nut(tmp_path), tmp_path / "metal_nut" / "test" / "good" / "001.png"
     whole = victim.read_bytes()
     victim.write_bytes(whole[:100])
     with pytest.raises(ValueError, match=r"good/001\.png.*Repair or remove"):
         test_scores(make(), data)
     victim.write_bytes(whole)
     larger, _ = test_scores(make(image_size=4 * PATCH), data)
-    assert larger == pytest.approx(test_scores(make(image_size=4 * PATCH), mvtec(tmp_path))[0], **SAME)
+    assert larger == pytest.approx(test_scores(make(image_size=4 * PATCH), metal_nut(tmp_path))[0], **SAME)
     assert not isinstance(data.test_data, OrderedView)
 
 
@@ -222,7 +219,7 @@ def test_a_truncated_file_stops_a_test_and_is_named(make, engine, tmp_path, work
     victim = tmp_path / "metal_nut" / "test" / "scratch" / "002.png"
     victim.write_bytes(victim.read_bytes()[:100])
     with pytest.raises(ValueError, match=r"scratch/002\.png.*Repair or remove"):
-        engine().test(make(), datamodule=mvtec(tmp_path, num_workers=workers))
+        engine().test(make(), datamodule=metal_nut(tmp_path, num_workers=workers))
 
 
 @pytest.fixture
@@ -279,9 +276,9 @@ def test_predicting_one_file_is_text_only(make, engine, photos, caplog):
 
 
 def test_predicting_a_datamodule_gives_the_scores_of_its_test(make, engine, test_scores, mvtec_root):
-    expected, _ = test_scores(make(), mvtec(mvtec_root))
+    expected, _ = test_scores(make(), metal_nut(mvtec_root))
     record = Record()
-    engine(record).predict(make(), datamodule=mvtec(mvtec_root))
+    engine(record).predict(make(), datamodule=metal_nut(mvtec_root))
     assert record.scores == pytest.approx(expected, **SAME)
 
 
@@ -312,8 +309,8 @@ def test_16_bit_images_are_not_clipped_in_a_test(make, test_scores, tmp_path):
         grey = np.asarray(Image.open(path).convert("L"))
         Image.fromarray(grey).save(tmp_path / "plain" / path.relative_to(tmp_path / "deep"))
         Image.fromarray(grey.astype(np.uint16) * 257).save(path)
-    expected, _ = test_scores(make(), mvtec(tmp_path / "plain"))
-    scores, _ = test_scores(make(), mvtec(tmp_path / "deep"))
+    expected, _ = test_scores(make(), metal_nut(tmp_path / "plain"))
+    scores, _ = test_scores(make(), metal_nut(tmp_path / "deep"))
     assert scores == pytest.approx(expected, abs=1e-4)
 
 
@@ -325,11 +322,13 @@ def references(tmp_path):
 
 
 def test_a_reference_folder_replaces_the_pairs(make, test_scores, mvtec_root, references):
-    scores, _ = test_scores(make(reference_dir=references), mvtec(mvtec_root))
+    scores, _ = test_scores(make(reference_dir=references), metal_nut(mvtec_root))
     assert len(scores) == 9
-    assert scores == pytest.approx(test_scores(make(reference_dir=references, seed=7), mvtec(mvtec_root))[0], **SAME)
-    assert scores != pytest.approx(test_scores(make(), mvtec(mvtec_root))[0], **SAME)
-    one, _ = test_scores(make(reference_dir=str(references)), mvtec(mvtec_root, eval_batch_size=1))
+    assert scores == pytest.approx(
+        test_scores(make(reference_dir=references, seed=7), metal_nut(mvtec_root))[0], **SAME
+    )
+    assert scores != pytest.approx(test_scores(make(), metal_nut(mvtec_root))[0], **SAME)
+    one, _ = test_scores(make(reference_dir=str(references)), metal_nut(mvtec_root, eval_batch_size=1))
     assert one == pytest.approx(scores, **SAME)
 
 
@@ -373,22 +372,22 @@ def test_a_reference_folder_without_an_image_is_an_error_that_names_it(make, eng
 def test_a_checkpoint_is_small_and_gives_the_same_scores(make, engine, mvtec_root, tmp_path):
     record, again = Record(), Record()
     running = engine(record)
-    running.test(make(seed=5), datamodule=mvtec(mvtec_root))
+    running.test(make(seed=5), datamodule=metal_nut(mvtec_root))
     path = tmp_path / "method.ckpt"
     running.trainer.save_checkpoint(path)
     assert path.stat().st_size < 100_000
     state = torch.load(path, weights_only=True)["state_dict"]
     assert not [name for name in state if name.startswith("model.")]
-    engine(again).test(make(seed=5), datamodule=mvtec(mvtec_root), ckpt_path=path)
+    engine(again).test(make(seed=5), datamodule=metal_nut(mvtec_root), ckpt_path=path)
     assert again.scores == pytest.approx(record.scores, **SAME)
     loaded, third = DualImageCLIP.load_from_checkpoint(path, weights_only=True), Record()
-    engine(third).test(loaded, datamodule=mvtec(mvtec_root))
+    engine(third).test(loaded, datamodule=metal_nut(mvtec_root))
     assert third.scores == pytest.approx(record.scores, **SAME)
 
 
 def test_maps_come_at_the_size_the_model_sees_whatever_the_size_of_the_images(make, engine, mvtec_root):
     record = Record()
-    engine(record).test(make(image_size=(2 * PATCH, 4 * PATCH)), datamodule=mvtec(mvtec_root))
+    engine(record).test(make(image_size=(2 * PATCH, 4 * PATCH)), datamodule=metal_nut(mvtec_root))
     assert {tuple(score_map.shape) for score_map in record.maps.values()} == {(2 * PATCH, 4 * PATCH)}
 
 
@@ -403,7 +402,7 @@ def test_drawing_pairs_and_making_anchors_leave_the_global_generators_alone(make
 
 
 def test_another_model_of_anomalib_runs_on_the_datamodule_afterwards(make, test_scores, engine, mvtec_root):
-    data = mvtec(mvtec_root, train_batch_size=1)
+    data = metal_nut(mvtec_root, train_batch_size=1)
     test_scores(make(), data)
     padim = Padim(backbone="resnet18", layers=["layer1"], pre_trained=False, n_features=4, visualizer=False)
     (metrics,) = engine(max_epochs=1).train(padim, datamodule=data)
@@ -411,9 +410,9 @@ def test_another_model_of_anomalib_runs_on_the_datamodule_afterwards(make, test_
 
 
 def test_pictures_are_drawn_unless_switched_off(make, engine, mvtec_root, tmp_path):
-    engine().test(make(), datamodule=mvtec(mvtec_root))
+    engine().test(make(), datamodule=metal_nut(mvtec_root))
     assert not list(tmp_path.rglob("*.png"))
-    engine().test(make(visualizer=True), datamodule=mvtec(mvtec_root))
+    engine().test(make(visualizer=True), datamodule=metal_nut(mvtec_root))
     assert len(list((tmp_path / "results").rglob("*.png"))) == 9
 
 
@@ -421,7 +420,7 @@ def test_mixed_precision_gives_nearly_the_scores_of_single_precision(make, engin
     found = []
     for precision in ("32-true", "bf16-mixed"):
         record = Record()
-        engine(record, precision=precision).test(make(), datamodule=mvtec(mvtec_root))
+        engine(record, precision=precision).test(make(), datamodule=metal_nut(mvtec_root))
         found.append(record.scores)
     single, mixed = found
     assert mixed == pytest.approx(single, abs=0.01)
@@ -430,14 +429,14 @@ def test_mixed_precision_gives_nearly_the_scores_of_single_precision(make, engin
 
 def test_references_are_encoded_in_the_precision_of_the_images_they_meet(make, engine, mvtec_root, references):
     model = make(reference_dir=references)
-    engine(precision="bf16-mixed").test(model, datamodule=mvtec(mvtec_root))
+    engine(precision="bf16-mixed").test(model, datamodule=metal_nut(mvtec_root))
     assert model.model.reference_bank.dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("precision", ["16-true", "bf16-true", "64-true"])
 def test_a_precision_that_images_do_not_have_is_refused(precision, make, engine, mvtec_root):
     with pytest.raises(ValueError, match="Set 16-mixed or bf16-mixed"):
-        engine(precision=precision).test(make(), datamodule=mvtec(mvtec_root))
+        engine(precision=precision).test(make(), datamodule=metal_nut(mvtec_root))
 
 
 @pytest.mark.parametrize(
@@ -445,7 +444,7 @@ def test_a_precision_that_images_do_not_have_is_refused(precision, make, engine,
 )
 def test_tests_and_trainings_share_a_folder_in_any_order(make, engine, mvtec_root, tmp_path, order):
     for stage in order:
-        getattr(engine(), stage)(make(), datamodule=mvtec(mvtec_root))
+        getattr(engine(), stage)(make(), datamodule=metal_nut(mvtec_root))
     results = tmp_path / "results" / "DualImageCLIP" / "MVTecAD" / "metal_nut"
     assert (results / "latest").is_symlink()
     assert (results / "latest" / "provenance.json").is_file()
@@ -456,14 +455,14 @@ def test_a_folder_that_an_earlier_test_left_becomes_a_version(make, engine, mvte
     results = tmp_path / "results" / "DualImageCLIP" / "MVTecAD" / "metal_nut"
     (results / "latest").mkdir(parents=True)
     (results / "latest" / "note.txt").write_text("mine")
-    engine().test(make(), datamodule=mvtec(mvtec_root))
-    engine().train(make(), datamodule=mvtec(mvtec_root))
+    engine().test(make(), datamodule=metal_nut(mvtec_root))
+    engine().train(make(), datamodule=metal_nut(mvtec_root))
     assert (results / "v0" / "note.txt").read_text() == "mine"
     assert (results / "latest").resolve() == results / "v1"
 
 
 def test_a_folder_of_the_users_that_is_called_latest_stays_a_folder(make, mvtec_root, tmp_path):
     trainer = Trainer(accelerator="cpu", logger=False, default_root_dir=tmp_path / "latest", enable_progress_bar=False)
-    trainer.test(make(), datamodule=mvtec(mvtec_root))
+    trainer.test(make(), datamodule=metal_nut(mvtec_root))
     assert not (tmp_path / "latest").is_symlink()
     assert (tmp_path / "latest" / "provenance.json").is_file()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from anomalib.data import ImageBatch, MVTecAD, PredictDataset
-from anomalib.engine import Engine
-from lightning.pytorch import Callback
+from anomalib.data import ImageBatch, PredictDataset
 from torch.utils.data import DataLoader
 
 from dualclip_lightning import MuSc
@@ -18,25 +17,11 @@ from dualclip_lightning.backbone.encoders.intermediate import IntermediateFeatur
 from dualclip_lightning.models import MuScModel, musc
 from dualclip_lightning.pairing import FeatureStore, ImageSet, random_subsets
 from dualclip_lightning.scoring import DRAWINGS, draw, mutual_scores, paired_scores, rscin
+from tests.engine_runs import metal_nut, run_engine
 from tests.towers import PATCH, SIZE, random_images, write_image, write_mvtec
 
 SAME = {"abs": 1e-5}
 EXACT = {"atol": 1e-5, "rtol": 0}
-
-
-class Record(Callback):
-    """Scores and maps by path below the test folder."""
-
-    def __init__(self) -> None:
-        self.scores: dict[str, float] = {}
-        self.maps: dict[str, torch.Tensor] = {}
-
-    def on_test_batch_end(self, _trainer, _module, _outputs, batch, *_):
-        for path, score, score_map in zip(batch.image_path, batch.pred_score, batch.anomaly_map, strict=True):
-            name = "/".join(Path(path).parts[-2:])
-            self.scores[name], self.maps[name] = float(score), score_map
-
-    on_predict_batch_end = on_test_batch_end
 
 
 @pytest.fixture
@@ -46,20 +31,8 @@ def make(tiny_folder):
 
 @pytest.fixture
 def run(tmp_path):
-    def call(method, stage="test", **data) -> Record:
-        record = Record()
-        engine = Engine(
-            accelerator="cpu", logger=False, default_root_dir=tmp_path / "results", callbacks=[record],
-            enable_progress_bar=False,
-        )  # fmt: skip
-        getattr(engine, stage)(method, **data)
-        return record
-
-    return call
-
-
-def mvtec(root: Path, **arguments) -> MVTecAD:
-    return MVTecAD(**{"root": root, "category": "metal_nut", "eval_batch_size": 4, "num_workers": 0} | arguments)
+    """Runs `test` or `predict`; returns scores and maps by image."""
+    return partial(run_engine, tmp_path)
 
 
 class Recorded(torch.nn.Module):
@@ -151,7 +124,7 @@ def by_hand(method: MuSc, images: torch.Tensor) -> tuple[torch.Tensor, torch.Ten
 @torch.no_grad()
 def test_a_run_gives_the_mutual_scores_of_the_whole_data_set(make, run, mvtec_root):
     method = make()
-    record = run(method, datamodule=mvtec(mvtec_root, eval_batch_size=2))
+    record = run(method, datamodule=metal_nut(mvtec_root, eval_batch_size=2))
     names, images = read_all(method, mvtec_root)
     scores, maps = by_hand(method, images)
     assert record.scores == pytest.approx(dict(zip(names, scores.tolist(), strict=True)), **SAME)
@@ -171,8 +144,8 @@ def test_the_plain_module_takes_the_batch_as_the_set(make):
 
 @pytest.mark.parametrize("batch_size", [1, 3, 4])
 def test_scores_do_not_depend_on_batch_size(make, run, mvtec_root, batch_size):
-    expected = run(make(), datamodule=mvtec(mvtec_root, eval_batch_size=9))
-    got = run(make(), datamodule=mvtec(mvtec_root, eval_batch_size=batch_size))
+    expected = run(make(), datamodule=metal_nut(mvtec_root, eval_batch_size=9))
+    got = run(make(), datamodule=metal_nut(mvtec_root, eval_batch_size=batch_size))
     assert len(got.scores) == 9
     assert got.scores == pytest.approx(expected.scores, **SAME)
 
@@ -182,7 +155,7 @@ def test_scores_do_not_depend_on_batch_size(make, run, mvtec_root, batch_size):
 def test_every_image_is_encoded_once(make, run, mvtec_root, settings, batch_size):
     method, encoded = make(**settings), []
     method.model.encoder.register_forward_hook(lambda _, args, __: encoded.append(len(args[0])))
-    run(method, datamodule=mvtec(mvtec_root, eval_batch_size=batch_size))
+    run(method, datamodule=metal_nut(mvtec_root, eval_batch_size=batch_size))
     assert sum(encoded) == 9
     if not settings:
         assert max(encoded) == batch_size
@@ -191,16 +164,16 @@ def test_every_image_is_encoded_once(make, run, mvtec_root, settings, batch_size
 def test_every_run_is_scored_afresh(make, run, mvtec_root, tmp_path):
     write_mvtec(tmp_path, "screw", normal=2, anomalous=3)
     method = make()
-    first = run(method, datamodule=mvtec(mvtec_root)).scores
-    other = run(method, datamodule=mvtec(tmp_path, category="screw")).scores
-    assert other == pytest.approx(run(make(), datamodule=mvtec(tmp_path, category="screw")).scores, **SAME)
-    assert run(method, datamodule=mvtec(mvtec_root)).scores == pytest.approx(first, **SAME)
+    first = run(method, datamodule=metal_nut(mvtec_root)).scores
+    other = run(method, datamodule=metal_nut(tmp_path, category="screw")).scores
+    assert other == pytest.approx(run(make(), datamodule=metal_nut(tmp_path, category="screw")).scores, **SAME)
+    assert run(method, datamodule=metal_nut(mvtec_root)).scores == pytest.approx(first, **SAME)
 
 
 @torch.no_grad()
 def test_images_of_a_subset_score_each_other_and_all_smooth_the_image_scores(make, run, mvtec_root):
     method = make(subsets=2, seed=3)
-    record = run(method, datamodule=mvtec(mvtec_root, eval_batch_size=4))
+    record = run(method, datamodule=metal_nut(mvtec_root, eval_batch_size=4))
     names, images = read_all(method, mvtec_root)
     maps, features = torch.zeros(9, 3, 3), method.model.encoder(images)
     for subset in random_subsets(names, 2, seed=3):
@@ -208,8 +181,8 @@ def test_images_of_a_subset_score_each_other_and_all_smooth_the_image_scores(mak
     classes = F.normalize(features.class_embedding, dim=-1)
     scores = rscin(largest(maps), classes)
     assert record.scores == pytest.approx(dict(zip(names, scores.tolist(), strict=True)), **SAME)
-    assert record.scores != pytest.approx(run(make(), datamodule=mvtec(mvtec_root)).scores, **SAME)
-    other = run(make(subsets=2, seed=4), datamodule=mvtec(mvtec_root))
+    assert record.scores != pytest.approx(run(make(), datamodule=metal_nut(mvtec_root)).scores, **SAME)
+    other = run(make(subsets=2, seed=4), datamodule=metal_nut(mvtec_root))
     assert record.scores != pytest.approx(other.scores, **SAME)
 
 
@@ -218,7 +191,7 @@ def test_images_of_a_subset_score_each_other_and_all_smooth_the_image_scores(mak
 def test_in_groups_each_image_is_scored_by_its_references_alone(make, run, mvtec_root, num_references):
     method = make(num_references=num_references, seed=5)
     assert method.kind == "pair"
-    record = run(method, datamodule=mvtec(mvtec_root))
+    record = run(method, datamodule=metal_nut(mvtec_root))
     names, images = read_all(method, mvtec_root)
     layers = method.model.encoder(images).layers
     scoring = method.references.scoring[0]
@@ -235,11 +208,11 @@ def test_in_groups_each_image_is_scored_by_its_references_alone(make, run, mvtec
 
 def test_who_scores_an_image_is_drawn_by_the_seed(make, run, mvtec_root):
     first, same, other = (
-        run(make(num_references=1, seed=seed), datamodule=mvtec(mvtec_root)).scores for seed in (0, 0, 1)
+        run(make(num_references=1, seed=seed), datamodule=metal_nut(mvtec_root)).scores for seed in (0, 0, 1)
     )
     assert first == same
     assert first != pytest.approx(other, **SAME)
-    whole = [run(make(seed=seed), datamodule=mvtec(mvtec_root)).scores for seed in (0, 1)]
+    whole = [run(make(seed=seed), datamodule=metal_nut(mvtec_root)).scores for seed in (0, 1)]
     assert whole[0] == pytest.approx(whole[1], **SAME)
 
 
@@ -247,7 +220,7 @@ def test_who_scores_an_image_is_drawn_by_the_seed(make, run, mvtec_root):
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_data_sets_of_few_images_have_scores(make, run, tmp_path, caplog, settings, count):
     write_mvtec(tmp_path, "metal_nut", normal=count // 2, anomalous=count - count // 2)
-    record = run(make(**settings), datamodule=mvtec(tmp_path, eval_batch_size=2))
+    record = run(make(**settings), datamodule=metal_nut(tmp_path, eval_batch_size=2))
     assert len(record.scores) == count
     values = torch.stack([*record.maps.values()])
     assert values.isfinite().all()
@@ -262,15 +235,15 @@ def test_text_is_neither_encoded_nor_waited_for(make, run, mvtec_root, monkeypat
     encoded = []
     monkeypatch.setattr(method.backbone.clip, "encode_text", encoded.append)
     monkeypatch.setattr(method.backbone.clip.transformer, "forward", encoded.append)
-    record = run(method, datamodule=mvtec(mvtec_root))
+    record = run(method, datamodule=metal_nut(mvtec_root))
     assert not encoded
     assert method.provenance()["class_name"] == "metal nut"
-    other = run(make(class_name="carpet", domain="texture"), datamodule=mvtec(mvtec_root))
+    other = run(make(class_name="carpet", domain="texture"), datamodule=metal_nut(mvtec_root))
     assert other.scores == record.scores
 
 
 def test_features_on_disk_give_the_same_scores(make, run, mvtec_root, monkeypatch):
-    expected = run(make(), datamodule=mvtec(mvtec_root)).scores
+    expected = run(make(), datamodule=metal_nut(mvtec_root)).scores
     stores = []
 
     def store(size):
@@ -278,7 +251,7 @@ def test_features_on_disk_give_the_same_scores(make, run, mvtec_root, monkeypatc
         return stores[-1]
 
     monkeypatch.setattr(musc, "FeatureStore", store)
-    assert run(make(), datamodule=mvtec(mvtec_root)).scores == expected
+    assert run(make(), datamodule=metal_nut(mvtec_root)).scores == expected
     assert len(stores) == 1
     assert stores[0].folder is not None
     assert not Path(stores[0].folder.name).exists()
@@ -359,5 +332,5 @@ def test_the_kind_says_what_a_score_depends_on(make):
 
 
 def test_an_image_need_not_be_square(make, run, mvtec_root):
-    record = run(make(image_size=(2 * PATCH, 4 * PATCH)), datamodule=mvtec(mvtec_root))
+    record = run(make(image_size=(2 * PATCH, 4 * PATCH)), datamodule=metal_nut(mvtec_root))
     assert {tuple(score_map.shape) for score_map in record.maps.values()} == {(2 * PATCH, 4 * PATCH)}
