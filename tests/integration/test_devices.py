@@ -7,36 +7,39 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.integration import two_processes
+
 pytestmark = pytest.mark.slow
 
-SCRIPT = Path(__file__).with_name("two_processes.py")
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, mvtec_root, tiny_folder):
+    """Where two processes left what they found in every run."""
+    out = tmp_path_factory.mktemp("ranks")
+    command = [sys.executable, two_processes.__file__, out, "2", mvtec_root, tiny_folder]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return out
 
 
 @pytest.fixture
-def run(tmp_path, mvtec_root, tiny_folder):
-    """What every process of a run left: scores, metrics and how many images it encoded."""
+def run(folder, tmp_path, mvtec_root, tiny_folder):
+    """What one process finds in a run, and what each of the two found."""
 
-    def call(processes, stage, method="DualImageCLIP", **arguments):
-        out = tmp_path / f"{processes}_{stage}"
-        out.mkdir()
-        tiny = {"pretrained": str(tiny_folder), "class_name": "screw", "visualizer": False} | arguments
-        command = [sys.executable, SCRIPT, out, str(processes), stage, method, json.dumps(tiny), mvtec_root]
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(out.glob("rank*.json"))]
+    def call(name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        _, alone = two_processes.run(name, 1, tmp_path, mvtec_root, tiny_folder)
+        return alone, [json.loads((folder / f"{name} {rank}.json").read_text(encoding="utf-8")) for rank in range(2)]
 
     return call
 
 
 def test_a_test_run_has_the_same_scores_and_metrics(run):
-    (alone,) = run(1, "test")
-    ranks = run(2, "test")
-    assert len(ranks) == 2
+    alone, ranks = run("test")
     expected = dict(alone["scores"])
     assert len(expected) == 9
     for rank in ranks:
@@ -49,15 +52,13 @@ def test_a_test_run_has_the_same_scores_and_metrics(run):
 
 
 def test_a_predict_run_has_no_image_twice_and_none_missing(run):
-    (alone,) = run(1, "predict")
-    ranks = run(2, "predict")
+    alone, ranks = run("predict")
     together = [tuple(entry) for rank in ranks for entry in rank["scores"]]
     assert Counter(name for name, _ in together) == Counter(name for name, _ in alone["scores"])
     assert dict(together) == pytest.approx(dict(alone["scores"]), abs=1e-6)
 
 
 def test_a_method_that_scores_the_whole_set_does_so_in_every_process(run):
-    (alone,) = run(1, "test", method="MuSc")
-    ranks = run(2, "test", method="MuSc")
+    alone, ranks = run("whole set")
     assert ranks[0]["metrics"] == pytest.approx(alone["metrics"], abs=1e-6)
     assert dict(ranks[0]["scores"] + ranks[1]["scores"]) == pytest.approx(dict(alone["scores"]), abs=1e-6)

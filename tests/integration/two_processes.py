@@ -1,6 +1,6 @@
-"""Runs a method through anomalib's Engine on some processes; each leaves its scores and the metrics as JSON.
+"""Runs methods through anomalib's Engine on some processes; each leaves its scores and the metrics as JSON.
 
-python two_processes.py OUT PROCESSES STAGE METHOD ARGUMENTS ROOT
+python two_processes.py OUT PROCESSES ROOT WEIGHTS
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from anomalib.data import MVTecAD
@@ -15,6 +16,8 @@ from anomalib.engine import Engine
 from lightning.pytorch import Callback
 
 import dualclip_lightning
+
+RUNS = {"test": ("DualImageCLIP", "test"), "predict": ("DualImageCLIP", "predict"), "whole set": ("MuSc", "test")}
 
 
 class Record(Callback):
@@ -41,22 +44,31 @@ class Record(Callback):
     on_predict_batch_end = on_test_batch_end
 
 
-def main(out: str, processes: str, stage: str, method: str, arguments: str, root: str) -> None:
-    """One run; under DDP every process executes this file."""
-    torch.set_num_threads(1)
-    model, record = getattr(dualclip_lightning, method)(**json.loads(arguments)), Record()
+def run(name: str, processes: int, out: Path, root: Path, weights: Path) -> tuple[int, dict[str, Any]]:
+    """The rank of this process, and what it found in one of the runs: scores, metrics, how many images it encoded."""
+    method, stage = RUNS[name]
+    model = getattr(dualclip_lightning, method)(pretrained=str(weights), class_name="screw", visualizer=False)
+    record = Record()
     engine = Engine(
-        accelerator="cpu", devices=int(processes), strategy="ddp" if int(processes) > 1 else "auto", logger=False,
-        default_root_dir=out, callbacks=[record], enable_progress_bar=False,
+        accelerator="cpu", devices=processes, strategy="ddp" if processes > 1 else "auto", logger=False,
+        default_root_dir=out / name, callbacks=[record], enable_progress_bar=False,
     )  # fmt: skip
     data = {"datamodule": MVTecAD(root=root, category="metal_nut", eval_batch_size=2, num_workers=0)}
     if stage == "predict":
-        data = {"data_path": Path(root) / "metal_nut" / "test" / "scratch"}
+        data = {"data_path": root / "metal_nut" / "test" / "scratch"}
     found = getattr(engine, stage)(model, **data)
     metrics = dict(found[0]) if stage == "test" else {}
-    content = {"scores": record.scores, "metrics": metrics, "encoded": record.encoded}
-    Path(out, f"rank{engine.trainer.global_rank}.json").write_text(json.dumps(content), encoding="utf-8")
+    rank = engine.trainer.global_rank
+    return rank, {"scores": record.scores, "metrics": metrics, "encoded": record.encoded}
+
+
+def main(out: Path, processes: int, root: Path, weights: Path) -> None:
+    """All runs; under DDP every process executes this file."""
+    torch.set_num_threads(1)
+    for name in RUNS:
+        rank, found = run(name, processes, out, root, weights)
+        (out / f"{name} {rank}.json").write_text(json.dumps(found), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]))
