@@ -15,8 +15,6 @@ from torch.utils.data import DataLoader, Dataset
 from dualclip_lightning.metrics import ImageMetrics, PixelMetrics, default_evaluator
 from tests.unit.metrics import references
 
-pytestmark = pytest.mark.slow
-
 IMAGES = 11
 
 
@@ -60,7 +58,7 @@ def work(rank: int, folder: str) -> None:
 def folder(tmp_path_factory) -> Path:
     """Where two processes left what they found: metrics by case, and what Lightning logged."""
     folder = tmp_path_factory.mktemp("ranks")
-    multiprocessing.spawn(work, (str(folder),), nprocs=2)
+    multiprocessing.start_processes(work, (str(folder),), nprocs=2, start_method="fork")
     return folder
 
 

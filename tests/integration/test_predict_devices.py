@@ -12,12 +12,10 @@ import pytest
 from dualclip_lightning.images.finding.listing import find_images
 from dualclip_lightning.images.limits import MAX_MEGAPIXELS
 from dualclip_lightning.images.sources import Source, file_sources
-from dualclip_lightning.predict import Detector
+from dualclip_lightning.predict import Detector, devices
 from dualclip_lightning.predict.detector import Share
 from dualclip_lightning.predict.devices import DeviceError, Worker, choose_workers, score_on_devices
 from tests.towers import write_image
-
-pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +32,22 @@ def sources(tmp_path):
     return file_sources(find_images([tmp_path]).paths, MAX_MEGAPIXELS)
 
 
-@pytest.mark.parametrize("mode", ["pairs", "stream"])
-def test_two_processes_score_every_image_once_as_one_process_does(arguments, sources, mode):
-    arguments = {**arguments, "references": mode}
+@pytest.fixture
+def forks(monkeypatch):
+    """The processes are forks, which need not import the libraries."""
+    monkeypatch.setattr(devices, "get_context", lambda _: multiprocessing.get_context("fork"))
+
+
+@pytest.mark.slow
+def test_two_new_processes_score_every_image_once_as_one_process_does(arguments, sources):
+    assert_as_one_process(arguments, sources)
+
+
+def test_two_processes_share_a_stream(arguments, sources, forks):
+    assert_as_one_process({**arguments, "references": "stream"}, sources)
+
+
+def assert_as_one_process(arguments, sources):
     alone = dict(Detector(**arguments).score(sources))
     together = list(score_on_devices(choose_workers(arguments, 2), sources, done={1}))
     assert sorted(position for position, _ in together) == [0, *range(2, 8)]
@@ -50,7 +61,7 @@ def test_two_processes_score_every_image_once_as_one_process_does(arguments, sou
             assert outcome.references == expected.references
 
 
-def test_what_a_process_raises_is_raised_and_the_others_end(arguments, sources):
+def test_what_a_process_raises_is_raised_and_the_others_end(arguments, sources, forks):
     workers = choose_workers(arguments, 2)
     workers[1] = workers[1]._replace(arguments={**arguments, "alpha": 2.0})
     with pytest.raises(ValueError, match="alpha"):
@@ -62,7 +73,7 @@ def killed() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_process_that_is_killed_is_said(arguments, sources):
+def test_a_process_that_is_killed_is_said(arguments, sources, forks):
     sources = [*sources[:2], Source("deadly", partial(killed))]
     with pytest.raises(DeviceError, match="exit code -9"):
         list(score_on_devices([Worker(arguments, 1, Share())], sources))
