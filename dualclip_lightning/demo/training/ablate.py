@@ -17,10 +17,10 @@ from pathlib import Path
 
 from open_clip import CLIP
 
-from dualclip_lightning.backbone import choosing
-from dualclip_lightning.backbone.locating import CONFIG_FILE
+from dualclip_lightning.backbone.checkpoints import choosing
+from dualclip_lightning.backbone.checkpoints.locating import CONFIG_FILE
 from dualclip_lightning.backbone.stem import STEM_CONFIG
-from dualclip_lightning.console import show_what_it_can
+from dualclip_lightning.commandline.console import show_what_it_can
 from dualclip_lightning.demo.training.frozen import published_weights
 from dualclip_lightning.demo.training.seen import Seen
 from dualclip_lightning.demo.training.train import Settings, fit, prepare, stem_file
@@ -39,7 +39,7 @@ def without(seen: Seen, kind: str | None, count: int) -> Seen:
     if len(numbers) < count:
         msg = f"Only {len(numbers)} of {len(seen.kinds)} groups are without '{kind}'. Draw more, or use fewer."
         raise ValueError(msg)
-    names, kinds = ([values[number] for number in numbers] for values in (seen.names, seen.kinds))
+    names, kinds = [seen.names[number] for number in numbers], [seen.kinds[number] for number in numbers]
     return Seen(seen.maps[numbers], seen.share[numbers], names, kinds)
 
 
