@@ -1,4 +1,4 @@
-"""Test-time adaptation: what is learnt from one unlabelled image, and forgotten after it."""
+"""Test-time adaptation: adapters that are fitted to one unlabelled image and discarded afterwards."""
 
 from dualclip_lightning.adaptation.dual_image import AdaptationInputs, adapt_to_pseudo_anomalies
 from dualclip_lightning.adaptation.masks import patch_targets

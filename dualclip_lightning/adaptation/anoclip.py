@@ -28,14 +28,14 @@ CORRUPTION_WEIGHT = 0.5
 """Weight of the loss on noisy tokens; with RESIDUAL as in the released code."""
 
 SMALLEST = 1e-30
-"""Probabilities are cut here before their logarithm, far below any that temperature 1 can give."""
+"""Lower bound of probabilities before their logarithm, far below any value that temperature 1 can give."""
 
 
 def apply_text_adapter(tokens: Tensor, weight: Tensor, bias: Tensor, texts: Tensor) -> Tensor:
-    """Half the tokens, half what `tanh(W x/|x| + b)` makes of the text embeddings, of the shape of the tokens.
+    """Return half the tokens plus half the text embeddings weighted by `tanh(W x/|x| + b)`, in the tokens' shape.
 
     Args:
-        tokens: x, [B, ..., D], as they are.
+        tokens: x, [B, ..., D], not normalised.
         weight: [B, P, D].
         bias: [B, P].
         texts: [P, D], embeddings of all normal, then all anomalous prompts.
@@ -46,10 +46,11 @@ def apply_text_adapter(tokens: Tensor, weight: Tensor, bias: Tensor, texts: Tens
 
 
 def noise_loss(clean: Tensor, noisy: Tensor) -> Tensor:
-    """Entropy of clean tokens, and half of: noisy ones must be anomalous, clean ones normal; [B] from [B, ..., 2].
+    """Return the loss [B] of logits [B, ..., 2]: the entropy of clean tokens plus half the cross-entropy.
 
-    The logarithm is taken of the probabilities, as in the released code: AdamW's first steps depend on the sign of
-    gradients near zero, so that the last digit here shows in the fifth of the adapter.
+    In the cross-entropy, noisy tokens are anomalous and clean tokens normal. The logarithm is applied to
+    probabilities, as in the released code: AdamW's first steps depend on the sign of gradients near zero, so a change
+    in the last digit here alters the fifth digit of the adapter.
     """
     clean, noisy = (logits.softmax(dim=-1).clamp_min(SMALLEST) for logits in (clean, noisy))
     entropy = -(clean * clean.log()).sum(-1)
@@ -69,33 +70,33 @@ def adapt_to_noise(
     memory: OptimizerMemory | None = None,
     enlarge: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, Adapted]:
-    """Probability of the anomalous state for the clean tokens after adaptation [B, ...], and the adapters.
+    """Fit adapters to noise; return the clean tokens' probability of the anomalous state [B, ...], and the adapters.
 
     Args:
         tokens: [B, ..., D].
-        noise: what is added to the tokens, of their shape, for every step.
+        noise: one tensor per step, in the shape of the tokens, which is added to them.
         anchors: [2, D] (normal, anomalous).
-        apply: adapted tokens from tokens, weights and biases.
-        start: the adapters' first weights [B, ., D] and biases [B, .].
-        temperature: of the softmax over states; the released code uses 1.
-        learning_rate: of AdamW.
-        weight_decay: of AdamW.
-        memory: AdamW's state of the image before, as in the released code; None starts afresh.
-        enlarge: what the loss sees of logits [B, ..., 2], where that is not the logits of the tokens themselves.
+        apply: function from tokens, weights and biases to adapted tokens.
+        start: initial weights [B, ., D] and biases [B, .] of the adapters.
+        temperature: temperature of the softmax over states; the released code uses 1.
+        learning_rate: learning rate of AdamW.
+        weight_decay: weight decay of AdamW.
+        memory: AdamW's state after the previous image, as in the released code; None starts with a fresh state.
+        enlarge: applied to the logits [B, ..., 2] before the loss; None for no change.
 
     Raises:
-        FloatingPointError: a loss that is not finite.
+        FloatingPointError: the loss is not finite.
     """
     with training_context(tokens.device):
         clean, states = constant(tokens), constant(anchors)
         corrupted = iter([clean + constant(n) for n in noise])
 
         def logits(x: Tensor, adapter: Sequence[Tensor]) -> Tensor:
-            """Of both states for adapted tokens."""
+            """Return the logits of both states for adapted tokens."""
             return state_logits(apply(x, *adapter), states, temperature)
 
         def loss(adapter: Sequence[Tensor]) -> Tensor:
-            """Of every image; each step takes the next noise."""
+            """Return the loss of every image; each step uses the next noise."""
             both = logits(clean, adapter), logits(next(corrupted), adapter)
             return noise_loss(*(both if enlarge is None else map(enlarge, both)))
 
@@ -108,13 +109,13 @@ def adapt_to_noise(
 
 
 def enlarge_tiles(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Logits [B, 2, h, w, 2] of two tiles at every pixel of the image that they join to: [B, H, W, 2].
+    """Enlarge logits of two tiles [B, 2, h, w, 2] to pixels and join them: [B, H, W, 2].
 
-    The loss of the released code for VisA reads these, so that patches which both tiles see are averaged in it.
+    The loss of the released code for VisA uses these logits, so that patches covered by both tiles are averaged.
 
     Args:
-        logits: tiles after the batch, states last.
-        size: H and W.
+        logits: [B, 2, h, w, 2], with tiles in the second dimension and states in the last.
+        size: H and W of the image that the tiles cover.
     """
     patches = logits.movedim(-1, 1)
     side = (min(size), min(size))
@@ -123,10 +124,10 @@ def enlarge_tiles(logits: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def draw_adapter(seed: int, outputs: int, width: int) -> tuple[Tensor, Tensor]:
-    """First weight [P, D] and bias [P] of one image's adapter, as `torch.nn.Linear` starts its own.
+    """Draw the initial weight [P, D] and bias [P] of one image's adapter, distributed as in `torch.nn.Linear`.
 
     Args:
-        seed: of the image.
+        seed: seed of the image.
         outputs: P, the number of prompts for the adapter over text embeddings, D for the linear one.
         width: D.
     """
@@ -137,6 +138,6 @@ def draw_adapter(seed: int, outputs: int, width: int) -> tuple[Tensor, Tensor]:
 
 
 def draw_noise(seed: int, steps: int, shape: Sequence[int], scale: float) -> list[Tensor]:
-    """Normal noise of one image for every step, each [*shape]."""
+    """Draw Gaussian noise of one image for every step, each [*shape], with standard deviation `scale`."""
     generator = torch.Generator().manual_seed(seed)
     return [scale * torch.randn(*shape, generator=generator) for _ in range(steps)]

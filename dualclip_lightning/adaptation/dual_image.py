@@ -1,4 +1,4 @@
-"""Dual-Image CLIP's adaptation: a residual linear adapter an image (arXiv 2405.04782, eq. 7 to 11)."""
+"""Dual-Image CLIP's adaptation: one residual linear adapter per image (arXiv 2405.04782, eq. 7 to 11)."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from dualclip_lightning.scoring.text import ANOMALOUS
 
 
 class AdaptationInputs(NamedTuple):
-    """What a batch is adapted on."""
+    """Inputs of the adaptation of a batch."""
 
     patches: Tensor
     """[B, h, w, D], patch embeddings of the originals, of any length"""
     pseudo_patches: Tensor
-    """[B, h, w, D], of their pseudo-anomalous copies"""
+    """[B, h, w, D], patch embeddings of their pseudo-anomalous copies"""
     targets: Tensor
-    """[B, h, w], booleans: patches of the copies that are anomalous"""
+    """[B, h, w], booleans, true for anomalous patches of the copies"""
     joint_map: Tensor
-    """[B, h, w], A_J of the originals"""
+    """[B, h, w], joint map A_J of the originals"""
     anchors: Tensor
     """[2, D]"""
     temperature: float
 
 
 def identity_adapter(batch: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The adapter's start, weights [B, D, D] and biases [B, D]: it changes nothing."""
+    """Return the initial adapters, which are the identity: weights [B, D, D] and biases [B, D]."""
     return torch.eye(width, device=device).repeat(batch, 1, 1), torch.zeros(batch, width, device=device)
 
 
 def apply_adapter(patches: Tensor, weight: Tensor, bias: Tensor, residual: float) -> Tensor:
-    """Adapted embeddings `(1 - rho) x + rho (W x/|x| + b)` (eq. 7 and 8), of the shape of x.
+    """Return adapted embeddings `(1 - rho) x + rho (W x/|x| + b)` (eq. 7 and 8), in the shape of x.
 
-    This form, with rho = 0.5, is that of the one linear adapter that the authors' group has released (AnoVL,
-    github.com/hq-deng/AnoVL, `Adapter` in model.py). As x keeps its length, adapters move long embeddings less.
+    This form, with rho = 0.5, is that of the only linear adapter that the authors' group has released (AnoVL,
+    github.com/hq-deng/AnoVL, `Adapter` in model.py). As x keeps its length, adapters change long embeddings less.
 
     Args:
         patches: x, [B, ..., D], of any length.
@@ -54,21 +54,24 @@ def apply_adapter(patches: Tensor, weight: Tensor, bias: Tensor, residual: float
 
 
 def anomaly_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Eq. 10: mean over the anomalous patches of -log p(anomalous) [B], from logits [B, h, w, 2]."""
+    """Return the mean of -log p(anomalous) over the anomalous patches [B] (eq. 10), from logits [B, h, w, 2]."""
     surprise = -logits.log_softmax(dim=-1)[..., ANOMALOUS]
     return (surprise * targets).flatten(1).sum(1) / targets.flatten(1).sum(1).clamp(min=1)
 
 
 def consistency_loss(scores: Tensor, joint_map: Tensor) -> Tensor:
-    """Eq. 11: mean squared difference of adapted scores and joint map, both [B, h, w]: [B]. The square is assumed."""
+    """Return the mean squared difference [B] of adapted scores and joint map, both [B, h, w] (eq. 11).
+
+    That the difference is squared is assumed.
+    """
     return (scores - joint_map).square().flatten(1).mean(1)
 
 
 def anomalous_patches(patches: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """The patches that the loss of eq. 10 reads, and which of them count: [B, 1, M, D] and [B, 1, M].
+    """Select the patches for the loss of eq. 10 [B, 1, M, D], with their weights [B, 1, M], which are 1 or 0.
 
-    M is the most that any image of the batch has; images with fewer are filled up with patches that do not count.
-    Leaving the others out halves what a step costs and changes no number.
+    M is the largest number of anomalous patches in any image of the batch; images with fewer are padded with patches
+    of weight 0. Omitting all other patches halves the cost of a step and does not change the result.
     """
     flat = targets.flatten(1).float()
     counted, rows = flat.topk(int(flat.sum(1).max()), dim=1)
@@ -77,13 +80,12 @@ def anomalous_patches(patches: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]
 
 
 def adapt_to_pseudo_anomalies(inputs: AdaptationInputs, settings: AdaptationSettings) -> tuple[Tensor, Adapted]:
-    """The adapted text map of the originals [B, h, w], in [0, 1], and the adapters that gave it.
+    """Fit the adapters; return the adapted text map of the originals [B, h, w], in [0, 1], and the adapters.
 
-    Works under inference mode, `no_grad` and autocast, always in single precision; nothing but the adapters gets a
-    gradient.
+    Works under inference mode, `no_grad` and autocast, always in single precision. Only the adapters get a gradient.
 
     Raises:
-        FloatingPointError: a loss that is not finite, or a map after the last step.
+        FloatingPointError: a loss, or the map after the last step, is not finite.
     """
     with training_context(inputs.patches.device):
         original, joint_map, anchors = map(constant, (inputs.patches, inputs.joint_map, inputs.anchors))
@@ -93,7 +95,7 @@ def adapt_to_pseudo_anomalies(inputs: AdaptationInputs, settings: AdaptationSett
         rho, temperature = settings.residual, inputs.temperature
 
         def loss(adapter: Sequence[Tensor]) -> Tensor:
-            """Weighted sum of eq. 10 and 11 for every image."""
+            """Return the weighted sum of eq. 10 and 11 for every image."""
             weight, bias = adapter
             anomalous = state_logits(apply_adapter(copies, weight, bias, rho), anchors, temperature)
             scores = text_score(apply_adapter(original, weight, bias, rho), anchors, temperature)

@@ -1,4 +1,4 @@
-"""The loop of test-time adaptation: a few AdamW steps for every image of a batch at once."""
+"""The loop of test-time adaptation: a few AdamW steps for all images of a batch at once."""
 
 from __future__ import annotations
 
@@ -21,23 +21,26 @@ BAD_EMBEDDINGS = (
 
 
 class Adapted(NamedTuple):
-    """What adaptation left."""
+    """Result of an adaptation."""
 
     parameters: list[Tensor]
     """each [B, ...]"""
     losses: Tensor
-    """[T, B], before each step"""
+    """[T, B], the loss before each step"""
 
 
 @contextmanager
 def training_context(device: torch.device) -> Iterator[None]:
-    """Gradients in single precision, also inside Lightning's inference mode, `torch.no_grad` and autocast."""
+    """Enable gradients in single precision, also inside Lightning's inference mode, `torch.no_grad` and autocast."""
     with torch.inference_mode(mode=False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
         yield
 
 
 def constant(tensor: Tensor) -> Tensor:
-    """A copy in single precision that a loss may use: tensors born in inference mode may not. Call in the context."""
+    """Copy a tensor in single precision for use in a loss, within the training context.
+
+    The copy is necessary because a tensor created in inference mode cannot be saved for the backward pass.
+    """
     return tensor.detach().clone().float()
 
 
@@ -49,22 +52,23 @@ def adapt(
     weight_decay: float,
     memory: OptimizerMemory | None = None,
 ) -> Adapted:
-    """Minimise the loss of every image with AdamW, parameters and optimiser state fresh.
+    """Minimise the loss of every image with AdamW.
 
-    The parameters of all images are stacked in one tensor. AdamW works element by element and an image's loss depends
-    on its own slice alone, so the images do not know of each other: the numbers are those of a loop over images.
+    The parameters of all images are stacked in one tensor. AdamW works element by element and the loss of an image
+    depends only on its own slice, so the images are independent: the result equals that of a loop over images.
 
     Args:
-        start: first values of the parameters, each [B, ...]; they are not changed.
-        loss: called within a training context; it must use `constant` copies of what was computed outside.
+        start: initial values of the parameters, each [B, ...]; they are not modified.
+        loss: called within a training context; it must use `constant` copies of tensors that were computed outside.
         steps: T, at least 0.
-        learning_rate: of AdamW.
-        weight_decay: of AdamW.
-        memory: where AdamW's state is carried from call to call; None starts afresh, as independent images must.
+        learning_rate: learning rate of AdamW.
+        weight_decay: weight decay of AdamW.
+        memory: AdamW's state, which is carried from call to call; None starts with a fresh state, as independent
+            images require.
 
     Raises:
-        FloatingPointError: a loss that is not finite; the message names the remedy. No loss is taken after the last
-            step, so use `require_finite` on what the adapters give.
+        FloatingPointError: a loss is not finite; the message names the remedy. The loss is not computed after the last
+            step, so apply `require_finite` to the output of the adapters.
     """
     with training_context(start[0].device):
         parameters = [constant(value).requires_grad_() for value in start]
@@ -81,15 +85,15 @@ def adapt(
 
 
 def lower_rate(learning_rate: float) -> str:
-    """The remedy for adaptation that diverges."""
+    """Return the remedy for diverging adaptation as a sentence."""
     return f"Lower its learning rate, which is {learning_rate}."
 
 
 def require_finite(values: Tensor, remedy: str) -> None:
-    """Refuse losses, or the scores they lead to, that are not finite.
+    """Check that losses, or the scores that result from them, are finite.
 
     Raises:
-        FloatingPointError: with the remedy in its message.
+        FloatingPointError: a value is not finite; the message contains the remedy.
     """
     if not torch.isfinite(values).all():
         msg = f"The loss of test-time adaptation is not finite. {remedy}"

@@ -1,4 +1,4 @@
-"""Masks of random shape and scale from Perlin noise, as DRAEM draws them (arXiv 2108.07610, section 3.3)."""
+"""Masks of random shape and scale from Perlin noise, as in DRAEM (arXiv 2108.07610, section 3.3)."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import rotate
 
 NOISE_THRESHOLD = 0.5
-"""Noise above it is masked; given by DRAEM."""
+"""Noise above this value is masked; given by DRAEM."""
 MOST_CELLS = 32
-"""Noise has 1, 2, 4, ... up to so many cells a side; given by DRAEM."""
+"""Noise has 1, 2, 4, ... cells per side, up to this number; given by DRAEM."""
 ATTEMPTS = 8
 _ONE_THREAD = Lock()
 
 
 def perlin_mask(size: tuple[int, int], seed: int, area: tuple[float, float]) -> Tensor:
-    """A mask [H, W] of booleans whose share of True lies within `area`.
+    """Draw a boolean mask [H, W] whose share of true pixels lies within `area`.
 
-    Noise of random scale and rotation is thresholded; where the share falls outside, the next noise is tried, and
-    after a few the highest pixels of the last are taken, so that a mask is never empty and never full.
+    Noise of random scale and rotation is thresholded. If the share lies outside, another noise is tried; after a few
+    attempts the highest pixels of the last one are taken. A mask is never empty and never full.
 
     Args:
         size: height and width in pixels.
-        seed: decides everything.
+        seed: seed of all random choices.
         area: smallest and largest share of the image, above 0 and below 1.
     """
     with _own_generator(seed), _single_precision():
@@ -44,9 +44,9 @@ def perlin_mask(size: tuple[int, int], seed: int, area: tuple[float, float]) -> 
 
 @contextmanager
 def _own_generator(seed: int) -> Iterator[None]:
-    """A seed for anomalib's noise, which draws from the CPU's global generator; that gets its state back.
+    """Seed the CPU's global generator, from which anomalib draws its noise, and restore its state afterwards.
 
-    One thread at a time, as all share that generator.
+    Only one thread can be in this context at a time, because all threads share that generator.
     """
     with _ONE_THREAD, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed GPUs too
@@ -55,7 +55,7 @@ def _own_generator(seed: int) -> Iterator[None]:
 
 @contextmanager
 def _single_precision() -> Iterator[None]:
-    """Lightning's half precision changes the default type or casts on its own, and a mask must not depend on it."""
+    """Use single precision, so that masks do not depend on Lightning's default dtype or autocast."""
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     try:
@@ -66,9 +66,10 @@ def _single_precision() -> Iterator[None]:
 
 
 def _rotated_noise(size: tuple[int, int]) -> Tensor:
-    """Perlin noise [H, W] of random scale and rotation.
+    """Draw Perlin noise [H, W] of random scale and rotation.
 
-    It is drawn at half the resolution: a quarter of the time, and nobody sees it at the scale of cells and patches.
+    Drawing at half the resolution takes a quarter of the time, and the difference is negligible at the scale of cells
+    and patches.
     """
     half = (size[0] + 1) // 2, (size[1] + 1) // 2
     noise = generate_perlin_noise(*half, scale=_random_cells(half), device=torch.device("cpu"))
@@ -78,7 +79,7 @@ def _rotated_noise(size: tuple[int, int]) -> Tensor:
 
 
 def _random_cells(size: tuple[int, int]) -> tuple[int, int]:
-    """A power of two for each side, no more than leaves a cell two pixels."""
+    """Draw the number of cells along each side, a power of two that leaves a cell at least two pixels."""
     rows, columns = (2 ** int(torch.randint(0, min(MOST_CELLS, max(1, side // 2)).bit_length(), (1,))) for side in size)
     return rows, columns
 
@@ -90,14 +91,15 @@ def _highest(noise: Tensor, count: int) -> Tensor:
 
 
 def patch_targets(masks: Tensor, grid: tuple[int, int], share: float) -> Tensor:
-    """Which patches count as anomalous [B, h, w]: those of which more than a share is masked.
+    """Mark the anomalous patches [B, h, w]: those of which more than a given share is masked.
 
-    An image with a mask keeps at least one anomalous patch, the one with most of it, and at least one normal patch.
+    An image with a mask has at least one anomalous patch, the one with the largest masked share, and at least one
+    normal patch.
 
     Args:
         masks: [B, H, W], booleans.
         grid: rows and columns of patches.
-        share: in [0, 1).
+        share: share of a patch, in [0, 1).
     """
     covered = F.adaptive_avg_pool2d(masks.float().unsqueeze(1), grid).flatten(1)
     most, least = covered.argmax(dim=1, keepdim=True), covered.argmin(dim=1, keepdim=True)

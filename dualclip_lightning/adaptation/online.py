@@ -1,4 +1,4 @@
-"""Test-time adaptation as a method uses it: its settings, its textures, and a seed for every image."""
+"""Test-time adaptation as used by a method, with settings, textures and one seed per image."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from dualclip_lightning.utilities.seeding import derive_seed, file_identity
 class TestTimeAdaptation:
     """Pseudo anomalies and adapters for batches of one method.
 
-    What an image gets depends on the seed and on the image alone: its folder and file name, or its pixels if it has
-    no name; never on its neighbours or its place in a batch.
+    The result for an image depends only on the seed and the image, which is identified by its folder and file name, or
+    by its pixels if it has no name. It does not depend on other images or on the position in a batch.
 
     Args:
-        settings: every number.
-        mean: of the images' normalisation.
-        std: of the images' normalisation.
+        settings: all parameters of the adaptation.
+        mean: mean of the images' normalisation.
+        std: standard deviation of the images' normalisation.
         seed: any integer.
 
     Raises:
-        ValueError: a texture folder that is missing or empty.
+        ValueError: the texture folder is missing or empty.
     """
 
-    __test__ = False  # pytest would take the name for a test
+    __test__ = False  # pytest would collect the class because of its name
 
     def __init__(self, settings: AdaptationSettings, mean: Sequence[float], std: Sequence[float], seed: int) -> None:
         self.settings = settings
@@ -38,7 +38,7 @@ class TestTimeAdaptation:
         self.source = TextureSource(settings.textures)
 
     def corrupt(self, images: Tensor, names: Sequence[str] = ()) -> PseudoAnomalies:
-        """A pseudo-anomalous copy of every image [B, 3, H, W], normalised as it is."""
+        """Make a pseudo-anomalous copy of every image [B, 3, H, W], with the same normalisation."""
         seeds = image_seeds(self.seed, "adaptation", images, names)
         return pseudo_anomalies(images, seeds, self.source, self.mean, self.std, self.settings)
 
@@ -52,19 +52,19 @@ class TestTimeAdaptation:
         anchors: Tensor,
         temperature: float,
     ) -> Tensor:
-        """The adapted text map [B, h, w] (eq. 7 to 11).
+        """Compute the adapted text map [B, h, w] (eq. 7 to 11).
 
         Args:
-            encode: patch embeddings [B, h, w, D] of images [B, 3, H, W].
+            encode: function from images [B, 3, H, W] to patch embeddings [B, h, w, D].
             images: [B, 3, H, W], preprocessed.
-            names: the path of each image, or nothing.
-            patches: [B, h, w, D], what `encode` gives of `images`.
+            names: the path of each image, or an empty sequence.
+            patches: [B, h, w, D], the output of `encode` for `images`.
             joint_map: A_J, [B, h, w].
             anchors: [2, D].
-            temperature: of the softmax over the two states.
+            temperature: temperature of the softmax over the two states.
 
         Raises:
-            FloatingPointError: a loss that is not finite.
+            FloatingPointError: the loss is not finite.
         """
         pseudo = self.corrupt(images, names)
         targets = patch_targets(pseudo.masks, (patches.shape[1], patches.shape[2]), self.settings.patch_share)
@@ -73,7 +73,7 @@ class TestTimeAdaptation:
 
 
 def image_seeds(seed: int, use: str, images: Tensor, names: Sequence[str] = ()) -> list[int]:
-    """A seed for every image [B, ...] from its folder and file name, or from its pixels if it has no name."""
+    """Derive a seed for every image [B, ...] from its folder and file name, or from its pixels if it has no name."""
     identities: Iterable[str | bytes] = map(file_identity, names) if names else map(_pixel_identity, images)
     return [derive_seed(seed, use, identity) for identity in identities]
 

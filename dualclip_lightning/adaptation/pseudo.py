@@ -1,4 +1,4 @@
-"""Pseudo anomalies: a foreign texture blended into the image itself (DRAEM, arXiv 2108.07610, eq. 1)."""
+"""Pseudo anomalies: a foreign texture blended into the image (DRAEM, arXiv 2108.07610, eq. 1)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from dualclip_lightning.utilities.seeding import derive_seed
 
 
 class PseudoAnomalies(NamedTuple):
-    """Copies of a batch with a synthetic anomaly each."""
+    """Copies of the images of a batch, each with a synthetic anomaly."""
 
     images: Tensor
-    """[B, 3, H, W], normalised as the originals; outside the mask not one value differs"""
+    """[B, 3, H, W], normalised as the originals and equal to them outside the masks"""
     masks: Tensor
     """[B, H, W], booleans; never empty, never full"""
 
@@ -32,21 +32,21 @@ def pseudo_anomalies(
     std: Sequence[float],
     settings: AdaptationSettings,
 ) -> PseudoAnomalies:
-    """Blend a texture into every image: inside its mask `(1 - opacity) * image + opacity * texture`.
+    """Blend a texture into every image; inside its mask the result is `(1 - opacity) * image + opacity * texture`.
 
-    Each image depends on its own seed alone. Blending normalised images with a normalised texture is blending
-    pixels, so a valid image stays one.
+    The result for an image depends only on its own seed. Blending normalised images with a normalised texture is
+    equivalent to blending pixels, so the results are valid images.
 
     Args:
         images: [B, 3, H, W], normalised.
-        seeds: one an image.
-        source: gives the textures.
-        mean: of the normalisation, three numbers.
-        std: of the normalisation, three numbers.
-        settings: shares of area and opacity.
+        seeds: one seed per image.
+        source: source of the textures.
+        mean: mean of the normalisation, three numbers.
+        std: standard deviation of the normalisation, three numbers.
+        settings: ranges of area and opacity.
 
     Raises:
-        ValueError: more or fewer seeds than images.
+        ValueError: the numbers of seeds and images differ.
     """
     if len(seeds) != len(images):
         msg = f"Expected one seed for each of the {len(images)} images, but got {len(seeds)}."

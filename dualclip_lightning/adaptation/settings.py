@@ -1,4 +1,4 @@
-"""Every number of test-time adaptation, with where it comes from."""
+"""Parameters of test-time adaptation, with their sources."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ BLENDS = get_args(Blend)
 class AdaptationSettings:
     """Settings of Dual-Image CLIP's test-time adaptation. None may be tuned on test labels.
 
-    Given by the paper (arXiv 2405.04782): AdamW, steps, that pseudo anomalies are DRAEM's. Given by DRAEM: opacity.
-    Given by the one linear adapter that the same group has released (AnoVL, `model.py`): residual, blend. Assumed,
-    because the paper's text as we have it does not say: all others.
+    The paper (arXiv 2405.04782) gives AdamW, the steps, and DRAEM's pseudo anomalies. DRAEM gives the opacity. The only
+    linear adapter that the same group has released (AnoVL, `model.py`) gives residual and blend. All other values are
+    assumed, because the available text of the paper does not state them.
 
     Args:
-        steps: T; 0 is exactly the method without adaptation. The paper's best of 1 to 6.
-        learning_rate: of AdamW. Assumed.
-        weight_decay: of AdamW. Assumed, PyTorch's default.
-        residual: rho in [0, 1], how much of the adapter's output replaces the embedding.
-        blend: what of the embedding is blended with that output: "raw", it as it comes, or "unit", its direction at
-            length 1. The adapter itself reads the direction in both. With "unit" the map moves further where embeddings
-            are longer than 1, and alike whatever their length.
+        steps: T; 0 is exactly the method without adaptation. The default is the paper's best value of 1 to 6.
+        learning_rate: learning rate of AdamW. Assumed.
+        weight_decay: weight decay of AdamW. Assumed, PyTorch's default.
+        residual: rho in [0, 1], the share of the adapter's output in the result.
+        blend: form of the embedding that is blended with that output: "raw" for the unnormalised embedding, or "unit"
+            for length 1. The input of the adapter is normalised in both cases. "unit" changes maps more if embeddings
+            are longer than 1, and independently of their length.
         anomaly_weight: weight of the loss on pseudo-anomalous patches (eq. 10). Assumed.
         consistency_weight: weight of the loss that keeps the original near its joint map (eq. 11). Assumed.
         map_weight: weight of the adapted text map against the joint map in the final map (eq. 12). Assumed.
         mask_area: smallest and largest share of an image that a pseudo anomaly covers. Assumed.
         patch_share: a patch is anomalous if more than this share of it is masked. Assumed.
         opacity: smallest and largest opacity of the blended texture.
-        textures: folder of texture images, such as DTD; None takes the CC0 photographs of this package.
+        textures: folder of texture images, such as DTD; None uses the CC0 photographs of this package.
 
     Raises:
-        ValueError: a number out of range.
+        ValueError: a value is out of range.
     """
 
     steps: int = 2
@@ -78,13 +78,13 @@ class AdaptationSettings:
 
     @classmethod
     def from_choice(cls, tta: Any) -> AdaptationSettings | None:
-        """Settings from what the user said, or None for no adaptation.
+        """Convert the argument `tta` to settings, or None for no adaptation.
 
         Args:
-            tta: true for the defaults, false for none, or settings by name.
+            tta: true for the defaults, false for no adaptation, or a mapping of settings.
 
         Raises:
-            ValueError: neither true, false nor a mapping; an unknown name; or a value out of range.
+            ValueError: `tta` is neither true, false nor a mapping, or has an unknown name or a value out of range.
         """
         if isinstance(tta, bool):
             return cls() if tta else None

@@ -1,4 +1,4 @@
-"""Where pseudo anomalies take their texture: a folder of photographs, augmented beyond recognition."""
+"""Textures of pseudo anomalies: heavily augmented photographs from a folder."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     from albumentations import Compose
 
 AUGMENTATIONS = 3
-"""How many different augmentations a texture gets; given by DRAEM."""
+"""Number of different augmentations of a texture; given by DRAEM."""
 
 _ONE_THREAD = Lock()
 logger = logging.getLogger(__name__)
 
 
 class TextureSource:
-    """Photographs to draw textures from.
+    """Photographs from which textures are drawn.
 
     Args:
-        folder: searched with everything below it, for example DTD; None takes the CC0 photographs of this package.
+        folder: folder that is searched recursively, for example DTD; None uses the CC0 photographs of this package.
 
     Raises:
-        ValueError: a folder that is missing or holds no image.
+        ValueError: the folder is missing or contains no image.
     """
 
     def __init__(self, folder: str | Path | None = None) -> None:
@@ -45,14 +45,14 @@ class TextureSource:
         self._broken: set[Path] = set()
 
     def digest(self) -> str:
-        """SHA-256 of the photographs, in the order in which they are drawn from."""
+        """Return the SHA-256 of the photographs, in the order that `draw` uses."""
         return files_digest({f"{place:06}: {path.name}": path for place, path in enumerate(self.paths)})
 
     def draw(self, size: tuple[int, int], seed: int) -> Tensor:
-        """An augmented texture [3, H, W] in [0, 1]; the same seed gives the same one. A broken file gives the next.
+        """Draw an augmented texture [3, H, W] in [0, 1] from a seed. An unreadable file is replaced by the next.
 
         Raises:
-            ValueError: not one file of the folder can be read.
+            ValueError: none of the files can be read.
         """
         generator = np.random.default_rng(seed)
         start = int(generator.integers(len(self.paths)))
@@ -87,7 +87,7 @@ def _images_below(folder: Path) -> list[Path]:
 
 def _augment(texture: Tensor, seed: int) -> Tensor:
     pixels = (texture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-    with _ONE_THREAD:  # all share one pipeline and its seed
+    with _ONE_THREAD:  # all threads share one pipeline and its seed
         augmentations = _augmentations()
         augmentations.set_random_seed(seed % 2**32)
         augmented = augmentations(image=np.ascontiguousarray(pixels))["image"]
@@ -96,8 +96,8 @@ def _augment(texture: Tensor, seed: int) -> Tensor:
 
 @lru_cache(maxsize=1)
 def _augmentations() -> Compose:
-    """DRAEM's kinds of augmentation, some of them at random for every texture."""
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else its import asks the network for a newer version
+    """Build DRAEM's augmentations, of which some are chosen at random for every texture."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # otherwise its import checks the network for updates
     import albumentations as A  # noqa: N812, PLC0415 - takes seconds, and only adaptation needs it
 
     kinds = [

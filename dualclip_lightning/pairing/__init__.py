@@ -1,4 +1,4 @@
-"""Who references whom, and how the references of a batch come to be at hand."""
+"""Choice of the references of every image, and batches that contain them."""
 
 from dualclip_lightning.pairing.grouped import GroupedScoring, PatchPrediction
 from dualclip_lightning.pairing.groups import (

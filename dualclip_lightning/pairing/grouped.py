@@ -1,4 +1,4 @@
-"""Scores by group, whatever batches the images of a group arrive in."""
+"""Scoring of images in groups, independent of the batches in which they arrive."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dualclip_lightning.pairing.groups import Group, joined_groups, whole_groups
 
 
 class PatchPrediction(NamedTuple):
-    """What a method says of a batch before its maps are drawn at full size.
+    """Scores and maps of a batch before the maps are drawn at full size.
 
     Example:
         >>> import torch
@@ -29,23 +29,24 @@ class PatchPrediction(NamedTuple):
 
 
 LoadImage = Callable[[int], Tensor]
-"""Position in the data set -> preprocessed image [3, H, W]."""
+"""Function from a position in the data set to a preprocessed image [3, H, W]."""
 ScoreImages = Callable[[Tensor, Tensor | None, Sequence[str]], PatchPrediction]
-"""Images [n, 3, H, W], the rows of each image's references [n, K] or None, and names -> prediction."""
+"""Function from images [n, 3, H, W], the rows of each image's references [n, K] or None, and names to a prediction."""
 
 
 class GroupedScoring:
-    """Scores images in their groups, each image encoded once, for any batch size and any order of arrival.
+    """Score images in groups, encoding each image once, for any batch size and any order of arrival.
 
-    When a batch touches a group, the members it lacks are loaded and the whole group is scored. What the missing
-    members got waits, a few kilobytes an image, until they arrive. In the order of `OrderedView` almost nothing waits.
+    When a batch contains a member of a group, the missing members are loaded and the whole group is scored. The results
+    of these members, a few kilobytes per image, are kept until they arrive. In the order of `OrderedView`, almost
+    nothing is kept.
 
     Args:
         names: the name of every image of the data set.
-        references: the positions of every image's references, equally many for each, as from `choose_references`.
+        references: the positions of every image's references, the same number for each, as from `choose_references`.
             Its keys are the images that are scored. Images that share references form a group.
-        load: how a member that is not in the batch is read.
-        score: the method.
+        load: function that reads a member that is not in the batch.
+        score: function that scores a group.
 
     Example:
         >>> import torch
@@ -76,10 +77,10 @@ class GroupedScoring:
         self._waiting: dict[int, tuple[Tensor, Tensor]] = {}
 
     def __call__(self, names: Sequence[str], images: Tensor) -> PatchPrediction:
-        """Scores and maps of a batch of images [B, 3, H, W], in its order.
+        """Return the scores and maps of a batch of images [B, 3, H, W], in its order.
 
         Raises:
-            KeyError: a name that is not in the data set.
+            KeyError: a name is not in the data set.
         """
         positions = [self._position[name] for name in names]
         at_hand = dict(zip(positions, images, strict=True))
@@ -103,7 +104,7 @@ class GroupedScoring:
 
 
 def _reference_rows(members: Sequence[int], references: Mapping[int, Group]) -> Tensor | None:
-    """For each of some images, the rows of its references among them [n, K]; None where there are no references."""
+    """Return the rows of each image's references among these images [n, K], or None if there are no references."""
     row = {member: place for place, member in enumerate(members)}
     rows = [[row[reference] for reference in references[member]] for member in members]
     return torch.tensor(rows) if rows[0] else None

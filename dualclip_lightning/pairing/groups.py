@@ -1,8 +1,8 @@
-"""Who references whom: a seeded partition of the test set into small groups.
+"""Choice of references: a seeded partition of the test set into small groups.
 
-Dual-Image CLIP pairs random unlabelled test images. Public test sets are sorted by kind of defect, so neighbours share
-a defect, and pairing neighbours would hide it; and whoever pairs inside a batch gets other scores from another batch
-size. Here the groups come from the seed and the set of images alone.
+Dual-Image CLIP pairs random unlabelled test images. Public test sets are sorted by kind of defect, so pairs of
+neighbours would share a defect and hide it, and pairs within a batch would make scores depend on the batch size. Here
+the groups depend only on the seed and the set of images.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ Group = tuple[int, ...]
 
 
 def random_groups(names: Sequence[str], num_references: int, seed: int) -> list[Group]:
-    """Partition images into random groups of `num_references` + 1; what is left over joins the last group.
+    """Partition images into random groups of `num_references` + 1; the remainder joins the last group.
 
-    Names are compared below their common folder and sorted first, so that neither where the data set lies nor the
-    order in which it is listed makes a difference.
+    Names are taken relative to their common folder and sorted first, so that the result does not depend on the location
+    of the data set or the order of its listing.
 
     Args:
         names: a distinct name (path) for every image.
-        num_references: K, at least 1; fewer where there are not enough images.
+        num_references: K, at least 1; groups are smaller if there are not enough images.
         seed: any integer.
 
     Returns:
-        Groups of positions into `names`; together they hold every position once.
+        Groups of positions in `names`, which together contain every position once.
 
     Raises:
-        ValueError: K below 1.
+        ValueError: K is below 1.
 
     Example:
         >>> from dualclip_lightning.pairing import random_groups
@@ -58,12 +58,12 @@ def random_groups(names: Sequence[str], num_references: int, seed: int) -> list[
 
 
 def random_subsets(names: Sequence[str], count: int, seed: int) -> list[Group]:
-    """Partition images at random into `count` subsets, equal but for one image; names as in `random_groups`.
+    """Partition images at random into `count` subsets whose sizes differ by at most one; names as in `random_groups`.
 
-    No subset has a single image unless there is but one: there are fewer subsets then.
+    If subsets would have a single image, there are fewer of them.
 
     Raises:
-        ValueError: `count` below 1.
+        ValueError: `count` is below 1.
 
     Example:
         >>> from dualclip_lightning.pairing import random_subsets
@@ -79,10 +79,10 @@ def random_subsets(names: Sequence[str], count: int, seed: int) -> list[Group]:
 
 
 def order_for_ranks(groups: Sequence[Group], ranks: int) -> list[int]:
-    """The members of all groups in an order in which every rank meets whole groups, as far as the numbers allow.
+    """Order the members of all groups so that every rank gets whole groups, as far as the numbers allow.
 
-    PyTorch's distributed samplers give rank r the positions r, r + ranks, r + 2 * ranks, ... of a data set. In the
-    order of the groups a pair would lie on two ranks, and both would encode both of its images.
+    PyTorch's distributed samplers give rank r the positions r, r + ranks, r + 2 * ranks, ... of a data set. In group
+    order, a pair would be split between two ranks, and both would encode both of its images.
 
     Example:
         >>> from dualclip_lightning.pairing import order_for_ranks
@@ -93,7 +93,7 @@ def order_for_ranks(groups: Sequence[Group], ranks: int) -> list[int]:
     room = [len(range(rank, count, ranks)) for rank in range(ranks)]
     parts: list[list[tuple[int, Group]]] = [[] for _ in range(ranks)]
     left: list[int] = []
-    for place, group in sorted(enumerate(groups), key=lambda item: -len(item[1])):  # large ones are hardest to place
+    for place, group in sorted(enumerate(groups), key=lambda item: -len(item[1])):  # hardest first
         rank = max(range(ranks), key=room.__getitem__)
         fits = room[rank]
         parts[rank].append((place, group[:fits]))
@@ -108,9 +108,9 @@ def order_for_ranks(groups: Sequence[Group], ranks: int) -> list[int]:
 
 
 def references_in_group(size: int, num_references: int) -> Tensor:
-    """For each of `size` images the positions of its references in the group: [size, min(K, size - 1)].
+    """Return the positions of each image's references in a group of `size` images: [size, min(K, size - 1)].
 
-    Each image takes the next K around the circle: never itself, and in a pair each other.
+    The references of an image are the next K in cyclic order, which never include the image itself.
 
     Example:
         >>> from dualclip_lightning.pairing import references_in_group
@@ -122,12 +122,12 @@ def references_in_group(size: int, num_references: int) -> Tensor:
 
 
 def candidates(groups: Sequence[Group], home: int, place: int) -> Iterator[int]:
-    """All images but one as its references, the best first: the next ones around its group, then the next groups.
+    """Yield all other images as candidate references of an image: first its own group in cyclic order, then the next.
 
     Args:
-        groups: as from `random_groups`.
-        home: which of them the image is in.
-        place: where in that group it is.
+        groups: groups as from `random_groups`.
+        home: index of the image's group.
+        place: index of the image in that group.
 
     Example:
         >>> from dualclip_lightning.pairing import candidates
@@ -141,12 +141,12 @@ def candidates(groups: Sequence[Group], home: int, place: int) -> Iterator[int]:
 
 
 def choose_references(groups: Sequence[Group], usable: AbstractSet[int], num_references: int) -> dict[int, Group]:
-    """The references of every usable image: the first K of its `candidates` that are usable, as `predict` takes them.
+    """Choose the references of every usable image, the first K of its `candidates` that are usable.
 
     Args:
         groups: a partition of all images of a run.
         usable: positions of the images that can be read.
-        num_references: K; fewer where there are not enough images.
+        num_references: K; fewer references if there are not enough images.
 
     Example:
         >>> from dualclip_lightning.pairing import choose_references
@@ -162,7 +162,7 @@ def choose_references(groups: Sequence[Group], usable: AbstractSet[int], num_ref
 
 
 def joined_groups(references: Mapping[int, Group]) -> list[Group]:
-    """The smallest groups of images such that each has all its references in its own group, in the order given."""
+    """Return the smallest groups in which every image has all its references, in the given order."""
     group_of: dict[int, list[int]] = {}
     for member, others in references.items():
         parts = {id(part): part for part in (group_of.setdefault(each, []) for each in (member, *others))}
@@ -172,9 +172,9 @@ def joined_groups(references: Mapping[int, Group]) -> list[Group]:
 
 
 def neighbour_references(batch: int, num_references: int) -> Tensor:
-    """Rows of each image's references [B, K] where neighbours in a batch form groups of K + 1.
+    """Return the rows of each image's references [B, K] if neighbours in a batch form groups of K + 1.
 
-    What is left over joins the last group. For images in memory; a data set's groups are drawn by `random_groups`.
+    The remainder joins the last group. For images in memory; the groups of a data set are drawn by `random_groups`.
 
     Example:
         >>> from dualclip_lightning.pairing import neighbour_references
@@ -189,7 +189,7 @@ def neighbour_references(batch: int, num_references: int) -> Tensor:
 
 
 def _shuffled(names: Sequence[str], seed: int) -> list[int]:
-    """Positions of the names in a random order, which depends on the names below their common folder alone."""
+    """Return the positions of the names in a random order that depends only on the names below their common folder."""
     by_name = sorted(range(len(names)), key=_relative(names).__getitem__)
     generator = torch.Generator().manual_seed(seed)
     return [by_name[i] for i in torch.randperm(len(names), generator=generator).tolist()]
@@ -199,13 +199,13 @@ def _relative(names: Sequence[str]) -> list[str]:
     folders = {str(Path(name).parent) for name in names}
     try:
         root = os.path.commonpath(folders)
-    except ValueError:  # no names, or absolute and relative ones mixed
+    except ValueError:  # no names, or a mix of absolute and relative ones
         return list(names)
     return [os.path.relpath(name, root) if root else name for name in names]
 
 
 def whole_groups(groups: Iterable[Group], limit: int) -> Iterator[list[Group]]:
-    """Lists of groups with at most `limit` images together, or a single larger group.
+    """Yield lists of groups that contain at most `limit` images together, or a single larger group.
 
     Example:
         >>> from dualclip_lightning.pairing import whole_groups

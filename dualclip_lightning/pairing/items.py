@@ -1,4 +1,4 @@
-"""Items of anomalib's data sets with images as this package reads them: in full depth, upright, or refused."""
+"""Items of anomalib's data sets with images read by this package: in full depth and upright, or refused."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from dualclip_lightning.pairing.names import image_names
 
 
 def read_item(dataset: Dataset, position: int, max_megapixels: float = MAX_MEGAPIXELS) -> Any:
-    """Item at a position of a data set, its image read by `read_rgb`, as `predict` reads it.
+    """Return the item at a position of a data set, with its image read by `read_rgb` as in `predict`.
 
-    A data set with a `__getitem__` of its own keeps what it makes of an image; only an image that is exactly what
-    anomalib's `read_image` gives is read again.
+    If a data set has its own `__getitem__`, an image is read again only if it equals the result of anomalib's
+    `read_image`; otherwise it is kept.
 
     Args:
         dataset: any map-style data set of anomalib items.
-        position: in the data set.
-        max_megapixels: larger images are refused.
+        position: position in the data set.
+        max_megapixels: size above which images are refused.
 
     Raises:
-        ValueError: an image or mask that cannot be used; the message names the file and the remedy.
+        ValueError: an image or mask cannot be used; the message names the file and the remedy.
     """
     dataset, position = _innermost(dataset, position)
     try:
@@ -50,7 +50,7 @@ def read_item(dataset: Dataset, position: int, max_megapixels: float = MAX_MEGAP
 
 
 def _innermost(dataset: Any, position: int) -> tuple[Any, int]:
-    """The data set below subsets and concatenations that holds the item, and the item's position there."""
+    """Return the data set below subsets and concatenations that contains the item, and the item's position in it."""
     while isinstance(dataset, Subset | ConcatDataset):
         if isinstance(dataset, Subset):
             dataset, position = dataset.dataset, dataset.indices[position]
@@ -62,14 +62,14 @@ def _innermost(dataset: Any, position: int) -> tuple[Any, int]:
 
 
 def _unlabelled(dataset: Any, position: int, max_megapixels: float) -> ImageItem:
-    """As `PredictDataset.__getitem__`."""
+    """Build an item like `PredictDataset.__getitem__`."""
     path = str(dataset.image_filenames[position])
     image = Image(read_rgb(path, max_megapixels))
     return ImageItem(image=dataset.transform(image) if dataset.transform else image, image_path=path)
 
 
 def _labelled(dataset: Any, position: int, max_megapixels: float) -> ImageItem:
-    """As `AnomalibDataset.__getitem__`."""
+    """Build an item like `AnomalibDataset.__getitem__`."""
     sample = dataset.samples.iloc[position]
     image = Image(read_rgb(sample.image_path, max_megapixels))
     with_mask = dataset.task == TaskType.SEGMENTATION
@@ -90,10 +90,10 @@ def _labelled(dataset: Any, position: int, max_megapixels: float) -> ImageItem:
 
 
 def _mask(sample: Any, image: Tensor) -> Mask | None:
-    """The mask of an image [3, H, W]: all zero for a normal one, None where it is not known which it is.
+    """Return the mask of an image [3, H, W]: all zero for a normal image, None for one without a label.
 
     Raises:
-        ValueError: a mask that was drawn on the image as it lies on disk and not as it is shown.
+        ValueError: the mask fits the stored image and not the upright one.
     """
     if sample.label_index == LabelName.NORMAL:
         return _zeros(image)
@@ -105,16 +105,16 @@ def _mask(sample: Any, image: Tensor) -> Mask | None:
 
 
 def check_mask(mask: Tensor, image: Tensor, path: str) -> None:
-    """Refuse a mask [H, W] whose sides are those of an image [3, W, H]: it was drawn before EXIF turned the image.
+    """Check that a mask [H, W] was not drawn before EXIF rotated its image [3, H, W].
 
     Raises:
-        ValueError: names both sizes and the remedy.
+        ValueError: the sides are swapped; the message names both sizes and the remedy.
     """
     (height, width), size = mask.shape[-2:], tuple(image.shape[-2:])
     if (height, width) != size and (width, height) == size:
         msg = (
             f"its mask '{path}' is {width}x{height}, but the image that EXIF turns upright is {height}x{width}. "
-            "Turn the mask as the image is turned."
+            "Rotate the mask like the image."
         )
         raise ValueError(msg)
 
@@ -124,10 +124,10 @@ def _zeros(image: Tensor) -> Mask:
 
 
 def _read_again(item: Any, max_megapixels: float) -> Any:
-    """An item, its image read by us if it was read by anomalib's reader and nothing was done to it since.
+    """Return an item, with its image read again if it is the unmodified result of anomalib's reader.
 
     Raises:
-        ImageError: an image that anomalib read in its way and that cannot be read for sure.
+        ImageError: anomalib read the image, but its values cannot be interpreted with certainty.
     """
     path = item.image_path
     if item.image is None or not path or not Path(path).is_file():

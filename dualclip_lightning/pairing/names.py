@@ -1,4 +1,4 @@
-"""The paths by which the items of a data set are told apart."""
+"""The paths that identify the items of a data set."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from torch.utils.data import ConcatDataset, Subset
 
 
 def image_names(dataset: Any) -> list[str] | None:
-    """The path of every item of an anomalib dataset, without loading one; None if it does not tell.
+    """Return the path of every item of an anomalib dataset without loading items; None if it does not provide them.
 
-    Subsets and concatenations (`torch.utils.data`) tell if their parts do.
+    Subsets and concatenations (`torch.utils.data`) are supported.
 
     Example:
         >>> from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""Features of many images, in memory as long as they are few."""
+"""Storage for the features of many images, in memory or in mapped files."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import torch
 from torch import Tensor
 
 IN_MEMORY_BYTES = 2**31
-"""Features beyond 2 GB lie in a temporary folder."""
+"""Features beyond 2 GB are stored in a temporary folder."""
 
 
 class FeatureStore:
-    """Tensors that grow together, row by row, to a length known before: [count, ...] in single precision on the host.
+    """Tensors that are filled together, row by row, to a known length: [count, ...] in single precision on the host.
 
-    Beyond `limit` bytes they are mapped from files of a temporary folder (which TMPDIR chooses), so that the operating
-    system keeps in memory what fits, until `close`.
+    Beyond `limit` bytes they are mapped from files in a temporary folder (set by TMPDIR) until `close`, so that the
+    operating system keeps as much in memory as fits.
 
     Args:
-        count: rows of every tensor.
-        limit: bytes of all tensors together that may lie in memory.
+        count: number of rows of every tensor.
+        limit: largest number of bytes of all tensors together in memory.
 
     Example:
         >>> import torch
@@ -46,7 +46,7 @@ class FeatureStore:
         """Add the next rows [n, ...] of every tensor.
 
         Raises:
-            OSError: neither memory, by `limit`, nor the temporary folder has room for all rows.
+            OSError: the rows exceed `limit`, and the temporary folder does not have enough space.
         """
         if not self.tensors:
             self.tensors = self._allocate([(self.count, *part.shape[1:]) for part in parts])
@@ -62,7 +62,7 @@ class FeatureStore:
             return [torch.empty(shape, dtype=torch.float32) for shape in shapes]
         self.folder = TemporaryDirectory(ignore_cleanup_errors=True)
         free = shutil.disk_usage(self.folder.name).free
-        if free < size:  # a mapped file on a full disk would end the process without a word
+        if free < size:  # writing to a mapped file on a full disk would kill the process
             msg = (
                 f"The features of {self.count} images need {size / 2**30:.1f} GB, but the temporary folder has "
                 f"{free / 2**30:.1f} GB. Set TMPDIR to a folder with more, or score fewer images at once (subsets)."
@@ -75,7 +75,7 @@ class FeatureStore:
         return [tensor.view(shape) for tensor, shape in zip(mapped, shapes, strict=True)]
 
     def close(self) -> None:
-        """Forget the tensors and delete the folder."""
+        """Release the tensors and delete the folder."""
         self.tensors = []
         if self.folder is not None:
             self.folder.cleanup()

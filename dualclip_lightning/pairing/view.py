@@ -1,4 +1,4 @@
-"""A data set seen in another order, resized item by item."""
+"""A view of a data set in another order, with every item resized individually."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from dualclip_lightning.images.masks import MaskRule, check_rule, resize_mask
 
 
 class OrderedView(Dataset):
-    """The items of an anomalib dataset in a given order, with everything else as the dataset itself has it.
+    """The items of an anomalib dataset in a given order; all other attributes are those of the dataset.
 
-    Members of a group then share a batch wherever the batch size allows, whatever number of workers loads them. Each
-    item is resized before it meets others: otherwise anomalib's collation would squash images of different sizes to
-    one common size, and a score would depend on its batch.
+    The order puts members of a group into the same batch if the batch size allows, for any number of workers. Each item
+    is resized before collation; otherwise anomalib's collation would squash images of different sizes to a common
+    size, and a score would depend on its batch.
 
     Args:
         dataset: any map-style dataset of anomalib items.
         order: positions in the dataset.
-        geometry: resizing of one image.
-        masks: the rule by which masks are resized with it (`dualclip_lightning.images.masks`).
+        geometry: transform that resizes one image.
+        masks: rule by which masks are resized (`dualclip_lightning.images.masks`).
 
     Example:
         >>> import torch
@@ -54,10 +54,10 @@ class OrderedView(Dataset):
         return self.load(self.order[index])
 
     def load(self, position: int) -> Any:
-        """Item at a position of the dataset itself, resized.
+        """Return the resized item at a position of the dataset itself.
 
         Raises:
-            ValueError: a file that cannot be read as an image; the message names it.
+            ValueError: a file cannot be read as an image; the message names it.
         """
         item = _read(self.dataset, position)
         if item.gt_mask is not None:
@@ -67,7 +67,7 @@ class OrderedView(Dataset):
 
     @property
     def augmentations(self) -> Any:
-        """Those of the dataset itself, which its datamodule may replace before every run."""
+        """Augmentations of the dataset, which its datamodule may replace before every run."""
         return self.dataset.augmentations
 
     @augmentations.setter
@@ -75,15 +75,15 @@ class OrderedView(Dataset):
         self.dataset.augmentations = augmentations
 
     def __getattr__(self, name: str) -> Any:
-        # "dataset" is not there yet while a worker unpickles this object; torch would pass the view by through the
-        # `__getitems__` of a Subset.
+        # "dataset" does not exist yet while a worker unpickles this object, and torch would bypass the view through
+        # the `__getitems__` of a Subset.
         if name == "dataset" or name.startswith("__"):
             raise AttributeError(name)
         return getattr(self.dataset, name)
 
 
 def innermost(dataset: Any) -> Iterator[Any]:
-    """The data sets below subsets and concatenations."""
+    """Yield the data sets below subsets and concatenations."""
     if isinstance(dataset, Subset):
         yield from innermost(dataset.dataset)
     elif isinstance(dataset, ConcatDataset):
@@ -94,7 +94,7 @@ def innermost(dataset: Any) -> Iterator[Any]:
 
 
 def unresized(dataset: Any, geometry: Transform) -> Any:
-    """A copy of the data set without a last augmentation that resizes as the geometry does."""
+    """Return a copy of the data set without a final augmentation that resizes in the same way as the geometry."""
     found = copy.copy(dataset)
     if isinstance(dataset, Subset):
         found.dataset = unresized(dataset.dataset, geometry)
@@ -110,12 +110,12 @@ def unresized(dataset: Any, geometry: Transform) -> Any:
 
 
 def known_names(dataset: Any, names: Sequence[str] | None, kept: Sequence[int]) -> list[str]:
-    """Distinct names of the items at `kept` (others are empty), for methods that tell images apart by their paths.
+    """Return distinct names of the items at `kept` (others are empty), for methods that identify images by path.
 
-    Items are read where the data set does not tell them.
+    Items are loaded if the data set does not provide the names.
 
     Raises:
-        ValueError: an item without a path, or two with the same.
+        ValueError: an item has no path, or two items have the same.
 
     Example:
         >>> from dualclip_lightning.pairing import known_names

@@ -1,4 +1,4 @@
-"""Scores that depend on every image of a data set, whatever batches the images arrive in."""
+"""Scores that depend on every image of a data set, independent of the batches in which images arrive."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ class ImageSet(NamedTuple):
 
     size: int
     batches: Iterable[Tensor]
-    """Each [B, 3, H, W], `size` images together; they can be read once."""
+    """Batches [B, 3, H, W] with `size` images in total, which can be iterated once."""
 
 
 ReadImages = Callable[[Group, int], Iterable[Tensor]]
-"""Positions in the data set and a batch size -> preprocessed images [B, 3, H, W]."""
+"""Function from positions in the data set and a batch size to preprocessed images [B, 3, H, W]."""
 ScoreSets = Callable[[Sequence[ImageSet]], PatchPrediction]
-"""Sets of images -> their scores and maps, one set after the other."""
+"""Function from sets of images to their scores and maps, one set after the other."""
 
 
 class WholeSetScoring:
-    """Scores all images at the first batch, each encoded once, and looks them up at every batch.
+    """Score all images at the first batch, encoding each once, and look up the results for every batch.
 
-    What is kept is a map on the patch grid for every image, a few kilobytes.
+    The stored result of an image is a map on the patch grid, which takes a few kilobytes.
 
     Args:
         names: the name of every image of the data set.
         subsets: disjoint groups of their positions; images of one subset score each other.
-        read: how images are read.
-        score: the method.
+        read: function that reads images.
+        score: function that scores the images of a subset.
 
     Example:
         >>> import torch
@@ -67,10 +67,10 @@ class WholeSetScoring:
         self._prediction: PatchPrediction | None = None
 
     def __call__(self, names: Sequence[str], images: Tensor) -> PatchPrediction:
-        """Scores and maps of a batch, in its order; the first batch [B, 3, H, W] says the device and batch size.
+        """Return the scores and maps of a batch, in its order; the first batch [B, 3, H, W] sets device and batch size.
 
         Raises:
-            KeyError: a name that is not in the data set.
+            KeyError: a name is not in the data set.
         """
         rows = [self._row[name] for name in names]
         if self._prediction is None:

@@ -1,6 +1,7 @@
-"""From a class name to CLIP's two text anchors: normal and anomalous.
+"""Prompts and text anchors: from a class name to CLIP's two anchors, normal and anomalous.
 
-`prompts.representative`, of CLIP-AD, is not imported here: scikit-learn's clustering takes a second or two.
+CLIP-AD's `prompts.representative` is not imported here, because scikit-learn's clustering takes a second or two to
+import.
 """
 
 from dualclip_lightning.prompts.anchors import TextMean, text_anchors, text_embeddings

@@ -1,4 +1,4 @@
-"""Embeddings of prompts and their mean a state, kept on disk because they depend on weights and words alone."""
+"""Embeddings of prompts and their mean per state, cached on disk because they depend only on weights and words."""
 
 from __future__ import annotations
 
@@ -25,26 +25,27 @@ from dualclip_lightning.utilities.files import write_bytes_atomically
 
 TextMean = Literal["raw", "unit"]
 CACHE_VERSION = 1
-"""To be raised whenever anchors of the same weights and prompts are computed differently."""
+"""Version of the computation; increase it whenever the same weights and prompts give different anchors."""
 
 logger = logging.getLogger(__name__)
 
 
 def text_anchors(backbone: Backbone, prompts: PromptPair, cache: Path | None = None, mean: TextMean = "raw") -> Tensor:
-    """Anchors [2, D] (normal, anomalous): the normalised mean of each state's text embeddings.
+    """Return the anchors [2, D] (normal, anomalous), the normalised mean of each state's text embeddings.
 
-    Read from the cache if it holds them, else computed and written there. A damaged file is ignored and rewritten; a
-    folder that cannot be written costs time, not the run.
+    Anchors are read from the cache, or computed and added to it. A damaged file is ignored and rewritten; if the folder
+    is not writable, anchors are computed again next time.
 
     Args:
-        backbone: whose text tower encodes; its digest is part of the key.
+        backbone: backbone whose text tower encodes the prompts; its digest is part of the key.
         prompts: sentences of both states.
         cache: folder of the cache; None for the user's cache folder.
-        mean: over embeddings as they come, "raw", as the released code of AnoCLIP (github.com/hq-deng/AnoVL,
-            `prompt_ensemble.py`) and the re-implementations of WinCLIP have it, or over them at length 1, "unit".
+        mean: "raw" for the mean of unnormalised embeddings, as in the released code of AnoCLIP
+            (github.com/hq-deng/AnoVL, `prompt_ensemble.py`) and the re-implementations of WinCLIP, or "unit" for the
+            mean of normalised ones.
 
     Raises:
-        ValueError: another mean.
+        ValueError: `mean` is unknown.
 
     Example:
         >>> from dualclip_lightning.backbone import load_backbone
@@ -61,9 +62,10 @@ def text_anchors(backbone: Backbone, prompts: PromptPair, cache: Path | None = N
 
 
 def text_embeddings(backbone: Backbone, prompts: PromptPair, cache: Path | None = None) -> tuple[Tensor, Tensor]:
-    """Normalised embeddings of every sentence of the normal [P_n, D] and of the anomalous state [P_a, D], in order.
+    """Return the normalised embeddings of all sentences of the normal [P_n, D] and the anomalous state [P_a, D].
 
-    On the CPU in single precision; cached as `text_anchors` are, with the same arguments.
+    They are in the order of the prompts, on the CPU, in single precision, and cached as in `text_anchors`, which has
+    the same arguments.
 
     Example:
         >>> from dualclip_lightning.backbone import load_backbone
@@ -81,18 +83,18 @@ def text_embeddings(backbone: Backbone, prompts: PromptPair, cache: Path | None 
 
 
 def compute_anchors(backbone: Backbone, prompts: PromptPair, mean: TextMean = "raw") -> Tensor:
-    """Anchors [2, D] on the CPU in single precision, computed now."""
+    """Compute anchors [2, D] without the cache, on the CPU in single precision."""
     states = compute_embeddings(backbone, prompts) if mean == "unit" else _encode(backbone, prompts)
     return F.normalize(torch.stack([state.mean(dim=0) for state in states]), dim=-1)
 
 
 def compute_embeddings(backbone: Backbone, prompts: PromptPair) -> tuple[Tensor, ...]:
-    """What `text_embeddings` gives, computed now."""
+    """Compute the result of `text_embeddings` without the cache."""
     return tuple(F.normalize(state, dim=-1) for state in _encode(backbone, prompts))
 
 
 def _encode(backbone: Backbone, prompts: PromptPair) -> tuple[Tensor, ...]:
-    """Embeddings of every sentence of both states as they come, on the CPU in single precision."""
+    """Return the unnormalised embeddings of all sentences of both states, on the CPU in single precision."""
     embeddings = backbone.encode_text([*prompts.normal, *prompts.anomalous]).float().cpu()
     return embeddings.split([len(prompts.normal), len(prompts.anomalous)])
 
@@ -105,7 +107,7 @@ def _path(kind: str, backbone: Backbone, prompts: PromptPair, cache: Path | None
 
 
 def _remembered(path: Path, rows: Mapping[str, int], compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Unit vectors by name, so many each: from the file if it holds them, else computed and written there."""
+    """Read unit vectors by name, with the given numbers of rows, from the file, or compute and write them."""
     vectors = _read(path, rows)
     if vectors is None:
         vectors = compute()

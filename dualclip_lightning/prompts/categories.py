@@ -1,4 +1,4 @@
-"""What the categories of the public data sets are called in prompts."""
+"""Names of the categories of public data sets in prompts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dualclip_lightning.utilities.arguments import check_choice, check_text
 
 Words = Literal["plain", "released"]
 AS_THEY_STAND: Mapping[str, str] = MappingProxyType({})
-"""Of released code that renames no category."""
+"""Renamed categories of released code that renames none."""
 
 WORDS: Mapping[str, str] = {
     "pcb": "printed circuit board",
@@ -24,7 +24,7 @@ WORDS: Mapping[str, str] = {
     "pipe_fryum": "pipe fryum",
     "chewinggum": "chewing gum",
 }
-"""Categories whose name is not what a caption would say; for all others underscores become spaces."""
+"""Natural names of categories; in all others, underscores become spaces."""
 
 TEXTURES = frozenset({
     "carpet", "grid", "leather", "tile", "wood",
@@ -35,13 +35,13 @@ TEXTURES = frozenset({
 
 
 def class_words(category: str, words: Words = "plain", renamed: Mapping[str, str] = AS_THEY_STAND) -> str:
-    """What prompts call a category. A name that a user typed is none: prompts take it as it is.
+    """Return the name of a category in prompts. Class names given by a user are not categories and stay unchanged.
 
     Args:
-        category: of a data set, for example `metal_nut`.
-        words: "plain" for what people call it: `metal_nut` -> "metal nut", `pcb1` -> "printed circuit board";
-            "released" for what the released code of a method calls it: the category itself, `metal_nut` or `pcb1`.
-        renamed: the categories that the released code calls something else.
+        category: category of a data set, for example `metal_nut`.
+        words: "plain" for the natural name: `metal_nut` -> "metal nut", `pcb1` -> "printed circuit board"; "released"
+            for the name in the released code of a method, which is usually the category: `metal_nut` or `pcb1`.
+        renamed: categories that the released code renames.
 
     Example:
         >>> from dualclip_lightning.prompts import class_words
@@ -54,10 +54,10 @@ def class_words(category: str, words: Words = "plain", renamed: Mapping[str, str
 
 
 def check_words(words: str) -> None:
-    """Refuse a choice of words that there is not.
+    """Check the argument `words`.
 
     Raises:
-        ValueError: with the choices.
+        ValueError: the value is unknown; the message lists the choices.
 
     Example:
         >>> from dualclip_lightning.prompts import check_words
@@ -67,10 +67,10 @@ def check_words(words: str) -> None:
 
 
 def check_class_name(class_name: str) -> None:
-    """Refuse a name that says nothing.
+    """Check that a class name contains a word.
 
     Raises:
-        ValueError: no text, or no letter or digit in it.
+        ValueError: the name is not a text, or has no letter or digit.
     """
     check_text("class_name", class_name, "steel plate")
     if not re.search(r"[^\W_]", class_name):
@@ -79,7 +79,7 @@ def check_class_name(class_name: str) -> None:
 
 
 def is_texture(category: str) -> bool:
-    """Whether a category is described as a surface; anything unknown is an object.
+    """Return whether a category is described as a surface; unknown categories are objects.
 
     Example:
         >>> from dualclip_lightning.prompts import is_texture

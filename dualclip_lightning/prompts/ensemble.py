@@ -1,7 +1,7 @@
 """The prompt ensemble: state words x templates x class name.
 
-The sentences of every method are built from their parts, so that a part can be replaced without listing hundreds of
-sentences: all of them share the views of WinCLIP and differ in states and in what they call a picture.
+The sentences of every method are built from parts, so that a part can be replaced without listing hundreds of
+sentences. All methods share the views of WinCLIP and differ in states and in the nouns for an image.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ class Wording(NamedTuple):
     """States with one `{}` for the class."""
     anomalous: tuple[str, ...]
     object_nouns: tuple[str, ...] = ("photo",)
-    """What a picture of an object is called."""
+    """Nouns for an image of an object."""
     texture_nouns: tuple[str, ...] = ("photo",)
     stop: str = ""
-    """Ends every sentence."""
+    """End of every sentence."""
     renamed: Mapping[str, str] = AS_THEY_STAND
-    """Categories that the released code does not call by their names."""
+    """Categories that the released code renames, with their names there."""
 
     def templates(self, domain: Domain) -> tuple[str, ...]:
-        """Every view x noun x article as a template with one `{}` for the state."""
+        """Return all combinations of view, noun and article as templates with one `{}` for the state."""
         nouns = {"object": self.object_nouns, "texture": self.texture_nouns}[domain]
         phrases = (view.format(noun=n, article=a, state="{}") for view, n, a in product(VIEWS, nouns, ARTICLES))
         return tuple(f"{'an' if phrase[0] in 'aeiou' else 'a'} {phrase}{self.stop}" for phrase in phrases)
@@ -84,12 +84,12 @@ WORDINGS: Mapping[str, Wording] = {
         stop=".",
     ),
 }
-"""Those of AnoCLIP (arXiv 2308.15939), which Dual-Image CLIP (arXiv 2405.04782) takes over, of WinCLIP (arXiv
+"""Wordings of AnoCLIP (arXiv 2308.15939), also used by Dual-Image CLIP (arXiv 2405.04782), of WinCLIP (arXiv
 2303.14814) and of CLIP-AD (arXiv 2311.00453)."""
 
 
 class PromptPair(NamedTuple):
-    """The sentences of both states, without repeats, in a fixed order.
+    """The sentences of both states, without duplicates, in a fixed order.
 
     Example:
         >>> from dualclip_lightning.prompts import PromptPair
@@ -108,18 +108,19 @@ def prompt_ensemble(
     templates: Sequence[str] | None = None,
     wording: str = "anoclip",
 ) -> PromptPair:
-    """All sentences for one class.
+    """Return all sentences for one class.
 
     Args:
-        class_name: words such as "steel plate", taken as they are; `class_words` has those for a category.
-        domain: whether the class is an object or a texture, which chooses the nouns; None looks the class up and
-            takes "object" for one it does not know.
+        class_name: words such as "steel plate", used unchanged; `class_words` returns those of a category.
+        domain: "object" or "texture", which selects the nouns; None looks the class up and uses "object" if it is
+            unknown.
         states: phrases with one `{}` for the class, under the keys "normal" and "anomalous"; replaces the default.
         templates: sentences with one `{}` for the state phrase; replaces the default.
-        wording: whose words are the default, a key of `WORDINGS`.
+        wording: the wording that gives the defaults, a key of `WORDINGS`.
 
     Raises:
-        ValueError: an empty class name, an unknown domain or state, or a phrase without exactly one `{}`.
+        ValueError: the class name is empty, the domain or a state is unknown, or a phrase does not have exactly one
+            `{}`.
 
     Example:
         >>> from dualclip_lightning.prompts import prompt_ensemble

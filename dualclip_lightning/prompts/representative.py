@@ -1,4 +1,4 @@
-"""One vector for the many prompts of a state (CLIP-AD, arXiv 2311.00453, section 3.1)."""
+"""One representative vector for all prompts of a state (CLIP-AD, arXiv 2311.00453, section 3.1)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Representative = Literal["mean", "pca", "kde", "dbscan", "mean_shift"]
 KDE_BANDWIDTH = 0.3
 """As published."""
 SHIFT_BANDWIDTH = 2.0
-"""As published. Vectors of length 1 are at most 2 apart, so this finds one cluster: the mean."""
+"""As published. The distance of unit vectors is at most 2, so this finds a single cluster and gives the mean."""
 
 logger = logging.getLogger(__name__)
 
@@ -30,19 +30,20 @@ logger = logging.getLogger(__name__)
 def representative_vector(
     embeddings: Tensor, kind: Representative = "dbscan", eps: float = 0.5, min_samples: int = 15
 ) -> Tensor:
-    """The vector [D] of length 1 that stands for text embeddings [P, D], on the CPU in single precision.
+    """Return the unit vector [D] that represents text embeddings [P, D], on the CPU in single precision.
 
     Args:
-        embeddings: of length 1 each.
+        embeddings: [P, D], each of length 1.
         kind: "mean"; "pca", the embeddings' projection onto their first principal component over prompts, on the side
             of the mean; "kde", the mean weighted by a Gaussian kernel density; "dbscan" or "mean_shift", the mean of
-            the largest cluster. Where dbscan finds no cluster, a warning says so and the mean serves.
+            the largest cluster. If dbscan finds no cluster, the mean is used with a warning.
         eps: distance within which dbscan counts neighbours. CLIP-AD uses 0.5 for MVTec AD and 1.5 for VisA, where
-            nearly everything is a neighbour and the result is in effect the mean.
-        min_samples: neighbours, oneself included, that make a core of a cluster; CLIP-AD uses 15 and 25.
+            nearly all prompts are neighbours and the result is in effect the mean.
+        min_samples: number of neighbours, including the point itself, of a core point of a cluster; CLIP-AD uses 15
+            and 25.
 
     Raises:
-        ValueError: an unknown kind, a number out of range, or embeddings that are not [P, D] with P > 0.
+        ValueError: an unknown kind, a value out of range, or embeddings that are not [P, D] with P > 0.
     """
     check_representative(kind, eps, min_samples)
     if embeddings.ndim != 2 or not len(embeddings):  # noqa: PLR2004
@@ -60,10 +61,10 @@ def representative_vector(
 
 
 def check_representative(kind: str, eps: float, min_samples: int) -> None:
-    """Refuse what `representative_vector` cannot do.
+    """Check the arguments of `representative_vector`.
 
     Raises:
-        ValueError: an unknown kind, or a number out of range.
+        ValueError: an unknown kind, or a value out of range.
     """
     check_choice("representative", kind, get_args(Representative))
     check_positive("eps", eps, "Vectors of length 1 are between 0 and 2 apart.")
@@ -71,7 +72,7 @@ def check_representative(kind: str, eps: float, min_samples: int) -> None:
 
 
 def _principal(embeddings: np.ndarray) -> np.ndarray:
-    """With dimensions as samples and prompts as features, as published: one coordinate a dimension."""
+    """Compute the first principal component with dimensions as samples and prompts as features, as published."""
     if len(embeddings) == 1:
         return embeddings[0]
     coordinates = PCA(n_components=1, svd_solver="full").fit_transform(embeddings.T)[:, 0]
@@ -79,7 +80,7 @@ def _principal(embeddings: np.ndarray) -> np.ndarray:
 
 
 def _densest(embeddings: np.ndarray) -> np.ndarray:
-    """Weights are densities up to a factor, which in hundreds of dimensions would overflow."""
+    """Return the mean weighted by densities up to a common factor, which would overflow in hundreds of dimensions."""
     density = KernelDensity(kernel="gaussian", bandwidth=KDE_BANDWIDTH).fit(embeddings)
     return softmax(density.score_samples(embeddings)) @ embeddings
 

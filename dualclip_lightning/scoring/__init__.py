@@ -1,4 +1,4 @@
-"""Pure functions from embeddings to scores and maps, higher is more anomalous, in [0, 1] unless they say otherwise."""
+"""Pure functions from embeddings to scores and maps, in [0, 1] unless stated otherwise; higher is more anomalous."""
 
 from dualclip_lightning.scoring.fusion import image_score, joint_score
 from dualclip_lightning.scoring.maps import DRAWINGS, MapDrawing, draw

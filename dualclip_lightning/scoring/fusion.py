@@ -1,4 +1,4 @@
-"""How scores are joined (Dual-Image CLIP, eq. 6, 12 and 13). A weighted mean of scores in [0, 1] stays in [0, 1]."""
+"""Combination of scores (Dual-Image CLIP, eq. 6, 12 and 13). A weighted mean of scores in [0, 1] stays in [0, 1]."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def joint_score(text: Tensor, visual: Tensor, alpha: float) -> Tensor:
-    """`alpha * text + (1 - alpha) * visual`, for maps of one shape (eq. 6, A_J; also eq. 12).
+    """Return `alpha * text + (1 - alpha) * visual` for maps of equal shape (eq. 6, A_J; also eq. 12).
 
     Example:
         >>> import torch
@@ -18,10 +18,9 @@ def joint_score(text: Tensor, visual: Tensor, alpha: float) -> Tensor:
 
 
 def image_score(class_score: Tensor, score_map: Tensor, class_weight: float) -> Tensor:
-    """Score of each image [B]: the class-token score [B] joined with the largest value of its map [B, h, w] (eq. 13).
+    """Combine the class-token score [B] with the largest value of the map [B, h, w] to an image score [B] (eq. 13).
 
-    The map is that of patches, over which the paper's equations are written, so that the score does not depend on how
-    the map is drawn.
+    The map has one value per patch, as in the paper's equations, so the score does not depend on how the map is drawn.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""From the patch grid back to pixels."""
+"""Drawing of maps: from the patch grid to pixels."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ Matrix = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class MapDrawing:
-    """How a map of patches becomes one of pixels: averaged over neighbours, enlarged bilinearly, then smoothed.
+    """Settings of drawing: a map of patches is averaged over neighbours, enlarged bilinearly, then smoothed.
 
     Args:
-        average: side of the square of patches over which each is averaged first, odd; those on a border count beyond
-            it. 1 for none.
-        align_corners: whether the first and the last pixel of a side have the values of the first and the last patch;
-            False puts the value of a patch in the middle of its pixels.
-        sigma: standard deviation of a Gaussian, in pixels of the image as the model sees it; 0 for none.
+        average: odd side of the square of patches over which each patch is averaged first, with borders replicated;
+            1 for no averaging.
+        align_corners: if true, the first and last pixels of a side have the values of the first and last patches; if
+            false, the value of a patch is at the centre of its pixels.
+        sigma: standard deviation of a Gaussian, in pixels of the model's input; 0 for no smoothing.
 
     Raises:
-        ValueError: a value out of range.
+        ValueError: a value is out of range.
 
     Example:
         >>> from dualclip_lightning.scoring import MapDrawing
@@ -54,10 +54,10 @@ class MapDrawing:
 
     @classmethod
     def from_choice(cls, drawing: Any) -> MapDrawing:
-        """The drawing that a user named, or described by some of its values over those that change nothing.
+        """Convert the argument `drawing`, a name or a mapping of values; missing values disable their step.
 
         Raises:
-            ValueError: an unknown name or value.
+            ValueError: an unknown name or an invalid value.
         """
         if isinstance(drawing, str) and drawing in DRAWINGS:
             return DRAWINGS[drawing]
@@ -74,8 +74,8 @@ DRAWINGS: Mapping[str, MapDrawing] = {
     "musc": MapDrawing(align_corners=True),
     "winclip": MapDrawing(),
 }
-"""Those of released code: of AnoCLIP (arXiv 2308.15939), CLIP-AD (2311.00453) and MuSc (2401.16753) their authors', of
-WinCLIP (2303.14814) the public re-implementations', which agree in it."""
+"""Drawings of released code: that of the authors for AnoCLIP (arXiv 2308.15939), CLIP-AD (2311.00453) and MuSc
+(2401.16753), and that of the public re-implementations, which agree, for WinCLIP (2303.14814)."""
 
 
 def draw(
@@ -84,16 +84,16 @@ def draw(
     drawing: MapDrawing = DRAWINGS["winclip"],
     seen: tuple[int, int] | None = None,
 ) -> Tensor:
-    """Maps of pixels [B, H, W] from maps of patches [B, h, w], within the range of each averaged map.
+    """Draw maps of pixels [B, H, W] from maps of patches [B, h, w], within the range of each averaged map.
 
-    Every step is linear and works along one side: it is a matrix a side. Computed in single precision, also under
-    autocast.
+    Every step is linear and separable, so that all steps together are one matrix per side. Computed in single
+    precision, also under autocast.
 
     Args:
-        maps: in any range.
+        maps: [B, h, w], with values in any range.
         size: H and W.
-        drawing: the steps.
-        seen: height and width of the image as the model sees it, whose pixels `sigma` counts; None for `size`.
+        drawing: settings of the steps.
+        seen: height and width of the model's input, in whose pixels `sigma` is measured; None for `size`.
 
     Example:
         >>> import torch
@@ -110,10 +110,10 @@ def draw(
 
 
 def _along_sides(maps: Tensor, rows: Matrix, columns: Matrix) -> Tensor:
-    """Means of rows and of columns of maps [B, h, w], with the weights of each in a row that sums to 1.
+    """Average maps [B, h, w] along rows and columns with matrices of weights whose rows sum to 1.
 
-    They never leave the range of a map. Rounding alone would, by one unit in the last place, and torchmetrics takes
-    the sigmoid of a batch with any score above 1.
+    The result is clamped to the range of each map: rounding could exceed it by one unit in the last place, and
+    torchmetrics applies a sigmoid to a batch with any score above 1.
     """
     with torch.autocast(maps.device.type, enabled=False):
         means = torch.from_numpy(rows).to(maps) @ maps @ torch.from_numpy(columns).to(maps).T
@@ -122,13 +122,13 @@ def _along_sides(maps: Tensor, rows: Matrix, columns: Matrix) -> Tensor:
 
 @lru_cache(maxsize=8)
 def _average_matrix(patches: int, side: int) -> Matrix:
-    """Weights [patches, patches] of the mean over neighbours, the ends being continued."""
+    """Return the weights [patches, patches] of the mean over neighbours, with the ends replicated."""
     return uniform_filter1d(np.eye(patches), side, axis=0, mode="nearest")
 
 
 @lru_cache(maxsize=8)
 def _enlarging_matrix(patches: int, pixels: int, align_corners: bool, sigma: float) -> Matrix:
-    """Weights [pixels, patches] of linear interpolation between the centres of patches, smoothed over pixels."""
+    """Return the weights [pixels, patches] of linear interpolation between patch centres, smoothed over pixels."""
     if align_corners:
         places = np.linspace(0, patches - 1, pixels)
     else:

@@ -1,4 +1,4 @@
-"""Scores from all other images of a set (MuSc, arXiv 2401.16753)."""
+"""Mutual scores of the images of a set (MuSc, arXiv 2401.16753)."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from torch import Tensor
 from dualclip_lightning.utilities.arguments import check_share
 
 CHUNK_PATCHES = 1024
-"""About how many patches are compared with as many others at once."""
+"""Approximate number of patches that are compared with as many others at once."""
 TABLE_NUMBERS = 2**27
-"""Size of the table of nearest patches, 512 MB. Larger sets are scored part by part, without the saving of symmetry."""
+"""Size of the table of nearest patches, 512 MB. Larger sets are scored in parts, which cannot exploit the symmetry."""
 
 
 class _Tokens(NamedTuple):
-    """One layer of n images, ready to be compared."""
+    """One layer of n images, prepared for comparison."""
 
     values: Tensor
     """[n, h, w, C], each image with mean 0 and variance 1."""
     scales: Tensor
-    """[R, n, P], one over the length of every neighbourhood's mean, for each r."""
+    """[R, n, P], the inverse length of every neighbourhood's mean, for each r."""
 
     def at(self, images: slice | Tensor) -> _Tokens:
         return _Tokens(self.values[images], self.scales[:, images])
@@ -35,16 +35,16 @@ def mutual_scores(
     lowest: float = 0.3,
     device: torch.device | str | None = None,
 ) -> Tensor:
-    """Score of every patch of every image, given by the other images: [N, h, w] distances in [0, 2].
+    """Score every patch of every image by the other images: [N, h, w] distances in [0, 2].
 
-    Tokens are averaged over r x r neighbourhoods and brought to unit length (LNAMD, section 3.2). An image scores a
-    patch by the Euclidean distance to its own nearest patch; the mean of the lowest share of these scores over all
-    other images is taken, at least of one (MSM, section 3.3), then the mean over layers and over r. One image alone
-    has nothing to be compared with and gets zeros.
+    Tokens are averaged over r x r neighbourhoods and normalised (LNAMD, section 3.2). An image scores a patch by the
+    Euclidean distance to its own nearest patch. The score of a patch is the mean of the lowest share of these
+    distances over all other images, at least one (MSM, section 3.3), averaged over layers and over r. A single image
+    gets zeros.
 
-    Averaging and inner products commute: the inner products of all patches are computed once a layer, each pair of
-    images once, and averaged over the neighbourhoods of both patches. Distances come from cosines in single precision,
-    also under autocast: near 0.1 they are good to 0.00001, near 0 to about 0.001.
+    Averaging and inner products commute: the inner products of all patches are computed once per layer and pair of
+    images, and averaged over the neighbourhoods of both patches. Distances are computed from cosines in single
+    precision, also under autocast; the error is 0.00001 near distance 0.1 and about 0.001 near 0.
 
     Memory: one layer in single precision (twice while it is prepared), a table of at most TABLE_NUMBERS nearest
     cosines (or that of one chunk), and a few times the inner products of one pair of chunks of CHUNK_PATCHES patches
@@ -52,12 +52,12 @@ def mutual_scores(
 
     Args:
         layers: each [N, h, w, C], of any precision, on any device, or mapped from a file.
-        r: odd sides of the neighbourhoods, in patches; beyond the border there are zeros.
-        lowest: share of the other images that count, in [0, 1].
-        device: where to compute; None for where the layers are.
+        r: odd sides of the neighbourhoods in patches, padded with zeros at the border.
+        lowest: share of the other images that is averaged, in [0, 1].
+        device: device of the computation; None for that of the layers.
 
     Raises:
-        ValueError: no layer, layers that do not fit each other, an even r, or a share outside [0, 1].
+        ValueError: no layer, layers with different shapes, an even r, or a share outside [0, 1].
 
     Example:
         >>> import torch
@@ -81,16 +81,16 @@ def mutual_scores(
 def paired_scores(
     layers: Sequence[Tensor], references: Tensor, r: Sequence[int] = (1, 3, 5), lowest: float = 0.3
 ) -> Tensor:
-    """As `mutual_scores`, but each image is scored by its own references alone: [N, h, w] distances in [0, 2].
+    """Score every patch as `mutual_scores` does, but only by the references of its image: [N, h, w] in [0, 2].
 
     Args:
-        layers: as there.
-        references: [N, K] rows of the images that score each image, K at least 1.
-        r: as there.
-        lowest: share of the K references that count, at least one of them.
+        layers: as in `mutual_scores`.
+        references: [N, K] indices of the images that score each image, K at least 1.
+        r: as in `mutual_scores`.
+        lowest: share of the K references that is averaged, at least one of them.
 
     Raises:
-        ValueError: as there, or references that do not fit.
+        ValueError: as in `mutual_scores`, or references of another shape.
 
     Example:
         >>> import torch
@@ -123,7 +123,7 @@ def _check(layers: Sequence[Tensor], r: Sequence[int], lowest: float) -> None:
 
 
 def check_degrees(r: Sequence[int], lowest: float) -> None:
-    """Refuse neighbourhoods and shares that cannot be.
+    """Check the sides of neighbourhoods and the share.
 
     Raises:
         ValueError: no r, an r that is even or below 1, or a share outside [0, 1].
@@ -148,8 +148,8 @@ def _standardise(layer: Tensor, r: Sequence[int]) -> _Tokens:
 def _average(values: Tensor, side: int) -> Tensor:
     """Mean over side x side neighbourhoods, with zeros beyond the border: [n, h, w, M] -> [n, h, w, M].
 
-    The released code flattens a neighbourhood channel by channel and pools it down to one value a channel, which is
-    this.
+    This equals the released code, which flattens a neighbourhood channel by channel and pools it to one value per
+    channel.
     """
     if side == 1:
         return values
@@ -157,13 +157,13 @@ def _average(values: Tensor, side: int) -> Tensor:
 
 
 def _nearest(tokens: _Tokens, rows: slice, r: Sequence[int]) -> Tensor:
-    """Largest cosine to any patch of each image [R, Q, P, N] for the Q images of `rows`; none to the image itself."""
+    """Return the largest cosine to any patch of each other image [R, Q, P, N], for the Q images of `rows`."""
     count, patches = tokens.scales.shape[1:]
     table = tokens.values.new_empty(len(r), rows.stop - rows.start, patches, count)
     size = _chunk_images(tokens)
     for a in _chunks(range(rows.start, rows.stop), size):
         for b in _chunks(range(count), size):
-            if rows.start <= b.start < a.start:  # filled when a and b met the other way round
+            if rows.start <= b.start < a.start:  # already filled by symmetry, from b and a
                 continue
             for number, cosines in enumerate(_cosines(tokens.at(a), tokens.at(b), r)):
                 _put(table[number], a, rows, cosines.amax(dim=3), b)
@@ -179,20 +179,20 @@ def _put(table: Tensor, images: slice, rows: slice, nearest: Tensor, references:
 
 
 def _cosines(queries: _Tokens, references: _Tokens, r: Sequence[int]) -> Iterator[Tensor]:
-    """For each r the cosines [a, P, b, P] of all neighbourhoods of a images with all of b images."""
+    """Yield, for each r, the cosines [a, P, b, P] of all neighbourhoods of a images with all of b images."""
     grid, patches = queries.values.shape[1:3], queries.scales.shape[-1]
     with torch.autocast(queries.values.device.type, enabled=False):
         products = references.values.flatten(0, 2) @ queries.values.flatten(0, 2).T
     for number, side in enumerate(r):
         over_references = _average(products.view(-1, *grid, products.shape[1]), side).reshape(products.shape)
-        # Pooling reads the last dimension as channels and is ten times slower where that is not contiguous.
+        # Pooling treats the last dimension as channels and is ten times slower if that is not contiguous.
         cosines = _average(over_references.T.contiguous().view(-1, *grid, len(products)), side)
         cosines = cosines.reshape(-1, patches, len(references.values), patches) * references.scales[number]
         yield cosines.mul_(queries.scales[number, :, :, None, None])
 
 
 def _lowest_mean(nearest: Tensor, others: int, lowest: float) -> Tensor:
-    """Mean distance [Q, P] over the lowest share of `others` images, at least one, and over r."""
+    """Return the mean distance [Q, P] over the lowest share of `others` images, at least one, and over r."""
     share = max(1, int(others * lowest))
     closest = (cosines.topk(share, dim=-1).values for cosines in nearest)
     return torch.stack([(2 - 2 * c).clamp_min(0).sqrt().mean(dim=-1) for c in closest]).mean(dim=0)
@@ -204,7 +204,7 @@ def _chunk_images(tokens: _Tokens | Tensor) -> int:
 
 
 def _table_rows(count: int, numbers: int, chunk: int) -> int:
-    """How many images have their part of the table at once, whole chunks."""
+    """Return the number of images whose rows of the table are in memory at once, a multiple of the chunk."""
     return max(chunk, TABLE_NUMBERS // (count * numbers) // chunk * chunk)
 
 

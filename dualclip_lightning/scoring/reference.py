@@ -8,20 +8,19 @@ from torch import Tensor
 
 
 def reference_score(queries: Tensor, references: Tensor, near: Tensor | None = None) -> Tensor:
-    """Distance of every patch to the most similar patch of its references, in [0, 1]: A_V [B, h, w].
+    """Return the distance of every patch to the most similar patch of its references, in [0, 1]: A_V [B, h, w].
 
-    One minus the largest cosine over a reference's patches, averaged over the references (eq. 5). Opposite vectors
-    would give up to 2; such patches count as 1, so that the score stays a score. Computed in single precision, also
-    under autocast.
+    The distance is one minus the largest cosine over the patches of a reference, averaged over the references (eq. 5).
+    Opposite vectors would give up to 2; values above 1 are clamped. Computed in single precision, also under autocast.
 
     Args:
         queries: [B, h, w, D] patch embeddings of any length.
         references: [B, K, ..., D] patch embeddings of K references for every query.
-        near: booleans [h*w, N], which of a reference's N patches a patch may be compared with; None for all. At least
-            one in every row, as `within_window` gives it.
+        near: booleans [h*w, N], true for the patches of a reference with which a patch may be compared, at least one
+            in every row, such as the result of `within_window`; None for all.
 
     Raises:
-        ValueError: no reference (K = 0), shapes that do not fit, or a patch that may be compared with none.
+        ValueError: no reference (K = 0), inconsistent shapes, or a row of `near` without a true value.
 
     Example:
         >>> import torch
@@ -44,17 +43,17 @@ def reference_score(queries: Tensor, references: Tensor, near: Tensor | None = N
 
 
 def within_window(queries: Tensor, references: Tensor, window: float) -> Tensor:
-    """Which reference patches lie at the place of each query patch, for products that are always aligned: [Q, N].
+    """Mark the reference patches near each query patch [Q, N], for products that are always aligned.
 
-    A place counts if neither coordinate differs by more than the window; the nearest place counts whatever the window.
+    A patch is near if neither coordinate differs by more than the window. The nearest patch is always included.
 
     Args:
         queries: [Q, 2] centres of patches as shares of the image's height and width.
         references: [N, 2], likewise.
-        window: the largest difference, as a share of the image's side; 1 lets all count.
+        window: largest difference as a share of the image's side; 1 includes all patches.
 
     Raises:
-        ValueError: a negative window.
+        ValueError: the window is negative.
 
     Example:
         >>> import torch
@@ -68,12 +67,12 @@ def within_window(queries: Tensor, references: Tensor, window: float) -> Tensor:
         msg = f"Expected the spatial window to be a share of the image's side of at least 0, but got {window}."
         raise ValueError(msg)
     distance = torch.cdist(queries.float(), references.float(), p=torch.inf)
-    slack = 1e-4  # places are computed by divisions that round
+    slack = 1e-4  # coordinates have rounding errors from divisions
     return distance <= distance.amin(dim=1, keepdim=True).clamp(min=window) + slack
 
 
 def _largest_cosine(query: Tensor, reference: Tensor, far: Tensor | None) -> Tensor:
-    """[B, Q] from unit vectors [B, Q, D] and [B, N, D], without what is far [Q, N]."""
+    """Return the largest cosines [B, Q] of unit vectors [B, Q, D] and [B, N, D], except for pairs in `far` [Q, N]."""
     with torch.autocast(query.device.type, enabled=False):
         cosine = query @ reference.transpose(-1, -2)
     return (cosine if far is None else cosine.masked_fill(far, -torch.inf)).amax(-1)

@@ -1,4 +1,4 @@
-"""Image scores smoothed over images that look alike (MuSc, arXiv 2401.16753, section 3.4)."""
+"""Image scores smoothed over similar images (MuSc, arXiv 2401.16753, section 3.4)."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from torch import Tensor
 
 
 def rscin(scores: Tensor, class_embeddings: Tensor, k: Sequence[int] = (1, 2, 3), rescale: bool = False) -> Tensor:
-    """Re-scoring with Constrained Image-level Neighbourhood: [N] -> [N], in the range of the scores given.
+    """Re-score images with a constrained image-level neighbourhood: [N] -> [N], in the range of the input.
 
-    Each image gets the mean of the scores of its k nearest images, itself first, weighted by their inner products; then
-    the mean over all k. Where fewer than k images exist, all count. Negative inner products weigh nothing. Computed in
-    single precision, also under autocast.
+    Each image gets the mean of the scores of its k nearest images, including itself, weighted by their inner products,
+    averaged over all k. If there are fewer than k images, all are used. Negative inner products have weight 0. Computed
+    in single precision, also under autocast.
 
     Args:
         scores: [N].
         class_embeddings: [N, D], of unit length for cosines as in the paper.
         k: numbers of images in a neighbourhood, each at least 1.
-        rescale: first bring the scores to [0, 1] over the set, as published (all 0 if they are equal). Weights sum to
+        rescale: first scale the scores to [0, 1] over the set, as published (all 0 if they are equal). Weights sum to
             1, so this never changes the order of the results.
 
     Raises:
-        ValueError: shapes that do not fit, no k, or a k below 1.
+        ValueError: inconsistent shapes, no k, or a k below 1.
 
     Example:
         >>> import torch
@@ -46,10 +46,10 @@ def rscin(scores: Tensor, class_embeddings: Tensor, k: Sequence[int] = (1, 2, 3)
 
 
 def check_neighbours(k: Sequence[int]) -> None:
-    """Refuse numbers of images that no neighbourhood can have.
+    """Check the sizes of neighbourhoods.
 
     Raises:
-        ValueError: none, or one below 1.
+        ValueError: no size, or a size below 1.
     """
     if not k or min(k) < 1:
         msg = f"Expected k to be numbers of images of at least 1, but got {list(k)}. The paper has 1, 2 and 3."
@@ -58,7 +58,8 @@ def check_neighbours(k: Sequence[int]) -> None:
 
 def _neighbourhood_mean(scores: Tensor, similarity: Tensor, size: int) -> Tensor:
     own = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
-    nearest = similarity.masked_fill(own, torch.inf).topk(size, dim=1).indices  # rounding may put a copy before oneself
+    # Without the infinite entries, rounding could rank a copy above the image itself.
+    nearest = similarity.masked_fill(own, torch.inf).topk(size, dim=1).indices
     weights = similarity.gather(1, nearest).clamp_min(0)
     weights = weights / weights.sum(dim=1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
     return (weights * scores[nearest]).sum(dim=1)

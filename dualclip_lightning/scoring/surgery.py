@@ -1,4 +1,4 @@
-"""Scores from feature surgery: what the two states have in common is taken away (CLIP-AD, arXiv 2311.00453)."""
+"""Scores from feature surgery, which removes what the two states have in common (CLIP-AD, arXiv 2311.00453)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor
 
 
 def feature_surgery(stages: Sequence[Tensor], anchors: Tensor) -> Tensor:
-    """Similarity of every token to both states, without what the states share, summed over stages: [B, 1+N, 2].
+    """Return the similarity of every token to both states without their common part, summed over stages: [B, 1+N, 2].
 
-    Per stage (section 3.2): cosines to the anchors are weighted by the softmax of the class token's own cosines over
-    its mean, then their mean over the states is subtracted. The two entries of a token are so each other's negative,
-    at most the number of stages in size. Computed in single precision, also under autocast.
+    In each stage (section 3.2), cosines to the anchors are weighted by the softmax of the class token's cosines divided
+    by its mean, then their mean over the states is subtracted. The two entries of a token are therefore negatives of
+    each other, bounded by the number of stages. Computed in single precision, also under autocast.
 
     Args:
         stages: at least one [B, 1+N, D], class token first, of any length.

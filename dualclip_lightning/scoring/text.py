@@ -7,11 +7,11 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 NORMAL, ANOMALOUS = 0, 1
-"""Positions of the two states wherever a tensor has one entry a state."""
+"""Indices of the two states in every tensor with one entry per state."""
 
 
 def state_logits(embeddings: Tensor, anchors: Tensor, temperature: float) -> Tensor:
-    """Cosine similarity to the anchors of both states, over the temperature: [..., 2].
+    """Return the cosine similarity to the anchors of both states, divided by the temperature: [..., 2].
 
     Args:
         embeddings: [..., D] image or patch embeddings of any length.
@@ -27,16 +27,16 @@ def state_logits(embeddings: Tensor, anchors: Tensor, temperature: float) -> Ten
     anchors = F.normalize(anchors.to(embeddings.dtype), dim=-1)
     if anchors.ndim > 2:  # noqa: PLR2004
         anchors = anchors.reshape(len(anchors), *[1] * (embeddings.ndim - 3), *anchors.shape[1:])
-    if embeddings.ndim == 2 and anchors.ndim > 2:  # noqa: PLR2004 - one class embedding an image
+    if embeddings.ndim == 2 and anchors.ndim > 2:  # noqa: PLR2004 - one class embedding per image
         return (F.normalize(embeddings, dim=-1).unsqueeze(1) * anchors).sum(-1) / temperature
     return F.normalize(embeddings, dim=-1) @ anchors.transpose(-1, -2) / temperature
 
 
 def text_score(embeddings: Tensor, anchors: Tensor, temperature: float) -> Tensor:
-    """Probability of the anomalous state in [0, 1]: [...] for embeddings [..., D] (eq. 1 and 2; over patches, A_T).
+    """Return the probability of the anomalous state [...] in [0, 1] for embeddings [..., D] (eq. 1 and 2).
 
-    Computed in single precision whatever the precision of the embeddings, also under autocast. Arguments as in
-    `state_logits`.
+    For patches, this is A_T. Computed in single precision for embeddings of any precision, also under autocast. The
+    arguments are those of `state_logits`.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""Two square tiles that cover an oblong image, and their maps as one (AnoVL's released `vis_test.py`, for VisA)."""
+"""Two square tiles that cover an oblong image, and joining of their maps (AnoVL's released `vis_test.py`, for VisA)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from torch import Tensor
 
 
 def cut_tiles(images: Tensor) -> Tensor:
-    """The squares at both ends of the longer side: [B, 3, H, W] -> [B, 2, 3, S, S] with S the shorter side.
+    """Cut squares at both ends of the longer side: [B, 3, H, W] -> [B, 2, 3, S, S], where S is the shorter side.
 
     Raises:
-        ValueError: a longer side of more than twice the shorter one, which two squares do not cover.
+        ValueError: the longer side is more than twice the shorter one, so that two squares do not cover the image.
 
     Example:
         >>> import torch
@@ -31,7 +31,7 @@ def cut_tiles(images: Tensor) -> Tensor:
 
 
 def join_tiles(tiles: Tensor, size: tuple[int, int]) -> Tensor:
-    """One map from those of both tiles, their mean where they overlap: [..., 2, S, S] -> [..., H, W].
+    """Join the maps of both tiles, with their mean where they overlap: [..., 2, S, S] -> [..., H, W].
 
     Args:
         tiles: maps of the tiles that `cut_tiles` gives.

@@ -1,4 +1,4 @@
-"""Scores of windows of patches and how they come together in one map (WinCLIP, arXiv 2303.14814)."""
+"""Scores of windows of patches and their combination in one map (WinCLIP, arXiv 2303.14814)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor
 
 
 def harmonic_map(scores: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Score of every patch, the harmonic mean of the windows over it: [B, h', w'] -> [B, h, w] (section 4.2).
+    """Return the harmonic mean over the windows that contain a patch: [B, h', w'] -> [B, h, w] (section 4.2).
 
     Args:
-        scores: of a window at each of its places, in [0, 1]; a score of 0 makes its patches 0.
+        scores: score of a window at each of its positions, in [0, 1]; a score of 0 gives 0 for all its patches.
         grid: h and w; the window has sides h - h' + 1 and w - w' + 1.
 
     Example:
@@ -27,9 +27,10 @@ def harmonic_map(scores: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def _sum_over(values: Tensor, window: tuple[int, int]) -> Tensor:
-    """Sum of the values of all windows over each patch: [B, h', w'] -> [B, h, w].
+    """Sum the values of all windows that contain a patch: [B, h', w'] -> [B, h, w].
 
-    By pooling: a convolution would be rounded to TF32 on a GPU, and could make NaN of the infinite inverse of 0.
+    Implemented with pooling, because a convolution may be rounded to TF32 on a GPU and may turn the infinite inverse
+    of 0 into NaN.
     """
     height, width = window
     padded = F.pad(values, (width - 1, width - 1, height - 1, height - 1))
@@ -37,7 +38,7 @@ def _sum_over(values: Tensor, window: tuple[int, int]) -> Tensor:
 
 
 def harmonic_mean(maps: Sequence[Tensor]) -> Tensor:
-    """Harmonic mean of maps of one shape, or that broadcast to it: how scales are joined without references.
+    """Return the harmonic mean of maps with broadcastable shapes, which combines scales without references.
 
     Example:
         >>> import torch
@@ -49,13 +50,13 @@ def harmonic_mean(maps: Sequence[Tensor]) -> Tensor:
 
 
 def association_score(queries: Tensor, references: Tensor) -> Tensor:
-    """Half of one minus the largest cosine to any reference: [...] in [0, 1] (WinCLIP+, section 4.3).
+    """Return half of one minus the largest cosine to any reference: [...] in [0, 1] (WinCLIP+, section 4.3).
 
     Computed in single precision, also under autocast.
 
     Args:
         queries: [..., D], of any length.
-        references: [R, D], of all reference images together.
+        references: [R, D], embeddings from all reference images.
 
     Example:
         >>> import torch

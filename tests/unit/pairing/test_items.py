@@ -69,7 +69,7 @@ def test_a_mask_drawn_before_exif_turned_the_image_is_refused_with_a_remedy(tmp_
     turned = encoded(picture(), "JPEG", exif=exif(6))
     data = write_folder(tmp_path, turned, (40, 56)).test_data
     bad = next(i for i in range(len(data)) if "bad" in data.samples.iloc[i].image_path)
-    with pytest.raises(ValueError, match=r"1\.jpg.*mask.*is 56x40, but .*upright is 40x56\. Turn the mask"):
+    with pytest.raises(ValueError, match=r"1\.jpg.*mask.*is 56x40, but .*upright is 40x56\. Rotate the mask"):
         read_item(data, bad)
 
 
@@ -128,7 +128,7 @@ def test_masks_of_a_data_set_of_ones_own_are_turned_or_refused_too(tmp_path):
     assert item.image.shape == (3, 56, 40)
     assert item.gt_mask.shape == (56, 40)
     assert not item.gt_mask.any()
-    with pytest.raises(ValueError, match="Turn the mask"):
+    with pytest.raises(ValueError, match="Rotate the mask"):
         read_item(own, 1 - normal)
 
 
