@@ -1,4 +1,4 @@
-"""The methods: each a plain torch module and a thin LightningModule around it."""
+"""The methods. Each consists of a plain torch module and a thin LightningModule around it."""
 
 from dualclip_lightning.models.anoclip import AnoCLIP, AnoCLIPModel
 from dualclip_lightning.models.clip_ad import ClipAD, ClipADModel

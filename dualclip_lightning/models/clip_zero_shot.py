@@ -1,4 +1,4 @@
-"""Plain CLIP as the baseline of the field's tables."""
+"""Plain CLIP, the baseline of published tables."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from dualclip_lightning.utilities.arguments import check_choice, check_temperatu
 
 
 class ClipZeroShotModel(AnchoredModel):
-    """Preprocessed images in, CLIP's probability of the anomalous state out.
+    """Torch module of plain CLIP; scores are probabilities of the anomalous state.
 
     Args:
-        encoder: gives the class embedding and the ordinary patch embeddings.
-        temperature: of the softmax over the two states; above 0.
-        drawing: how the map becomes one of pixels.
+        encoder: module that returns the class embedding and the ordinary patch embeddings.
+        temperature: temperature of the softmax over the two states; above 0.
+        drawing: how a map of patches is drawn in pixels.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class ClipZeroShotModel(AnchoredModel):
         self.drawing = drawing
 
     def forward(self, images: Tensor) -> InferenceBatch:
-        """Scores [B] and maps [B, H, W] of images [B, 3, H, W]."""
+        """Return scores [B] and maps [B, H, W] of preprocessed images [B, 3, H, W]."""
         anchors, features = self.require_anchors(), self.encoder(images)
         scores = text_score(features.class_embedding, anchors, self.temperature)
         maps = text_score(features.patch_embeddings, anchors, self.temperature)
@@ -44,14 +44,13 @@ class ClipZeroShotModel(AnchoredModel):
 class ClipZeroShot(ZeroShotShell, AnomalibModule):
     """Plain CLIP (arXiv 2103.00020): the class token gives the image score, the ordinary patch tokens the map.
 
-    The row "CLIP" of the tables of WinCLIP, AnoCLIP and Dual-Image CLIP. Patch tokens of the ordinary Q-K-V path were
-    never trained to agree with texts: the map is often upside down, and that is the point of the row.
+    This is the row "CLIP" of the tables of WinCLIP, AnoCLIP and Dual-Image CLIP. Patch tokens of the ordinary Q-K-V
+    path were not trained to match texts, so the map is often inverted, which this row is meant to show.
 
-    Given: the backbone, and the temperature of 1/100 at which CLIP was trained. It changes rankings a little: scores
-    near 0 and 1 tie in single precision, and maps are interpolated between probabilities. Given too: `text_mean`, which
-    is that of the zero-shot classifiers of CLIP and open_clip. Assumed: the prompts,
-    AnoCLIP's, because those tables do not say which words their CLIP had; the same words make the rows comparable; and
-    the drawing, WinCLIP's, which is the plain one.
+    Given: the backbone; the temperature of 1/100 at which CLIP was trained, which affects rankings slightly because
+    scores near 0 and 1 tie in single precision and maps are interpolated between probabilities; and `text_mean`, as in
+    the zero-shot classifiers of CLIP and open_clip. Assumed: the prompts of AnoCLIP, because those tables do not state
+    the words of their CLIP and equal words make the rows comparable; and the drawing of WinCLIP, which is the simplest.
 
     Example:
         >>> import torch
@@ -63,10 +62,10 @@ class ClipZeroShot(ZeroShotShell, AnomalibModule):
         (torch.Size([2]), torch.Size([2, 240, 240]))
 
     Args:
-        temperature: of the softmax over the two states.
-        text_mean: an anchor is the mean of a state's text embeddings as they come, "raw", as in the released code of
-            AnoCLIP, or of them at length 1, "unit".
-        **common: what every method takes (`ZeroShotShell`).
+        temperature: temperature of the softmax over the two states.
+        text_mean: how the text embeddings of a state are averaged to an anchor: "raw" without normalisation, as in the
+            released code of AnoCLIP, or "unit" with embeddings of length 1.
+        **common: arguments shared by all methods (`ZeroShotShell`).
     """
 
     kind: Kind = "inductive"

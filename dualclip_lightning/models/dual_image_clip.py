@@ -31,25 +31,25 @@ from dualclip_lightning.utilities.arguments import (
 )
 
 BANK_BATCH = 8
-"""How many reference images are encoded at once."""
+"""Number of reference images that are encoded at once."""
 
 logger = logging.getLogger(__name__)
 
 
 class DualImageCLIPModel(AnchoredModel):
-    """The method as a plain module: preprocessed images in, scores and maps in [0, 1] out.
+    """Torch module of Dual-Image CLIP; scores and maps are in [0, 1].
 
     Args:
-        encoder: gives class and patch embeddings of a batch.
-        num_references: K, how many references an image gets where only the batch decides.
-        temperature: of the softmax over the two states; above 0.
+        encoder: module that returns class and patch embeddings of a batch.
+        num_references: K, the number of references of an image if they come from its batch.
+        temperature: temperature of the softmax over the two states; above 0.
         alpha: weight of the text map in the joint map, in [0, 1] (eq. 6).
         class_weight: weight of the class-token score in the image score, in [0, 1] (eq. 13).
         adaptation: test-time adaptation, or None for the method without it.
-        drawing: how the map becomes one of pixels; the image score does not depend on it.
+        drawing: how a map of patches is drawn in pixels; the image score does not depend on it.
 
     Raises:
-        ValueError: a number out of its range.
+        ValueError: a number is out of range.
     """
 
     reference_bank: Tensor
@@ -78,10 +78,10 @@ class DualImageCLIPModel(AnchoredModel):
         self._said_text_only = False
 
     def forward(self, images: Tensor, names: Sequence[str] = ()) -> InferenceBatch:
-        """Score images [B, 3, H, W] by the reference bank, or else as each other's references; maps are [B, H, W].
+        """Score images [B, 3, H, W] with the reference bank, or with each other as references; maps are [B, H, W].
 
-        Pairs (or groups of K + 1) are neighbours in the batch. Through Lightning the pairs are drawn over the whole
-        test set instead. `names` are the paths of the images, as `predict_patches` takes them.
+        Pairs (or groups of K + 1) are neighbours in the batch; in a Lightning run, pairs are drawn over the whole test
+        set instead. `names` are the paths of the images, as in `predict_patches`.
         """
         references = None
         if self.alpha < 1 and len(images) > 1 and not self.reference_bank.numel():
@@ -91,14 +91,14 @@ class DualImageCLIPModel(AnchoredModel):
     def predict_patches(
         self, images: Tensor, references: Tensor | None = None, names: Sequence[str] = ()
     ) -> PatchPrediction:
-        """Scores [B] and patch maps [B, h, w]; always in single precision after the towers.
+        """Return scores [B] and patch maps [B, h, w], computed in single precision after the towers.
 
         Args:
             images: [B, 3, H, W], preprocessed.
-            references: [B, K] rows of `images` that serve as each image's references; None for the reference bank if
-                there is one, else for only the text score.
-            names: the path of each image, so that none is its own reference where the bank holds it too; adaptation
-                takes its seeds from them, or from the pixels where there are none.
+            references: [B, K] rows of `images` that are the references of each image; None for the reference bank, or
+                for text scores only if there is no bank.
+            names: the path of each image. They prevent an image in the bank from being its own reference, and give the
+                seeds of adaptation, which otherwise depend on the pixels.
         """
         self.require_anchors()
         features = self.encoder(images)
@@ -112,12 +112,12 @@ class DualImageCLIPModel(AnchoredModel):
         return PatchPrediction(image_score(class_score, score_map, self.class_weight), score_map)
 
     def set_references(self, images: Tensor, names: Sequence[str]) -> None:
-        """Keep images [R, 3, H, W] as the references of every image that comes with another name."""
+        """Encode images [R, 3, H, W] as the references of every image with another name."""
         patches = torch.cat([self._patches(part) for part in images.split(BANK_BATCH)])
         self.reference_bank, self.reference_names = patches, [os.path.realpath(name) for name in names]
 
     def draw(self, prediction: PatchPrediction, size: Sequence[int]) -> InferenceBatch:
-        """A prediction with its maps at full size (H, W)."""
+        """Convert a prediction to a batch with maps at full size (H, W)."""
         maps = draw(prediction.maps, (size[0], size[1]), self.drawing)
         return InferenceBatch(pred_score=prediction.scores, anomaly_map=maps)
 
@@ -125,7 +125,7 @@ class DualImageCLIPModel(AnchoredModel):
         return self.encoder(images).patch_embeddings
 
     def _joint_map(self, patches: Tensor, references: Tensor | None, names: Sequence[str]) -> Tensor:
-        """A_J (eq. 2 to 6) of every image that has a reference, the text map of others."""
+        """Return the joint map A_J (eq. 2 to 6) of images with references, and the text map of others."""
         text_map = text_score(patches, self.anchors, self.temperature)
         if self.alpha == 1:
             return text_map
@@ -143,11 +143,11 @@ class DualImageCLIPModel(AnchoredModel):
 
     def _say_text_only(self) -> None:
         if not self._said_text_only:
-            logger.warning("An image without any other to compare with gets only its text score.")
+            logger.warning("An image without a partner to compare with gets only its text score.")
             self._said_text_only = True
 
     def _bank_rows(self, batch: int, names: Sequence[str]) -> list[list[int]]:
-        """For each image the rows of the reference bank that are not the image itself."""
+        """Return, for each image, the rows of the reference bank that are not the image itself."""
         own = [os.path.realpath(name) for name in names] or [""] * batch
         return [[i for i, name in enumerate(self.reference_names) if name != mine] for mine in own]
 
@@ -155,17 +155,16 @@ class DualImageCLIPModel(AnchoredModel):
 class DualImageCLIP(ZeroShotShell, AnomalibModule):
     """Dual-Image Enhanced CLIP: two unlabelled test images serve as each other's visual reference.
 
-    The method of arXiv 2405.04782. The class token gives a text score for the image, V-V patch tokens a text map
-    (eq. 1 to 4) and, against the patches of another test image, a visual map (eq. 5); the maps are joined (eq. 6), and
-    the image score joins the class-token score with the maximum of the map (eq. 13). With `tta`, an adapter fitted on
-    the image and a pseudo-anomalous copy of it gives another text map, which joins them (eq. 7 to 12).
+    The method of arXiv 2405.04782. The class token gives a text score for the image, and V-V patch tokens give a text
+    map (eq. 1 to 4) and, compared with the patches of another test image, a visual map (eq. 5). The maps are combined
+    (eq. 6), and the image score combines the class-token score with the maximum of the map (eq. 13). With `tta`, an
+    adapter fitted to the image and a pseudo-anomalous copy of it adds another text map (eq. 7 to 12).
 
     Given by the paper: the backbone, its preprocessing at 240x240, the prompts, random pairs, one reference. Given by
-    the released code of AnoCLIP, whose text side and architecture it takes over: `text_mean`, `drawing`, and that
-    images are squashed.
-    Assumed, because the paper's text as we have it does not say: temperature, alpha, class_weight, and that the maximum
-    in eq. 13 is that of the map of patches, so that no image score depends on the drawing. None may be tuned on test
-    labels.
+    the released code of AnoCLIP, whose text branch and architecture the paper uses: `text_mean`, `drawing`, and
+    squashing of images. Assumed, because the available text of the paper does not state them: temperature, alpha,
+    class_weight, and that the maximum in eq. 13 is taken over patches, so that image scores do not depend on the
+    drawing. None may be tuned on test labels.
 
     Example:
         >>> import torch
@@ -177,18 +176,18 @@ class DualImageCLIP(ZeroShotShell, AnomalibModule):
         (torch.Size([2]), torch.Size([2, 240, 240]))
 
     Args:
-        num_references: K references an image; the paper uses 1 and finds diminishing returns.
-        temperature: of the softmax over the two states. Assumed.
+        num_references: K, the number of references per image; the paper uses 1 and reports diminishing returns.
+        temperature: temperature of the softmax over the two states. Assumed.
         alpha: weight of the text map against the visual map, in [0, 1]; 1 is text only. Assumed.
         class_weight: weight of the class-token score against the maximum of the map, in [0, 1]. Assumed.
-        vv_blocks: numbers of the blocks, from 1, in the V-V path; None means all, as published.
-        reference_dir: folder of images that serve as references of every image, instead of pairs. Each image has
-            the mean over all of them; num_references does not count then.
-        tta: test-time adaptation on pseudo anomalies; True for the paper's, or a mapping with some of the arguments of
-            `dualclip_lightning.adaptation.AdaptationSettings`, for example {"steps": 4, "textures": "path/to/dtd"}.
-        text_mean: an anchor is the mean of a state's text embeddings as they come, "raw", as in the released code of
-            AnoCLIP, or of them at length 1, "unit".
-        **common: what every method takes (`ZeroShotShell`).
+        vv_blocks: numbers of the blocks in the V-V path, counted from 1; None for all, as published.
+        reference_dir: folder of images that are the references of every image, instead of pairs. Scores are averaged
+            over all of them, and num_references is ignored.
+        tta: test-time adaptation on pseudo anomalies; True for the paper's settings, or a mapping with some arguments
+            of `dualclip_lightning.adaptation.AdaptationSettings`, such as {"steps": 4, "textures": "path/to/dtd"}.
+        text_mean: how the text embeddings of a state are averaged to an anchor: "raw" without normalisation, as in the
+            released code of AnoCLIP, or "unit" with embeddings of length 1.
+        **common: arguments shared by all methods (`ZeroShotShell`).
     """
 
     kind: Kind = "pair"
@@ -228,7 +227,7 @@ class DualImageCLIP(ZeroShotShell, AnomalibModule):
         )
 
     def provenance(self) -> dict[str, Any]:
-        """As every method's, with a digest of textures that are not the packaged ones."""
+        """Return the provenance of every method, with a digest of textures other than the packaged ones."""
         adaptation = self.model.adaptation
         if adaptation is None or adaptation.settings.textures is None:
             return super().provenance()
@@ -242,12 +241,12 @@ class DualImageCLIP(ZeroShotShell, AnomalibModule):
 
 
 def check_ranges(num_references: int, temperature: float, **weights: float) -> None:
-    """Refuse numbers out of range.
+    """Check that numbers are in range.
 
     Raises:
-        ValueError: K no whole number or below 1, temperature not above 0, or a weight outside [0, 1].
+        ValueError: K is not an integer or is below 1, temperature is not above 0, or a weight is outside [0, 1].
     """
-    check_whole("num_references", num_references, 1, "Set alpha=1 for text alone.")
+    check_whole("num_references", num_references, 1, "Set alpha=1 for text only.")
     check_temperature(temperature)
     for name, weight in weights.items():
         check_share(name, weight)

@@ -27,22 +27,22 @@ logger = logging.getLogger(__name__)
 
 ImageScore = Literal["map", "patches"]
 DRAWN_AT_ONCE = 16
-"""How many maps are drawn at once for their largest values."""
+"""Number of maps that are drawn at once to find their largest values."""
 LARGEST_DISTANCE = 2
-"""Of two vectors of length 1: distances divided by it are scores in [0, 1]."""
+"""Largest distance of two unit vectors; distances are divided by it to give scores in [0, 1]."""
 
 
 class MuScModel(nn.Module):
-    """Preprocessed images in, scores and maps in [0, 1] out; the images given are the set.
+    """Torch module of MuSc; scores and maps are in [0, 1], and the images of a call are the set.
 
     Args:
-        encoder: gives the class embedding and patch tokens of several layers.
-        r: odd sides of the neighbourhoods whose tokens are averaged.
-        lowest: share of the other images that score a patch, at least one.
+        encoder: module that returns the class embedding and the patch tokens of several layers.
+        r: odd sides of the neighbourhoods over which tokens are averaged.
+        lowest: share of the other images that score a patch, at least one image.
         neighbours: numbers of images over which image scores are smoothed.
-        num_references: K images that score an image instead of all; None for all.
-        image_score: "map" or "patches", of which the largest value scores an image.
-        drawing: how the map becomes one of pixels.
+        num_references: K, the number of images that score an image; None for all.
+        image_score: "map" or "patches", whose largest value is the score of an image.
+        drawing: how a map of patches is drawn in pixels.
     """
 
     def __init__(
@@ -65,9 +65,9 @@ class MuScModel(nn.Module):
         self.drawing = drawing
 
     def forward(self, images: Tensor) -> InferenceBatch:
-        """Scores [B] and maps [B, H, W] of images [B, 3, H, W] that score each other, all of them or in their groups.
+        """Return scores [B] and maps [B, H, W] of images [B, 3, H, W] that score each other, all of them or in groups.
 
-        Groups of K + 1 are neighbours in the batch. Through Lightning the set is the data set.
+        Groups of K + 1 are neighbours in the batch. In a Lightning run, the set is the data set.
         """
         if self.num_references is None:
             prediction = self.predict_sets([ImageSet(len(images), [images])])
@@ -77,18 +77,18 @@ class MuScModel(nn.Module):
         return self.draw(prediction, images.shape[-2:])
 
     def predict_sets(self, sets: Sequence[ImageSet]) -> PatchPrediction:
-        """Scores and patch maps of images scored within their set; image scores are smoothed over all sets."""
+        """Return scores and patch maps of images scored within their set; image scores are smoothed over all sets."""
         maps, classes, largest = zip(*(self._score_set(images) for images in sets), strict=True)
         return PatchPrediction(rscin(torch.cat(largest), torch.cat(classes), self.neighbours), torch.cat(maps))
 
     def predict_patches(
         self, images: Tensor, references: Tensor | None = None, names: Sequence[str] = ()
     ) -> PatchPrediction:
-        """Image scores [B] and patch maps [B, h, w] of images [B, 3, H, W], each scored by its references.
+        """Return image scores [B] and patch maps [B, h, w] of images [B, 3, H, W], each scored by its references.
 
         Args:
-            images: preprocessed.
-            references: [B, K] rows of `images`; None where there is no other image.
+            images: [B, 3, H, W], preprocessed.
+            references: [B, K] rows of `images`; None if there is no other image.
             names: not used.
         """
         del names
@@ -101,21 +101,21 @@ class MuScModel(nn.Module):
         return PatchPrediction(self._largest(maps, images.shape[-2:]), maps)
 
     def draw(self, prediction: PatchPrediction, size: Sequence[int]) -> InferenceBatch:
-        """A prediction with its maps at full size (H, W)."""
+        """Convert a prediction to a batch with maps at full size (H, W)."""
         return InferenceBatch(pred_score=prediction.scores, anomaly_map=self._drawn(prediction.maps, size))
 
     def _drawn(self, maps: Tensor, size: Sequence[int]) -> Tensor:
         return draw(maps, (size[0], size[1]), self.drawing)
 
     def _largest(self, maps: Tensor, size: Sequence[int]) -> Tensor:
-        """What scores an image before smoothing [N]: the largest value of its map [N, h, w], drawn or as it is."""
+        """Return the image scores before smoothing [N], the largest value of each map [N, h, w], drawn or not."""
         if self.image_score == "patches":
             return maps.flatten(1).amax(dim=1)
         drawn = (self._drawn(part, size) for part in maps.split(DRAWN_AT_ONCE))
         return torch.cat([part.flatten(1).amax(dim=1) for part in drawn])
 
     def _score_set(self, images: ImageSet) -> tuple[Tensor, Tensor, Tensor]:
-        """Patch maps [N, h, w], class embeddings [N, D], normalised, and largest scores [N] of a set."""
+        """Return patch maps [N, h, w], normalised class embeddings [N, D] and largest scores [N] of a set."""
         if images.size == 1:
             _say_alone()
         classes: list[Tensor] = []
@@ -129,30 +129,30 @@ class MuScModel(nn.Module):
 
 
 def _say_alone() -> None:
-    logger.warning("An image without any other to compare with gets a score and a map of 0.")
+    logger.warning("An image without a partner to compare with gets a score and a map of 0.")
 
 
 class MuSc(ZeroShotShell, AnomalibModule):
-    """MuSc: the unlabelled test images score each other, without a word.
+    """MuSc: unlabelled test images score each other, without text.
 
     Patch tokens of several layers, averaged over neighbourhoods, are compared with those of every other image; a patch
-    that few images know is anomalous (sections 3.2 and 3.3). The largest value of an image's map, smoothed over the
-    images that look like it, is its score (section 3.4). Distances are divided by 2, which no distance between unit
-    vectors exceeds, so that scores lie in [0, 1].
+    with few similar patches in other images is anomalous (sections 3.2 and 3.3). The image score is the largest value
+    of the map, smoothed over similar images (section 3.4). Distances are divided by 2, the largest distance of unit
+    vectors, so that scores are in [0, 1].
 
-    By default every score depends on all images of the run, which are read and encoded at its first batch. With
-    `num_references` it is the form for pairs and groups, at 1 MuSc-2: random test images score an image, as in
-    DualImageCLIP, and the largest value of its own map is the image score, because smoothing over a pair would mix the
-    scores of the two.
+    By default every score depends on all images of the run, which are read and encoded at the first batch. With
+    `num_references`, random test images score an image, as in DualImageCLIP; with 1, this is MuSc-2. The image score is
+    then the largest value of its own map, because smoothing over a pair would mix the scores of both images.
 
-    Given by the released code: everything in the defaults but the weights tag, for which its scripts have
-    laion400m_e31; maps are enlarged with aligned corners (`drawing`). Three things differ: the lowest share of 3 images
-    or fewer is one image, where it was none; image scores are not scaled to [0, 1] over the set, which changes no order
-    and so no AUROC, F1max or AP, but would give every set a score of 1; and `subsets` are random, where the released
-    code divides each kind of defect evenly, which takes labels.
+    The defaults are those of the released code, except for the weights tag, which is laion400m_e31 in its scripts; maps
+    are enlarged with aligned corners (`drawing`). Three things differ. The lowest share of 3 images or fewer is one
+    image, not none. Image scores are not scaled to [0, 1] over the set; scaling does not affect AUROC, F1max or AP, but
+    would give every set a score of 1. And `subsets` are random, whereas the released code divides each kind of defect
+    evenly, which needs labels.
 
-    Takes no text: class_name is checked and recorded; words, domain, states and templates, which all methods have,
-    change nothing. The table's other row is backbone "ViT-L-14-336", pretrained "openai", image_size 518.
+    The method uses no text: class_name is checked and recorded, and the shared arguments words, domain, states and
+    templates have no effect. The other row of the paper's table has backbone "ViT-L-14-336", pretrained "openai" and
+    image_size 518.
 
     Example:
         >>> import torch
@@ -164,18 +164,18 @@ class MuSc(ZeroShotShell, AnomalibModule):
         (torch.Size([2]), torch.Size([2, 240, 240]))
 
     Args:
-        layers: numbers of the blocks, from 1, whose patch tokens are compared; None means the last of every quarter of
-            the tower, as published.
+        layers: numbers of the blocks whose patch tokens are compared, counted from 1; None for the last block of every
+            quarter of the tower, as published.
         r: odd sides, in patches, of the neighbourhoods over which tokens are averaged.
-        lowest: share of the other images whose scores count for a patch, the lowest of them, at least one.
-        neighbours: numbers of images, itself included, over which the score of an image is smoothed; [1] for none.
-            The released code has 1, 8, 9 for VisA.
+        lowest: share of the other images, those with the lowest scores for a patch, that is averaged; at least one.
+        neighbours: numbers of images, including itself, over which the score of an image is smoothed; [1] for none.
+            The released code uses 1, 8, 9 for VisA.
         image_score: "map" for the largest value of the map at full size, as released, or "patches" for the largest
-            score of a patch, which enlarging with aligned corners hardly ever keeps.
-        num_references: how many random test images score an image; None for all others.
-        subsets: parts into which the data set is divided at random by the seed, for less time, which grows with the
-            square of a part, and less memory; images score each other within their part.
-        **common: what every method takes (`ZeroShotShell`).
+            score of a patch, which enlargement with aligned corners usually reduces.
+        num_references: number of random test images that score an image; None for all others.
+        subsets: number of random parts of the data set. Images score each other within their part, which saves memory
+            and time, as time grows with the square of a part.
+        **common: arguments shared by all methods (`ZeroShotShell`).
     """
 
     kind: Kind = "transductive"
@@ -212,14 +212,14 @@ class MuSc(ZeroShotShell, AnomalibModule):
         )
 
     def _encode_prompts(self, prompts: PromptPair) -> None:
-        """Nothing: the method takes no text, and its text tower never runs."""
+        """Do nothing, because the method uses no text."""
 
 
 def check_set(num_references: int | None, subsets: int) -> None:
-    """Refuse numbers of images and subsets that cannot be meant.
+    """Check the numbers of references and subsets.
 
     Raises:
-        ValueError: either no whole number or below 1, or both a number of references and more than one subset.
+        ValueError: a number is not an integer or is below 1, or there are both references and several subsets.
     """
     if num_references is not None:
         check_whole("num_references", num_references, 1, "Set None for all other images.")

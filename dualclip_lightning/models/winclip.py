@@ -38,16 +38,16 @@ from dualclip_lightning.utilities.arguments import (
 from dualclip_lightning.utilities.seeding import derive_seed
 
 BANK_BATCH = 4
-"""How many reference images are encoded at once."""
+"""Number of reference images that are encoded at once."""
 
 
 class WinCLIPModel(AnchoredModel):
-    """Preprocessed images in, scores and maps out; with references (`set_references`) it is WinCLIP+.
+    """Torch module of WinCLIP, and of WinCLIP+ after a call of `set_references`.
 
     Args:
-        encoder: gives the embeddings of the image and of all its windows.
-        temperature: of the softmax over the two states; above 0.
-        drawing: how the map becomes one of pixels.
+        encoder: module that returns the embeddings of the image and of all its windows.
+        temperature: temperature of the softmax over the two states; above 0.
+        drawing: how a map of patches is drawn in pixels.
     """
 
     def __init__(
@@ -61,77 +61,80 @@ class WinCLIPModel(AnchoredModel):
         self.reference_names: list[str] = []
 
     def set_references(self, images: Tensor, names: Sequence[str] = ()) -> None:
-        """Keep the patches and windows of normal images [K, 3, H, W]; none of them [0, ...] means zero-shot.
+        """Encode the patches and windows of normal images [K, 3, H, W]; zero images [0, ...] mean zero-shot.
 
-        With `names`, their paths, none is a reference of itself.
+        `names` are their paths, which prevent an image from being its own reference.
         """
         parts = [visual_features(self.encoder(part)) for part in images.split(BANK_BATCH)] if len(images) else []
         self.references = [torch.cat(scale).flatten(1, -2) for scale in zip(*parts, strict=True)]
         self.reference_names = [os.path.realpath(name) for name in names]
 
     def forward(self, images: Tensor, names: Sequence[str] = ()) -> InferenceBatch:
-        """Scores [B] and maps [B, H, W] of images [B, 3, H, W], with their paths where references have some."""
+        """Return scores [B] and maps [B, H, W] of images [B, 3, H, W]; `names` are their paths, if known."""
         anchors, features = self.require_anchors(), self.encoder(images)
         scores = text_score(features.class_embedding, anchors, self.temperature)
         maps = self._text_map(features, anchors, scores)
         if self.references:
             own = self._own_references(names, len(images)).to(images.device)
             visual = self._visual_map(features, own)
-            alone = own.all(dim=0)  # the only reference of a run has its text score
+            alone = own.all(dim=0)  # an image that is the only reference gets its text score
             scores = scores.where(alone, joint_score(scores, visual.flatten(1).amax(dim=1), 0.5))
             maps = maps.where(alone[:, None, None], joint_score(maps, visual, 0.5))
         drawn = draw(maps, (images.shape[-2], images.shape[-1]), self.drawing)
         return InferenceBatch(pred_score=scores, anomaly_map=drawn)
 
     def _text_map(self, features: WindowFeatures, anchors: Tensor, scores: Tensor) -> Tensor:
-        """Harmonic mean over the whole image and the scales of windows [B, h, w]."""
+        """Return the harmonic mean over the whole image and the scales of windows [B, h, w]."""
         grid = features.patch_tokens.shape[1], features.patch_tokens.shape[2]
         windows = [text_score(embedding, anchors, self.temperature) for embedding in features.window_embeddings]
         return harmonic_mean([scores[:, None, None], *(harmonic_map(score, grid) for score in windows)])
 
     def _own_references(self, names: Sequence[str], batch: int) -> Tensor:
-        """Which references are the image itself [K, B]."""
+        """Mark the references that are the image itself [K, B]."""
         own = [os.path.realpath(name) for name in names]
         if not own or not self.reference_names:
             return torch.zeros(len(self.references[0]), batch, dtype=torch.bool)
         return torch.tensor([[name == mine for mine in own] for name in self.reference_names])
 
     def _visual_map(self, features: WindowFeatures, own: Tensor) -> Tensor:
-        """Mean over patches and scales of windows of the distance to the references that are not `own` [B, h, w]."""
+        """Return the distance to the references except `own`, averaged over patches and scales of windows [B, h, w]."""
         grid = features.patch_tokens.shape[1], features.patch_tokens.shape[2]
         pairs = zip(visual_features(features), self.references, strict=True)
         return torch.stack([harmonic_map(_nearest(f, r.to(f), own), grid) for f, r in pairs]).mean(dim=0)
 
 
 def _nearest(embeddings: Tensor, references: Tensor, own: Tensor) -> Tensor:
-    """Distance of embeddings [B, h', w', D] to the nearest of references [K, P, D] but `own` [K, B]; inf if all are."""
+    """Return the distance of embeddings [B, h', w', D] to the nearest of references [K, P, D], except `own` [K, B].
+
+    It is infinite if all references are excluded.
+    """
     distances = torch.stack([association_score(embeddings, reference) for reference in references])
     return distances.masked_fill(own[..., None, None], torch.inf).amin(dim=0)
 
 
 def visual_features(features: WindowFeatures) -> tuple[Tensor, ...]:
-    """What WinCLIP+ compares with its references: patches (windows of one), then windows, each [B, h', w', .]."""
+    """Return the features that WinCLIP+ compares: patches (windows of one), then windows, each [B, h', w', .]."""
     return features.patch_tokens, *features.window_embeddings
 
 
 class WinCLIP(ZeroShotShell, AnomalibModule):
-    """WinCLIP: text scores of small windows of patches, joined over places and scales by harmonic means.
+    """WinCLIP: text scores of small windows of patches, combined over positions and scales by harmonic means.
 
-    The class embedding gives the image score. For the map the tower runs on every window of 2x2 and of 3x3 patches;
-    a patch has the harmonic mean over the windows on it, then over both scales and the whole image (section 4.2). With
-    `k_shot` normal images it is WinCLIP+ (section 4.3): patches and windows are also compared with theirs, the two
-    maps are averaged, and the image score is averaged with the largest value of the visual map. An image that is one
-    of them is compared only with the others.
+    The class embedding gives the image score. For the map, the tower runs on every window of 2x2 and of 3x3 patches;
+    the score of a patch is the harmonic mean over the windows that contain it, then over both scales and the whole
+    image (section 4.2). With `k_shot` normal images it is WinCLIP+ (section 4.3): patches and windows are also compared
+    with those of the normal images, the two maps are averaged, and the image score is averaged with the largest value
+    of the visual map. A normal image is compared only with the other ones.
 
-    anomalib has this method too; its window embeddings are silently wrong with the open_clip this package uses, which
-    `tests/unit/models/test_winclip.py` shows. Where anomalib is right the numbers are the same.
+    anomalib has this method too, but its window embeddings are silently wrong with the version of open_clip that this
+    package uses, as `tests/unit/models/test_winclip.py` shows. Where anomalib is correct, the numbers are equal.
 
     There is no released code. Given by the paper: backbone, prompts, scales, temperature, harmonic means. Given by the
-    best known re-implementation (github.com/zqhang/Accurate-WinCLIP-pytorch), whose scores and maps
-    `tests/unit/models/test_winclip.py` compares with these: images are squashed, `text_mean`, `drawing`. Its map of
-    WinCLIP+ is the sum of the two maps, twice this one. Assumed, as in anomalib: the patches of WinCLIP+ are those
-    after the last block and `ln_post`. The few normal images make WinCLIP+ few-shot: somebody must know that they are
-    normal.
+    best known re-implementation (github.com/zqhang/Accurate-WinCLIP-pytorch), which
+    `tests/unit/models/test_winclip.py` compares in scores and maps: squashing of images, `text_mean`, `drawing`. Its
+    map of WinCLIP+ is the sum of the two maps, twice the mean used here. Assumed, as in anomalib: the patches of
+    WinCLIP+ are those after the last block and `ln_post`. WinCLIP+ is few-shot, because the normal images must be known
+    to be normal.
 
     Example:
         >>> import torch
@@ -143,14 +146,14 @@ class WinCLIP(ZeroShotShell, AnomalibModule):
         (torch.Size([2]), torch.Size([2, 240, 240]))
 
     Args:
-        temperature: of the softmax over the two states.
+        temperature: temperature of the softmax over the two states.
         scales: sides of the windows in patches.
-        k_shot: how many normal images WinCLIP+ compares with; 0 is the zero-shot method. They are drawn by the seed
-            from `reference_dir`, or else from the normal images that the datamodule has for training.
+        k_shot: number of normal images of WinCLIP+; 0 is the zero-shot method. They are drawn with the seed from
+            `reference_dir`, or from the training images of the datamodule.
         reference_dir: folder of normal images for `k_shot`.
-        text_mean: an anchor is the mean of a state's text embeddings as they come, "raw", as in the released code of
-            AnoCLIP, or of them at length 1, "unit".
-        **common: what every method takes (`ZeroShotShell`).
+        text_mean: how the text embeddings of a state are averaged to an anchor: "raw" without normalisation, as in the
+            released code of AnoCLIP, or "unit" with embeddings of length 1.
+        **common: arguments shared by all methods (`ZeroShotShell`).
     """
 
     kind: Kind = "inductive"
@@ -180,7 +183,7 @@ class WinCLIP(ZeroShotShell, AnomalibModule):
 
 
 def normal_images(k_shot: int, seed: int, reference_dir: str | Path | None, datamodule: Any) -> list[str]:
-    """Paths of `k_shot` normal images, drawn by the seed from a folder, or else from the data's training images.
+    """Return the paths of `k_shot` normal images, drawn with the seed from a folder or from the training images.
 
     Raises:
         ValueError: there is neither a folder nor a datamodule with training images, or there are too few images.
@@ -203,9 +206,9 @@ def normal_images(k_shot: int, seed: int, reference_dir: str | Path | None, data
 
 
 def check_shots(k_shot: int, reference_dir: str | Path | None) -> None:
-    """Refuse a number of normal images that cannot be meant.
+    """Check the number of normal images.
 
     Raises:
-        ValueError: no whole number, below 0, or 0 with a folder of normal images.
+        ValueError: the number is not an integer, is below 0, or is 0 with a folder of normal images.
     """
     check_whole("k_shot", k_shot, 0 if reference_dir is None else 1)

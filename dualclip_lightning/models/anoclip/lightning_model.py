@@ -42,7 +42,7 @@ class AnoCLIP(ZeroShotShell, AnomalibModule):
         (torch.Size([2]), torch.Size([2, 240, 240]))
 
     Args:
-        temperature: of the softmax over the two states.
+        temperature: temperature of the softmax over the two states.
         vv_blocks: numbers of the blocks, from 1, in the V-V path; None means all, as published.
         views: average the image score over the 22 views of the released code for MVTec AD; False takes only the
             image, at a twentieth of the cost, as its code for VisA does.
@@ -54,9 +54,9 @@ class AnoCLIP(ZeroShotShell, AnomalibModule):
         carry_optimizer: True for AdamW as in the released code; maps then depend on the order of the images of a run.
         resize: "squash", "crop", or "tiles" for the two squares at the ends of an image of at most 2 to 1, as released
             for VisA; a batch then needs images of one aspect ratio.
-        text_mean: an anchor is the mean of a state's text embeddings as they come, "raw", as in the released code of
-            AnoCLIP, or of them at length 1, "unit".
-        **common: what every method takes (`ZeroShotShell`).
+        text_mean: how the text embeddings of a state are averaged to an anchor: "raw" without normalisation, as in the
+            released code of AnoCLIP, or "unit" with embeddings of length 1.
+        **common: arguments shared by all methods (`ZeroShotShell`).
     """
 
     kind: Kind = "inductive"

@@ -56,13 +56,13 @@ class AnoCLIPModel(AnchoredModel):
     Args:
         encoder: gives class and V-V patch embeddings of a batch.
         settings: of the adaptation; 0 steps for none.
-        temperature: of the softmax over the two states; above 0.
+        temperature: temperature of the softmax over the two states; above 0.
         views: whether the image score is the mean over 22 views.
         carry_optimizer: whether AdamW's state goes from image to image.
         seed: draws noise and adapters.
         adapter: "text" over the text embeddings, or "linear", without them.
         tiles: whether an image counts as the two squares at its ends, whose scores and maps are averaged.
-        drawing: how the map becomes one of pixels.
+        drawing: how a map of patches is drawn in pixels.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What every method has in common: the Lightning shell, and a plain module that knows its text anchors."""
+"""Base classes of all methods: the Lightning shell, and a plain module with text anchors."""
 
 from dualclip_lightning.models.base.anchored import AnchoredModel
 from dualclip_lightning.models.base.memory import out_of_memory_advice

@@ -1,4 +1,4 @@
-"""A method as a plain module."""
+"""Base class of the torch modules of methods that use text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class AnchoredModel(nn.Module):
-    """A method as a plain module, told what its images show by text anchors [2, D] (normal, anomalous)."""
+    """Torch module of a method that describes the class of its images by text anchors [2, D] (normal, anomalous)."""
 
     anchors: Tensor
 
@@ -16,10 +16,10 @@ class AnchoredModel(nn.Module):
         self.register_buffer("anchors", torch.empty(0), persistent=False)
 
     def require_anchors(self) -> Tensor:
-        """The text anchors.
+        """Return the text anchors.
 
         Raises:
-            RuntimeError: there are none yet.
+            RuntimeError: the anchors are not set.
         """
         if not self.anchors.numel():
             msg = "The text anchors are not set. Run through anomalib's Engine, or call set_class_name(...) first."

@@ -1,4 +1,4 @@
-"""Arguments that every method takes: what they may be, and how they are found again behind `**common`."""
+"""Arguments shared by all methods: their checks, and a signature that lists them in place of `**common`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class _Signature:
-    """Descriptor: the signature of a class, not of its instances, which are called with images."""
+    """Descriptor for the signature of a class, but not of its instances, which are called with images."""
 
     def __get__(self, instance: object | None, owner: type) -> Signature:
         if instance is not None:
@@ -29,19 +29,19 @@ class _Signature:
 
 
 class NamedArguments:
-    """Base of the shell: `inspect.signature` of a method has the arguments that `**common` stands for.
+    """Base of the shell, with which `inspect.signature` of a method lists the arguments behind `**common`.
 
-    `help`, editors and our own checks of names rely on it. jsonargparse follows `**common` by itself, but not into a
-    class with a `__new__` of its own, which is why the shell inherits that from here.
+    `help`, editors and the checks of argument names use this signature. jsonargparse resolves `**common` itself, but
+    not into a class that defines `__new__`, so the shell inherits `__new__` from here.
     """
 
     __signature__ = _Signature()
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        """As any class; what the constructor or a run refuses is one line where anomalib's command makes it.
+        """Create an instance; under anomalib's command, errors of the constructor or a run are printed as one line.
 
         Raises:
-            TypeError: an argument that the method does not have, with the nearest one.
+            TypeError: the method does not have an argument; the message names the closest one.
         """
         del args
         explain_refusals()
@@ -50,10 +50,10 @@ class NamedArguments:
 
 
 def constructor_signature(owner: type) -> Signature:
-    """Arguments of a class whose constructors pass `**kwargs` on, those of base classes first.
+    """Return the signature of a class whose constructors pass `**kwargs` on, with arguments of base classes first.
 
-    Where several declare an argument, the most derived one gives its default and type. `**kwargs` itself remains only
-    where no base class ends it.
+    If several classes declare an argument, the most derived one gives its default and type. `**kwargs` itself remains
+    only if the last base class also accepts it.
     """
     found: dict[str, Parameter] = {}
     rest: list[Parameter] = []
@@ -69,10 +69,10 @@ def constructor_signature(owner: type) -> Signature:
 
 
 def check_argument_names(owner: type, given: Mapping[str, Any]) -> None:
-    """Refuse arguments that a method does not have.
+    """Check that a method has the given arguments.
 
     Raises:
-        TypeError: with the nearest name.
+        TypeError: an argument is unknown; the message names the closest one.
     """
     known = signature(owner).parameters
     if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in known.values()):
@@ -92,20 +92,20 @@ def check_prompts(
     states: Mapping[str, Sequence[str]] | None,
     templates: Sequence[str] | None,
 ) -> None:
-    """Refuse what cannot become prompts, before weights are loaded.
+    """Check the arguments of prompts before weights are loaded.
 
     Raises:
-        ValueError: as `prompt_ensemble` and `check_words`.
+        ValueError: as in `prompt_ensemble` and `check_words`.
     """
     check_words(words)
     prompt_ensemble(class_name or "object", domain, states, templates)
 
 
 def check_components(pre_processor: Any, post_processor: Any, evaluator: Any, visualizer: Any) -> None:
-    """Refuse what anomalib cannot put in the place of its parts, before weights are loaded.
+    """Check the components for anomalib before weights are loaded.
 
     Raises:
-        ValueError: neither true, false nor an object of its kind.
+        ValueError: a component is neither true, false nor an object of its type.
     """
     chosen = {
         "pre_processor": (pre_processor, nn.Module, "a module"),

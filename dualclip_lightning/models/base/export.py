@@ -1,4 +1,4 @@
-"""Export of methods whose score depends on the image alone; the others say why they cannot be exported."""
+"""Export of methods whose score depends only on the image; other methods refuse with the reason."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ else:
 
 OTHER_IMAGES = "an image's score depends on other images"
 REASONS = {"pair": OTHER_IMAGES, "transductive": OTHER_IMAGES, "few-shot": "it compares with images it reads at a run"}
-"""Why a kind of method cannot be one function of one image."""
+"""Reasons why a kind of method is not a function of a single image."""
 EXTRA = "dualclip_lightning[export]"
 OPSET = 18
-"""The one that torch's exporter speaks; to anomalib's 14 it fails to convert."""
+"""The opset of torch's exporter, which cannot convert to anomalib's opset 14."""
 
 
 FOR_ONNX = ("onnx", "onnxscript")
@@ -29,10 +29,10 @@ FOR_ONNX = ("onnx", "onnxscript")
 
 
 def require(*packages: str) -> None:
-    """Refuse to go on without packages.
+    """Check that packages are installed.
 
     Raises:
-        ImportError: some are missing, with the command that installs them.
+        ImportError: some are missing; the message has the command that installs them.
     """
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
@@ -42,9 +42,9 @@ def require(*packages: str) -> None:
 
 
 class ExportMixin(Base):
-    """Mixin before AnomalibModule: `anomalib export` and its Python form.
+    """Mixin before AnomalibModule for `anomalib export` and `Engine.export`.
 
-    An exported model has the text anchors of one class in it and takes any number of images of the method's own size.
+    An exported model contains the text anchors of one class and takes batches of images of the method's input size.
     """
 
     kind: Any
@@ -54,21 +54,21 @@ class ExportMixin(Base):
     set_class_name: Callable[[str], None]
 
     def to_torch(self, export_root: Path | str, model_file_name: str = "model") -> Path:
-        """As anomalib; the file is a pickle, to be loaded from those one trusts alone.
+        """Export as anomalib does; the file is a pickle, so load it only from a trusted source.
 
         Raises:
-            ValueError: a method that cannot be exported.
+            ValueError: the method cannot be exported.
         """
         self._prepare_export()
         return super().to_torch(export_root, model_file_name)
 
     def to_onnx(self, export_root: Path | str, model_file_name: str = "model",  # type: ignore[override]
                 input_size: tuple[int, int] | None = None, **kwargs: Any) -> Path:  # fmt: skip
-        """As anomalib; without `input_size` (height, width) at the method's own, which may also be set there.
+        """Export as anomalib does; `input_size` (height, width) may only be the method's own size, the default.
 
         Raises:
-            ImportError: a package that the export needs is missing.
-            ValueError: a method that cannot be exported.
+            ImportError: a package for the export is missing.
+            ValueError: the method cannot be exported.
         """
         self._prepare_export()
         require(*FOR_ONNX)
@@ -77,24 +77,24 @@ class ExportMixin(Base):
 
     def to_openvino(self, export_root: Path | str, model_file_name: str = "model",  # type: ignore[override]
                     input_size: tuple[int, int] | None = None, **kwargs: Any) -> Path:  # fmt: skip
-        """As `to_onnx`, for which OpenVINO is needed too.
+        """Export as `to_onnx` does; this also needs OpenVINO.
 
         Raises:
-            ImportError: as `to_onnx`.
-            ValueError: as `to_onnx`.
+            ImportError: as in `to_onnx`.
+            ValueError: as in `to_onnx`.
         """
         self._prepare_export()
         require(*FOR_ONNX, "openvino")
         return super().to_openvino(export_root, model_file_name, input_size or self._own_size(), **kwargs)
 
     def _unexportable(self) -> str | None:
-        """Why this method cannot be exported as it is set, and what to set instead; None if it can."""
+        """Return why this method cannot be exported with its settings, with a remedy; None if it can."""
         return next((REASONS[part] for part in self.kind.split(", ") if part in REASONS), None)
 
     def _prepare_export(self) -> None:
         reason = self._unexportable()
         if reason is not None:
-            msg = f"{type(self).__name__} cannot be exported as it is set: {reason}."
+            msg = f"{type(self).__name__} cannot be exported with these settings: {reason}."
             raise ValueError(msg)
         if self.described_class is None:
             self.set_class_name(self.class_name or "object")

@@ -1,4 +1,4 @@
-"""What a run that ran out of memory is told."""
+"""Advice for a run that is out of memory."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from dualclip_lightning.utilities.memory import is_out_of_memory
 
 @contextmanager
 def out_of_memory_advice(batch: int, levers: Sequence[str] = ()) -> Iterator[None]:
-    """Turn running out of memory into a sentence that says what to change.
+    """Convert an out-of-memory error into a sentence with a remedy.
 
     Args:
-        batch: how many images were scored at once.
-        levers: what else the method needs less memory with, each as an order, such as "lower image_size".
+        batch: number of images that were scored at once.
+        levers: other ways to save memory, each as an imperative such as "lower image_size".
 
     Raises:
-        RuntimeError: instead of the allocator's own error.
+        RuntimeError: memory ran out; this replaces the allocator's own error.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""What a run leaves behind: where its results go, what is in a checkpoint, and values as plain data."""
+"""Results of a run: their folder, the content of a checkpoint, and values as plain data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import nn
 
 
 def drop_frozen_weights(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
-    """State-dict hook: leave out every parameter of `module` without gradient; the constructor loads it again."""
+    """State-dict hook that removes every parameter of `module` without gradient; the constructor loads these again."""
     del metadata
     for name, parameter in module.named_parameters(remove_duplicate=False):  # two encoders may share a tower
         if not parameter.requires_grad:
@@ -20,14 +20,14 @@ def drop_frozen_weights(module: nn.Module, state: dict[str, Any], prefix: str, m
 
 
 def link_latest(root: Path, name: str) -> None:
-    """Make the folder `latest` of anomalib's Engine a link to a new version, where it is none yet.
+    """Make the folder `latest` of anomalib's Engine a link to a new version, unless it is a link already.
 
-    The Engine tests into `latest` without making it; training replaces it by a link to a version and fails if it is a
-    folder. What an earlier test left in such a folder becomes the version. A system without links keeps a plain folder.
+    The Engine tests into `latest` without creating it; training replaces it by a link to a version and fails if it is a
+    folder. The content of such a folder becomes the version. On a system without links it stays a plain folder.
 
     Args:
-        root: where the results of a run go.
-        name: of the model, as the Engine has it in the path; other folders called latest are left alone.
+        root: folder for the results of a run.
+        name: name of the model in the Engine's path; other folders called latest are not changed.
     """
     if root.name != "latest" or name not in root.parts or root.is_symlink():
         return
@@ -40,7 +40,7 @@ def link_latest(root: Path, name: str) -> None:
 
 
 def plain(value: Any) -> Any:
-    """A value that JSON and YAML can hold."""
+    """Convert a value to plain data for JSON and YAML."""
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Mapping):

@@ -1,7 +1,7 @@
-"""What every method's Lightning shell has in common.
+"""The Lightning shell that all methods share.
 
-anomalib finds only direct subclasses of AnomalibModule by name, and would list a common base class among its models. So
-a method derives from the shell and from AnomalibModule, and the shell itself does not.
+anomalib finds only direct subclasses of AnomalibModule by name, and would list a common base class among its models.
+Therefore a method derives from both the shell and AnomalibModule, and the shell itself does not.
 """
 
 from __future__ import annotations
@@ -45,57 +45,57 @@ LIBRARIES = (*SCORING, *ADAPTATION, *ENGINE)
 
 
 class ZeroShotShell(NamedArguments, ExportMixin):
-    """The constructor, prompts, steps and records of every method: no training, no validation, no labels.
+    """The constructor, prompts, steps and provenance of every method, without training, validation or labels.
 
     A method derives from this class and from AnomalibModule, declares its own arguments, passes the others on
-    (`super().__init__(**common)`), and sets `model`: a module that gives an InferenceBatch for images [B, 3, H, W] and
-    says in `drawing` how it draws maps. It finds the frozen CLIP in `self.backbone` and the drawing in `self.drawing`.
-    Where images are compared with others, it sets `references` (`dualclip_lightning.models.references`).
+    (`super().__init__(**common)`), and sets `model`, a module that returns an InferenceBatch for images [B, 3, H, W]
+    and has an attribute `drawing`. The frozen CLIP is `self.backbone`, and the drawing is `self.drawing`. If images are
+    compared with others, the method sets `references` (`dualclip_lightning.models.references`).
 
     Args:
         backbone: open_clip architecture, or "hf-hub:owner/name".
         pretrained: weights tag, file or folder; "demo" is the small model of this package with its own architecture;
             "random" is for measuring time (see `dualclip_lightning.backbone.load_backbone`).
-        class_name: what the images show, in words that prompts take as they are; None takes the datamodule's category,
-            else "object".
-        seed: draws whatever the method leaves to chance.
-        image_size: side, or height and width, in pixels, multiples of the patch; None takes that of the weights.
+        class_name: name of the object in the images, used in prompts unchanged; None for the datamodule's category, or
+            "object" if there is none.
+        seed: seed of all random choices of the method.
+        image_size: side, or height and width, in pixels, multiples of the patch; None for the size of the weights.
         resize: "squash" the whole image to the size, or "crop" its centre square as open_clip does.
-        preprocessing: "openai", "imagenet", "inception", or some of mean, std and interpolation by name, such as
-            {"interpolation": "bilinear"}; needed for a raw weights file only.
-        words: what prompts call a category of the data: "plain" for what people call it ("metal nut", "printed circuit
-            board"), "released" for what the method's released code calls it (metal_nut, pcb1).
-        domain: "object" or "texture", which words prompts use; None looks the class up.
+        preprocessing: "openai", "imagenet", "inception", or a mapping with some of mean, std and interpolation, such as
+            {"interpolation": "bilinear"}; needed only for a raw weights file.
+        words: name of a category of the data in prompts: "plain" for the natural name ("metal nut", "printed circuit
+            board"), "released" for that of the method's released code (metal_nut, pcb1).
+        domain: "object" or "texture", which selects the nouns of prompts; None looks the class up.
         states: phrases with one `{}` for the class under the keys "normal" and "anomalous"; None for the method's own.
         templates: sentences with one `{}` for the state phrase; None for the method's own.
-        drawing: how maps of patches become maps of pixels: "anoclip", "clip_ad", "musc" or "winclip" for what those
-            methods' released codes do, or some of the arguments of `dualclip_lightning.scoring.MapDrawing`, such as
+        drawing: how maps of patches are drawn in pixels: "anoclip", "clip_ad", "musc" or "winclip" as in the released
+            code of those methods, or some arguments of `dualclip_lightning.scoring.MapDrawing`, such as
             {"average": 3, "sigma": 4}.
         pre_processor: True for the preprocessing of the weights.
-        post_processor: True for none: scores as they are, no threshold from labels.
-        evaluator: True for image AUROC, F1max, AP and pixel AUROC, F1max, PRO, AP; for another rule for masks and other
-            metrics what `dualclip_lightning.metrics.default_evaluator` gives.
-        visualizer: True for anomalib's pictures; False saves their time.
+        post_processor: True for unchanged scores, without thresholds from labels.
+        evaluator: True for image AUROC, F1max, AP and pixel AUROC, F1max, PRO, AP; use
+            `dualclip_lightning.metrics.default_evaluator` for another rule for masks or other metrics.
+        visualizer: True for anomalib's images; False saves their time.
 
     Raises:
-        TypeError: an argument that the method does not have.
-        ValueError: an argument out of range or unknown.
-        dualclip_lightning.backbone.WeightsError: weights that cannot be had.
+        TypeError: the method does not have an argument.
+        ValueError: an argument is out of range or unknown.
+        dualclip_lightning.backbone.WeightsError: the weights are not available.
     """
 
     kind: Kind
-    """What a score may depend on: the image alone, its references among the test images, the whole test set, a few
-    images known to be normal, or labelled auxiliary data; of two it names both."""
+    """What a score may depend on: only the image, its references among the test images, the whole test set, a few
+    images known to be normal, or labelled auxiliary data."""
     levers: tuple[str, ...] = ("lower image_size",)
-    """What this method needs less memory with, beside a smaller batch."""
+    """Ways to save memory in this method, other than a smaller batch."""
     wording: ClassVar[str] = "anoclip"
-    """Whose words the prompts use (`dualclip_lightning.prompts.WORDINGS`)."""
+    """Wording of the prompts (a key of `dualclip_lightning.prompts.WORDINGS`)."""
     resize_modes: ClassVar[tuple[str, ...]] = ("squash", "crop")
-    """What `resize` may be."""
+    """Values of `resize`."""
     described_class: str | None = None
-    """What the prompts in use call the class."""
+    """Name of the class in the current prompts."""
     references: PerImage | None = None
-    """What images are compared with; None for nothing."""
+    """References of the images; None if every image is scored individually."""
     model: Any
 
     def __init__(
@@ -135,7 +135,7 @@ class ZeroShotShell(NamedArguments, ExportMixin):
 
     @property
     def trainer_arguments(self) -> dict[str, Any]:
-        """No validation: anomalib would run it on the test set and take thresholds from its labels."""
+        """Disable validation, which anomalib would run on the test set to take thresholds from its labels."""
         return {"limit_val_batches": 0, "num_sanity_val_steps": 0}
 
     @property
@@ -144,37 +144,37 @@ class ZeroShotShell(NamedArguments, ExportMixin):
         return LearningType.ZERO_SHOT
 
     def val_dataloader(self) -> list:
-        """No batches; anomalib validates before it predicts, and asks for a loader even so."""
+        """Return no batches; anomalib requests a loader because it validates before it predicts."""
         return []
 
     def validation_step(self, batch: Any, batch_idx: int) -> STEP_OUTPUT:
-        """As the test step, for a validation by Lightning's Trainer; anomalib's own is switched off."""
+        """Score a batch as in a test, for Lightning's `Trainer.validate`; anomalib's own validation is disabled."""
         return self.test_step(batch, batch_idx)
 
     @staticmethod
     def configure_pre_processor(image_size: tuple[int, int] | None = None) -> PreProcessor:
-        """CLIP's preprocessing at 240x240, or at `image_size`; an instance has that of its own weights."""
+        """Return CLIP's preprocessing at 240x240 or `image_size`; an instance uses that of its own weights."""
         preset = PRESETS["openai"]
         values = Preprocessing(preset["mean"], preset["std"], preset["interpolation"], image_size or (240, 240))
         return PreProcessor(transform=values.transform("squash"))
 
     def configure_post_processor(self) -> PostProcessor:
-        """Scores as they are: no min-max and no threshold from labels."""
+        """Return a post-processor that leaves scores unchanged, without normalisation or thresholds from labels."""
         return PostProcessor(enable_normalization=False, enable_thresholding=False)
 
     @staticmethod
     def configure_evaluator() -> Evaluator:
-        """The metrics of the field's tables (`dualclip_lightning.metrics.default_evaluator`)."""
+        """Return the metrics of published tables (`dualclip_lightning.metrics.default_evaluator`)."""
         return default_evaluator()
 
     def prepare_data(self) -> None:
-        """Make `latest` the link to a version that anomalib's training expects, before anything is written there."""
+        """Create `latest` as the link to a version that anomalib's training expects, before results are written."""
         super().prepare_data()
         if self.trainer.is_global_zero:
             link_latest(Path(self.trainer.default_root_dir), self.name)
 
     def setup(self, stage: str) -> None:
-        """Text anchors of the class, and the views of the data."""
+        """Set the text anchors of the class, and replace the data loaders by views of their data."""
         super().setup(stage)
         check_precision(str(self.trainer.precision))
         category = getattr(getattr(self.trainer, "datamodule", None), "category", None)
@@ -185,60 +185,60 @@ class ZeroShotShell(NamedArguments, ExportMixin):
             view_data(self.trainer, stage, self.pre_processor, masks, self._comparison().arrange)
 
     def set_class_name(self, class_name: str) -> None:
-        """Compute what the method takes from the words for a class, or read it from the cache.
+        """Compute the text anchors of a class, or read them from the cache.
 
         Args:
-            class_name: the words, which are taken as they are.
+            class_name: name of the class, used unchanged.
 
         Raises:
-            ValueError: no letter in the name.
+            ValueError: the name has no letter.
         """
         self.described_class = class_name
         chosen = {name: self.hparams[name] for name in ("domain", "states", "templates")}
         self._encode_prompts(prompt_ensemble(class_name, **chosen, wording=self.wording))
 
     def _class_words(self, category: str) -> str:
-        """What prompts call a category of the data."""
+        """Return the name of a category of the data in prompts."""
         return class_words(category, self.hparams["words"], WORDINGS[self.wording].renamed)
 
     def _encode_prompts(self, prompts: PromptPair) -> None:
-        """Turn prompts into the model's text anchors."""
+        """Compute the model's text anchors from prompts."""
         mean = self.hparams.get("text_mean", "raw")
         self.model.anchors = text_anchors(self.backbone, prompts, mean=mean).to(self.device)
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
-        """Score a batch; each image with the references that seed and data set give it."""
+        """Score a batch; the references of each image depend on the seed and the data set."""
         del batch_idx
         with out_of_memory_advice(len(batch.image), self.levers):
             prediction = self._comparison().score(batch.image, batch_names(batch), dataloader_idx)
         return batch.update(**prediction._asdict())
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
-        """As `predict_step`."""
+        """Score a batch as in `predict_step`."""
         return self.predict_step(batch, batch_idx, dataloader_idx)
 
     def on_test_start(self) -> None:
-        """Encode the references that come from elsewhere, if there are any."""
+        """Encode the external references, if there are any."""
         super().on_test_start()
         self._encode_references()
 
     def on_predict_start(self) -> None:
-        """As `on_test_start`."""
+        """Encode the external references, if there are any."""
         super().on_predict_start()
         self._encode_references()
 
     def on_validation_start(self) -> None:
-        """As `on_test_start`."""
+        """Encode the external references, if there are any."""
         super().on_validation_start()
         self._encode_references()
 
     def _encode_references(self) -> None:
-        # In the precision of the steps, as the images they meet; Lightning's hooks are outside it.
+        # Use the precision of the steps, which does not apply in Lightning's hooks.
         with self.trainer.precision_plugin.forward_context():
             self._comparison().encode(self._read_images, getattr(self.trainer, "datamodule", None))
 
     def _read_images(self, names: Sequence[str]) -> Tensor:
-        """Images [R, 3, H, W] by path, prepared as those of the run are."""
+        """Read images by path and preprocess them as those of the run: [R, 3, H, W]."""
         geometry, transform = geometry_of(self.pre_processor), transform_of(self.pre_processor)
         return torch.stack([transform(geometry(read_rgb(name))) for name in names]).to(self.device)
 
@@ -246,12 +246,12 @@ class ZeroShotShell(NamedArguments, ExportMixin):
         return self.references or PerImage(self.model)
 
     def on_test_end(self) -> None:
-        """Leave `provenance.json` beside the results."""
+        """Write `provenance.json` next to the results."""
         super().on_test_end()
         self._write_provenance()
 
     def on_predict_end(self) -> None:
-        """As `on_test_end`."""
+        """Write `provenance.json` next to the results."""
         super().on_predict_end()
         self._write_provenance()
 
@@ -265,7 +265,7 @@ class ZeroShotShell(NamedArguments, ExportMixin):
             logger.info("Results: %s", folder)
 
     def provenance(self) -> dict[str, Any]:
-        """What produced this method's scores, as plain data to store beside every result."""
+        """Return what determines this method's scores, as plain data to store with every result."""
         files = {f"{place}: {Path(name).name}": Path(name) for place, name in enumerate(self._comparison().files)}
         references = {"references": {"images": list(files), "sha256": files_digest(files)}} if files else {}
         return references | {
@@ -278,7 +278,7 @@ class ZeroShotShell(NamedArguments, ExportMixin):
             "weights_origin": dict(self.backbone.origin),
             "transform": str(getattr(self.pre_processor, "transform", None)),
             "drawing": asdict(self.model.drawing),
-            # Weights may bring their architecture; then the one that was given takes no part.
+            # Weights may have their own architecture, which replaces the given one.
             "parameters": {key: plain(value) for key, value in self.hparams.items()} | {"backbone": self.backbone.name},
             "evaluation": describe_evaluator(self.evaluator),
             "versions": versions(*LIBRARIES),

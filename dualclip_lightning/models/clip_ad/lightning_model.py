@@ -65,7 +65,7 @@ class ClipAD(AuxiliaryShell, AnomalibModule):
         eps: of dbscan; the released code has 0.5 for MVTec AD and 1.5 for VisA, in training too: SDP+ that is tested on
             MVTec AD is trained with 1.5 and 25.
         min_samples: of dbscan; the released code has 15 for MVTec AD and 25 for VisA.
-        temperature: of the softmax over the two states.
+        temperature: temperature of the softmax over the two states.
         normalize_scores: True scales image scores over the test set as released, in a pass of its own before; `kind`
             then is transductive, with sdp+ auxiliary too.
         released_tokens: True for the tokens of the released code, whose in-place sums let them hold part of the next
@@ -76,7 +76,7 @@ class ClipAD(AuxiliaryShell, AnomalibModule):
         batch_size: of training, whatever the datamodule says.
         learning_rate: of Adam.
         shuffle: whether training mixes the images; False takes them in their order, as released.
-        **common: what every method takes (`ZeroShotShell`).
+        **common: arguments shared by all methods (`ZeroShotShell`).
     """
 
     kind: Kind = "inductive"

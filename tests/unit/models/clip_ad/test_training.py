@@ -243,7 +243,7 @@ def test_untrained_layers_are_refused_with_the_way_to_train_them(make, engine, d
 
 def test_layers_are_exported_once_they_are_trained(trained, make, tmp_path):
     method, _ = trained
-    with pytest.raises(ValueError, match=r"cannot be exported as it is set: .*train them, or set variant"):
+    with pytest.raises(ValueError, match=r"cannot be exported with these settings: .*train them, or set variant"):
         make().to_torch(tmp_path)
     path = method.to_torch(tmp_path)
     images = torch.rand(2, 3, 48, 48, generator=torch.Generator().manual_seed(0))
