@@ -26,6 +26,59 @@ WORDS: Mapping[str, str] = {
 }
 """Natural names of categories; in all others, underscores become spaces."""
 
+DATA_WORDS: Mapping[str, Mapping[str, str]] = {
+    "AutoVI": {"underbody_pipes": "car underbody pipes", "underbody_screw": "car underbody screw"},
+    "BMAD": {
+        "Brain": "brain MRI scan",
+        "Chest": "chest X-ray",
+        "Histopathology": "tissue section",
+        "Liver": "liver CT scan",
+        "Retina_OCT2017": "retinal OCT scan",
+        "Retina_RESC": "retinal OCT scan",
+    },
+    # Its description says no more than "industrial products".
+    "BTech": dict.fromkeys(("01", "02", "03"), "industrial product"),
+    # Categories are the packaging of items; without one, all are tested together.
+    "Kaputt": {
+        "": "packaged item",
+        "book_other": "book",
+        "book_paper": "book in paper",
+        "book_plastic_tight_wrap": "book in tight plastic wrap",
+        "cardboard": "item in cardboard",
+        "other": "packaged item",
+        "paper": "item in paper",
+        "plastic_bubble_wrap": "item in plastic bubble wrap",
+        "plastic_hard": "item in hard plastic",
+        "plastic_loose_bag": "item in a loose plastic bag",
+        "plastic_tight_wrap": "item in tight plastic wrap",
+    },
+    "Kolektor": {"": "electrical commutator"},  # one product, no category
+    "MPDD": {
+        "bracket_black": "black bracket",
+        "bracket_brown": "brown bracket",
+        "bracket_white": "white bracket",
+        "tubes": "metal tubes",
+    },
+    "MVTecAD2": {"can": "metal can", "wallplugs": "wall plugs"},
+    "RealIAD": {
+        "audiojack": "audio jack",
+        "mint": "mint candy",
+        "terminalblock": "terminal block",
+        "toy": "toy",
+        "transistor1": "transistor",
+        "u_block": "U-shaped block",
+        "usb": "USB connector",
+        "usb_adaptor": "USB adaptor",
+        "vcpill": "vitamin C pill",
+        "woodstick": "wooden stick",
+    },
+    "VAD": {"vad": "piezo element"},  # with wires and solder dots, arXiv 2405.04953
+}
+"""Categories that need their data set to be understood, by the name of anomalib's datamodule; "" stands for none.
+
+Assumed, as far as papers and released codes do not give them.
+"""
+
 TEXTURES = frozenset({
     "carpet", "grid", "leather", "tile", "wood",
     "bamboo", "bark", "brick", "bricks", "cardboard", "chipboard", "concrete", "cork", "fabric", "granite", "marble",
@@ -34,7 +87,9 @@ TEXTURES = frozenset({
 """Classes described as surfaces: the five textures of MVTec AD, then common materials."""
 
 
-def class_words(category: str, words: Words = "plain", renamed: Mapping[str, str] = AS_THEY_STAND) -> str:
+def class_words(
+    category: str, words: Words = "plain", renamed: Mapping[str, str] = AS_THEY_STAND, data: str = ""
+) -> str:
     """Return the name of a category in prompts. Class names given by a user are not categories and stay unchanged.
 
     Args:
@@ -42,15 +97,19 @@ def class_words(category: str, words: Words = "plain", renamed: Mapping[str, str
         words: "plain" for the natural name: `metal_nut` -> "metal nut", `pcb1` -> "printed circuit board"; "released"
             for the name in the released code of a method, which is usually the category: `metal_nut` or `pcb1`.
         renamed: categories that the released code renames.
+        data: name of the datamodule's class, for categories such as BTech's "01".
 
     Example:
         >>> from dualclip_lightning.prompts import class_words
         >>> class_words("metal_nut"), class_words("pcb1"), class_words("pcb1", "released")
         ('metal nut', 'printed circuit board', 'pcb1')
+        >>> class_words("vad", data="VAD")
+        'piezo element'
     """
     if words == "released":
         return renamed.get(category, category)
-    return WORDS.get(category.strip().lower(), re.sub(r"[_\s]+", " ", category).strip())
+    natural = WORDS.get(category.strip().lower(), re.sub(r"[_\s]+", " ", category).strip())
+    return DATA_WORDS.get(data, {}).get(category, natural)
 
 
 def check_words(words: str) -> None:

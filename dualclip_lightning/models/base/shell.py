@@ -33,7 +33,15 @@ from dualclip_lightning.models.base.memory import out_of_memory_advice
 from dualclip_lightning.models.base.results import drop_frozen_weights, link_latest, plain
 from dualclip_lightning.models.references import PerImage
 from dualclip_lightning.models.references.data import batch_names, geometry_of, transform_of, view_data
-from dualclip_lightning.prompts import WORDINGS, PromptPair, Words, class_words, prompt_ensemble, text_anchors
+from dualclip_lightning.prompts import (
+    WORDINGS,
+    PromptPair,
+    Words,
+    class_words,
+    prompt_ensemble,
+    text_anchors,
+)
+from dualclip_lightning.prompts.categories import DATA_WORDS
 from dualclip_lightning.scoring import MapDrawing
 from dualclip_lightning.utilities.arguments import check_choice, check_precision
 from dualclip_lightning.utilities.files import files_digest, write_bytes_atomically
@@ -177,8 +185,7 @@ class ZeroShotShell(NamedArguments, ExportMixin):
         """Set the text anchors of the class, and replace the data loaders by views of their data."""
         super().setup(stage)
         check_precision(str(self.trainer.precision))
-        category = getattr(getattr(self.trainer, "datamodule", None), "category", None)
-        self.set_class_name(self.class_name or (self._class_words(category) if category else "object"))
+        self.set_class_name(self.class_name or self._class_words_of(getattr(self.trainer, "datamodule", None)))
         if stage in {"test", "predict"} or (stage == "validate" and self.trainer.limit_val_batches):
             self._comparison().start()
             masks: MaskRule = getattr(self.evaluator, "masks", "nearest")
@@ -197,9 +204,14 @@ class ZeroShotShell(NamedArguments, ExportMixin):
         chosen = {name: self.hparams[name] for name in ("domain", "states", "templates")}
         self._encode_prompts(prompt_ensemble(class_name, **chosen, wording=self.wording))
 
-    def _class_words(self, category: str) -> str:
+    def _class_words_of(self, datamodule: Any) -> str:
+        """Return the name in prompts of what the images of a datamodule show."""
+        data = next((kind.__name__ for kind in type(datamodule).__mro__ if kind.__name__ in DATA_WORDS), "")
+        return self._class_words(getattr(datamodule, "category", None) or "", data) or "object"
+
+    def _class_words(self, category: str, data: str = "") -> str:
         """Return the name of a category of the data in prompts."""
-        return class_words(category, self.hparams["words"], WORDINGS[self.wording].renamed)
+        return class_words(category, self.hparams["words"], WORDINGS[self.wording].renamed, data)
 
     def _encode_prompts(self, prompts: PromptPair) -> None:
         """Compute the model's text anchors from prompts."""

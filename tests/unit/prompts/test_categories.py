@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+import importlib
+import inspect
+import re
+
+import anomalib.data.datamodules.image as anomalib_images
 import pytest
+from anomalib.data import AnomalibDataModule
 
 from dualclip_lightning.prompts import WORDINGS, check_words, class_words, is_texture
-from dualclip_lightning.prompts.categories import check_class_name
+from dualclip_lightning.prompts.categories import DATA_WORDS, check_class_name
 
 
 @pytest.mark.parametrize(
@@ -25,6 +31,38 @@ from dualclip_lightning.prompts.categories import check_class_name
 )
 def test_categories_become_words(category, words):
     assert class_words(category) == words
+
+
+OF_THE_USER = {"Datumaro", "Folder", "Tabular"}
+"""Datamodules without categories of their own."""
+IMAGE_DATA = {
+    name: module
+    for name, module in inspect.getmembers(anomalib_images, inspect.isclass)
+    if issubclass(module, AnomalibDataModule) and name not in OF_THE_USER
+}
+
+
+def categories(module):
+    """Those that anomalib lists, and none where it does not."""
+    source = importlib.import_module(module.__module__.replace("datamodules", "datasets"))
+    default = inspect.signature(module).parameters.get("category")
+    if hasattr(source, "CATEGORIES"):
+        return source.CATEGORIES
+    return ("",) if default is None else (default.default,)
+
+
+@pytest.mark.parametrize("name", IMAGE_DATA)
+def test_every_category_that_anomalib_lists_has_words(name):
+    for category in categories(IMAGE_DATA[name]):
+        words = class_words(category, data=name)
+        assert re.fullmatch(r"[A-Za-z][A-Za-z -]{2,}", words), f"{name}: {category!r} is called {words!r}"
+        assert words.lower() != name.lower()
+
+
+def test_words_of_a_data_set_are_for_categories_that_it_has():
+    assert DATA_WORDS.keys() <= IMAGE_DATA.keys()
+    for name, words in DATA_WORDS.items():
+        assert set(words) <= {*categories(IMAGE_DATA[name]), ""}
 
 
 @pytest.mark.parametrize("category", ["metal_nut", "pcb1", "pcb4", "chewinggum", "pipe_fryum", "bottle", "PCB1"])
