@@ -79,7 +79,7 @@ def test_the_command_line_describes_the_common_arguments(method):
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(method, "model")
     text = " ".join(parser.format_help().split())
-    assert "which words prompts use; None looks the class up" in text
+    assert "which selects the nouns of prompts; None looks the class up" in text
     assert "**common" not in text
 
 
