@@ -37,6 +37,7 @@ def test_a_file_of_torch_gives_the_same_scores(make, method, arguments, tmp_path
     torch.testing.assert_close(theirs.anomaly_map, ours.anomaly_map, atol=1e-6, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "arguments"), ALONE)
 def test_onnxruntime_gives_the_same_scores_for_any_number_of_images(make, method, arguments, tmp_path):
     pytest.importorskip("onnxscript", reason="the extra `export` is not installed")

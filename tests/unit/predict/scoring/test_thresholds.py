@@ -35,14 +35,14 @@ def words(threshold: Threshold, scored) -> list[str]:
 def test_the_expected_rate_and_its_interval_hold_in_repeated_trials(count, rate):
     rng = np.random.default_rng(0)
     rates, inside = [], 0
-    for _ in range(2000):
+    for _ in range(600):
         found = from_good(images(rng.beta(2, 30, size=count)), rate)  # skewed and bounded
         actual = float(beta(2, 30).sf(found.score))  # the share of all further images above it
         rates.append(actual)
         inside += found.interval[0] <= actual <= found.interval[1]
-    assert np.mean(rates) == pytest.approx(found.false_alarm_rate, abs=4 * np.std(rates) / 2000**0.5)
+    assert np.mean(rates) == pytest.approx(found.false_alarm_rate, abs=4 * np.std(rates) / 600**0.5)
     assert found.false_alarm_rate <= rate + 1e-9
-    assert inside / 2000 == pytest.approx(0.95, abs=0.02)
+    assert inside / 600 == pytest.approx(0.95, abs=0.03)
 
 
 @pytest.mark.parametrize(("normal", "anomalous"), [(40, 0), (38, 2), (30, 10), (20, 20)])
@@ -50,13 +50,13 @@ def test_the_expected_rate_and_its_interval_hold_in_repeated_trials(count, rate)
 def test_an_unlabelled_run_keeps_its_promise_whatever_the_share_of_anomalies(normal, anomalous, shift):
     rng = np.random.default_rng(1)
     rates, inside = [], 0
-    for _ in range(400):
+    for _ in range(200):
         good, bad = rng.beta(2, 30, size=normal), (1 - shift) * rng.beta(2, 30, size=anomalous) + shift
         found = from_run(images([*good, *bad]), 0.1)
         rates.append(np.mean(good > found.score))
         inside += found.interval[0] <= rates[-1] <= found.interval[1]
-    assert np.mean(rates) <= found.false_alarm_rate + 4 * np.std(rates) / 400**0.5 + 1e-9
-    assert inside / 400 >= 0.95 - 0.04
+    assert np.mean(rates) <= found.false_alarm_rate + 4 * np.std(rates) / 200**0.5 + 1e-9
+    assert inside / 200 >= 0.95 - 0.04
 
 
 def test_conformal_p_values_of_further_normal_images_are_no_smaller_than_uniform_ones():
@@ -107,7 +107,7 @@ def test_a_runs_threshold_promises_later_images_no_less_than_it_keeps(count, ano
     """False alarms and p-values of images that were not in the run, counted over many runs."""
     rng = np.random.default_rng(count + anomalous)
     rates, small, inside = [], [], []
-    for _ in range(1000):
+    for _ in range(400):
         scores = np.concatenate([rng.uniform(0, 0.9, count - anomalous), rng.uniform(0, 0.95, anomalous)])
         later = for_later_images(from_run(images(scores)))
         fresh = rng.uniform(0, 0.9, 50)
@@ -117,10 +117,10 @@ def test_a_runs_threshold_promises_later_images_no_less_than_it_keeps(count, ano
     error = np.std(rates) / np.sqrt(len(rates))
     assert np.mean(rates) <= later.false_alarm_rate + 3 * error
     assert np.mean(small) <= 0.1 + 3 * np.std(small) / np.sqrt(len(small))
-    assert np.mean(inside) >= 0.93
+    assert np.mean(inside) >= 0.92
     if not anomalous:
         assert np.mean(rates) == pytest.approx(later.false_alarm_rate, abs=3 * error)  # no more than needed
-        assert np.mean(inside) == pytest.approx(0.95, abs=0.02)
+        assert np.mean(inside) == pytest.approx(0.95, abs=0.03)
 
 
 def test_what_was_for_later_images_already_stays():
