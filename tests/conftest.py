@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
+from multiprocessing import get_start_method
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -42,7 +44,7 @@ def pytest_runtest_protocol(item):
     def start_fork(self):
         if is_unit:
             pytest.fail("A test under tests/unit started a process. Move it to tests/integration.")
-        if getattr(self, "_start_method", "fork") != "fork":
+        if (self._start_method or get_start_method()) != "fork":
             pytest.fail("A test started an interpreter. Mark it slow.")
         start(self)
 
@@ -70,6 +72,13 @@ def _tiny_demo_model():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(choosing, "DEMO_FOLDER", towers.TINY_CLIP)
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _libraries_are_no_garbage():
+    """Each cell of a benchmark collects garbage, most of whose time would go to the objects of imported libraries."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -100,7 +100,7 @@ def test_maps_are_kept_of_no_seed_the_first_or_all(keep):
 def even_root(tmp_path_factory):
     """Images of one size, as those of VisA's categories: AnoCLIP's tiles keep the aspect ratio."""
     folder = tmp_path_factory.mktemp("even")
-    write_mvtec(folder, "metal_nut", sizes=[(40, 56)] * 2)
+    write_mvtec(folder, "metal_nut", normal=2, anomalous=3, sizes=[(40, 56)] * 2)
     return folder
 
 
