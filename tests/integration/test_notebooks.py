@@ -10,7 +10,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from matplotlib import pyplot as plt
 
-from dualclip_lightning.backbone import choosing
+from dualclip_lightning.backbone.checkpoints import choosing
 from tests.forked import Forked
 
 EMBEDDED = choosing.DEMO_FOLDER  # before a fixture of the session puts the tests' own in its place
