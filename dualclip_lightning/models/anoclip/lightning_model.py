@@ -18,18 +18,18 @@ class AnoCLIP(ZeroShotShell, AnomalibModule):
     """AnoCLIP: V-V attention, domain-aware prompts, and adaptation to noise at test time.
 
     The class token gives the image score, averaged over 22 views of the image; V-V patch tokens give a text map, for
-    which a text-shaped adapter is first fitted on the image's own tokens with and without noise (section 3.4). The map
-    is averaged over 3x3 patches and enlarged with aligned corners (`drawing`).
+    which an adapter over text embeddings is first fitted to the image's own tokens with and without noise (section
+    3.4). The map is averaged over 3x3 patches and enlarged with aligned corners (`drawing`).
 
-    Given by the released code for MVTec AD (github.com/hq-deng/AnoVL, `vl_test.py`): everything in its defaults,
-    temperature 1 included. Three things differ by default: AdamW starts afresh for every image, where the code carries
-    its state from image to image (`carry_optimizer`), so that scores would depend on their order; the noise of an image
-    depends only on the seed and that image; and images are resized as the weights want it, where the code resizes
+    The defaults are those of the released code for MVTec AD (github.com/hq-deng/AnoVL, `vl_test.py`), including
+    temperature 1. Three things differ by default: AdamW starts with a fresh state for every image, whereas the code
+    carries its state from image to image (`carry_optimizer`), so that scores would depend on their order; the noise of
+    an image depends only on the seed and that image; and images are resized as in training, whereas the code resizes
     bilinearly (`preprocessing: {interpolation: bilinear}`).
 
     For VisA the released code (`vis_test.py`) is another algorithm: `resize="tiles"`, `adapter="linear"`,
-    `views=False`. The short side is brought to the size of the model, the squares at both ends of the image are scored,
-    and their maps and class-token scores averaged; an adapter of the tokens takes the place of the one over text
+    `views=False`. The short side is resized to the size of the model, the squares at both ends of the image are scored,
+    and their maps and class-token scores are averaged; an adapter of the tokens replaces the one over text
     embeddings, and its loss reads the pixels of the joined map.
 
     Example:
@@ -43,15 +43,15 @@ class AnoCLIP(ZeroShotShell, AnomalibModule):
 
     Args:
         temperature: temperature of the softmax over the two states.
-        vv_blocks: numbers of the blocks, from 1, in the V-V path; None means all, as published.
-        views: average the image score over the 22 views of the released code for MVTec AD; False takes only the
+        vv_blocks: numbers of the blocks in the V-V path, counted from 1; None for all, as published.
+        views: average the image score over the 22 views of the released code for MVTec AD; False uses only the
             image, at a twentieth of the cost, as its code for VisA does.
         adapter: "text", over the text embeddings, or "linear", 0.5 x + 0.5 (W x/|x| + b), as released for VisA.
-        steps: of adaptation; 0 for none.
-        learning_rate: of AdamW.
-        weight_decay: of AdamW.
+        steps: number of adaptation steps; 0 for none.
+        learning_rate: learning rate of AdamW.
+        weight_decay: weight decay of AdamW.
         noise: standard deviation of the noise added to tokens.
-        carry_optimizer: True for AdamW as in the released code; maps then depend on the order of the images of a run.
+        carry_optimizer: carry AdamW's state from image to image as in the released code; maps then depend on the order.
         resize: "squash", "crop", or "tiles" for the two squares at the ends of an image of at most 2 to 1, as released
             for VisA; a batch then needs images of one aspect ratio.
         text_mean: how the text embeddings of a state are averaged to an anchor: "raw" without normalisation, as in the
@@ -95,7 +95,7 @@ class AnoCLIP(ZeroShotShell, AnomalibModule):
         self.references = PerImage(self.model, named=True)
 
     def setup(self, stage: str) -> None:
-        """As the shell; every run starts with a fresh optimiser."""
+        """Set up as the shell does; every run starts with a fresh optimiser."""
         super().setup(stage)
         self.model.forget()
 

@@ -1,4 +1,4 @@
-"""AnoCLIP as a plain module (arXiv 2308.15939)."""
+"""Torch module of AnoCLIP (arXiv 2308.15939)."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ from dualclip_lightning.utilities.arguments import check_from_zero, check_whole
 
 AdapterKind = Literal["text", "linear"]
 VIEW_BATCH = 32
-"""About how many views are encoded at once."""
+"""Approximate number of views that are encoded at once."""
 
 
 @dataclass(frozen=True)
 class NoiseSettings:
-    """Numbers of AnoCLIP's adaptation, those of the released code."""
+    """Settings of AnoCLIP's adaptation, as in the released code."""
 
     steps: int = 5
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
     noise: float = 0.055
-    """Standard deviation of what is added to the tokens."""
+    """Standard deviation of the noise that is added to the tokens."""
 
     def __post_init__(self) -> None:
         check_whole("steps", self.steps, 0)
@@ -51,17 +51,17 @@ class NoiseSettings:
 
 
 class AnoCLIPModel(AnchoredModel):
-    """Preprocessed images in, scores and maps out.
+    """Torch module of AnoCLIP.
 
     Args:
-        encoder: gives class and V-V patch embeddings of a batch.
-        settings: of the adaptation; 0 steps for none.
+        encoder: module that returns class and V-V patch embeddings of a batch.
+        settings: settings of the adaptation; 0 steps for none.
         temperature: temperature of the softmax over the two states; above 0.
         views: whether the image score is the mean over 22 views.
-        carry_optimizer: whether AdamW's state goes from image to image.
-        seed: draws noise and adapters.
+        carry_optimizer: whether AdamW's state is carried from image to image.
+        seed: seed of noise and adapters.
         adapter: "text" over the text embeddings, or "linear", without them.
-        tiles: whether an image counts as the two squares at its ends, whose scores and maps are averaged.
+        tiles: whether an image is scored as the two squares at its ends, whose scores and maps are averaged.
         drawing: how a map of patches is drawn in pixels.
     """
 
@@ -91,12 +91,12 @@ class AnoCLIPModel(AnchoredModel):
         self.texts: tuple[Tensor, Tensor] | None = None
 
     def forget(self) -> None:
-        """Let AdamW start afresh with the next image, also where its state is carried."""
+        """Reset AdamW's state, also if it is carried from image to image."""
         if self.memory is not None:
             self.memory = {}
 
     def forward(self, images: Tensor, names: Sequence[str] = ()) -> InferenceBatch:
-        """Scores [B] and maps [B, H, W] of images [B, 3, H, W]; seeds come from their names, or else their pixels."""
+        """Return scores [B] and maps [B, H, W] of images [B, 3, H, W]; seeds come from names, or from pixels."""
         anchors, size = self.require_anchors(), (images.shape[-2], images.shape[-1])
         tiles = cut_tiles(images) if self.tiles else images.unsqueeze(1)
         features = self.encoder(tiles.flatten(0, 1))
@@ -111,19 +111,19 @@ class AnoCLIPModel(AnchoredModel):
         return InferenceBatch(pred_score=scores, anomaly_map=self._draw(maps, size))
 
     def _draw(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
-        """Maps [B, H, W] of images from those of their tiles [B, T, h, w]."""
+        """Draw maps [B, H, W] of images from those of their tiles [B, T, h, w]."""
         side = (min(size), min(size)) if self.tiles else size
         drawn = draw(maps.flatten(0, 1), side, self.drawing)
         return join_tiles(drawn.unflatten(0, maps.shape[:2]), size) if self.tiles else drawn
 
     def _encode_views(self, images: Tensor) -> Tensor:
-        """Class embeddings of all views but the image itself [21, B, D]."""
+        """Return the class embeddings of all views except the image itself [21, B, D]."""
         views = augmented_views(images)[1:]
         parts = views.flatten(0, 1).split(VIEW_BATCH)
         return torch.cat([self.class_encoder(part) for part in parts]).unflatten(0, views.shape[:2])
 
     def _adapted_map(self, tokens: Tensor, seeds: Sequence[int], size: tuple[int, int]) -> Tensor:
-        """Text map of the adapted tokens [B, T, h, w]: all images at once, or one by one where they share a state."""
+        """Return the text map of the adapted tokens [B, T, h, w], one image at a time if they share AdamW's state."""
         count = len(tokens) if self.memory is None else 1
         groups = zip(tokens.split(count), [seeds[i : i + count] for i in range(0, len(seeds), count)], strict=True)
         return torch.cat([self._adapt(part, own, size) for part, own in groups])
@@ -148,7 +148,7 @@ class AnoCLIPModel(AnchoredModel):
         )[0]
 
     def _adapter(self, tokens: Tensor) -> tuple[Adapter, int]:
-        """What adapts the tokens, and how many outputs its linear layer has."""
+        """Return the adapter of the tokens, and the number of outputs of its linear layer."""
         if self.adapter == "linear":
             return partial(apply_adapter, residual=RESIDUAL), tokens.shape[-1]
         if self.texts is None:

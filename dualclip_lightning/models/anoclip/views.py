@@ -10,22 +10,22 @@ from kornia.geometry.transform import rotate, translate
 from torch import Tensor
 
 ANGLES = (45.0, 33.75, 22.5, 11.25)
-"""Degrees, in both directions."""
+"""Rotation angles in degrees, applied in both directions."""
 SHIFTS = (0.1, 0.05)
-"""Shares of the height and width, in all four diagonal directions."""
+"""Shifts as shares of the height and width, applied in all four diagonal directions."""
 QUARTERS = (90.0, 180.0, 270.0)
 
 
 def augmented_views(images: Tensor) -> Tensor:
-    """The image itself, rotated, shifted, mirrored, grey and turned by quarters: [22, B, 3, H, W].
+    """Return the image itself, rotated, shifted, mirrored, grey and turned by quarters: [22, B, 3, H, W].
 
-    What a rotation or shift brings into the picture is its reflection. As in the released code, grey is taken after
+    Rotations and shifts fill the border by reflection. As in the released code, images are converted to grey after
     normalisation.
 
     Args:
         images: [B, 3, H, W], normalised.
     """
-    # Under autocast, half precision would displace the pixels by up to one.
+    # Disable autocast, because half precision would displace pixels by up to one.
     with torch.autocast(images.device.type, enabled=False):
         return _augmented_views(images.float())
 

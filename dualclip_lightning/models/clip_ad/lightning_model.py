@@ -29,23 +29,24 @@ KINDS: dict[tuple[bool, bool], Kind] = {
     (True, False): "auxiliary",
     (True, True): "auxiliary, transductive",
 }
-"""By whether layers are trained, and whether scores are scaled over the test set."""
+"""Kind by whether layers are trained and whether scores are scaled over the test set."""
 
 
 class ClipAD(AuxiliaryShell, AnomalibModule):
     """CLIP-AD: representative text vectors, a staged dual path, feature surgery; in SDP+ also trained linear layers.
 
-    SDP needs no training. SDP+ adds a linear layer a stage, trained on the labelled test images of an auxiliary data
-    set: `anomalib train --model ClipAD --model.variant sdp+ --data Visa` leaves a checkpoint of only these layers,
+    SDP needs no training. SDP+ adds one linear layer per stage, trained on the labelled test images of an auxiliary
+    data set: `anomalib train --model ClipAD --model.variant sdp+ --data Visa` writes a checkpoint of only these layers
     for `anomalib test --model ClipAD --model.variant sdp+ --ckpt_path ... --data MVTecAD`. Without a checkpoint a test
-    is refused, and so is a test on the data trained on.
+    is refused, and so is a test on the training data.
 
     Defaults are those of the released scripts for MVTec AD; those of SDP+ for VisA smooth less, `drawing={"sigma": 2}`.
-    The image score takes the maximum of the drawn map, as released. Three things differ: tokens are not overwritten by
+    The image score uses the maximum of the drawn map, as released. Three things differ: tokens are not overwritten by
     the next block's (`released_tokens`); training shuffles its images (`shuffle`); and the image score does not depend
     on other images (`normalize_scores`). As released, the class-token score and the map's maximum are each min-max
-    scaled over the test set, which gives them equal spread, before they are added. Without it their mean is taken as
-    they are: the maximum of SDP's map varies little, so the class-token score decides more, and rankings differ.
+    scaled over the test set, which gives them equal spread, before they are added. By default their mean is taken
+    without scaling: the maximum of SDP's map varies little, so the class-token score has more weight, and rankings
+    differ.
 
     Example:
         >>> import torch
@@ -58,24 +59,24 @@ class ClipAD(AuxiliaryShell, AnomalibModule):
 
     Args:
         variant: "sdp", or "sdp+" with trained layers.
-        stages: numbers of the blocks, from 1, after which tokens are taken; None means the quarters of the tower,
+        stages: numbers of the blocks, counted from 1, after which tokens are taken; None for the quarters of the tower,
             3, 6, 9 and 12 of 12 as published.
-        representative: what stands for the prompts of a state: "mean", "pca", "kde", "dbscan" or "mean_shift" (see
+        representative: how the prompts of a state are combined: "mean", "pca", "kde", "dbscan" or "mean_shift" (see
             `dualclip_lightning.prompts.representative_vector`).
-        eps: of dbscan; the released code has 0.5 for MVTec AD and 1.5 for VisA, in training too: SDP+ that is tested on
+        eps: eps of dbscan; the released code has 0.5 for MVTec AD and 1.5 for VisA, also in training: SDP+ tested on
             MVTec AD is trained with 1.5 and 25.
-        min_samples: of dbscan; the released code has 15 for MVTec AD and 25 for VisA.
+        min_samples: min_samples of dbscan; the released code has 15 for MVTec AD and 25 for VisA.
         temperature: temperature of the softmax over the two states.
-        normalize_scores: True scales image scores over the test set as released, in a pass of its own before; `kind`
-            then is transductive, with sdp+ auxiliary too.
+        normalize_scores: True scales image scores over the test set as released, in an additional first pass; `kind`
+            is then transductive, and with sdp+ also auxiliary.
         released_tokens: True for the tokens of the released code, whose in-place sums let them hold part of the next
             block.
-        auxiliary_categories: categories of the data set that SDP+ trains on; None for the datamodule's own. The paper
+        auxiliary_categories: categories of the data set for training SDP+; None for the datamodule's own. The paper
             trains on all of a data set.
-        epochs: of training.
-        batch_size: of training, whatever the datamodule says.
-        learning_rate: of Adam.
-        shuffle: whether training mixes the images; False takes them in their order, as released.
+        epochs: epochs of training.
+        batch_size: batch size of training, independent of the datamodule.
+        learning_rate: learning rate of Adam.
+        shuffle: whether training shuffles the images; False keeps their order, as released.
         **common: arguments shared by all methods (`ZeroShotShell`).
     """
 
@@ -123,7 +124,7 @@ class ClipAD(AuxiliaryShell, AnomalibModule):
             self.references = ScaledOverSet(self.model)
 
     def _encode_prompts(self, prompts: PromptPair) -> None:
-        """A representative vector a state."""
+        """Compute one representative vector per state."""
         kind, eps, min_samples = (self.hparams[name] for name in ("representative", "eps", "min_samples"))
         states = text_embeddings(self.backbone, prompts)
         vectors = [representative_vector(embeddings, kind, eps, min_samples) for embeddings in states]
@@ -131,7 +132,7 @@ class ClipAD(AuxiliaryShell, AnomalibModule):
 
 
 def draw_layers(encoder: StagedDualPathEncoder, seed: int) -> StageLayers:
-    """New layers that fit an encoder."""
+    """Create layers for an encoder."""
     width = encoder.visual.class_embedding.shape[0]
     dim = width if encoder.visual.proj is None else encoder.visual.proj.shape[1]
     return StageLayers(len(encoder.stages), width, dim, seed)

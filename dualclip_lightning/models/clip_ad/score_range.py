@@ -1,4 +1,4 @@
-"""Image scores of CLIP-AD as released: scaled by the smallest and largest of the whole test set."""
+"""Image scores of CLIP-AD as released, scaled by their range over the whole test set."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from dualclip_lightning.models.references.data import RunImages
 from dualclip_lightning.pairing import OrderedView
 
 RANGE_BATCH = 8
-"""How many images are scored at once to find the range of a test set's scores."""
+"""Number of images that are scored at once to find the range of a test set's scores."""
 
 
 class ScaledOverSet(PerImage):
-    """Both parts of an image score are scaled by their range over the data set, which takes a pass of its own before.
+    """Scale both parts of an image score by their range over the data set, which is found in a first pass.
 
     Args:
-        model: a ClipADModel that normalises its scores.
+        model: ClipADModel that normalises its scores.
     """
 
     def __init__(self, model: Any) -> None:
@@ -31,24 +31,24 @@ class ScaledOverSet(PerImage):
         self._ranges: dict[int, Tensor] = {}
 
     def start(self) -> None:
-        """Forget the score ranges of the run before."""
+        """Discard the score ranges of the previous run."""
         self._images, self._ranges = [], {}
 
     def arrange(self, images: RunImages) -> OrderedView:
-        """The data set in its own order."""
+        """Return the data set in its own order."""
         view = super().arrange(images)
         self._images.append((view, images))
         return view
 
     def score(self, images: Tensor, names: Sequence[str] = (), loader: int = 0) -> InferenceBatch:
-        """Scores and maps of a batch; without a data set the batch is the test set."""
+        """Return scores and maps of a batch, which is the test set if there is no data set."""
         del names
         if self._images and loader not in self._ranges:
             self._ranges[loader] = self._measure(*self._images[loader], like=images)
         return self.model(images, self._ranges.get(loader))
 
     def _measure(self, view: OrderedView, images: RunImages, like: Tensor) -> Tensor:
-        """Smallest and largest value [2, 2] of both parts of the image score."""
+        """Return the smallest and largest value [2, 2] of both parts of the image score."""
         batches = DataLoader(view, RANGE_BATCH, **images.reading)
         parts = [self.model.score_parts(images.transform(batch.image.to(like)))[0] for batch in batches]
         return torch.stack(torch.cat(parts, dim=1).aminmax(dim=1))

@@ -1,4 +1,4 @@
-"""The part of SDP+ that is learnt: a linear layer a stage, and its losses (CLIP-AD, arXiv 2311.00453, section 3.3)."""
+"""The trained part of SDP+: one linear layer per stage, and its losses (CLIP-AD, arXiv 2311.00453, section 3.3)."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from dualclip_lightning.utilities.seeding import derive_seed
 FOCUS = 2.0
 """Exponent of the focal loss, given by the released code (github.com/ByChelsea/CLIP-AD, `util/losses.py`)."""
 SMOOTHING = 1.0
-"""Added to both sides of the dice ratio, so that an image without a defect has one; given, as above."""
+"""Added to both sides of the dice ratio, which is then defined for images without a defect; given, as above."""
 
 
 class StageLayers(nn.ModuleList):
-    """A linear layer a stage, from the tower's width C to the shared space D, drawn from a seed as PyTorch draws them.
+    """One linear layer per stage, from the tower's width C to the shared space D, initialised from a seed.
 
     Args:
-        stages: how many.
+        stages: number of stages.
         width: C.
         dim: D.
-        seed: draws the weights; the caller's generator is left alone.
+        seed: seed of the weights; the global generator is not changed.
     """
 
     def __init__(self, stages: int, width: int, dim: int, seed: int = 0) -> None:
@@ -34,9 +34,9 @@ class StageLayers(nn.ModuleList):
             super().__init__(nn.Linear(width, dim) for _ in range(stages))
 
     def forward(self, ordinary: Sequence[Tensor], grid: tuple[int, int], anchors: Tensor, temperature: float) -> Tensor:
-        """Logits of the anomalous state for every stage, image and patch: [S, B, h, w].
+        """Return logits of the anomalous state for every stage, image and patch: [S, B, h, w].
 
-        Their sigmoid is the softmax over the two cosines, each over the temperature.
+        Their sigmoid is the softmax over the two cosines, each divided by the temperature.
 
         Args:
             ordinary: raw tokens [B, 1+N, C] of every stage, class token first.
@@ -52,11 +52,11 @@ class StageLayers(nn.ModuleList):
 
 
 def segmentation_loss(logits: Tensor, masks: Tensor) -> Tensor:
-    """Focal plus dice loss, each the mean over images, summed over stages.
+    """Return focal plus dice loss, each averaged over images and summed over stages.
 
     Args:
-        logits: [S, B, H, W] of the anomalous state.
-        masks: [B, H, W], true or above 0 where there is a defect.
+        logits: [S, B, H, W], logits of the anomalous state.
+        masks: [B, H, W], true or above 0 for defective pixels.
     """
     targets = (masks > 0).to(logits.dtype).expand_as(logits)
     focal = sigmoid_focal_loss(logits, targets, alpha=-1, gamma=FOCUS, reduction="none")

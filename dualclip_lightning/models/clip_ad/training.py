@@ -1,4 +1,4 @@
-"""The Lightning side of methods that learn a few layers from labelled images of another data set."""
+"""Training of a few layers of a method on labelled images of another data set."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ from dualclip_lightning.utilities.seeding import derive_seed
 logger = logging.getLogger(__name__)
 
 RECORD = "auxiliary_training"
-"""Where a checkpoint says what its layers were trained on and what they fit."""
+"""Key of a checkpoint with the training data of its layers and the tower that they fit."""
 
 HOW = ("epochs", "batch_size", "learning_rate", "shuffle")
-"""Settings of training that a checkpoint tells of."""
+"""Settings of training that a checkpoint records."""
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How layers are trained on auxiliary data.
+    """Settings of training layers on auxiliary data.
 
     Args:
         epochs: at least 1.
         batch_size: at least 1.
-        learning_rate: of Adam, above 0.
-        shuffle: whether each epoch has an order of its own.
-        categories: of the auxiliary data set; None for the datamodule's own.
+        learning_rate: learning rate of Adam, above 0.
+        shuffle: whether images are shuffled in each epoch.
+        categories: categories of the auxiliary data set; None for the datamodule's own.
 
     Raises:
-        ValueError: a number out of range, or an empty list of categories.
+        ValueError: a number is out of range, or the list of categories is empty.
     """
 
     epochs: int
@@ -64,23 +64,23 @@ class TrainingSettings:
 
 
 class AuxiliaryShell(ZeroShotShell):
-    """The shell with training: `fit` trains `model.trained_layers` on the test images of the data it is given.
+    """Shell with training: `fit` trains `model.trained_layers` on the test images of its data.
 
-    It does so where `training_settings` are set.
+    Training is enabled if `training_settings` are set.
 
     anomalib's training images are all normal, so the labelled ones are those of the test split. A checkpoint holds the
-    trained layers, without the optimiser, and says what they were trained on; testing on that data is refused, and the
-    test that `anomalib train` appends is left out.
+    trained layers, without the optimiser, and records their training data; testing on that data is refused, and the
+    test that `anomalib train` appends is skipped.
 
-    The method's `model` offers `loss(images, masks, anchors)` and `trained_layers`.
+    The method's `model` has `loss(images, masks, anchors)` and `trained_layers`.
     """
 
     model: Any
     training_settings: TrainingSettings | None = None
     anchor_arguments: ClassVar[tuple[str, ...]] = ()
-    """Arguments that decide the anchors: those of training may differ from those of a test."""
+    """Arguments that determine the anchors; those of training may differ from those of a test."""
     trained_on: tuple[dict[str, Any], ...] = ()
-    """A record for each time the layers were fitted; empty if they never were."""
+    """One record for each training of the layers; empty if they are untrained."""
     _class_anchors: Tensor | None = None
     _class_of: dict[str, int]
     _fitted = False
@@ -88,17 +88,17 @@ class AuxiliaryShell(ZeroShotShell):
 
     @property
     def learning_type(self) -> LearningType:
-        """Zero-shot unless it trains, for which anomalib's word is one-class."""
+        """Zero-shot, or one-class, which is anomalib's term, if the method trains."""
         return super().learning_type if self.training_settings is None else LearningType.ONE_CLASS
 
     @property
     def trainer_arguments(self) -> dict[str, Any]:
-        """Without validation; with the number of epochs."""
+        """Disable validation, and set the number of epochs."""
         chosen = self.training_settings
         return super().trainer_arguments | ({} if chosen is None else {"max_epochs": chosen.epochs})
 
     def setup(self, stage: str) -> None:
-        """As the shell, and before training the labelled images with the anchors of their classes."""
+        """Set up as the shell does, and prepare the labelled images and their anchors before training."""
         super().setup(stage)
         if stage == "fit":
             self._prepare_training()
@@ -106,7 +106,7 @@ class AuxiliaryShell(ZeroShotShell):
             self._skip_test()
 
     def teardown(self, stage: str) -> None:
-        """Give datamodule and trainer back as they were."""
+        """Restore datamodule and trainer."""
         super().teardown(stage)
         datamodule = getattr(self.trainer, "datamodule", None)
         if datamodule is not None:
@@ -115,10 +115,10 @@ class AuxiliaryShell(ZeroShotShell):
             self.trainer.limit_test_batches, self._test_limit = self._test_limit, None
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam on only the trained layers.
+        """Return Adam for the trained layers.
 
         Raises:
-            ValueError: there are none.
+            ValueError: there are no trained layers.
         """
         if self.training_settings is None:
             msg = f"This {type(self).__name__} has nothing to train. Set variant='sdp+', or test it as it is."
@@ -126,7 +126,7 @@ class AuxiliaryShell(ZeroShotShell):
         return torch.optim.Adam(self.model.trained_layers.parameters(), lr=self.training_settings.learning_rate)
 
     def training_step(self, batch: Any, batch_idx: int) -> STEP_OUTPUT:
-        """Loss of a batch against its masks.
+        """Return the loss of a batch against its masks.
 
         Raises:
             ValueError: the images have no masks.
@@ -141,7 +141,7 @@ class AuxiliaryShell(ZeroShotShell):
         return loss
 
     def on_train_start(self) -> None:
-        """Note what the layers are trained on, and how."""
+        """Record the data and settings of training."""
         super().on_train_start()
         dataset = getattr(self.trainer.train_dataloader, "dataset", None)
         name, category = self._data_identity(dataset)
@@ -158,16 +158,16 @@ class AuxiliaryShell(ZeroShotShell):
             self.trained_on += (record,)
 
     def on_fit_end(self) -> None:
-        """Leave `provenance.json` beside the checkpoint."""
+        """Write `provenance.json` next to the checkpoint."""
         super().on_fit_end()
         self._fitted = True
         self._write_provenance()
 
     def on_test_start(self) -> None:
-        """Refuse layers that were never trained, and the images they were trained on; warn of their data set.
+        """Refuse untrained layers and a test on the training images, and warn about a test on their data set.
 
         Raises:
-            ValueError: untrained layers, or the images they were trained on.
+            ValueError: the layers are untrained, or were trained on these images.
         """
         super().on_test_start()
         self._require_training()
@@ -182,7 +182,7 @@ class AuxiliaryShell(ZeroShotShell):
             logger.warning("The layers were trained on other categories of %s; the paper trains on another set.", name)
 
     def on_predict_start(self) -> None:
-        """Refuse layers that were never trained.
+        """Refuse untrained layers.
 
         Raises:
             ValueError: untrained layers.
@@ -191,7 +191,7 @@ class AuxiliaryShell(ZeroShotShell):
         self._require_training()
 
     def on_validation_start(self) -> None:
-        """As `on_predict_start`, unless it is training that validates.
+        """Refuse untrained layers, unless the validation is part of training.
 
         Raises:
             ValueError: untrained layers.
@@ -201,17 +201,17 @@ class AuxiliaryShell(ZeroShotShell):
             self._require_training()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what the layers were trained on and what they fit; leave out the optimiser, twice their size."""
+        """Record the training data and the tower of the layers; remove the optimiser, which is twice their size."""
         super().on_save_checkpoint(checkpoint)
         if self.training_settings is not None:
             checkpoint["optimizer_states"] = []
             checkpoint[RECORD] = {"trained_on": list(self.trained_on), "fits": self._fits()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take what the layers were trained on.
+        """Load the record of the training data.
 
         Raises:
-            ValueError: a checkpoint without trained layers, or with layers for another tower or other stages.
+            ValueError: the checkpoint has no trained layers, or layers for another tower or other stages.
         """
         super().on_load_checkpoint(checkpoint)
         record = checkpoint.get(RECORD)
@@ -231,7 +231,7 @@ class AuxiliaryShell(ZeroShotShell):
         self.trained_on = tuple(record["trained_on"])
 
     def provenance(self) -> dict[str, Any]:
-        """As every method's, with the layers and how they were trained, which this object's arguments do not say."""
+        """Return the provenance of every method, with the layers and their training."""
         known = super().provenance()
         if self.training_settings is None:
             return known
@@ -247,11 +247,11 @@ class AuxiliaryShell(ZeroShotShell):
         return "its layers are not trained; train them, or set variant to sdp" if untrained else super()._unexportable()
 
     def _fits(self) -> dict[str, Any]:
-        """The tower and stages that trained layers belong to."""
+        """Return the tower and stages that trained layers belong to."""
         return {"weights_sha256": self.backbone.digest, "stages": list(self.model.encoder.stages)}
 
     def _prepare_training(self) -> None:
-        """Let the datamodule, if there is one, serve its labelled images; keep the anchors of their classes."""
+        """Make the datamodule, if there is one, serve its labelled images, and keep the anchors of their classes."""
         self._class_of, self._class_anchors = {}, None
         datamodule: Any = getattr(self.trainer, "datamodule", None)
         chosen = self.training_settings
@@ -270,7 +270,7 @@ class AuxiliaryShell(ZeroShotShell):
         )  # fmt: skip
 
     def _anchors_of(self, class_names: Sequence[str] | None) -> Tensor | None:
-        """Anchors [K, 2, D] of some classes; the method then describes again what it did before."""
+        """Return the anchors [K, 2, D] of some classes, and restore the method's own class afterwards."""
         if class_names is None:
             return None
         own, anchors = self.described_class, []
@@ -289,7 +289,7 @@ class AuxiliaryShell(ZeroShotShell):
             raise ValueError(msg)
 
     def _data_identity(self, dataset: Any = None) -> tuple[str, str]:
-        """Name and category of the data of this run."""
+        """Return the name and category of the data of this run."""
         source = getattr(self.trainer, "datamodule", None)
         if source is None and dataset is None:
             loaders = self.trainer.test_dataloaders
@@ -298,13 +298,13 @@ class AuxiliaryShell(ZeroShotShell):
         return str(getattr(source, "name", "") or ""), str(getattr(source, "category", "") or "")
 
     def _seen(self) -> bool:
-        """Whether the layers were trained on the images of this test, by name of data set and category."""
+        """Return whether the layers were trained on the images of this test, by names of data set and category."""
         name, category = self._data_identity()
         records = [record for record in self.trained_on if name and record["dataset"] == name]
         return any(category in record["categories"] for record in records)
 
     def _skip_test(self) -> None:
-        """Leave out the test that follows training on the same data."""
+        """Skip the test that follows training on the same data."""
         path = getattr(self.trainer.checkpoint_callback, "best_model_path", "") or "the checkpoint"
         logger.warning(
             "The test on the data just trained on is left out, as its scores mean nothing. Test on another data set: "

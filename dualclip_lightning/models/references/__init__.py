@@ -1,7 +1,7 @@
-"""What the images of a run are compared with: nothing, each other in groups, all of them, or a bank of others.
+"""References of the images of a run: none, each other in groups, all of them, or a bank of other images.
 
-Each object says in which order the images of a run come and brings them together with their references; the shell
-holds one, and the method's model does the scoring.
+Each object orders the images of a run and passes them to the method's model together with their references. The shell
+holds one of them.
 """
 
 from dualclip_lightning.models.references.bank import Bank, folder_images

@@ -1,4 +1,4 @@
-"""References from elsewhere: the same images for every image of a run."""
+"""A bank of references: the same images for every image of a run."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Bank(PerImage):
     """Every image is compared with the same images, which are encoded when a run starts.
 
     Args:
-        model: as for `PerImage`, told the paths; it offers `set_references(images, names)`.
-        choose: gives the paths of the images, of a run whose datamodule (or None) it is told.
+        model: model as for `PerImage`, which gets the paths and has `set_references(images, names)`.
+        choose: function from the datamodule of the run (or None) to the paths of the references.
     """
 
     def __init__(self, model: Any, choose: Callable[[Any], Sequence[str]]) -> None:
@@ -34,10 +34,10 @@ class Bank(PerImage):
 
 
 def folder_images(folder: str | Path, datamodule: Any = None) -> list[str]:
-    """Paths of all readable images of a folder; the others are named in a warning.
+    """Return the paths of all readable images of a folder; a warning names the others.
 
     Raises:
-        ValueError: no folder, or no readable image in it.
+        ValueError: it is not a folder, or it has no readable image.
     """
     del datamodule
     try:

@@ -1,4 +1,4 @@
-"""The data sets of a run as a method sees them: every image resized by itself, in the order of its references."""
+"""The data sets of a run, with every image resized individually, in the order of its references."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunImages:
-    """The images of one data loader of a run, before they have an order."""
+    """The images of one data loader of a run, before they are ordered."""
 
     dataset: Dataset
-    """Its items are anomalib's."""
+    """Data set with anomalib's items."""
     names: Sequence[str] | None
-    """The path of every item; None if they are not known without reading it."""
+    """The path of every item; None if the paths are not known without loading the items."""
     listed: Sequence[int]
-    """Positions in the data set of the images that the loader gives, also of those that cannot be read."""
+    """Positions of the images that the loader selects, including those that cannot be read."""
     kept: Sequence[int]
     """Positions of the images of the run."""
     reading: Mapping[str, Any]
-    """Arguments of the loader that say how images are read."""
+    """Arguments of the loader that affect reading."""
     geometry: Transform
-    """The resizing of an image."""
+    """Transform that resizes an image."""
     transform: Callable[[Tensor], Tensor]
-    """Makes of a resized image, or of a batch of them, what the model takes."""
+    """Transform from a resized image, or a batch of them, to the model's input."""
     masks: MaskRule
 
     def view(self, order: Sequence[int]) -> OrderedView:
-        """The items at some positions, in that order, resized one by one."""
+        """Return the items at some positions, in that order, each resized individually."""
         return ordered_view(self.dataset, order, self.geometry, self.masks)
 
     def known_names(self, positions: Sequence[int]) -> list[str]:
-        """Distinct names of the items at some positions (`pairing.known_names`)."""
+        """Return distinct names of the items at some positions (`pairing.known_names`)."""
         return known_names(self.dataset, self.names, positions)
 
 
@@ -60,15 +60,15 @@ Arrange = Callable[[RunImages], OrderedView]
 
 
 def view_data(trainer: Any, stage: str, pre_processor: Any, masks: MaskRule, arrange: Arrange) -> None:
-    """Put a loader of the view of its data set in the place of every loader of a run, wherever it comes from.
+    """Replace every loader of a run by one with a view of its data set.
 
-    It does not matter whether the data comes from anomalib's datamodule, from one of the user's, or as loaders. Without
+    The data may come from anomalib's datamodule, from a custom one, or as loaders. Without
     the view anomalib's collation would squash images of different sizes to one size, so that a score depended on the
     batch, and one broken file would end a run over a folder.
 
     Raises:
-        TypeError: a loader over which no view can be laid (`check_loader`).
-        ValueError: the same, or no image that can be read.
+        TypeError: a loader cannot be replaced (`check_loader`).
+        ValueError: as in `check_loader`, or no image can be read.
     """
     loop = {"test": "test_loop", "predict": "predict_loop", "validate": "validate_loop"}[stage]
     source = getattr(trainer, loop)._data_source  # noqa: SLF001 - Lightning has no other way
@@ -81,9 +81,9 @@ def view_data(trainer: Any, stage: str, pre_processor: Any, masks: MaskRule, arr
 def view_loader(
     loader: DataLoader, pre_processor: Any, masks: MaskRule, arrange: Arrange, skip_unreadable: bool = False
 ) -> DataLoader:
-    """A loader of the view of a loader's data set: its images, its batch size, its way of reading.
+    """Return a loader for the view of a loader's data set, with its images, batch size and reading options.
 
-    Their order is that which `arrange` gives them; every batch tells the paths of its images.
+    The order comes from `arrange`, and every batch has the paths of its images.
     """
     check_loader(loader)
     names = image_names(loader.dataset)
@@ -98,22 +98,22 @@ def view_loader(
 
 
 def geometry_of(pre_processor: Any) -> Transform:
-    """The resizing part of a pre-processor, which need not have any."""
+    """Return the resizing part of a pre-processor, which may have none."""
     transform = getattr(pre_processor, "transform", None)
     parts = getattr(transform, "transforms", [transform])
     return Compose([part for part in parts if isinstance(part, Resize | CenterCrop)] or [torch.nn.Identity()])
 
 
 def transform_of(pre_processor: Any) -> Callable[[Tensor], Tensor]:
-    """What a pre-processor makes of an image; nothing where there is none."""
+    """Return the transform of a pre-processor; the identity if there is none."""
     return getattr(pre_processor, "transform", None) or torch.nn.Identity()
 
 
 def ordered_view(dataset: Dataset, order: Sequence[int], geometry: Transform, masks: MaskRule) -> OrderedView:
-    """An `OrderedView` that resizes images and masks itself; masks that are not black and white are named in a warning.
+    """Return an `OrderedView` that resizes images and masks; masks that are not black and white give a warning.
 
-    anomalib puts the resizing of the pre-processor into the augmentations of a data set, where a mask takes the nearest
-    pixel whatever rule is asked for.
+    anomalib adds the resizing of the pre-processor to the augmentations of a data set, where masks are always resized
+    with the nearest pixel.
     """
     odd = odd_masks(path for part in innermost(dataset) for path in mask_paths(part))
     if odd:
@@ -122,15 +122,15 @@ def ordered_view(dataset: Dataset, order: Sequence[int], geometry: Transform, ma
 
 
 def batch_names(batch: Any) -> list[str]:
-    """Path of every image of a batch; empty where the data set does not tell them."""
+    """Return the path of every image of a batch; empty if the data set does not provide paths."""
     return [] if batch.image_path is None else [str(path) for path in batch.image_path]
 
 
 def readable(names: Sequence[str]) -> list[int]:
-    """Positions of the images that can be read; the others are named in a warning.
+    """Return the positions of the images that can be read; a warning names the others.
 
     Raises:
-        ValueError: none can be read.
+        ValueError: no image can be read.
     """
     broken = dict(unreadable_images(names))
     if broken:

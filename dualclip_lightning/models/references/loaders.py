@@ -1,4 +1,4 @@
-"""What a data loader asks for, told apart from its order: which images, in batches of how many, read how."""
+"""The choices of a data loader, apart from its order: its images, its batch size, and how they are read."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from lightning.pytorch.utilities.combined_loader import CombinedLoader
 from torch.utils.data import DataLoader, DistributedSampler, IterableDataset
 
 ORDER = frozenset({"dataset", "batch_size", "shuffle", "sampler", "batch_sampler", "drop_last"})
-"""Arguments of a DataLoader that say which images there are and how they are grouped; the others say how to read."""
+"""Arguments of a DataLoader that select and group images; the others affect reading."""
 
 
 def flattened(loaders: Any) -> CombinedLoader:
-    """Any collection of loaders that Lightning accepts as one object that may be changed."""
+    """Return any collection of loaders that Lightning accepts as one mutable object."""
     return copy.copy(loaders) if isinstance(loaders, CombinedLoader) else CombinedLoader(loaders, "sequential")
 
 
 def check_loader(loader: Any) -> None:
-    """Refuse a loader over which no view can be laid: scores would depend on its batches, or a setting would be lost.
+    """Check that a loader can be replaced without making scores depend on its batches or losing a setting.
 
     Raises:
-        TypeError: no plain DataLoader, one over an IterableDataset, or one with a DistributedSampler.
-        ValueError: a loader without batches.
+        TypeError: it is not a plain DataLoader, or has an IterableDataset or a DistributedSampler.
+        ValueError: the loader has no batches.
     """
     if type(loader) is not DataLoader:
         msg = f"Expected torch's DataLoader, but got {_kind(loader)}. Give DataLoader(dataset, batch_size=...)."
@@ -45,12 +45,12 @@ def check_loader(loader: Any) -> None:
 
 
 def chosen_images(loader: DataLoader) -> tuple[list[int], int]:
-    """Positions in the data set of the images that one pass over the loader gives, in its order, and its batch size.
+    """Return the positions of the images in one pass over the loader, in its order, and its batch size.
 
-    The batch size of a batch sampler with batches of several sizes is the largest of them.
+    If a batch sampler has batches of several sizes, the batch size is the largest.
 
     Raises:
-        ValueError: none, or one of them twice.
+        ValueError: the loader gives no image, or one of them twice.
     """
     count = len(loader.dataset)  # type: ignore[arg-type]
     batches = list(_until(loader.batch_sampler or (), count))
@@ -66,7 +66,7 @@ def chosen_images(loader: DataLoader) -> tuple[list[int], int]:
 
 
 def _until(batches: Iterable[Sequence[int]], count: int) -> Iterator[Sequence[int]]:
-    """Batches up to the first that goes beyond so many images: a sampler may have no end."""
+    """Yield batches up to the first that exceeds the number of images, since a sampler may be infinite."""
     for batch in batches:
         yield batch
         count -= len(batch)
@@ -75,26 +75,26 @@ def _until(batches: Iterable[Sequence[int]], count: int) -> Iterator[Sequence[in
 
 
 def reading_options(loader: DataLoader) -> dict[str, Any]:
-    """How a loader reads: workers and all that concerns them, collation, pinned memory; arguments of a DataLoader."""
+    """Return the arguments of a DataLoader that affect reading: workers, collation, pinned memory and so on."""
     known = signature(DataLoader).parameters.keys() - ORDER
     return {name: getattr(loader, name) for name in sorted(known) if hasattr(loader, name)}
 
 
 class OneSize:
-    """Collation that refuses images of several sizes, which anomalib's would squash to one that the batch decides.
+    """Collation that refuses images of several sizes, which anomalib's would squash to a common size.
 
     Args:
-        collate: makes a batch of items.
+        collate: function that makes a batch of items.
     """
 
     def __init__(self, collate: Callable[[list[Any]], Any]) -> None:
         self.collate = collate
 
     def __call__(self, items: list[Any]) -> Any:
-        """A batch of items.
+        """Collate a batch of items.
 
         Raises:
-            ValueError: images of several sizes.
+            ValueError: the images have several sizes.
         """
         sizes = sorted({tuple(item.image.shape[-2:]) for item in items})
         if len(sizes) > 1:

@@ -1,4 +1,4 @@
-"""References among the images of the run: random pairs, or groups of K + 1."""
+"""References within the run: random pairs, or groups of K + 1."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ logger = logging.getLogger(__name__)
 
 
 class Pairs(PerImage):
-    """Each image gets K others as its references, drawn from the seed and the set of images.
+    """Each image gets K other images as references, which depend on the seed and the set of images.
 
-    Where a batch comes from no data set of a run, neighbours in it are each other's references.
+    In a batch that does not come from a data set of a run, neighbours are each other's references.
 
     Args:
-        model: offers `predict_patches(images, references, names)` and `draw(prediction, size)`.
-        num_references: K.
-        seed: draws the groups.
+        model: model with `predict_patches(images, references, names)` and `draw(prediction, size)`.
+        num_references: K, the number of references.
+        seed: seed of the groups.
     """
 
     def __init__(self, model: Any, num_references: int, seed: int) -> None:
@@ -42,11 +42,11 @@ class Pairs(PerImage):
         self.scoring: list[GroupedScoring] = []
 
     def start(self) -> None:
-        """Forget the groups of the run before."""
+        """Discard the groups of the previous run."""
         self.scoring = []
 
     def arrange(self, images: RunImages) -> OrderedView:
-        """A data set in the order of its groups, so that their members share batches."""
+        """Order a data set by its groups, so that their members share batches."""
         kept, listed = images.kept, images.listed
         names = images.known_names(listed)
         if len(kept) <= self.num_references:
@@ -54,7 +54,7 @@ class Pairs(PerImage):
                 "%d image(s) cannot give %d reference(s) each; there will be %d.",
                 len(kept), self.num_references, len(kept) - 1,
             )  # fmt: skip
-        # As `predict` does, groups are drawn before it is known which images can be read.
+        # As in `predict`, groups are drawn before unreadable images are excluded.
         drawn = random_groups([names[i] for i in listed], self.num_references, self.seed)
         groups = [tuple(listed[i] for i in group) for group in drawn]
         references = choose_references(groups, set(kept), self.num_references)
@@ -66,7 +66,7 @@ class Pairs(PerImage):
         return view
 
     def score(self, images: Tensor, names: Sequence[str] = (), loader: int = 0) -> InferenceBatch:
-        """Scores and maps of a batch, wherever its images' references are."""
+        """Return scores and maps of a batch, independent of the batches of its references."""
         if self.scoring and names:
             prediction = self.scoring[loader](names, images)
         else:
@@ -78,5 +78,5 @@ class Pairs(PerImage):
 
 
 def _ranks() -> int:
-    """How many processes share the run."""
+    """Return the number of processes of the run."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1

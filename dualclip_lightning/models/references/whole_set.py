@@ -1,4 +1,4 @@
-"""References among the images of the run: all of them."""
+"""References within the run: all other images."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ logger = logging.getLogger(__name__)
 
 
 class WholeSet(PerImage):
-    """The first batch of a data set scores all its images, which score each other; later batches look up.
+    """All images of a data set score each other at the first batch; later batches look up the results.
 
-    Where several processes share a run, each scores the whole data set and looks up its own part: the same numbers for
-    as many times the work. Where a batch comes from no data set of a run, it is the set.
+    If several processes share a run, each scores the whole data set and looks up its own part, which repeats the work.
+    A batch that does not come from a data set of a run is its own set.
 
     Args:
-        model: offers `predict_sets(sets)` and `draw(prediction, size)`.
-        subsets: how many parts the data set is divided into at random; images score each other within their part.
-        seed: draws the parts.
+        model: model with `predict_sets(sets)` and `draw(prediction, size)`.
+        subsets: number of random parts of the data set; images score each other within their part.
+        seed: seed of the parts.
     """
 
     def __init__(self, model: Any, subsets: int, seed: int) -> None:
@@ -39,11 +39,11 @@ class WholeSet(PerImage):
         self.scoring: list[WholeSetScoring] = []
 
     def start(self) -> None:
-        """Forget the scores of the run before."""
+        """Discard the scores of the previous run."""
         self.scoring = []
 
     def arrange(self, images: RunImages) -> OrderedView:
-        """The data set in its own order."""
+        """Return the data set in its own order."""
         kept = images.kept
         names = images.known_names(kept)
         drawn = random_subsets([names[i] for i in kept], self.subsets, self.seed)
@@ -55,7 +55,7 @@ class WholeSet(PerImage):
         return view
 
     def score(self, images: Tensor, names: Sequence[str] = (), loader: int = 0) -> InferenceBatch:
-        """Scores and maps of a batch as images of their data set."""
+        """Return scores and maps of a batch, as images of their data set."""
         if self.scoring and names:
             prediction = self.scoring[loader](names, images)
         else:
@@ -64,7 +64,7 @@ class WholeSet(PerImage):
 
 
 def _read(view: OrderedView, images: RunImages, positions: Group, batch_size: int) -> Iterable[Tensor]:
-    """Images of a data set as the run's own batches have them, read as those are."""
+    """Yield images of a data set in batches, read and preprocessed like the batches of the run."""
     chosen = _Images(view, positions, images.transform)
     return _stack(DataLoader(chosen, batch_size, **{**images.reading, "collate_fn": list}))
 
@@ -85,10 +85,10 @@ class _Images(Dataset):
 
 
 def _stack(batches: Iterable[Sequence[Tensor]]) -> Iterator[Tensor]:
-    """Each batch as one tensor.
+    """Stack each batch into one tensor.
 
     Raises:
-        ValueError: images of several sizes, in one batch or another.
+        ValueError: the images have several sizes.
     """
     sizes: set[tuple[int, int]] = set()
     for images in batches:
