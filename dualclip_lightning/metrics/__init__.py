@@ -1,7 +1,7 @@
-"""How results are judged: metrics that depend only on the ranking of scores, for images and for pixels.
+"""Metrics that depend only on the ranking of scores, for images and for pixels.
 
-`functional` has them as pure functions, `ImageMetrics` and `PixelMetrics` as torchmetrics, `AUROC`, `AP`, `F1Max` and
-`PRO` for anomalib's `Evaluator`, `default_evaluator` as the preset of every method of this package. anomalib is
+`functional` provides them as pure functions, `ImageMetrics` and `PixelMetrics` as torchmetrics, `AUROC`, `AP`, `F1Max`
+and `PRO` for anomalib's `Evaluator`, `default_evaluator` as the preset of every method of this package. anomalib is
 imported only for the last ones.
 """
 

@@ -1,4 +1,4 @@
-"""What image and pixel metrics share: states of scores, their summary, and the results."""
+"""Common base of image and pixel metrics: states of scores, their summary, and the results."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ logger = logging.getLogger(__name__)
 Mode = Literal["auto", "exact", "streaming"]
 
 EXACT_LIMIT = 2**25
-"""Scores up to which `auto` keeps every one: some 400 MB and a second in the end."""
+"""Number of scores up to which `auto` keeps all of them: some 400 MB, and a second for computing."""
 BUFFER = 2**20
-"""Scores that `streaming` sorts together: 4 MB."""
+"""Number of scores that `streaming` sorts together: 4 MB."""
 TOLERANCE = 2e-4
-"""An error bound above this is worth a warning."""
+"""Error bound above which a warning is given."""
 DTYPES = {"scores": torch.float32, "anomalous": torch.float32, "areas": torch.int32,
           "summary": torch.float64, "kept": torch.float64}  # fmt: skip
-"""The states: scores, those of anomalous entries and the areas of their regions; the summary that scores go to in
-streaming mode; what is kept of each image for the bootstrap. All are lists of flat tensors that are strung together
-across processes, so no process needs as many images as another, and none needs any."""
+"""The states: scores, those of anomalous entries and the areas of their regions; the summary of scores in streaming
+mode; and the data of each image for the bootstrap. All are lists of flat tensors that are concatenated across
+processes, so processes may have different numbers of images, or none."""
 
 
 class CurveMetrics(Metric):
-    """Metrics that depend on one ranking of scores. Subclasses feed `_add`.
+    """Metrics that depend on one ranking of scores. Subclasses call `_add`.
 
-    After `compute`, `mode_taken` is "exact" or "streaming", `error_bound` holds by how much each figure can at most
-    differ from the exact one, and `unavailable` says why there are no figures, if there are none.
+    After `compute`, `mode_taken` is "exact" or "streaming", `error_bound` is the largest possible deviation of each
+    figure from the exact one, and `unavailable` gives the reason if there are no figures.
     """
 
     is_differentiable = False
@@ -73,7 +73,7 @@ class CurveMetrics(Metric):
         self.unavailable: str | None = None
 
     def compute(self) -> dict[str, Tensor]:
-        """Each metric by name, NaN where it does not exist; with `bootstrap` also `<name>_interval` [2], of 95 %."""
+        """Return each metric by name, NaN if it is undefined; with `bootstrap` also `<name>_interval` [2], of 95 %."""
         found = self._summary_or_ranking()
         self.mode_taken = "exact" if isinstance(found, Ranking) else "streaming"
         self.unavailable = _missing(*_totals(found))
@@ -87,13 +87,13 @@ class CurveMetrics(Metric):
         return {name: torch.tensor(value, dtype=torch.float64) for name, value in results.items()}
 
     def plot(self, curve: Literal["roc", "pr", "pro"] | None = None, ax: Any = None) -> Any:
-        """Draw the ROC, precision-recall and PRO curves, or one of them: a figure and its axes."""
+        """Draw the ROC, precision-recall and PRO curves, or one of them; return the figure and its axes."""
         with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self._to_sync):
             points = self.curve()
         return draw_curves(points, self.fpr_limit, curve, ax)
 
     def curve(self) -> Curve:
-        """The curve of what this process has seen, or the middle of its bounds in streaming mode."""
+        """Return the curve of the scores in this process, or the middle of its bounds in streaming mode."""
         found = self._summary_or_ranking()
         missing = _missing(*_totals(found))
         if missing:
@@ -120,14 +120,14 @@ class CurveMetrics(Metric):
 
     @abstractmethod
     def _intervals(self, values: dict[str, float]) -> Intervals:
-        """Interval of each metric from what was kept of each image."""
+        """Return the interval of each metric from the stored data of each image."""
 
     def _add_images(self, scores: Scores, labels: NDArray[np.bool_]) -> None:
-        """Take scores and labels of images: each anomalous one is a region of its own."""
+        """Add scores and labels of images, each anomalous one as a region of its own."""
         self._add(scores, scores[labels], np.ones(labels.sum(), np.int32))
 
     def _add(self, scores: Scores, anomalous: Scores, areas: NDArray[np.int32]) -> None:
-        """Take a copy of scores [N], of those of them that are anomalous [P], and of their regions' areas [P]."""
+        """Add copies of scores [N], of those that are anomalous [P], and of their regions' areas [P]."""
         limit = self.exact_limit if self.mode == "auto" and not self.summary else self.buffer
         if self.mode != "exact" and self.scores and sum(map(len, self.scores)) + scores.size > limit:
             self._summarise()
@@ -135,14 +135,14 @@ class CurveMetrics(Metric):
             state.append(torch.from_numpy(np.array(values)))
 
     def _summarise(self) -> None:
-        """Move the scores kept so far into the summary, a buffer at a time."""
+        """Move the stored scores into the summary, one buffer at a time."""
         if self.mode == "auto" and not self.summary:
             logger.info("%s: streaming, for there are more than %d scores.", type(self).__name__, self.exact_limit)
         summary = reduce(observe, self._rankings(), self._merged() or Summary.empty())
         self.summary = [torch.from_numpy(pack(summary))]
 
     def _rankings(self) -> Iterator[Ranking]:
-        """The scores kept so far, about a buffer at a time, each let go of once it is copied."""
+        """Yield the stored scores about one buffer at a time, releasing each after it is copied."""
         while self.scores:
             end = 1 + int(np.searchsorted(np.cumsum([len(scores) for scores in self.scores]), self.buffer))
             ranking = self._ranking(slice(end))
@@ -165,13 +165,13 @@ class CurveMetrics(Metric):
         return rank(self._arrays("scores", part), anomalous, areas, threads)
 
     def _arrays(self, state: str, part: slice = slice(None)) -> list[NDArray[Any]]:
-        """Some entries of a state, one tensor after the processes were synchronised, as a list that is never empty."""
+        """Return part of a state as a list that is never empty, also if it is one tensor after synchronisation."""
         value = getattr(self, state)
         tensors = [value] if isinstance(value, Tensor) else value[part]
         return [tensor.cpu().numpy() for tensor in tensors] or [torch.empty(0, dtype=DTYPES[state]).numpy()]
 
     def _sync_dist(self, dist_sync_fn: Callable = gather_all_tensors, process_group: Any = None) -> None:
-        """Agree on the precision of scores with the other processes, of which some may have none, before gathering."""
+        """Agree on the precision of scores with the other processes, which may have no scores, before gathering."""
         double = any(scores.dtype == torch.float64 for scores in self.scores)
         group = process_group or self.process_group
         double = any(map(bool, dist_sync_fn(torch.tensor([double], device=self.device), group=group)))
@@ -183,14 +183,14 @@ class CurveMetrics(Metric):
 
 
 def _totals(found: Summary | Ranking) -> tuple[int, int]:
-    """Number of normal and of anomalous entries."""
+    """Return the numbers of normal and of anomalous entries."""
     if isinstance(found, Ranking):
         return found.size - found.anomalous.size, found.anomalous.size
     return int(found.upper[-1, 0]), int(found.upper[-1, 1])
 
 
 def _missing(normal: int, anomalous: int) -> str | None:
-    """Why no metric exists, if none does."""
+    """Return why no metric is defined, or None."""
     if normal and anomalous:
         return None
     found = "nothing was given" if not normal + anomalous else "all are normal" if normal else "all are anomalous"

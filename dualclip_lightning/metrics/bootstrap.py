@@ -1,9 +1,9 @@
-"""Confidence intervals by resampling images, from what was kept of each image and without scoring anything again.
+"""Confidence intervals by resampling images from the stored data of each image, without scoring again.
 
 Images are drawn with replacement, as many as there are, and the metrics of each draw are those of the sum of the drawn
-images' counts; the interval is between percentiles of the draws (Efron & Tibshirani, 1993, ch. 13). It says how the
-figures would vary with other images of the same kind, nothing about other seeds. Draws without a normal or without an
-anomalous entry have no metrics and are passed over.
+images' counts; the interval is between percentiles of the draws (Efron & Tibshirani, 1993, ch. 13). It describes the
+variation with other images of the same kind, not with other seeds. Draws without a normal or an anomalous entry have no
+metrics and are skipped.
 """
 
 from __future__ import annotations
@@ -16,21 +16,22 @@ from dualclip_lightning.metrics.functional import Curve, Floats, metrics
 from dualclip_lightning.metrics.ranking import Ranking
 
 POINTS = 256
-"""Points kept of each image's own curve: 8 kB an image."""
+"""Number of points kept of each image's own curve: 8 kB per image."""
 COMMON = 1024
-"""Thresholds at which the curves of all images are added."""
+"""Number of thresholds at which the curves of all images are added."""
 CONFIDENCE = 0.95
 BLOCK = 32
-"""Draws that are in memory together."""
+"""Number of draws in memory at once."""
 
 Intervals = dict[str, tuple[float, float]]
 Wanted = Mapping[str, Callable[[Curve], Floats]]
 
 
 def sketch(ranking: Ranking) -> Floats:
-    """Thresholds of one image, descending, with what lies at or above each: [POINTS, 4].
+    """Return thresholds of one image, descending, with the counts at or above each: [POINTS, 4].
 
-    Half of them are spaced by the anomalous entries, where the curves bend, the rest by all, densest at the top.
+    Half of them are spaced by the anomalous entries, where the curves bend, and the rest by all entries, densest at
+    the top.
     """
     last = ranking.anomalous.size - 1
     anomalous = ranking.anomalous[np.linspace(0, last, POINTS // 2 if last >= 0 else 0).astype(np.int64)]
@@ -47,9 +48,9 @@ def pixel_intervals(
     seed: int,
     further_limits: Sequence[float] = (),
 ) -> Intervals:
-    """Interval of each metric from the sketches of images [I, POINTS, 4].
+    """Return the interval of each metric from the sketches of images [I, POINTS, 4].
 
-    The sketches' own figure differs a little from `estimate`, and as much in every draw; so it is taken off.
+    The figure of the sketches differs slightly from `estimate`, equally in every draw; this offset is subtracted.
     """
     sketches = sketches[np.lexsort(sketches[:, :: POINTS // 8].reshape(len(sketches), -1).T)]
     pooled = np.sort(sketches[:, :, 0], axis=None)[::-1]
@@ -64,7 +65,7 @@ def pixel_intervals(
 
 
 def image_intervals(images: Floats, estimate: Mapping[str, float], draws: int, seed: int) -> Intervals:
-    """Interval of each metric from the scores and labels of images [I, 2], without loss."""
+    """Return the interval of each metric from the scores and labels of images [I, 2], without loss."""
     score, label = images[np.lexsort(images.T[::-1])][::-1].T
     last = np.flatnonzero(np.append(np.diff(score) != 0, [True]))
 
@@ -76,12 +77,12 @@ def image_intervals(images: Floats, estimate: Mapping[str, float], draws: int, s
 
 
 def _counts_at(image: Floats, thresholds: Floats) -> Floats:
-    """Counts of one image [K, 3] at or above other thresholds, linear between its own."""
+    """Return the counts of one image [K, 3] at or above other thresholds, interpolated linearly."""
     return np.column_stack([np.interp(-thresholds, -image[:, 0], column, left=0) for column in image[:, 1:].T])
 
 
 def _draws(images: int, draws: int, seed: int) -> Iterator[Floats]:
-    """How often each image is taken, a block at a time [<= BLOCK, I]: each once, then by the draws."""
+    """Yield how often each image is drawn, in blocks [<= BLOCK, I]; the first draw has every image once."""
     random = np.random.default_rng(seed)
     yield np.ones((1, images))
     for start in range(0, draws, BLOCK):
@@ -92,7 +93,7 @@ def _draws(images: int, draws: int, seed: int) -> Iterator[Floats]:
 def _intervals(
     curves: Callable[[Floats], Curve], estimate: Mapping[str, float], wanted: Wanted, draws: Iterator[Floats]
 ) -> Intervals:
-    """Percentiles over the draws of each metric; the first draw is every image once."""
+    """Return percentiles over the draws of each metric; the first draw has every image once."""
     with np.errstate(divide="ignore", invalid="ignore"):
         blocks = [{name: metric(curve) for name, metric in wanted.items()} for curve in map(curves, draws)]
     values = {name: np.concatenate([block[name] for block in blocks]) for name in wanted}

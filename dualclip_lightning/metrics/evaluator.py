@@ -1,4 +1,4 @@
-"""The metrics every method is judged by, as one anomalib evaluator."""
+"""The metrics of all methods as one anomalib evaluator."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 class ClassCounts(Metric):
-    """How many normal and anomalous entries a target has had, over all processes."""
+    """Numbers of normal and anomalous entries of a target, over all processes."""
 
     counts: Tensor
 
@@ -38,20 +38,19 @@ class ClassCounts(Metric):
         self.counts += torch.tensor([target.numel() - anomalous, anomalous], device=self.counts.device)
 
     def compute(self) -> Tensor:
-        """Counts of normal and anomalous entries [2]."""
+        """Return the counts of normal and anomalous entries [2]."""
         return self.counts
 
 
 class ZeroShotEvaluator(Evaluator):
-    """An evaluator that leaves out, and says so, what the test set cannot answer.
+    """An evaluator that omits metrics that are undefined for the test set, with a log message.
 
-    Without masks there are no pixel metrics; with images of only one kind AUROC, F1max, AP and PRO do not exist, and
-    torchmetrics would give a number all the same. The rest of the run is reported as ever. A map that has NaN in it or
-    another size than its mask stops the run at its batch. Images that a DistributedSampler repeats, so that all
-    processes have as many, count once.
+    Without masks there are no pixel metrics. With images of only one kind, AUROC, F1max, AP and PRO are undefined,
+    although torchmetrics would return a number. All other metrics are reported. A map with NaN, or with another size
+    than its mask, stops the run at its batch. Images that a DistributedSampler repeats to fill up processes count once.
 
     Args:
-        masks: the rule by which methods of this package resize masks (`dualclip_lightning.images.masks`).
+        masks: rule by which methods of this package resize masks (`dualclip_lightning.images.masks`).
         kwargs: arguments of anomalib's Evaluator.
 
     Example:
@@ -76,7 +75,7 @@ class ZeroShotEvaluator(Evaluator):
         return (cast("AnomalibMetric", metric) for metric in self.test_metrics)
 
     def describe(self) -> dict[str, Any]:
-        """The rule for masks, and the settings of each metric that has some."""
+        """Return the rule for masks, and the settings of each metric that has any."""
         found: dict[str, Any] = {"masks": self.masks, "metrics": []}
         for metric in self._metrics():
             found["metrics"] += metric.labels if isinstance(metric, Grouped) else [metric.name]
@@ -87,11 +86,11 @@ class ZeroShotEvaluator(Evaluator):
         return found
 
     def _fields(self) -> set[str]:
-        """What the metrics read of a batch."""
+        """Return the fields of a batch that the metrics read."""
         return {"pred_score", "gt_label", *(field for metric in self._metrics() for field in metric.fields)}
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forget an earlier test; Lightning resets a metric only where it was logged."""
+        """Reset all metrics; Lightning resets a metric only if it was logged."""
         del trainer, pl_module
         self._forget()
         for metric in (*self.test_metrics, *self.class_counts.values()):
@@ -114,7 +113,7 @@ class ZeroShotEvaluator(Evaluator):
         self._note(batch)
 
     def _note(self, batch: Any) -> None:
-        """Remember the images whose targets are missing or contradict each other."""
+        """Record the images whose targets are missing or contradict each other."""
         paths = getattr(batch, "image_path", None) or ["of unknown path"] * _size(batch, self._fields())
         names = [str(path) for path in paths]
         for target in self.class_counts:
@@ -126,7 +125,7 @@ class ZeroShotEvaluator(Evaluator):
             self._noted["empty"] += [name for name, is_empty in zip(names, empty.tolist(), strict=True) if is_empty]
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Compute and log the metrics that exist."""
+        """Compute and log the metrics that are defined."""
         for metric in self._metrics():
             if self._exists(metric):
                 self._log(trainer, pl_module, metric)
@@ -135,7 +134,7 @@ class ZeroShotEvaluator(Evaluator):
                            "normal.", len(self._noted["empty"]), self._noted["empty"][0])  # fmt: skip
 
     def _log(self, trainer: Trainer, pl_module: LightningModule, metric: Any) -> None:
-        """Log what a metric found over all processes; the mean over them that Lightning takes is of equal figures."""
+        """Log a metric computed over all processes; Lightning's mean over processes is of equal figures."""
         found = metric.compute()
         results = metric.labelled(found) if isinstance(metric, Grouped) else {metric.name: found}
         for name, value in results.items():
@@ -161,7 +160,7 @@ class ZeroShotEvaluator(Evaluator):
 
 
 def _fresh(trainer: Trainer | None, loader: int, seen: int, images: int) -> int:
-    """How many of a batch's images this process was not given to fill up: those repeated come last."""
+    """Return the number of images of a batch that were not repeated to fill up the process; repeated ones come last."""
     loaders = getattr(trainer, "test_dataloaders", None)
     sampler = getattr(loaders[loader] if isinstance(loaders, list) else loaders, "sampler", None)
     if not isinstance(sampler, DistributedSampler):
@@ -171,12 +170,12 @@ def _fresh(trainer: Trainer | None, loader: int, seen: int, images: int) -> int:
 
 
 def _size(batch: Any, fields: set[str]) -> int:
-    """Number of images in a batch."""
+    """Return the number of images in a batch."""
     return next((len(getattr(batch, field)) for field in sorted(fields) if getattr(batch, field, None) is not None), 0)
 
 
 def _first(batch: Any, count: int, fields: set[str]) -> SimpleNamespace:
-    """The first images of a batch."""
+    """Return the first images of a batch."""
     values = {field: getattr(batch, field, None) for field in fields | {"image_path"}}
     return SimpleNamespace(**{field: value if value is None else value[:count] for field, value in values.items()})
 
@@ -185,23 +184,23 @@ def default_evaluator(
     bootstrap: int = 0, seed: int = 0, masks: MaskRule = "nearest", pro_limits: Sequence[float] = (),
     pro_200: bool = False, aupimo: bool = False, ap_trapezoid: bool = False,
 ) -> ZeroShotEvaluator:  # fmt: skip
-    """Image AUROC, F1max, AP and pixel AUROC, F1max, PRO, AP, and what else a table needs.
+    """Build the evaluator with image AUROC, F1max, AP and pixel AUROC, F1max, PRO, AP, and further metrics.
 
-    F1max takes the best threshold of the labelled test set, as the field's tables do: it is a metric of the ranking,
-    not a threshold anyone could use. PRO integrates to a false-positive rate of 0.3.
+    F1max uses the best threshold on the labelled test set, as in published tables: it measures the ranking, and the
+    threshold is not available in practice. PRO integrates to a false-positive rate of 0.3.
 
     Args:
-        bootstrap: resamplings of the images for intervals `<metric>_low` and `<metric>_high`; 0 for none.
-        seed: draws the resamplings.
-        masks: how masks come to the size of the maps (`dualclip_lightning.images.masks`): "nearest", "bilinear" or
-            "full". Methods of this package resize them so.
+        bootstrap: number of resamplings of the images for intervals `<metric>_low` and `<metric>_high`; 0 for none.
+        seed: seed of the resamplings.
+        masks: rule by which masks are resized to the size of the maps (`dualclip_lightning.images.masks`): "nearest",
+            "bilinear" or "full". Methods of this package apply it.
         pro_limits: further false-positive rates to which PRO integrates, each a metric `pixel_PRO@<limit>`.
         pro_200: add `pixel_PRO200`, as AnoCLIP's, CLIP-AD's and MuSc's released codes compute PRO.
-        aupimo: add anomalib's AUPIMO (Bertoldo et al., BMVC 2024), which takes about 40 MB an image.
+        aupimo: add anomalib's AUPIMO (Bertoldo et al., BMVC 2024), which takes about 40 MB per image.
         ap_trapezoid: add `image_APTrapezoid`, as AnoCLIP's released code computes AP of images.
 
     Raises:
-        ValueError: an unknown rule, or a limit that is not in (0, 1].
+        ValueError: the rule is unknown, or a limit is not in (0, 1].
 
     Example:
         >>> from dualclip_lightning.metrics import default_evaluator
@@ -218,7 +217,7 @@ def default_evaluator(
 
 
 def describe_evaluator(evaluator: Any) -> dict[str, Any] | None:
-    """The protocol of an evaluator as plain data; None for no evaluator of this package.
+    """Return the protocol of an evaluator as plain data; None for an evaluator of another package.
 
     Example:
         >>> from dualclip_lightning.metrics import default_evaluator, describe_evaluator

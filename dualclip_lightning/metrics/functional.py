@@ -1,7 +1,7 @@
 """AUROC, average precision, F1max and PRO as pure functions of one curve of cumulative counts.
 
 Every metric here depends only on the ranking of the scores, so no strictly increasing transform changes it. Only the
-scores of anomalous entries matter as thresholds: between two of them the curve runs level.
+scores of anomalous entries matter as thresholds: between two of them the curve is level.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ Floats = NDArray[np.float64]
 FPR_LIMIT = 0.3
 """False-positive rate up to which PRO integrates, the convention of MVTec AD; the area is divided by it."""
 THRESHOLDS = 200
-"""How many thresholds `pro_200` takes."""
+"""Number of thresholds of `pro_200`."""
 
 
 class Curve(NamedTuple):
     """Cumulative counts [..., K] from the highest threshold, where they are 0, to the lowest, where they are totals.
 
-    Two neighbouring points are joined by a straight line: entries between them are tied.
+    Neighbouring points are connected by straight lines, because entries between them are tied.
 
     Example:
         >>> import numpy as np
@@ -56,11 +56,11 @@ class Curve(NamedTuple):
     anomalous: Floats
     """True positives."""
     overlap: Floats
-    """Sum over the regions of the share of each that is found; its last entry is the number of regions."""
+    """Sum over the regions of the detected share of each; the last entry is the number of regions."""
 
 
 def exact_curve(ranking: Ranking) -> Curve:
-    """The curve of a ranking, without loss: two points for every distinct score of an anomalous entry.
+    """Return the exact curve of a ranking: two points for every distinct score of an anomalous entry.
 
     Example:
         >>> import numpy as np
@@ -84,7 +84,7 @@ def exact_curve(ranking: Ranking) -> Curve:
 
 
 def auroc(curve: Curve) -> Floats:
-    """Area under the ROC curve [...]: the chance that an anomalous entry outranks a normal one, ties counting half.
+    """Return the area under the ROC curve [...]: the probability that an anomalous entry ranks above a normal one.
 
     Example:
         >>> import numpy as np
@@ -97,7 +97,7 @@ def auroc(curve: Curve) -> Floats:
 
 
 def average_precision(curve: Curve) -> Floats:
-    """Mean over the anomalous entries of the precision at their score [...], as in scikit-learn.
+    """Return the mean over the anomalous entries of the precision at their score [...], as in scikit-learn.
 
     Example:
         >>> import numpy as np
@@ -112,10 +112,10 @@ def average_precision(curve: Curve) -> Floats:
 
 
 def ap_trapezoid(curve: Curve) -> Floats:
-    """Area under straight lines between the points of the precision-recall curve [...].
+    """Return the area under straight lines between the points of the precision-recall curve [...].
 
-    What the tables of AnoCLIP call AP of images, scikit-learn's `auc` of its `precision_recall_curve`. It is above the
-    average precision where few points are far apart, and no mean of precisions that a threshold reaches.
+    This is the AP of images in AnoCLIP's tables, scikit-learn's `auc` of its `precision_recall_curve`. It exceeds the
+    average precision if points are few and far apart, and is not a mean of attainable precisions.
 
     Example:
         >>> import numpy as np
@@ -130,7 +130,7 @@ def ap_trapezoid(curve: Curve) -> Floats:
 
 
 def f1_max(curve: Curve) -> Floats:
-    """The largest F1 that any threshold reaches [...].
+    """Return the largest F1 of any threshold [...].
 
     Example:
         >>> import numpy as np
@@ -143,9 +143,9 @@ def f1_max(curve: Curve) -> Floats:
 
 
 def pro(curve: Curve, fpr_limit: float = FPR_LIMIT) -> Floats:
-    """Area under the mean overlap of regions against the false-positive rate up to a limit, divided by the limit [...].
+    """Return the area under the mean overlap of regions up to a false-positive rate, divided by that limit [...].
 
-    Every region weighs the same (Bergmann et al., MVTec AD, 2021); at the limit the curve is interpolated linearly.
+    Every region has the same weight (Bergmann et al., MVTec AD, 2021); at the limit the curve is interpolated linearly.
 
     Example:
         >>> import numpy as np
@@ -165,7 +165,7 @@ def pro(curve: Curve, fpr_limit: float = FPR_LIMIT) -> Floats:
 def metrics(
     fpr_limit: float | None = FPR_LIMIT, further_limits: Sequence[float] = ()
 ) -> Mapping[str, Callable[[Curve], Floats]]:
-    """The metrics by name; without a limit those that need no regions, with further limits also `pro@<limit>`.
+    """Return the metrics by name: without a limit only those without regions, with further limits also `pro@<limit>`.
 
     Example:
         >>> from dualclip_lightning.metrics.functional import metrics
@@ -180,9 +180,10 @@ def metrics(
 
 
 def pro_200(ranking: Ranking) -> float:
-    """PRO as the tables of AnoCLIP and CLIP-AD read it: not the integral that `pro` is, and not comparable with it.
+    """Return PRO as in the tables of AnoCLIP and CLIP-AD, which is not the integral of `pro` and not comparable with
+    it.
 
-    A pixel is found above each of 200 thresholds that rise in equal steps from the lowest score. Points with a
+    Pixels above each of 200 thresholds, which rise in equal steps from the lowest score, are detected. Points with a
     false-positive rate below 0.3 are kept, the rate is divided by its largest kept value, and the area between the
     kept points is taken. NaN if fewer than two points or no false positive remain.
 
@@ -205,7 +206,7 @@ def pro_200(ranking: Ranking) -> float:
 
 
 def image_metrics(scores: ArrayLike, labels: ArrayLike) -> dict[str, float]:
-    """AUROC, AP and F1max of scores [N] against labels [N] of 0 and 1, with both kinds among them.
+    """Return AUROC, AP and F1max of scores [N] with labels [N] of 0 and 1, which must include both.
 
     Example:
         >>> from dualclip_lightning.metrics.functional import image_metrics
@@ -219,7 +220,7 @@ def image_metrics(scores: ArrayLike, labels: ArrayLike) -> dict[str, float]:
 def pixel_metrics(
     maps: ArrayLike, masks: ArrayLike, fpr_limit: float = FPR_LIMIT, connectivity: Connectivity = 8
 ) -> dict[str, float]:
-    """AUROC, AP, F1max and PRO of maps [B, H, W] against masks [B, H, W] with normal and anomalous pixels.
+    """Return AUROC, AP, F1max and PRO of maps [B, H, W] with masks [B, H, W], which must include both values.
 
     Example:
         >>> import numpy as np

@@ -16,14 +16,14 @@ from dualclip_lightning.metrics.ranking import Ranking
 
 
 class ImageMetrics(CurveMetrics):
-    """AUROC, AP and F1max of images: `auroc`, `ap`, `f1max`; `ap_trapezoid`, if asked for.
+    """AUROC, AP and F1max of images: `auroc`, `ap`, `f1max`, and optionally `ap_trapezoid`.
 
-    Every score is kept, for they are few; the figures are exact for any finite scores.
+    All scores are stored, so the figures are exact for any finite scores.
 
     Args:
-        bootstrap: How many times to resample the images for confidence intervals; 0 for none.
-        seed: Of the resampling.
-        ap_trapezoid: Add `ap_trapezoid`, the reading of AnoCLIP's tables, which has no interval.
+        bootstrap: Number of resamplings of the images for confidence intervals; 0 for none.
+        seed: Seed of the resampling.
+        ap_trapezoid: Add `ap_trapezoid`, the AP of AnoCLIP's tables, which has no interval.
 
     Example:
         >>> import torch
@@ -39,7 +39,7 @@ class ImageMetrics(CurveMetrics):
         self.ap_trapezoid = ap_trapezoid
 
     def update(self, scores: Tensor, labels: Tensor, names: Names = None) -> None:
-        """Take the scores and labels [B] of some images; `names` are what errors call them."""
+        """Add the scores and labels [B] of some images; `names` identify them in errors."""
         values, anomalous = read_images(scores, labels, names)
         self._add_images(values, anomalous)
         if self.bootstrap:

@@ -1,4 +1,4 @@
-"""What a metric accepts: scores with labels, maps with masks. Everything else is refused at once and by name."""
+"""Checks of the input of metrics: scores with labels, maps with masks."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from torch import Tensor
 from dualclip_lightning.metrics.ranking import Scores
 
 Names = Sequence[Any] | None
-"""What to call the images of an update in an error, such as their paths."""
+"""Names of the images of an update in errors, such as their paths."""
 
 
 def read_images(scores: Tensor, labels: Tensor, names: Names) -> tuple[Scores, NDArray[np.bool_]]:
-    """Scores [B] and labels [B] of images; a trailing dimension of 1 is allowed.
+    """Convert scores [B] and labels [B] of images; a trailing dimension of 1 is allowed.
 
     Raises:
-        ValueError: for shapes that differ, a score that is not finite, or a label that is neither 0 nor 1.
+        ValueError: shapes differ, a score is not finite, or a label is neither 0 nor 1.
     """
     scores, labels = scores.reshape(len(scores), -1).squeeze(1), labels.reshape(len(labels), -1).squeeze(1)
     if scores.shape != labels.shape or scores.ndim != 1:
@@ -32,10 +32,10 @@ def read_images(scores: Tensor, labels: Tensor, names: Names) -> tuple[Scores, N
 
 
 def read_maps(maps: Tensor, masks: Tensor, names: Names) -> tuple[Scores, NDArray[np.bool_]]:
-    """Maps and masks [B, H, W], or [B, 1, H, W].
+    """Convert maps and masks [B, H, W], or [B, 1, H, W].
 
     Raises:
-        ValueError: for sizes that differ, a score that is not finite, or a mask with more than 0 and 1 in it.
+        ValueError: sizes differ, a score is not finite, or a mask has values other than 0 and 1.
     """
     maps, masks = _without_channel(maps, "maps"), _without_channel(masks, "masks")
     if maps.shape != masks.shape:
@@ -55,13 +55,13 @@ def _without_channel(images: Tensor, what: str) -> Tensor:
 
 
 def _as_scores(values: Tensor) -> Scores:
-    """An array of single precision where that loses nothing, of double precision otherwise."""
+    """Convert to single precision if it is exact, otherwise to double precision."""
     narrow = values.dtype in {torch.float32, torch.float16, torch.bfloat16, torch.bool, torch.uint8, torch.int8}
     return values.detach().cpu().to(torch.float32 if narrow else torch.float64).numpy()
 
 
 def _finite(scores: Scores, what: str, names: Names) -> Scores:
-    # A minimum is NaN where any score is: one quick pass each, and only an error looks for its image.
+    # The minimum is NaN if any score is, so one fast pass suffices; only an error searches for the image.
     if scores.size and not (np.isfinite(scores.min()) and np.isfinite(scores.max())):
         bad = int(np.flatnonzero(~np.isfinite(scores.reshape(len(scores), -1)).all(1))[0])
         raise ValueError(

@@ -19,23 +19,23 @@ from dualclip_lightning.metrics.regions import Connectivity, region_areas
 
 
 class PixelMetrics(CurveMetrics):
-    """AUROC, AP, F1max and PRO of pixels, from one pass: `auroc`, `ap`, `f1max`, `pro`.
+    """AUROC, AP, F1max and PRO of pixels in one pass: `auroc`, `ap`, `f1max`, `pro`.
 
-    Exact mode keeps every score and sorts them once. Streaming mode needs the same memory for any number of images;
-    `dualclip_lightning.metrics.summary` says how, and proves the bound that `error_bound` holds. Scores may have any
-    finite value.
+    Exact mode stores all scores and sorts them once. Streaming mode needs the same memory for any number of images;
+    `dualclip_lightning.metrics.summary` describes it and proves the bound `error_bound`. Scores may have any finite
+    value.
 
     Args:
-        mode: `auto` is exact up to `exact_limit` scores and streaming from there on, taking along what it has.
+        mode: `auto` is exact up to `exact_limit` scores, and then continues in streaming mode.
         fpr_limit: False-positive rate up to which PRO integrates.
-        connectivity: Neighbours that join pixels to a region: 8, or 4 if corners do not count.
-        pro_200: Add `pro_200`, the reading of AnoCLIP's and CLIP-AD's tables; it needs every score, so `auto` stays
-            exact. It has no interval: its thresholds depend on the lowest and the highest score of each draw.
-        bootstrap: How many times to resample the images for confidence intervals of the four metrics; 0 for none.
-        seed: Of the resampling.
-        exact_limit: Scores up to which `auto` is exact.
-        buffer: Scores that streaming mode sorts together.
-        further_limits: False-positive rates to which PRO integrates as well; each adds `pro@<limit>`.
+        connectivity: Number of neighbours of a pixel in a region: 8, or 4 without corners.
+        pro_200: Add `pro_200`, the PRO of AnoCLIP's and CLIP-AD's tables; it needs every score, so `auto` stays
+            exact. It has no interval, because its thresholds depend on the lowest and highest score of each draw.
+        bootstrap: Number of resamplings of the images for confidence intervals of the four metrics; 0 for none.
+        seed: Seed of the resampling.
+        exact_limit: Number of scores up to which `auto` is exact.
+        buffer: Number of scores that streaming mode sorts together.
+        further_limits: Additional false-positive rates to which PRO integrates; each adds `pro@<limit>`.
 
     Example:
         >>> import torch
@@ -62,7 +62,7 @@ class PixelMetrics(CurveMetrics):
         self.connectivity, self.pro_200 = connectivity, pro_200
 
     def update(self, maps: Tensor, masks: Tensor, names: Names = None) -> None:
-        """Take maps and masks [B, H, W] or [B, 1, H, W] of some images; `names` are what errors call them."""
+        """Add maps and masks [B, H, W] or [B, 1, H, W] of some images; `names` identify them in errors."""
         scores, anomalous = read_maps(maps, masks, names)
         step = max(1, self.buffer // 4 // max(1, scores[:1].size))  # Small pieces fill the buffer better.
         for start in range(0, len(scores), step):

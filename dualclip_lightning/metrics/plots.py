@@ -1,4 +1,4 @@
-"""Pictures of the curves behind the metrics."""
+"""Plots of the curves behind the metrics."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ CurveName = Literal["roc", "pr", "pro"]
 SHOWN = {"roc": ("auroc", "false-positive rate", "true-positive rate"),
          "pr": ("ap", "recall", "precision"),
          "pro": ("pro", "false-positive rate", "mean overlap of regions")}  # fmt: skip
-"""The metric of each curve, and what its axes show."""
+"""The metric of each curve, and the labels of its axes."""
 POINTS = 2000
-"""A picture needs no more of a curve."""
+"""Number of points of a plotted curve."""
 
 
 def points(curve: Curve, name: CurveName) -> tuple[Floats, Floats]:
-    """What to draw: the abscissa and the ordinate [K]."""
+    """Return the abscissae and ordinates [K] of a plot."""
     rate, recall = curve.normal / curve.normal[-1], curve.anomalous / curve.anomalous[-1]
     if name == "roc":
         return rate, recall
@@ -29,7 +29,7 @@ def points(curve: Curve, name: CurveName) -> tuple[Floats, Floats]:
 
 
 def draw_curves(curve: Curve, fpr_limit: float | None, name: CurveName | None, ax: Any) -> tuple[Any, Any]:
-    """One curve on one pair of axes, or all that there are side by side; PRO up to its limit."""
+    """Draw one curve on one pair of axes, or all available curves next to each other; PRO up to its limit."""
     import matplotlib.pyplot as plt  # noqa: PLC0415 (slow to import, and rarely needed)
 
     names: list[CurveName] = [name] if name else ["roc", "pr", "pro"] if fpr_limit else ["roc", "pr"]

@@ -1,4 +1,4 @@
-"""Sorted scores and counts above thresholds: the one sort that all exact metrics share."""
+"""Sorted scores and counts above thresholds, which all exact metrics share."""
 
 from __future__ import annotations
 
@@ -15,52 +15,52 @@ Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
 THREAD_SIZE = 2**19
-"""Fewer scores than this are not worth a thread of their own."""
+"""Number of scores below which an additional thread is not worthwhile."""
 
 
 class Ranking(NamedTuple):
     """The scores of a set of entries, normal and anomalous, in ascending order."""
 
     parts: Sequence[Scores]
-    """All scores; each part is sorted in itself, which is all that counting needs."""
+    """Arrays of all scores, each sorted in itself, which is sufficient for counting."""
     anomalous: Scores
     """Scores of the anomalous entries [P]."""
     overlap: Floats
-    """Sum of 1 / area of the region of an anomalous entry, over this entry and all above [P + 1]."""
+    """Sum of 1 / area of the region of an anomalous entry, over this entry and all higher ones [P + 1]."""
 
     @property
     def size(self) -> int:
-        """Number of entries."""
+        """Return the number of entries."""
         return sum(part.size for part in self.parts)
 
     @property
     def low(self) -> float:
-        """The lowest score."""
+        """Return the lowest score."""
         return float(min(part[0] for part in self.parts if part.size))
 
     @property
     def high(self) -> float:
-        """The highest score."""
+        """Return the highest score."""
         return float(max(part[-1] for part in self.parts if part.size))
 
     def distinct_anomalous(self) -> tuple[Scores, Counts]:
-        """The distinct scores of anomalous entries [K], ascending, and where each begins [K]."""
+        """Return the distinct scores of anomalous entries [K], ascending, and the start of each [K]."""
         changes = np.flatnonzero(self.anomalous[1:] != self.anomalous[:-1]) + 1
         first = np.concatenate([np.zeros(min(1, self.anomalous.size), np.int64), changes])
         return self.anomalous[first], first
 
     def entries_above(self, values: Scores) -> tuple[Counts, Counts]:
-        """How many entries lie above, and how many at or above, each of the ascending values [K]."""
+        """Return the numbers of entries above, and at or above, each of the ascending values [K]."""
         both = _in_threads(lambda part: _insertions(part, values), self.parts)
         return self.size - sum(right for _, right in both), self.size - sum(left for left, _ in both)
 
     def at_ranks(self, ranks: Counts) -> Scores:
-        """The scores at the given ranks [K], 0 the highest."""
+        """Return the scores at the given ranks [K], where 0 is the highest."""
         whole = self.parts[0] if len(self.parts) == 1 else np.sort(np.concatenate(list(self.parts)))
         return whole[::-1][ranks]
 
     def counts(self, thresholds: Floats) -> Floats:
-        """Normal entries, anomalous entries and overlap at or above each threshold [K, 3]."""
+        """Return the normal entries, anomalous entries and overlap at or above each threshold [K, 3]."""
         first = _first_at_least(self.anomalous, thresholds)
         below = sum(_in_threads(lambda part: _first_at_least(part, thresholds), self.parts))
         anomalous = self.anomalous.size - first
@@ -68,7 +68,7 @@ class Ranking(NamedTuple):
 
 
 def rank(scores: Sequence[Scores], anomalous: Scores, areas: NDArray[np.int32], threads: int = 1) -> Ranking:
-    """Rank all scores (arrays [N_i]), given again those of anomalous entries [P] and the areas of their regions [P]."""
+    """Rank all scores (arrays [N_i]), given also those of anomalous entries [P] and the areas of their regions [P]."""
     joined = np.concatenate(scores)
     parts = np.array_split(joined, max(1, min(threads, joined.size // THREAD_SIZE)))
     _in_threads(np.ndarray.sort, parts)
@@ -78,7 +78,7 @@ def rank(scores: Sequence[Scores], anomalous: Scores, areas: NDArray[np.int32], 
 
 
 def _in_threads(function: Any, parts: Sequence[Scores]) -> list[Any]:
-    """NumPy lets other threads run while it sorts and searches."""
+    """Apply a function to parts in threads; NumPy releases the GIL while it sorts and searches."""
     if len(parts) == 1:
         return [function(parts[0])]
     with ThreadPoolExecutor(len(parts)) as pool:
@@ -90,7 +90,7 @@ def _sort_with_areas(scores: Scores, areas: NDArray[np.int32]) -> tuple[Scores, 
     if scores.dtype != np.float32:
         order = np.argsort(scores)
         return scores[order], areas[order]
-    # Single-precision scores and areas share integers whose order is that of the scores: quicker than an argsort.
+    # Packing single-precision scores and areas into integers with the order of the scores is faster than an argsort.
     bits = np.ascontiguousarray(scores).view(np.int32)
     packed = ((bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64) << 32) | areas
     packed.sort()
@@ -99,7 +99,7 @@ def _sort_with_areas(scores: Scores, areas: NDArray[np.int32]) -> tuple[Scores, 
 
 
 def _insertions(part: Scores, values: Scores) -> tuple[Counts, Counts]:
-    """Where ascending values would be inserted before and after their equals."""
+    """Return the positions at which ascending values would be inserted before and after equal scores."""
     before = np.searchsorted(part, values)
     after = before + _equal(part, before, values)
     tied = np.flatnonzero(_equal(part, after, values) & (after > before))
@@ -112,7 +112,7 @@ def _equal(part: Scores, places: Counts, values: Scores) -> NDArray[np.bool_]:
 
 
 def _first_at_least(ordered: Scores, thresholds: Floats) -> Counts:
-    """Index of the first of the ascending scores at or above each threshold, comparing at the precision of both."""
+    """Return the index of the first ascending score at or above each threshold, compared at the precision of both."""
     rounded = thresholds.astype(ordered.dtype)
     first = np.searchsorted(ordered, rounded)
     strict = np.flatnonzero(rounded < thresholds)

@@ -1,4 +1,4 @@
-"""The connected regions of a mask, which PRO weighs alike whatever their size."""
+"""The connected regions of a mask, to which PRO gives equal weight."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Connectivity = Literal[4, 8]
 
 
 def region_areas(mask: NDArray[np.bool_], connectivity: Connectivity = 8) -> NDArray[np.int32]:
-    """Area in pixels of the region that each anomalous pixel of a mask [H, W] lies in.
+    """Return the area in pixels of the region of each anomalous pixel of a mask [H, W].
 
-    The areas [n] come in the row-major order of the n anomalous pixels, as `values[mask]` does. With 8 neighbours
+    The areas [n] are in the row-major order of the n anomalous pixels, like `values[mask]`. With 8 neighbours,
     pixels that touch at a corner are one region, as in the official evaluation of MVTec AD.
     """
     count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=connectivity, ltype=cv2.CV_32S)

@@ -1,16 +1,16 @@
-"""A summary of a stream of scores of bounded size, from which every metric follows with a proven error bound.
+"""A summary of bounded size of a stream of scores, which gives every metric with a proven error bound.
 
 The summary is a list of thresholds, and for each a lower and an upper bound of what lies at or above it: normal
 entries, anomalous entries and overlap. Scores arrive in buffers, each of which is sorted:
 
-1. What the buffer has at or above each threshold is counted and added to both bounds: nothing is lost there.
-2. Where the cell between two thresholds has grown heavy (more than a small share of all above it) the buffer's own
-   scores become thresholds. There the bounds of what came earlier are those of the neighbouring thresholds; what comes
-   from now on is exact.
-3. Beyond `BUDGET` thresholds those go whose neighbours' cells stay light together; if that is not enough, heavier
-   cells are allowed.
+1. The entries of the buffer at or above each threshold are counted and added to both bounds, which is exact.
+2. If the cell between two thresholds has become heavy (more than a small share of all entries above it), the buffer's
+   scores become thresholds. Their bounds for earlier entries are those of the neighbouring thresholds; later entries
+   are counted exactly.
+3. Beyond `BUDGET` thresholds, those are removed whose neighbouring cells together remain light; if that is not enough,
+   heavier cells are allowed.
 
-So the cells follow the scores wherever they are, narrow or drifting; nothing about their range is assumed. The bounds
+The cells therefore follow narrow or drifting scores, without assumptions on their range. The bounds
 hold for every order of the stream, whichever thresholds are chosen. Two summaries are merged on the union of their
 thresholds, where bounds add.
 
@@ -37,50 +37,50 @@ from dualclip_lightning.metrics.ranking import Ranking
 BUDGET = 65_536
 """Largest number of thresholds: 3.7 MB."""
 LIGHT = 1 / 1500
-"""Largest share of the entries of a cell in all that lie above it, at which cells begin; twice as much is heavy."""
+"""Initial upper bound of the entries of a cell as a share of all entries above it; twice as many make it heavy."""
 LIGHT_ANOMALOUS = 1 / 2000
-"""The same for only the anomalous entries."""
+"""The same bound for anomalous entries only."""
 OVERLAP_STEPS = 4096
-"""Cells begin with at most this fraction of all overlap."""
+"""Initial upper bound of the overlap of a cell as a share of all overlap."""
 
 
 class Summary(NamedTuple):
-    """Bounds of what lies at or above K thresholds."""
+    """Bounds of the counts at or above K thresholds."""
 
     thresholds: Floats
-    """Descending [K], from infinity to minus infinity."""
+    """Thresholds [K], descending from infinity to minus infinity."""
     lower: Floats
-    """Normal entries, anomalous entries, overlap: no fewer [K, 3]."""
+    """Lower bounds of normal entries, anomalous entries and overlap [K, 3]."""
     upper: Floats
-    """No more [K, 3]; equal to `lower` in the last row, the totals."""
+    """Upper bounds [K, 3]; equal to `lower` in the last row, which has the totals."""
 
     @classmethod
     def empty(cls) -> Summary:
-        """The summary of no score: one cell that will hold all of them."""
+        """Return the summary of zero scores: a single cell for all scores to come."""
         return cls(np.array([np.inf, -np.inf]), np.zeros((2, 3)), np.zeros((2, 3)))
 
     def at(self, thresholds: Floats) -> Summary:
-        """The bounds at other thresholds: those of the nearest thresholds above and below."""
+        """Return the bounds at other thresholds: those of the nearest thresholds above and below."""
         above = np.searchsorted(-self.thresholds, -thresholds, side="right") - 1
         below = np.searchsorted(-self.thresholds, -thresholds, side="left")
         return Summary(thresholds, self.lower[above], self.upper[below])
 
     def plus(self, counts: Floats) -> Summary:
-        """With as much more [K, 3] at or above each threshold."""
+        """Return a copy with counts [K, 3] added at or above each threshold."""
         return Summary(self.thresholds, self.lower + counts, self.upper + counts)
 
     def keep(self, chosen: NDArray[np.bool_]) -> Summary:
-        """Only some of the thresholds."""
+        """Return a copy with some of the thresholds."""
         return Summary(*(column[chosen] for column in self))
 
     @property
     def ties(self) -> NDArray[np.bool_]:
-        """Which cells hold a single value [K - 1]."""
+        """Mark the cells that contain a single value [K - 1]."""
         return np.nextafter(self.thresholds[1:], np.inf) == self.thresholds[:-1]
 
 
 def observe(summary: Summary, ranking: Ranking, budget: int = BUDGET) -> Summary:
-    """The summary with the entries of a sorted buffer added."""
+    """Return the summary with the entries of a sorted buffer added."""
     if not ranking.size:
         return summary
     counted = summary.plus(ranking.counts(summary.thresholds))
@@ -93,14 +93,14 @@ def observe(summary: Summary, ranking: Ranking, budget: int = BUDGET) -> Summary
 
 
 def merge(first: Summary, second: Summary) -> Summary:
-    """What both summaries have seen."""
+    """Merge two summaries."""
     thresholds = _distinct(np.sort(np.concatenate([first.thresholds, second.thresholds])))[::-1]
     first, second = first.at(thresholds), second.at(thresholds)
     return Summary(thresholds, first.lower + second.lower, first.upper + second.upper)
 
 
 def prune(summary: Summary, budget: int = BUDGET) -> Summary:
-    """Drop every second threshold between light cells until the budget is met, calling ever heavier cells light."""
+    """Drop every second threshold between light cells until the budget is met, raising the limit of light cells."""
     factor = 1
     while summary.thresholds.size > budget:
         heavy = _heavy(summary, factor, span=2)
@@ -115,7 +115,7 @@ def prune(summary: Summary, budget: int = BUDGET) -> Summary:
 def bounds(
     summary: Summary, fpr_limit: float | None = FPR_LIMIT, further_limits: Sequence[float] = ()
 ) -> dict[str, tuple[float, float, float]]:
-    """Estimate of each metric, and what it can neither fall below nor exceed; needs entries of both kinds."""
+    """Return an estimate, a lower and an upper bound of each metric; entries of both kinds are required."""
     low, high = _corners(summary, summary.upper, summary.lower), _corners(summary, summary.lower, summary.upper)
     middle = curve(summary)
     found = {
@@ -126,17 +126,17 @@ def bounds(
 
 
 def curve(summary: Summary) -> Curve:
-    """The curve half-way between the bounds."""
+    """Return the curve half-way between the bounds."""
     return Curve(*((summary.lower + summary.upper).T / 2))
 
 
 def pack(summary: Summary) -> Floats:
-    """As one row of numbers [7 K], for a state of a metric; rows may be strung together."""
+    """Pack a summary into one row of numbers [7 K] for a state of a metric; rows may be concatenated."""
     return np.column_stack(summary).ravel()
 
 
 def unpack(numbers: Floats) -> list[Summary]:
-    """The summaries whose rows were strung together."""
+    """Unpack the summaries from concatenated rows."""
     table = numbers.reshape(-1, 7)
     starts = np.flatnonzero(table[:, 0] == np.inf)[1:]
     return [Summary(part[:, 0], part[:, 1:4], part[:, 4:]) for part in np.split(table, starts) if part.size]
@@ -149,7 +149,7 @@ def _sorted(first: Summary, second: Summary) -> Summary:
 
 
 def _heavy(summary: Summary, factor: int, span: int = 1) -> NDArray[np.bool_]:
-    """Which runs of `span` cells may hold more than so many times the light share of what is above their lower end."""
+    """Mark runs of `span` cells that may exceed a multiple of the light share of the entries above their lower end."""
     inside, above = summary.upper[span:] - summary.lower[:-span], summary.upper[span:]
     entries = inside[:, 0] + inside[:, 1] > factor * LIGHT * (above[:, 0] + above[:, 1])
     anomalous = inside[:, 1] > factor * LIGHT_ANOMALOUS * above[:, 1]
@@ -158,9 +158,10 @@ def _heavy(summary: Summary, factor: int, span: int = 1) -> NDArray[np.bool_]:
 
 
 def _candidates(ranking: Ranking) -> Floats:
-    """Thresholds that cut a buffer into light cells.
+    """Return thresholds that cut a buffer into light cells.
 
-    Values at the very top, and those too frequent to be cut, get a second one right above them: their cell is a tie.
+    The highest values, and values too frequent to be cut, get a second threshold right above them, so that their cell
+    is a tie.
     """
     everything = ranking.at_ranks(_spaced(ranking.size, LIGHT))
     anomalous = ranking.anomalous[::-1][_spaced(ranking.anomalous.size, LIGHT_ANOMALOUS)]
@@ -175,7 +176,7 @@ def _candidates(ranking: Ranking) -> Floats:
 
 @lru_cache(maxsize=16)
 def _spaced(count: int, share: float) -> NDArray[np.int64]:
-    """Ranks from 0 to count - 1, the distance to the next at most a share of the rank, or 1."""
+    """Return ranks from 0 to count - 1, whose distances are at most a share of the rank, or 1."""
     dense = np.arange(min(count, round(1 / share)))
     if dense.size == count:
         return dense
@@ -188,7 +189,7 @@ def _distinct(ascending: NDArray[Any]) -> NDArray[Any]:
 
 
 def _corners(summary: Summary, normal: Floats, anomalous: Floats) -> Curve:
-    """The path through the given bounds of normal and of anomalous entries, with the corners that it can have."""
+    """Return the path through the given bounds of normal and anomalous entries, including possible corners."""
     rows = np.stack([normal[:, 0], anomalous[:, 1], anomalous[:, 2]])
     path = np.repeat(rows, 2, axis=1)[:, :-1]
     free = ~summary.ties
@@ -200,7 +201,7 @@ def _corners(summary: Summary, normal: Floats, anomalous: Floats) -> Curve:
 
 
 def _ap_estimate(summary: Summary) -> float:
-    """AP if the anomalous entries of a cell are spread evenly among its normal ones."""
+    """Estimate AP by assuming that the anomalous entries of a cell are spread evenly among its normal ones."""
     normal, anomalous, _ = curve(summary)
     inside = np.diff(anomalous)
     free = ~summary.ties
@@ -211,7 +212,7 @@ def _ap_estimate(summary: Summary) -> float:
 
 
 def _ap_bounds(summary: Summary) -> tuple[float, float]:
-    """What AP can neither fall below nor exceed.
+    """Return lower and upper bounds of AP.
 
     Each anomalous entry of cell j has a precision of at most h_j, all anomalous entries of the cell before its normal
     ones, and at least l_j, all its normal ones before it. With T_j the anomalous entries above the cell, AP P is at

@@ -1,12 +1,12 @@
-"""The metrics as anomalib takes them: fed with its batches, by the names of their fields.
+"""The metrics for anomalib, updated with its batches by the names of their fields.
 
-`AUROC`, `AP`, `F1Max` and `PRO` are single metrics for anomalib's own `Evaluator`, of images or of pixels as their
-fields say:
+`AUROC`, `AP`, `F1Max` and `PRO` are single metrics for anomalib's own `Evaluator`, of images or of pixels depending on
+their fields:
 
     Evaluator(test_metrics=[AUROC(fields=["pred_score", "gt_label"], prefix="image_"),
                             PRO(fields=["anomaly_map", "gt_mask"], prefix="pixel_")])
 
-`BatchImageMetrics` and `BatchPixelMetrics` give all of them from one pass, to `ZeroShotEvaluator`.
+`BatchImageMetrics` and `BatchPixelMetrics` compute all of them in one pass, for `ZeroShotEvaluator`.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ logger = logging.getLogger(__name__)
 
 LABELS = {"auroc": "AUROC", "f1max": "F1Max", "pro": "PRO", "pro_200": "PRO200", "ap": "AP",
           "ap_trapezoid": "APTrapezoid"}  # fmt: skip
-"""What anomalib's users and the field's tables call the metrics."""
+"""Names of the metrics in anomalib and in published tables."""
 
 
 def metric_label(name: str) -> str:
-    """The label of a metric; that of PRO up to a further limit ends with the limit."""
+    """Return the label of a metric, which includes the limit of PRO up to a further limit."""
     metric, at, limit = name.partition("@")
     return LABELS[metric] + at + limit
 
 
 class NamesImages:
-    """Mixin before AnomalibMetric: errors call images by their paths."""
+    """Mixin before AnomalibMetric that identifies images in errors by their paths."""
 
     def update(self, batch: Any) -> None:
-        """Take the fields of a batch."""
+        """Add the fields of a batch."""
         super().update(batch, names=getattr(batch, "image_path", None))  # type: ignore[misc]
 
 
 class Grouped(NamesImages):
-    """Mixin before AnomalibMetric: the names under which several metrics are logged."""
+    """Mixin before AnomalibMetric with the names under which several metrics are logged."""
 
     def __init__(self, prefix: str = "", **kwargs: Any) -> None:
         super().__init__(prefix=prefix, **kwargs)  # type: ignore[call-arg]
@@ -54,11 +54,11 @@ class Grouped(NamesImages):
 
     @property
     def labels(self) -> list[str]:
-        """The names of the metrics."""
+        """Return the names of the metrics."""
         return [self.prefix + metric_label(name) for name in self._names()]  # type: ignore[attr-defined]
 
     def labelled(self, results: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What `compute` gave by the names of the metrics, intervals as `<name>_low` and `<name>_high`."""
+        """Return the result of `compute` by metric, with intervals as `<name>_low` and `<name>_high`."""
         named = {}
         for name in (*LABELS, *(name for name in results if "@" in name and not name.endswith("_interval"))):
             label = metric_label(name)
@@ -82,10 +82,10 @@ class BatchPixelMetrics(Grouped, AnomalibMetric, PixelMetrics):  # type: ignore[
 
 
 class SingleMetric(PixelMetrics):
-    """One metric, of images or of pixels as the shape of its targets says; NaN where it does not exist.
+    """One metric, of images or of pixels depending on the shape of its targets; NaN if it is undefined.
 
     Raises:
-        ValueError: for `bootstrap`, since a single figure has no place for an interval.
+        ValueError: `bootstrap` is set, although a single figure cannot have an interval.
     """
 
     key: str
@@ -99,7 +99,7 @@ class SingleMetric(PixelMetrics):
         super().__init__(**kwargs)
 
     def update(self, scores: Tensor, targets: Tensor, names: Names = None) -> None:
-        """Take scores and labels [B], or maps and masks [B, H, W]."""
+        """Add scores and labels [B], or maps and masks [B, H, W]."""
         if targets.squeeze(-1).ndim > 1:
             super().update(scores, targets, names)
         elif self.key == "pro":
@@ -111,7 +111,7 @@ class SingleMetric(PixelMetrics):
             self._add_images(*read_images(scores, targets, names))
 
     def compute(self) -> Tensor:  # type: ignore[override]
-        """The metric [], of double precision."""
+        """Return the metric [] in double precision."""
         return super().compute()[self.key]
 
 
@@ -150,7 +150,7 @@ class AP(NamesImages, AnomalibMetric, SingleMetric):  # type: ignore[misc]
 
 
 class F1Max(NamesImages, AnomalibMetric, SingleMetric):  # type: ignore[misc]
-    """The largest F1 that any threshold reaches.
+    """The largest F1 of any threshold.
 
     Example:
         >>> import torch
@@ -185,7 +185,7 @@ class PRO(NamesImages, AnomalibMetric, SingleMetric):  # type: ignore[misc]
 
 
 class AUPIMO(anomalib.metrics.AUPIMO):
-    """anomalib's AUPIMO, NaN with a warning where it cannot be had, so that the other metrics are.
+    """anomalib's AUPIMO, but NaN with a warning if it is undefined, so that other metrics are still computed.
 
     Example:
         >>> import torch
@@ -200,7 +200,7 @@ class AUPIMO(anomalib.metrics.AUPIMO):
     """
 
     def compute(self) -> Tensor:  # type: ignore[override]
-        """The mean over anomalous images []."""
+        """Return the mean over anomalous images []."""
         try:
             return torch.as_tensor(super().compute())
         except (RuntimeError, ValueError) as error:  # too few normal pixels, or too few thresholds among them
