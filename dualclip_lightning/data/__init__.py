@@ -1,4 +1,4 @@
-"""Data that anomalib lacks: the embedded demo and an older name of MVTec AD."""
+"""Additions to anomalib's data: the bundled demo and an older name of MVTec AD."""
 
 from __future__ import annotations
 

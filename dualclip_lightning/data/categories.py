@@ -1,4 +1,4 @@
-"""Which categories a data set has, said before anything is read or downloaded."""
+"""Check of categories before anything is read or downloaded."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from difflib import get_close_matches
 
 
 def check_category(data: str, category: object, known: Sequence[str]) -> None:
-    """Refuse a category that the data set does not have.
+    """Check that a data set has a category.
 
     Args:
-        data: what the data set is called at the beginning of a sentence.
-        category: asked for.
-        known: all categories there are.
+        data: name of the data set at the beginning of a sentence.
+        category: the requested category.
+        known: all categories of the data set.
 
     Raises:
-        ValueError: with the nearest, and all there are.
+        ValueError: the category is unknown; the message names the closest one and lists all.
     """
     if category in known:
         return

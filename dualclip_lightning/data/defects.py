@@ -1,7 +1,7 @@
 """Synthetic defects with exact masks, for the demo's data and for training its stand-in model.
 
-Every kind takes an RGB image [H, W, 3] of bytes and a numpy generator and gives the image with the defect and the mask
-[H, W] of the pixels that belong to it. Outside the mask not one byte changes.
+Every kind takes an RGB image [H, W, 3] of bytes and a numpy generator, and returns the image with the defect and the
+mask [H, W] of its pixels. Outside the mask the image is unchanged.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import numpy.typing as npt
 Image = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 Draw = Callable[[Image, np.random.Generator, Image], tuple[npt.NDArray, Mask]]
-"""A kind of defect: what it draws, and where it may have changed the image."""
+"""A kind of defect: a function that returns the drawn image and the region that it may have changed."""
 
 VISIBLE = 12
-"""A pixel counts as changed if one channel moves by this many of 255 levels or more."""
+"""Smallest change of one channel, of 255 levels, of a pixel in a mask."""
 MIN_PIXELS = 24
 ATTEMPTS = 25
 
@@ -35,13 +35,13 @@ def add_defect(image: Image, kind: str, rng: np.random.Generator, foreign: Image
     """Draw one defect of a kind of `DEFECTS`.
 
     Args:
-        image: RGB bytes [H, W, 3], at least 32 pixels a side.
+        image: RGB bytes [H, W, 3], with sides of at least 32 pixels.
         kind: name of the defect.
-        rng: decides shape, place and strength.
-        foreign: the material of a foreign piece, of the same size; None uses the image turned upside down.
+        rng: generator for shape, position and strength.
+        foreign: image of the material of a foreign piece, of the same size; None uses the image upside down.
 
     Raises:
-        ValueError: an unknown kind, or an image on which the kind cannot be seen (a distortion of a plain colour).
+        ValueError: the kind is unknown, or is invisible on the image (a distortion of a plain colour).
     """
     if kind not in DEFECTS:
         msg = f"Unknown defect '{kind}'. Expected one of {', '.join(DEFECTS)}."
@@ -55,7 +55,7 @@ def add_defect(image: Image, kind: str, rng: np.random.Generator, foreign: Image
 
 
 def visible_defect(image: Image, draw: Draw, rng: np.random.Generator, other: Image) -> Defective | None:
-    """The first of some attempts to draw a defect that can be seen, or None; arguments as in `add_defect`."""
+    """Draw a defect until it is visible, or return None after some attempts; arguments as in `add_defect`."""
     for _ in range(ATTEMPTS):
         drawn, region = draw(image, rng, other)
         mask = _changed(image, drawn, region)
@@ -65,14 +65,14 @@ def visible_defect(image: Image, draw: Draw, rng: np.random.Generator, other: Im
 
 
 def _changed(image: Image, drawn: npt.NDArray, region: Mask) -> Mask:
-    """The visibly changed pixels of a region; gaps of a pixel or two between them belong to the defect."""
+    """Return the visibly changed pixels of a region, with gaps of a pixel or two between them filled."""
     difference = np.abs(drawn.astype(np.int16) - image.astype(np.int16)).max(axis=-1) >= VISIBLE
     closed = cv2.morphologyEx((difference & region).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
     return (closed > 0) & region
 
 
 def blob(shape: tuple[int, ...], rng: np.random.Generator, smallest: float = 0.05, largest: float = 0.16) -> Mask:
-    """An irregular round region; its mean radius lies between two shares of the image's shorter side."""
+    """Draw an irregular round region, whose mean radius is between two shares of the image's shorter side."""
     height, width = shape[:2]
     side = min(height, width)
     radius = rng.uniform(smallest, largest) * side
@@ -87,7 +87,7 @@ def blob(shape: tuple[int, ...], rng: np.random.Generator, smallest: float = 0.0
 def wandering_line(
     shape: tuple[int, ...], rng: np.random.Generator, bend: float, share: tuple[float, float]
 ) -> npt.NDArray:
-    """Points [n, 2] (x, y) of a wandering line whose length is a share of the shorter side."""
+    """Draw points [n, 2] (x, y) of a wandering line whose length is a share of the shorter side."""
     height, width = shape[:2]
     length = int(rng.uniform(*share) * min(height, width))
     heading = rng.uniform(0, 2 * np.pi) + np.cumsum(rng.normal(0, bend, length))
@@ -104,19 +104,19 @@ def _stroke(shape: tuple[int, ...], lines: list[npt.NDArray], thickness: int) ->
 
 
 def _contrast(image: Image, region: Mask, rng: np.random.Generator) -> npt.NDArray:
-    """A shift in levels away from a region's own brightness: dark ones become brighter, bright ones darker."""
+    """Draw a shift in levels away from a region's own brightness: dark regions become brighter, bright ones darker."""
     mean = image[region].mean() if region.any() else 128.0
     sign = 1 if mean < rng.uniform(90, 165) else -1
     return sign * rng.uniform(45, 110) * rng.uniform(0.8, 1.0, 3)
 
 
 def shifted(image: Image, region: Mask, shift: npt.NDArray | float) -> npt.NDArray:
-    """The image [H, W, 3] with a region brighter, or darker, by so many levels."""
+    """Shift the brightness of a region of the image [H, W, 3] by a number of levels."""
     return np.where(region[..., None], np.clip(image + shift, 0, 255), image)
 
 
 def scratch(image: Image, rng: np.random.Generator, other: Image) -> tuple[npt.NDArray, Mask]:
-    """One to three nearly straight thin lines."""
+    """Draw one to three nearly straight thin lines."""
     del other
     lines = [wandering_line(image.shape, rng, 0.02, (0.3, 0.8)) for _ in range(rng.integers(1, 4))]
     region = _stroke(image.shape, lines, int(rng.integers(1, 4)))
@@ -124,7 +124,7 @@ def scratch(image: Image, rng: np.random.Generator, other: Image) -> tuple[npt.N
 
 
 def crack(image: Image, rng: np.random.Generator, other: Image) -> tuple[npt.NDArray, Mask]:
-    """A jagged dark line with branches."""
+    """Draw a jagged dark line with branches."""
     del other
     trunk = wandering_line(image.shape, rng, 0.35, (0.5, 1.0))
     branches = []
@@ -136,7 +136,7 @@ def crack(image: Image, rng: np.random.Generator, other: Image) -> tuple[npt.NDA
 
 
 def stain(image: Image, rng: np.random.Generator, other: Image) -> tuple[npt.NDArray, Mask]:
-    """A tinted spot with a soft edge."""
+    """Draw a tinted spot with a soft edge."""
     del other
     region = blob(image.shape, rng)
     soft = cv2.GaussianBlur(region.astype(np.float32), (0, 0), 1.5)[..., None]
@@ -146,7 +146,7 @@ def stain(image: Image, rng: np.random.Generator, other: Image) -> tuple[npt.NDA
 
 
 def hole(image: Image, rng: np.random.Generator, other: Image) -> tuple[npt.NDArray, Mask]:
-    """A nearly black region with a bright rim on one side, as if lit from an angle."""
+    """Draw a nearly black region with a bright rim on one side, as if lit from an angle."""
     del other
     region = blob(image.shape, rng, 0.03, 0.1)
     rim = region & ~np.roll(region, tuple(rng.integers(-2, 3, 2)), (0, 1))
@@ -155,7 +155,7 @@ def hole(image: Image, rng: np.random.Generator, other: Image) -> tuple[npt.NDAr
 
 
 def missing(image: Image, rng: np.random.Generator, other: Image) -> tuple[npt.NDArray, Mask]:
-    """A region without its texture: one flat colour near the image's own, with faint noise."""
+    """Replace the texture of a region by one flat colour close to the image's own, with faint noise."""
     del other
     region = blob(image.shape, rng, 0.07, 0.18)
     flat = image.mean(axis=(0, 1)) + rng.normal(0, 25, 3) + rng.normal(0, 3, (*image.shape[:2], 1))
@@ -163,13 +163,13 @@ def missing(image: Image, rng: np.random.Generator, other: Image) -> tuple[npt.N
 
 
 def foreign(image: Image, rng: np.random.Generator, other: Image) -> tuple[npt.NDArray, Mask]:
-    """A piece of another material lying on this one."""
+    """Draw a piece of another material lying on this one."""
     region = blob(image.shape, rng)
     return np.where(region[..., None], other, image), region
 
 
 def colour(image: Image, rng: np.random.Generator, other: Image) -> tuple[npt.NDArray, Mask]:
-    """A region whose hue and saturation changed while its structure stayed."""
+    """Change hue and saturation of a region, but not its structure."""
     del other
     region = blob(image.shape, rng, 0.07, 0.18)
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV).astype(np.int16)
@@ -179,7 +179,7 @@ def colour(image: Image, rng: np.random.Generator, other: Image) -> tuple[npt.ND
 
 
 def distortion(image: Image, rng: np.random.Generator, other: Image) -> tuple[npt.NDArray, Mask]:
-    """A round region whose structure is twisted and smeared towards its centre."""
+    """Twist and smear the structure of a round region towards its centre."""
     del other
     height, width = image.shape[:2]
     radius = rng.uniform(0.12, 0.22) * min(height, width)
@@ -194,7 +194,7 @@ def distortion(image: Image, rng: np.random.Generator, other: Image) -> tuple[np
 
 
 def dent(image: Image, rng: np.random.Generator, other: Image) -> tuple[npt.NDArray, Mask]:
-    """A distortion that the light shows: bright on one side, in shadow on the other."""
+    """Draw a distortion with shading: bright on one side, dark on the other."""
     twisted, inside = distortion(image, rng, other)
     y, x = np.mgrid[: image.shape[0], : image.shape[1]]
     radius = np.sqrt(inside.sum() / np.pi)
@@ -205,7 +205,7 @@ def dent(image: Image, rng: np.random.Generator, other: Image) -> tuple[npt.NDAr
 
 
 def speck(image: Image, rng: np.random.Generator, other: Image) -> tuple[npt.NDArray, Mask]:
-    """A small spot or short stroke in the darkest or brightest colour of the image, as of a faulty print."""
+    """Draw a small spot or short stroke in the darkest or brightest colour of the image, like a misprint."""
     del other
     if rng.random() < 0.5:  # noqa: PLR2004
         region = blob(image.shape, rng, 0.02, 0.06)
@@ -220,4 +220,4 @@ DEFECTS: Mapping[str, Draw] = {
     function.__name__: function
     for function in (scratch, crack, stain, hole, missing, foreign, colour, distortion, dent, speck)
 }
-"""The kinds of defect by name."""
+"""Kinds of defects by name."""

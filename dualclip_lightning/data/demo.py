@@ -1,10 +1,10 @@
-"""The embedded demo data: materials with drawn defects, and real boards and spindles, in MVTec AD's layout.
+"""The bundled demo data: materials with drawn defects, and real boards and spindles, in MVTec AD's layout.
 
-The materials are CC0 photographs that the demo model never saw in training; their defects are drawn from a seed with
-exact masks. The boards are crops of DeepPCB (MIT licence), whose masks are what differs from the sound template inside
-the annotated boxes. The spindles are photographs of BSData (CC BY-SA 4.0), made smaller, with annotated pitting;
-`assets/LICENSES.md` says how they were chosen. It is all generated from files of this package in a few seconds, byte
-for byte the same; real categories are the same for every seed.
+The materials are CC0 photographs that were not used to train the demo model; their defects are drawn from a seed, with
+exact masks. The boards are crops of DeepPCB (MIT licence), whose masks are the differences from the defect-free
+template inside the annotated boxes. The spindles are photographs of BSData (CC BY-SA 4.0), reduced in size, with
+annotated pitting; `assets/LICENSES.md` describes their selection. All images are generated from files of this package
+in a few seconds, with identical bytes each time; real categories are the same for every seed.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from dualclip_lightning.data.samples import Pixels, Sample, draw_category
 from dualclip_lightning.utilities.cachedir import cache_dir
 
 VERSION = 6
-"""To be raised whenever the same seed gives other files; older folders are then left alone and a new one is made."""
+"""Version of the data; increase it if a seed gives other files. Older folders are kept and a new one is created."""
 MARKER = "demo.json"
-"""Lies beside the categories and says which version and seed they are."""
+"""Name of the file next to the categories that records their version and seed."""
 
 
 class Demo(MVTecAD):
-    """The demo as an anomalib datamodule; images are generated when first needed.
+    """The demo as an anomalib datamodule, whose images are generated when they are first needed.
 
     Args:
-        root: folder for the categories; None takes one in the user's cache folder.
+        root: folder for the categories; None for one in the user's cache folder.
         category: one of `CATEGORIES`.
-        eval_batch_size: images a batch.
-        num_workers: 0, because loading images this small costs less than starting workers.
-        seed: draws the images; it has nothing to do with a method's seed.
+        eval_batch_size: number of images in a batch.
+        num_workers: number of workers; 0 by default, because loading such small images is faster than starting workers.
+        seed: seed of the images, which is independent of a method's seed.
 
     Raises:
         ValueError: an unknown category.
@@ -63,7 +63,7 @@ class Demo(MVTecAD):
                          seed=seed)  # fmt: skip
 
     def prepare_data(self) -> None:
-        """Generate the images where they are not there yet.
+        """Generate the images if they do not exist.
 
         Raises:
             ValueError: the folder holds something else.
@@ -72,17 +72,17 @@ class Demo(MVTecAD):
 
 
 def demo_folder(seed: int = 0) -> Path:
-    """Where the demo of a seed lies in the user's cache folder."""
+    """Return the folder of the demo for a seed in the user's cache folder."""
     return cache_dir("demo") / f"v{VERSION}-seed{seed}"
 
 
 def generate_demo(root: Path, seed: int = 0) -> Path:
-    """Write every category below `root` in MVTec AD's layout, and return `root`; the demo of this seed is kept.
+    """Write every category below `root` in MVTec AD's layout, and return `root`; an existing demo of this seed is kept.
 
-    The folder gets its name when it is complete: a run that is stopped leaves nothing under it.
+    The folder gets its name when it is complete, so that an interrupted run leaves no incomplete folder.
 
     Raises:
-        ValueError: the folder holds something else, for example the demo of another seed.
+        ValueError: the folder has other content, for example the demo of another seed.
     """
     if _is_demo(root, seed):
         return root

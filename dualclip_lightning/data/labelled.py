@@ -1,4 +1,4 @@
-"""The images of a data set that tell where their defects are."""
+"""The images of a data set with labelled defects."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from anomalib.data.utils import Split
 
 
 def labelled_parts(test_data: Any, name: str, categories: Sequence[str] | None = None) -> list[AnomalibDataset]:
-    """The test images of each category, or `test_data` alone: anomalib's training images are all normal.
+    """Return the test images of each category, or only `test_data`; anomalib's training images are all normal.
 
     Args:
-        test_data: of any category of the data set.
-        name: what the data set is called in messages.
-        categories: those to take, which lie beside that of `test_data`; None takes it as it is.
+        test_data: test data of any category of the data set.
+        name: name of the data set in messages.
+        categories: categories to use, whose folders are next to that of `test_data`; None uses only `test_data`.
 
     Raises:
-        ValueError: a data set without categories, or a part without masks or without defects.
+        ValueError: the data set has no categories, or a part has no masks or no defects.
     """
     parts = [test_data] if categories is None else [_beside(test_data, name, category) for category in categories]
     for part in parts:
@@ -29,7 +29,7 @@ def labelled_parts(test_data: Any, name: str, categories: Sequence[str] | None =
 
 
 def no_masks(where: str) -> str:
-    """What to say of data from which nothing can be learnt."""
+    """Return the message for data without masks, from which nothing can be learnt."""
     return f"{where} has no masks of defects to learn from. Train on data that have them, such as MVTecAD or Visa."
 
 

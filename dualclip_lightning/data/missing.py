@@ -1,4 +1,4 @@
-"""What to say where a data set of anomalib is not there and cannot be downloaded."""
+"""Message for a data set of anomalib that is missing and cannot be downloaded."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ HOMES = {
     "MVTecAD": ("MVTec AD", CATEGORIES, "https://www.mvtec.com/company/research/datasets/mvtec-ad"),
     "Visa": ("VisA", VISA_CATEGORIES, "https://github.com/amazon-science/spot-diff"),
 }
-"""By the name of the datamodule: what the data set is called, its categories, and the page that offers it."""
+"""For each datamodule, the name of its data set, the categories, and the page that offers it."""
 NO_DOWNLOAD = (URLError, ConnectionError, TimeoutError)
 
 
 @contextmanager
 def told_where_to_get(data: Any) -> Iterator[None]:
-    """While `data` is prepared: refuse an unknown category at once, and a download that fails with the remedy.
+    """Context for preparing `data`: refuse an unknown category immediately, and explain a failed download.
 
     Args:
-        data: a datamodule of MVTec AD or VisA; any other is left as it is.
+        data: datamodule of MVTec AD or VisA; others are not checked.
 
     Raises:
-        ValueError: a category that the data set does not have.
-        FileNotFoundError: the data are not there, with where to get them and how they must lie.
+        ValueError: the data set does not have the category.
+        FileNotFoundError: the data are missing; the message names their source and layout.
     """
     if getattr(data, "name", None) not in HOMES:
         yield

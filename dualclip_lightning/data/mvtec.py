@@ -1,4 +1,4 @@
-"""``MVTec``, the name by which papers and anomalib before 2.0 know MVTec AD."""
+"""``MVTec``, the name of MVTec AD in papers and in anomalib before 2.0."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class MVTec(MVTecAD):
     name = "MVTecAD"
 
     def prepare_data(self) -> None:
-        """As anomalib's, which downloads the data where they are missing; what is in the way is told in a sentence.
+        """Prepare the data like anomalib, which downloads missing data; problems are reported in one sentence.
 
         Raises:
-            ValueError: an unknown category.
+            ValueError: the category is unknown.
             FileNotFoundError: the data are missing and cannot be downloaded.
         """
         with told_where_to_get(self):

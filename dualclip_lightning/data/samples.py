@@ -17,16 +17,16 @@ from dualclip_lightning.data.defects import DEFECTS, add_defect
 from dualclip_lightning.utilities.seeding import derive_seed
 
 KINDS = tuple(kind for kind in DEFECTS if kind != "speck")
-"""Defects of materials; specks are faults of a print, and the boards bring real ones."""
+"""Defects of materials, of which specks are misprints; boards have real defects."""
 TRAIN_IMAGES, GOOD_IMAGES, IMAGES_A_DEFECT = 4, 12, 2
-"""Of a material."""
+"""Number of test images of a material."""
 
 Pixels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 
 
 class Sample(NamedTuple):
-    """One image of the demo on its way to disk."""
+    """One image of the demo before it is written."""
 
     folder: str
     """"train/good", "test/good" or "test/<defect>"."""
@@ -36,7 +36,7 @@ class Sample(NamedTuple):
 
 
 def draw_category(category: str, seed: int = 0) -> Iterator[Sample]:
-    """The images of one category: a material drawn from the seed, or a real category read from the package."""
+    """Yield the images of one category: a material drawn from the seed, or a real category from the package."""
     if category == "pcb":
         return _boards(ASSETS / category)
     if category == "spindle":
@@ -45,10 +45,10 @@ def draw_category(category: str, seed: int = 0) -> Iterator[Sample]:
 
 
 def board_mask(test: Pixels, template: Pixels, boxes: list[list[int]]) -> Mask:
-    """Defect mask of a board [H, W]: where it differs from its template inside the boxes (x1, y1, x2, y2, type).
+    """Return the defect mask of a board [H, W]: its differences from the template inside boxes (x1, y1, x2, y2, type).
 
-    Single pixels that binarisation moved along an edge are not defects and are opened away, unless the box would
-    be left empty.
+    Single pixels that binarisation shifted along an edge are not defects and are removed by opening, unless the box
+    would be empty.
     """
     different = (test > 127) != (template > 127)  # noqa: PLR2004 - bytes, binarised
     square = np.ones((2, 2), np.uint8)  # of even size: its two anchors must mirror each other, or the mask moves
@@ -94,7 +94,7 @@ def _sound(folder: Path, ending: str) -> Iterator[Sample]:
 
 
 def _place(sources: list[Pixels], rng: np.random.Generator) -> Pixels:
-    """A photograph of a tileable material, moved and mirrored, at a slightly other brightness, with sensor noise."""
+    """Draw a photograph of a tileable material, shifted and mirrored, with other brightness and sensor noise."""
     image = sources[rng.integers(len(sources))]
     moved = np.roll(image, tuple(rng.integers(0, len(image), 2)), (0, 1))
     mirrored = moved[:: rng.choice([-1, 1]), :: rng.choice([-1, 1])]

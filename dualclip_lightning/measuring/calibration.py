@@ -1,18 +1,18 @@
-"""Do thresholds without labels keep what they promise: promised against actual false alarms.
+"""Stated and observed false alarms of thresholds without labels.
 
     python -m dualclip_lightning.measuring.calibration [FOLDER ...]
 
-A folder has its normal images in `good` and anomalous ones in other folders beside it, or all that below `test`, as
-MVTec AD has it. Without a folder the packaged demo is taken, several drawings of each material together. The labels
-count false alarms afterwards; no threshold sees them. Every image is encoded once and every pair scored once.
+A folder has its normal images in `good` and anomalous ones in other folders next to it, or all of these below `test`,
+as in MVTec AD. The default is the bundled demo, with several drawings of each material together. Labels are used only
+to count false alarms afterwards. Every image is encoded once and every pair scored once.
 
-Two questions are asked many times, each time of other images:
+Two cases are repeated many times with different images:
 
-- Good images: n of the normal images set the threshold; the other normal images and the anomalous ones are judged, in
-  pairs of their own. The number of false alarms among the m normal ones should lie in the interval that follows from
+- Good images: n of the normal images set the threshold; the other normal images and the anomalous ones are judged in
+  separate pairs. The number of false alarms among the m normal ones should lie in the interval that follows from
   Beta(n + 1 - k, k) for m images, which is beta-binomial.
-- The unlabelled run: four fifths of the normal images and so many anomalous ones that they are the share named are
-  judged by their own threshold. The share of false alarms should lie in the interval that the threshold states.
+- The unlabelled run: four fifths of the normal images, and anomalous images up to the given share, are judged by their
+  own threshold. The share of false alarms should lie in the interval that the threshold states.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ from dualclip_lightning.utilities.seeding import derive_seed
 
 GOOD_SIZES, SHARES = (9, 19, 29), (0.0, 0.1, 0.3, 0.5)
 DRAWINGS = 4
-"""Of a material of the demo, by seed: one has twelve normal images."""
+"""Seeds of the drawings of a demo material, each of which has twelve normal images."""
 
 
 class Images(NamedTuple):
-    """A labelled set."""
+    """Normal and anomalous images of a labelled set."""
 
     name: str
     good: list[str]
@@ -60,27 +60,27 @@ class ScoredImage(NamedTuple):
 
 
 Judge = Callable[[Sequence[str], int], list[ScoredImage]]
-"""Scores of images among themselves, in pairs drawn from a seed."""
+"""Function that scores images in pairs drawn from a seed."""
 
 
 class Case(NamedTuple):
-    """One threshold, and what came of it."""
+    """One threshold and its result."""
 
     name: str
     source: str
-    """Where the threshold is from, and the number of good images or the share of anomalous ones."""
+    """Origin of the threshold, and the number of good images or the share of anomalous ones."""
     promised: float
     actual: float
     inside: bool
     found: float
-    """Share of the anomalous images that lie above; NaN where there was none."""
+    """Share of anomalous images above the threshold; NaN if there are none."""
 
 
 def labelled_images(folder: Path) -> Images:
-    """The images of a folder by whether they lie below `good`.
+    """Return the images of a folder, divided by whether they are below `good`.
 
     Raises:
-        ValueError: one of both is missing.
+        ValueError: normal or anomalous images are missing.
     """
     root = folder / "test" if (folder / "test" / "good").is_dir() else folder
     paths = [str(path) for path in find_images([root]).paths]
@@ -93,7 +93,7 @@ def labelled_images(folder: Path) -> Images:
 
 
 def demo_images(category: str) -> Images:
-    """One category of the demo: several drawings of a material, and the images of a real one, which has no others."""
+    """Return one category of the demo: several drawings of a material, or the images of a real category."""
     seeds = range(1 if category in REAL else DRAWINGS)
     drawings = [labelled_images(generate_demo(demo_folder(seed), seed) / category) for seed in seeds]
     good, bad = ([path for one in drawings for path in getattr(one, part)] for part in ("good", "bad"))
@@ -101,7 +101,7 @@ def demo_images(category: str) -> Images:
 
 
 def judge_with(detector: Detector, paths: Sequence[str]) -> Judge:
-    """A judge that has encoded all images once, and remembers every pair that it has scored."""
+    """Return a function that has encoded all images once and caches the scores of pairs."""
     score = detector.pair_scores(paths)
     known: dict[tuple[str, str], tuple[float, float]] = {}
 
@@ -119,7 +119,7 @@ def judge_with(detector: Detector, paths: Sequence[str]) -> Judge:
 
 
 def good_cases(images: Images, judge: Judge, sizes: Sequence[int], seeds: int, rate: float) -> Iterator[Case]:
-    """Thresholds from good images. Sizes that leave fewer than five others are passed over."""
+    """Yield cases of thresholds from good images. Sizes that leave fewer than five others are skipped."""
     for size in (size for size in sizes if size <= len(images.good) - 5):
         for seed in range(seeds):
             order = _shuffled(images.good, seed, f"good {size}")
@@ -134,7 +134,7 @@ def good_cases(images: Images, judge: Judge, sizes: Sequence[int], seeds: int, r
 
 
 def run_cases(images: Images, judge: Judge, shares: Sequence[float], seeds: int, rate: float) -> Iterator[Case]:
-    """Thresholds from the run itself. Fewer normal images are taken where the anomalous ones are too few."""
+    """Yield cases of thresholds from the run itself, with fewer normal images if there are too few anomalous ones."""
     for share in shares:
         most = len(images.bad) * (1 - share) / share if share else len(images.good)
         normal = int(min(0.8 * len(images.good), most))
@@ -153,7 +153,7 @@ def run_cases(images: Images, judge: Judge, shares: Sequence[float], seeds: int,
 
 
 def tabulate(cases: Sequence[Case]) -> pd.DataFrame:
-    """A row for each set and source: means over the seeds, in per cent, and the highest actual share."""
+    """Return one row for each set and source: means over the seeds in per cent, and the highest observed share."""
     frame = pd.DataFrame(cases)
     groups = frame.groupby(["name", "source"], sort=False)
     means = groups[["promised", "actual", "inside", "found"]].mean()
@@ -162,7 +162,7 @@ def tabulate(cases: Sequence[Case]) -> pd.DataFrame:
 
 
 def summarise(cases: Sequence[Case]) -> list[str]:
-    """How many cases of each kind lie inside their interval."""
+    """Return sentences with the number of cases of each kind inside their interval."""
     lines = []
     for kind in ("good", "run"):
         inside = [case.inside for case in cases if kind in case.source]
@@ -178,7 +178,7 @@ def _shuffled(paths: Sequence[str], seed: int, purpose: str) -> list[str]:
 
 
 def _counts(threshold: Threshold, judged: Sequence[ScoredImage], normal: int) -> tuple[int, float]:
-    """False alarms among the first so many, and the share of the others that are found."""
+    """Return the false alarms among the first `normal` images, and the share of the others above the threshold."""
     above = [threshold.decide(image).word == "anomalous" for image in judged]
     others = above[normal:]
     return sum(above[:normal]), float(np.mean(others)) if others else float("nan")
@@ -193,7 +193,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--class-name", default="object", help="default: %(default)s")
     parser.add_argument("--geometry", choices=("keep", "squash"), default="keep", help="default: %(default)s")
     parser.add_argument("--seeds", type=int, default=20, help="draws of images; default: %(default)s")
-    parser.add_argument("--rate", type=float, default=RATE, help="of false alarms, asked; default: %(default)s")
+    parser.add_argument("--rate", type=float, default=RATE, help="requested rate of false alarms; default: %(default)s")
     options = parser.parse_args(arguments)
     detector = Detector(
         options.class_name, backbone=options.backbone, pretrained=options.pretrained, geometry=options.geometry,

@@ -1,4 +1,4 @@
-"""The most memory that a step took: of a GPU, or of the whole process."""
+"""Peak memory of a step, of a GPU or of the whole process."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import torch
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 RESET_PEAK = "5"
-"""What Linux takes to start the peak of the resident size anew."""
+"""Value that makes Linux reset the peak of the resident size."""
 
 
 def reset_peak(device: torch.device) -> None:
-    """Forget how much memory was in use before, where the system can."""
+    """Reset the peak of memory if the system supports it."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif os.access(CLEAR, os.W_OK):
@@ -23,10 +23,9 @@ def reset_peak(device: torch.device) -> None:
 
 
 def peak_megabytes(device: torch.device) -> float | None:
-    """Most memory since `reset_peak` in MB: that of the GPU's tensors, or of the whole process with its libraries.
+    """Return the peak memory since `reset_peak` in MB, of the GPU's tensors or of the whole process.
 
-    Where the system cannot start anew, as outside Linux, it is the peak since the process began; None where it does
-    not say.
+    If the system cannot reset it, as outside Linux, it is the peak since the process began; None if it is unknown.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6

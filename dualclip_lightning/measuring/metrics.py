@@ -1,9 +1,9 @@
-"""Time and peak memory of the pixel metrics beside those of anomalib, torchmetrics and scikit-learn.
+"""Time and peak memory of the pixel metrics, compared with anomalib, torchmetrics and scikit-learn.
 
     python -m dualclip_lightning.measuring.metrics --size 240
 
-All take the same random maps and masks, in batches of 8 where they take batches. Each runs in a forked process of its
-own, so peak memory is what it needs on top of the maps; the variants take turns, and the least of the rounds counts.
+All get the same random maps and masks, in batches of 8 if they support batches. Each runs in its own forked process, so
+peak memory is the amount on top of the maps; the variants alternate, and the smallest value of all rounds is reported.
 Needs Linux with glibc.
 """
 
@@ -42,7 +42,7 @@ SORTS = ("a bare sort, NumPy", "a bare sort, PyTorch")
 
 
 def maps_and_masks(images: int, size: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Random maps and masks [images, size, size]: three rectangles in three of four images, scores in [0, 1]."""
+    """Draw random maps and masks [images, size, size]: three rectangles in three of four images, scores in [0, 1]."""
     random = np.random.default_rng(seed)
     masks = np.zeros((images, size, size), np.bool_)
     for i, mask in enumerate(masks):
@@ -54,7 +54,7 @@ def maps_and_masks(images: int, size: int, seed: int = 0) -> tuple[Tensor, Tenso
 
 
 def variants() -> dict[str, Variant]:
-    """What is timed, by name."""
+    """Return the measured functions by name."""
     found: dict[str, Variant] = {mode: _ours(mode) for mode in OURS}
     found |= {"a bare sort, NumPy": _sort_numpy, "a bare sort, PyTorch": _sort_torch}
     for name, metric in {"AUROC": "auroc", "AUPR": "ap", "F1Max": "f1max", "AUPRO": "pro"}.items():
@@ -69,7 +69,7 @@ def variants() -> dict[str, Variant]:
 
 
 def measure(variant: Variant, maps: Tensor, masks: Tensor) -> Results:
-    """Seconds, peak MB and figures of one run in a forked process."""
+    """Return seconds, peak MB and figures of one run in a forked process."""
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe(duplex=False)
     process = context.Process(target=_run, args=(variant, maps, masks, there))
@@ -81,13 +81,13 @@ def measure(variant: Variant, maps: Tensor, masks: Tensor) -> Results:
 
 
 def compare(chosen: dict[str, Variant], maps: Tensor, masks: Tensor, rounds: int) -> pd.DataFrame:
-    """The least seconds and MB of each variant over the rounds, and its figures."""
+    """Return the smallest seconds and MB of each variant over the rounds, and its figures."""
     runs = [{"variant": name} | measure(run, maps, masks) for _ in range(rounds) for name, run in chosen.items()]
     return pd.DataFrame(runs).groupby("variant", sort=False).min()
 
 
 def report(table: pd.DataFrame) -> Iterator[str]:
-    """The table with ratios to exact mode, the ratio to a bare sort, and how far streaming is off."""
+    """Yield the table with ratios to exact mode, the ratio to a bare sort, and the error of streaming."""
     table.insert(1, "ratio", table["seconds"] / table.loc["exact", "seconds"])
     yield table.round({"seconds": 3, "ratio": 2, "MB": 0}).to_string(na_rep="", float_format=lambda x: f"{x:.6g}")
     for sort in SORTS:
@@ -98,8 +98,8 @@ def report(table: pd.DataFrame) -> Iterator[str]:
 
 
 def _run(variant: Variant, maps: Tensor, masks: Tensor, there: Connection) -> None:
-    variant(maps[:2], masks[:2])  # What is loaded and allocated once is neither the metric's time nor its memory.
-    ctypes.CDLL(None).malloc_trim(0)  # Free memory that stays with the process would hide what the variant takes.
+    variant(maps[:2], masks[:2])  # Exclude one-time loading and allocation from the measurement.
+    ctypes.CDLL(None).malloc_trim(0)  # Free memory held by the process would hide the memory of the variant.
     reset_peak(CPU)
     before, start = _peak(), time.perf_counter()
     figures = variant(maps, masks)
@@ -171,7 +171,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--size", type=int, nargs="+", default=[240], help="sides of the square maps")
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--ours", action="store_true", help="leave the other packages out")
+    parser.add_argument("--ours", action="store_true", help="skip the other packages")
     options = parser.parse_args(arguments)
     chosen = variants()
     if options.ours:

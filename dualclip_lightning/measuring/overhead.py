@@ -1,10 +1,10 @@
-"""How much of a whole test run is not the forward pass of CLIP.
+"""The share of a whole test run that is not the forward pass of CLIP.
 
     python -m dualclip_lightning.measuring.overhead
 
 Dual-Image CLIP with random weights scores a folder of random images through anomalib's Engine, as `anomalib test` does
-but without pictures. What is not spent in the image tower is loading, pre- and post-processing, scores and metrics; a
-short run before fills the cache of text anchors and imports what is imported late. Nothing is downloaded.
+but without saving images. The time outside the image tower is spent on loading, pre- and post-processing, scores and
+metrics. A short run beforehand fills the cache of text anchors and triggers late imports. Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ WARM_UP = 4
 
 
 class Stopwatch(Callback):
-    """Adds up the time inside the image tower of a test run."""
+    """Callback that adds up the time inside the image tower of a test run."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
         self._start = 0.0
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's name
-        """Listen to the tower, which is there now."""
+        """Register hooks on the tower, which exists by now."""
         tower: torch.nn.Module = pl_module.model.encoder  # type: ignore[union-attr,assignment]
         tower.register_forward_pre_hook(self._begin)
         tower.register_forward_hook(self._end)
@@ -51,7 +51,7 @@ class Stopwatch(Callback):
 
 
 def write_images(folder: Path, count: int, size: int, seed: int = 0) -> None:
-    """Random images, every second one with a defect and its mask, as PNG."""
+    """Write random images as PNG, every second one with a defect and its mask."""
     random = np.random.default_rng(seed)
     for part in ("good", "bad", "mask"):
         (folder / part).mkdir(parents=True)
@@ -65,7 +65,7 @@ def write_images(folder: Path, count: int, size: int, seed: int = 0) -> None:
 
 
 def time_run(folder: Path, batch: int, workers: int, results: Path, **arguments: Any) -> pd.Series:
-    """Seconds of a test run over `write_images`, in the image tower and elsewhere."""
+    """Return the seconds of a test run over `write_images`, in the image tower and elsewhere."""
     data = Folder(
         name="random", root=folder, normal_dir="good", normal_test_dir="good", abnormal_dir="bad", mask_dir="mask",
         eval_batch_size=batch, num_workers=workers, val_split_mode="none", test_split_mode="from_dir",

@@ -1,11 +1,11 @@
-"""What a step costs beside a bare CLIP forward of the same images.
+"""The cost of a step relative to a bare CLIP forward of the same images.
 
     python -m dualclip_lightning.measuring.speed
     python -m dualclip_lightning.measuring.speed --methods all --batch 2 --rounds 3 --memory
 
-Seconds belong to a machine, ratios travel: the variants take turns in one process on the same random images and
-weights, and the medians of the ratios within each round are printed, beside the ratio of the multiplications counted.
-Nothing is downloaded.
+Seconds depend on the machine, ratios are comparable: the variants alternate in one process on the same random images
+and weights, and the program prints the medians of the ratios within each round and the ratio of counted
+multiplications. Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -50,21 +50,21 @@ BARE = "bare CLIP forward"
 
 
 def dual_image_clip(visual: VisionTransformer, steps: int = 0) -> Step:
-    """Dual-Image CLIP, with adaptation if there are steps."""
+    """Return a step of Dual-Image CLIP, with adaptation if there are steps."""
     preset, settings = PRESETS["openai"], AdaptationSettings(steps=steps)
     adaptation = TestTimeAdaptation(settings, preset["mean"], preset["std"], seed=0) if steps else None
     return _anchored(DualImageCLIPModel(DualPathVisionEncoder(visual), adaptation=adaptation), visual)
 
 
 def winclip(visual: VisionTransformer, shots: int = 0) -> Step:
-    """WinCLIP, or WinCLIP+ with so many normal images."""
+    """Return a step of WinCLIP, or of WinCLIP+ with some normal images."""
     model = WinCLIPModel(WindowEncoder(visual))
     model.set_references(torch.randn(shots, 3, *_size(visual), device=visual.class_embedding.device))
     return _anchored(model, visual)
 
 
 def anoclip(visual: VisionTransformer, full: bool) -> Step:
-    """AnoCLIP with its views and its adaptation, or without either."""
+    """Return a step of AnoCLIP with or without its views and its adaptation."""
     model = AnoCLIPModel(DualPathVisionEncoder(visual), NoiseSettings(steps=5 if full else 0), views=full)
     prompts = prompt_ensemble("object")
     normal, anomalous = (F.normalize(torch.randn(len(texts), visual.output_dim), dim=-1) for texts in prompts)
@@ -73,12 +73,12 @@ def anoclip(visual: VisionTransformer, full: bool) -> Step:
 
 
 def clip_ad(visual: VisionTransformer) -> Step:
-    """CLIP-AD's SDP."""
+    """Return a step of CLIP-AD's SDP."""
     return _anchored(ClipADModel(StagedDualPathEncoder(visual, stages=None, keep_ordinary=False)), visual)
 
 
 def musc(visual: VisionTransformer, references: int | None = None) -> Step:
-    """MuSc with the batch as its set, or MuSc over references."""
+    """Return a step of MuSc with the batch as its set, or over references."""
     return MuScModel(IntermediateEncoder(visual), num_references=references)
 
 
@@ -96,26 +96,26 @@ VARIANTS: Mapping[str, Callable[[VisionTransformer], Step]] = {
     "MuSc, the batch as its set": musc,
     "MuSc-2": lambda visual: musc(visual, 1),
 }
-"""What can be timed, by name; the first is what the others are divided by."""
+"""Steps by name; the others are divided by the first."""
 DEFAULT = tuple(VARIANTS)[1:4]
 
 
 def time_steps(variants: Mapping[str, Step], images: Tensor, rounds: int) -> pd.DataFrame:
-    """Seconds of every step in every round, the steps taking turns after one warm-up round: [rounds, steps]."""
+    """Measure the seconds of every step in every round, alternating after one warm-up round: [rounds, steps]."""
     seconds = [{name: _seconds(step, images) for name, step in variants.items()} for _ in range(rounds + 1)]
     return pd.DataFrame(seconds[1:])
 
 
 def summarise(seconds: pd.DataFrame, images: int) -> pd.DataFrame:
-    """Median seconds an image, and the median ratio to the first step round by round."""
+    """Return the median seconds per image, and the median ratio to the first step in each round."""
     ratios = seconds.div(seconds.iloc[:, 0], axis=0)
     return pd.DataFrame({"seconds an image": seconds.median() / images, "ratio": ratios.median()})
 
 
 def forwards(variants: Mapping[str, Step], images: Tensor) -> pd.Series:
-    """Multiplications of every step over those of the first."""
+    """Return the multiplications of every step divided by those of the first."""
     counts, fast = {}, torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(value=False)  # the counter does not know that kernel
+    torch.backends.mha.set_fastpath_enabled(value=False)  # the counter does not support that kernel
     try:
         for name, step in variants.items():
             with FlopCounterMode(display=False) as counter:
@@ -127,7 +127,7 @@ def forwards(variants: Mapping[str, Step], images: Tensor) -> pd.Series:
 
 
 def peak_memory(names: Sequence[str], backbone: str, batch: int) -> pd.Series:
-    """Largest resident size in MB, model and libraries included, of a fresh process in its first step on the CPU."""
+    """Return the largest resident size in MB, including model and libraries, of a new process in its first CPU step."""
     spawn = get_context("spawn")
     peaks = {}
     for name in names:
@@ -138,9 +138,9 @@ def peak_memory(names: Sequence[str], backbone: str, batch: int) -> pd.Series:
 
 def _peak(name: str, backbone: str, batch: int) -> float:
     variants, images = _prepare([name], backbone, batch, "cpu")
-    reset_peak(images.device)  # loading takes more than most steps do
+    reset_peak(images.device)  # loading needs more memory than most steps
     _seconds(variants[name], images)
-    return peak_megabytes(images.device) or math.nan  # not ru_maxrss, which begins with the parent's
+    return peak_megabytes(images.device) or math.nan  # ru_maxrss would start from the parent's value
 
 
 def _prepare(names: Sequence[str], backbone: str, batch: int, device: str) -> tuple[dict[str, Step], Tensor]:
@@ -151,7 +151,7 @@ def _prepare(names: Sequence[str], backbone: str, batch: int, device: str) -> tu
 
 
 def _anchored(model: AnchoredModel, visual: VisionTransformer) -> Step:
-    """The model with some anchors, where the visual tower is."""
+    """Move the model to the device of the visual tower and set some anchors."""
     model.anchors = F.normalize(torch.randn(2, visual.output_dim), dim=-1)
     return model.to(visual.class_embedding.device)
 
@@ -184,8 +184,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--memory", action="store_true", help="also the peak memory of each, in processes of their own")
-    options = parser.parse_args(arguments)
+    parser.add_argument("--memory", action="store_true", help="also measure the peak memory of each, in separate
+    processes") options = parser.parse_args(arguments)
     asked = VARIANTS if "all" in options.methods else options.methods
     names = [BARE, *(name for name in asked if name != BARE)]
     variants, images = _prepare(names, options.backbone, options.batch, options.device)

@@ -12,7 +12,7 @@ from dualclip_lightning.weights import WeightsError
 
 DEFAULTS = ("ViT-B-16-plus-240", "laion400m_e32")
 WRONG = 2
-"""Exit status of what was refused or could not be had."""
+"""Exit status if arguments are refused or weights are not available."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,14 +30,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dualclip weights", description=__doc__.partition(": ")[2].capitalize())
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    listing = commands.add_parser("list", help="the weights that can be used, and which are on this machine")
-    listing.add_argument("backbone", nargs="?", help="only those of this architecture; default: of all")
+    listing = commands.add_parser("list", help="list supported weights, and which are on this machine")
+    listing.add_argument("backbone", nargs="?", help="only weights of this architecture; default: all")
     listing.set_defaults(run=_list)
     download = commands.add_parser("download", help="fetch weights ahead of time")
     _add_names(download)
-    download.add_argument("--to", type=Path, metavar="FOLDER", help="copy the file there, to carry it to a machine")
+    download.add_argument("--to", type=Path, metavar="FOLDER", help="copy the file to a folder for transfer")
     download.set_defaults(run=_download)
-    check = commands.add_parser("check", help="load weights as a method does, and say where they are from")
+    check = commands.add_parser("check", help="load weights as a method does, and report their origin")
     _add_names(check)
     check.add_argument("--preprocessing", help="openai, imagenet or inception, for a raw weights file")
     check.set_defaults(run=_check)
@@ -50,7 +50,7 @@ def _add_names(parser: argparse.ArgumentParser) -> None:
 
 
 def _list(options: argparse.Namespace) -> Iterator[str]:
-    """Tags whose architecture can be used, with where they lie and whether they are here."""
+    """Yield tags with a supported architecture, their location, and whether they are on this machine."""
     import open_clip  # noqa: PLC0415  # the help is fast
 
     from dualclip_lightning.backbone.checkpoints.choosing import choose  # noqa: PLC0415
@@ -58,7 +58,7 @@ def _list(options: argparse.Namespace) -> Iterator[str]:
     from dualclip_lightning.weights.sources import source_of  # noqa: PLC0415
 
     if options.backbone is not None:
-        choose(options.backbone, "random")  # refuses what cannot be used
+        choose(options.backbone, "random")  # raises for unsupported backbones
     for backbone, tag in open_clip.list_pretrained():
         if options.backbone in {None, backbone}:
             try:
@@ -93,7 +93,7 @@ def _download(options: argparse.Namespace) -> Iterator[str]:
 
 
 def _check(options: argparse.Namespace) -> Iterator[str]:
-    """Load a backbone and say what it is."""
+    """Load a backbone and describe it."""
     from dualclip_lightning.backbone import load_backbone  # noqa: PLC0415
 
     loaded = load_backbone(options.backbone, options.pretrained, options.preprocessing)

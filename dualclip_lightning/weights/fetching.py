@@ -1,7 +1,7 @@
-"""Files of weights from the hub or a URL, once: found in the caches of open_clip and the hub, or downloaded.
+"""Files of weights from the hub or a URL, from the caches of open_clip and the hub, or downloaded once.
 
-A machine without a network is told so within seconds. The hub's client would try every file six times, up to 23
-seconds each, and a name server that does not answer is waited for without any limit of ours.
+A missing network is reported within seconds. The hub's client would try every file six times, up to 23 seconds each,
+and a name server that does not answer has no time limit by default.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from dualclip_lightning.weights.sources import WeightsSource
 
 T = TypeVar("T")
 ANSWER_SECONDS = float(os.environ.get("HF_HUB_ETAG_TIMEOUT") or 4)
-"""How long a host may take to answer before a download is given up."""
+"""Seconds after which a download from a host that does not answer is abandoned."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """A file on this machine, and where it is from."""
+    """A file on this machine, with its origin."""
 
     path: Path
     origin: dict[str, str]
@@ -43,10 +43,10 @@ class Fetched:
 
 
 def fetch(source: WeightsSource) -> Fetched:
-    """The file of a source, from the cache if it is there.
+    """Return the file of a source, from the cache if possible.
 
     Raises:
-        WeightsError: it cannot be downloaded; the message names file and place.
+        WeightsError: it cannot be downloaded; the message names the file and its location.
     """
     found = find(source)
     if found is not None:
@@ -64,7 +64,7 @@ def fetch(source: WeightsSource) -> Fetched:
 
 
 def find(source: WeightsSource) -> Fetched | None:
-    """The file of a source if it is in the cache and whole, else None."""
+    """Return the file of a source if it is in the cache and complete, else None."""
     if source.url:
         path = url_path(source)
         return Fetched(path, {"url": source.url}) if path.is_file() and _is_whole(path, source) else None
@@ -78,12 +78,12 @@ def find(source: WeightsSource) -> Fetched | None:
 
 
 def url_path(source: WeightsSource) -> Path:
-    """Where open_clip keeps the file of a URL."""
+    """Return the path at which open_clip stores the file of a URL."""
     return home() / ".cache" / "clip" / source.file_name
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
+    """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         sha = hashlib.sha256()
         while part := file.read(1 << 20):
@@ -92,13 +92,12 @@ def file_digest(path: Path) -> str:
 
 
 def within(seconds: float, call: Callable[[], T]) -> T:
-    """What `call` returns, if it returns in time.
+    """Return the result of `call` if it returns in time.
 
-    Looking up the name of a host cannot be given a time limit, so the call has a thread of its own, which is left
-    behind where it hangs.
+    A name look-up cannot have a time limit, so the call runs in its own thread, which is abandoned if it hangs.
 
     Raises:
-        TimeoutError: it did not return in time.
+        TimeoutError: the call did not return in time.
     """
     answer: Future[T] = Future()
 
@@ -117,13 +116,13 @@ def within(seconds: float, call: Callable[[], T]) -> T:
 
 
 def first_line(error: Exception) -> str:
-    """An error in one line."""
+    """Format an error as one line."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:300] if lines else 'no further message'}"
 
 
 def _is_whole(path: Path, source: WeightsSource) -> bool:
-    """Whether a file has the SHA-256 its URL states; a URL that states none is believed."""
+    """Return whether a file has the SHA-256 in its URL; a URL without one is trusted."""
     if source.digest is None or file_digest(path).startswith(source.digest):
         return True
     logger.warning("%s does not have the SHA-256 that its name states, and is fetched again.", path)
@@ -138,7 +137,7 @@ def _download_url(source: WeightsSource) -> None:
 
 
 def _download_from_hub(source: WeightsSource) -> None:
-    """Download the first of the files that the repository has."""
+    """Download the first of the files that the repository contains."""
     repository = str(source.repository)
     name = next((name for name in source.files if _hub_has(repository, name)), None)
     if name is None:

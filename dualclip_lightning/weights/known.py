@@ -1,4 +1,4 @@
-"""What a file of weights is known to be, by its content or by the name that its publisher gave it."""
+"""Identification of a file of weights by its content or by its published name."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from dualclip_lightning.weights.sources import WeightsSource, entries
 
 @dataclass(frozen=True)
 class Known:
-    """A tag of open_clip's table whose published file a file is, or is called like."""
+    """A tag of open_clip's table whose published file has the same content or name."""
 
     backbone: str
     tag: str
     certain: bool
-    """Whether the content is the published one; else only the name is."""
+    """Whether the content matches; if not, only the name does."""
 
 
 def recognise(path: Path) -> Known | None:
-    """The tag whose published file has the SHA-256 of this one, else the one whose file has its name, else None."""
+    """Return the tag whose published file has the same SHA-256, or else the same name, or None."""
     digest, named = file_digest(path), None
     for backbone, tag, source in _published():
         if source.digest and digest.startswith(source.digest):

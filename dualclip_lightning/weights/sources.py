@@ -1,8 +1,8 @@
-"""Where open_clip's table says that the weights of a tag lie, checked against the rest of the table.
+"""Locations of weights in open_clip's table, with a check against the rest of the table.
 
 open_clip prefers a hub repository to a URL. In open_clip 3.3 the entry `laion400m_e32` of ViT-B-16-plus-240 names the
-repository of `laion400m_e31`, so that whoever asks for the one gets the other. Each entry is therefore compared with
-the name of its repository and with all other entries before it is believed.
+repository of `laion400m_e31`, so that a request for one returns the other. Each entry is therefore compared with the
+name of its repository and with all other entries before it is used.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _DIGEST_IN_FOLDER = re.compile(r"/([0-9a-f]{64})/[^/]+$")
 
 @dataclass(frozen=True)
 class WeightsSource:
-    """One place of weights: a hub repository and the files it may have them in, or a URL."""
+    """One location of weights: a hub repository with possible file names, or a URL."""
 
     repository: str | None = None
     files: tuple[str, ...] = ()
-    """Names in the repository, the preferred one first."""
+    """File names in the repository, in order of preference."""
     url: str | None = None
 
     def __str__(self) -> str:
@@ -40,12 +40,12 @@ class WeightsSource:
 
     @property
     def file_name(self) -> str:
-        """Name of the file at the URL."""
+        """Return the name of the file at the URL."""
         return PurePosixPath(urlsplit(self.url or "").path).name
 
     @property
     def digest(self) -> str | None:
-        """The first digits of the file's SHA-256 that the URL states, or None."""
+        """Return the first digits of the file's SHA-256 in the URL, or None."""
         found = _DIGEST_IN_NAME.search(self.url or "") or _DIGEST_IN_FOLDER.search(self.url or "")
         return found[1] if found else None
 
@@ -57,13 +57,13 @@ class PublishedWeights:
     backbone: str
     tag: str
     repository: str
-    """Without the file; empty if there is none."""
+    """Repository without the file name; empty if there is none."""
     file: str
     url: str
 
 
 def entries() -> Iterator[PublishedWeights]:
-    """Every line of open_clip's table of pretrained weights."""
+    """Yield every line of open_clip's table of pretrained weights."""
     for backbone, tag in open_clip.list_pretrained():
         yield _entry(backbone, tag)
 
@@ -75,10 +75,10 @@ def _entry(backbone: str, tag: str) -> PublishedWeights:
 
 
 def source_of(backbone: str, tag: str) -> WeightsSource:
-    """Where the weights of a tag lie: its repository if that holds this tag, else its own URL.
+    """Return the location of the weights of a tag: its repository if that contains this tag, else its own URL.
 
     Raises:
-        WeightsError: neither is known to hold it.
+        WeightsError: neither is known to contain it.
     """
     entry, table = _entry(backbone, tag), tuple(entries())
     if entry.repository and _repository_holds(entry, table):
@@ -95,30 +95,30 @@ def source_of(backbone: str, tag: str) -> WeightsSource:
 
 
 def mislabelled() -> list[PublishedWeights]:
-    """Lines of the table whose repository holds other weights than the tag says, or may hold them."""
+    """Return lines of the table whose repository contains other weights than the tag, or may contain them."""
     table = tuple(entries())
     return [entry for entry in table if entry.repository and not _repository_holds(entry, table)]
 
 
 def _repository_holds(entry: PublishedWeights, table: tuple[PublishedWeights, ...]) -> bool:
-    """Whether the repository of a line has the tag of this line, by its name or because no other tag claims it."""
+    """Return whether the repository of a line has its tag, by its name or because no other tag claims it."""
     claims = {other.tag for other in table if other.repository == entry.repository}
     named = _tag_in_name(entry.repository, frozenset(other.tag for other in table))
     if named is None:
         return claims == {entry.tag}
-    # A tag may say more than the repository's last words: mscoco_finetuned_laion2b_s13b_b90k in ...-laion2B-s13B-b90k.
+    # A tag may be longer than the end of a repository: mscoco_finetuned_laion2b_s13b_b90k in ...-laion2B-s13B-b90k.
     return entry.tag == named or (entry.tag.endswith(f"_{named}") and named not in claims)
 
 
 @cache
 def _tag_in_name(repository: str, tags: frozenset[str]) -> str | None:
-    """The longest tag that the repository's name ends in, or None."""
+    """Return the longest tag at the end of the repository's name, or None."""
     name = re.sub(r"[-./]", "_", repository.lower())
     return max((tag for tag in tags if name.endswith(f"_{tag}")), key=len, default=None)
 
 
 def _file_names(file: str) -> tuple[str, ...]:
-    """The names open_clip tries in a repository: safetensors first."""
+    """File names that open_clip tries in a repository: safetensors first."""
     if not file:
         return HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
     if file.endswith((".bin", ".pth")):

@@ -19,7 +19,7 @@ class ClipADModel(AnchoredModel):
     The published map M sums, over S stages, a similarity in [-1, 1] (`feature_surgery`) and, in SDP+, a probability in
     [0, 1]. It is moved and scaled by constants, (M + S) / 2S and for SDP+ (M + S) / 3S, so that it lies in [0, 1] in
     the published order, after it is drawn. The logits of trained layers are enlarged before their softmax, with aligned
-    corners as in their training whatever the drawing says.
+    corners as in their training, independent of the drawing.
 
     Args:
         encoder: module that returns the tokens of every stage.
