@@ -184,8 +184,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--memory", action="store_true", help="also measure the peak memory of each, in separate
-    processes") options = parser.parse_args(arguments)
+    parser.add_argument("--memory", action="store_true", help="also measure the peak memory of each, in new processes")
+    options = parser.parse_args(arguments)
     asked = VARIANTS if "all" in options.methods else options.methods
     names = [BARE, *(name for name in asked if name != BARE)]
     variants, images = _prepare(names, options.backbone, options.batch, options.device)
