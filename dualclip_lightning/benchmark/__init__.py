@@ -1,9 +1,9 @@
 """Benchmarks: methods x data sets x categories x seeds from one configuration, with tables, a report and comparisons.
 
-This is what ``dualclip benchmark`` and ``dualclip compare`` call. Nothing heavy is imported until it is asked for.
+``dualclip benchmark`` and ``dualclip compare`` call these functions. Heavy imports are deferred until needed.
 
 Example:
-    A configuration is checked before anything runs, and what cannot be meant is told in one sentence.
+    A configuration is checked before anything runs, and every error is one sentence.
 
     >>> from dualclip_lightning.benchmark import ConfigError, parse_config
     >>> config = parse_config({"methods": {"CLIP": {"model": "ClipZeroShot"}}, "datasets": {"Demo": None}})
@@ -15,8 +15,9 @@ Example:
     ...     print(error)
     methods.CLIP: Unknown method 'ClipZeroShott'. Did you mean 'ClipZeroShot'?
 
-    ``run_benchmark(config, folder)`` runs the cells that the folder lacks, ``load_run(folder)`` reads what it left,
-    ``write_tables(run)`` and ``write_report(run)`` show it, and ``compare(run, other)`` puts two runs side by side.
+    ``run_benchmark(config, folder)`` runs the cells missing in the folder, ``load_run(folder)`` reads the
+    results, ``write_tables(run)`` and ``write_report(run)`` present them, and ``compare(run, other)`` compares two
+    runs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The earlier place of `python -m dualclip_lightning.measuring.calibration`; it runs that program."""
+"""Earlier name of `python -m dualclip_lightning.measuring.calibration`, which it runs."""
 
 from runpy import run_module
 

@@ -1,6 +1,6 @@
 """`dualclip benchmark`: methods x data sets x categories x seeds from one YAML file, into one folder.
 
-Stop it at any moment, kill it even: the same command continues and repeats nothing but the cells in progress.
+It may be stopped or killed at any time: the same command continues and repeats only the cells that were in progress.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
             refuse(look(config, folder).pending, on_cluster=options.runner == "ray")
             return 0
         return _run(config, folder, _means(options, config), console, report=options.report)
-    except (ConfigError, ModuleNotFoundError, ConnectionError) as error:  # the last is a cluster's
+    except (ConfigError, ModuleNotFoundError, ConnectionError) as error:  # ConnectionError comes from a cluster
         print(f"dualclip: {error}", file=sys.stderr)
         return REFUSED
     except BrokenPipeError:
@@ -81,7 +81,7 @@ def _publish(folder: Path, console: Console, report: bool) -> None:
     run = load_run(folder)
     write_tables(run)
     path = write_report(run) if report else None
-    show_tables(run, console)  # after everything is written: whatever the console does, nothing is lost
+    show_tables(run, console)  # after everything is written, so that a failing console loses nothing
     if path is not None:
         console.print(f"Report: {path}")
 

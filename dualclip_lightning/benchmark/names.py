@@ -1,4 +1,4 @@
-"""What the columns of a result are called in tables, and how labels and digests are shortened."""
+"""Names of the columns of a result in tables, and short forms of labels and digests."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ METRICS = {
     "pixel_PRO": "PRO",
     "pixel_AP": "pixel AP",
 }
-"""Columns that every result has, shares in [0, 1], and how tables call them."""
+"""Columns that every result has, with values in [0, 1], and their names in tables."""
 ENDINGS = ("_low", "_high")
-"""Endings of the columns that hold the bootstrap interval of a metric."""
+"""Suffixes of the columns with the bootstrap interval of a metric."""
 _FURTHER = {
     r"pixel_PRO@(?P<limit>0?\.\d+|1)": "PRO to FPR {limit}",
     r"pixel_PRO200": "PRO, 200 thresholds",
@@ -24,15 +24,15 @@ _FURTHER = {
     r"image_APTrapezoid": "image AP, trapezoidal",
     r"image_F1@(?P<threshold>\w+)": "image F1 at the {threshold} threshold",
 }
-"""Columns that a configuration adds with `evaluation`: each protocol has a name of its own."""
+"""Columns that `evaluation` of a configuration adds, each named after its protocol."""
 ODD_MASKS, UNKEPT_MAPS = "odd_masks", "unkept_maps"
-"""Keys under which the evaluation of a result says that masks were not black and white, and why it has no maps."""
+"""Keys of the evaluation of a result: masks that are not black and white, and the reason for missing maps."""
 SHOWN = 12
-"""Characters of a commit that tell it from others."""
+"""Number of characters that identify a commit."""
 
 
 def title(metric: str) -> str | None:
-    """How tables call a metric; None for a column that holds none."""
+    """Return the name of a metric in tables; None for a column that is not a metric."""
     if metric in METRICS:
         return METRICS[metric]
     found = ((re.fullmatch(pattern, metric), text) for pattern, text in _FURTHER.items())
@@ -40,16 +40,16 @@ def title(metric: str) -> str | None:
 
 
 def metrics_of(columns: Iterable[str]) -> list[str]:
-    """The metrics among some columns: those that every result has, then the others in the order given."""
+    """Return the metrics among some columns: those that every result has, then the others in the given order."""
     return [*METRICS, *(name for name in columns if name not in METRICS and title(str(name)))]
 
 
 def slug(name: str) -> str:
-    """A name as part of a file name."""
+    """Convert a name for use in a file name."""
     return re.sub(r"\W+", "_", name.strip().lower()).strip("_") or "data"
 
 
 def short_revision(revision: str) -> str:
-    """The first characters of a revision, with its "-dirty"."""
+    """Return the first characters of a revision, with its "-dirty"."""
     commit, dash, state = revision.partition("-")
     return commit[:SHOWN] + dash + state

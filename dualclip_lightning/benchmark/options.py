@@ -1,4 +1,4 @@
-"""The options of `dualclip benchmark`, `compare` and `regression`, and what can be told before PyTorch is imported."""
+"""Options of `dualclip benchmark`, `compare` and `regression`, and checks before PyTorch is imported."""
 
 from __future__ import annotations
 
@@ -56,35 +56,35 @@ def _check_runs(options: Namespace) -> None:
 
 
 def benchmark_options(arguments: Sequence[str] | None = None) -> Namespace:
-    """Options of `dualclip benchmark`."""
+    """Parse the options of `dualclip benchmark`."""
     parser = Parser("dualclip benchmark",
-                    "Methods x data sets x categories x seeds from one YAML file, into one folder.",
+                    "Run methods x data sets x categories x seeds from one YAML file, into one folder.",
                     "anomalib's own benchmark is `anomalib benchmark`.")  # fmt: skip
     names = ", ".join(config_names("benchmark"))
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help=f"a YAML file, or {names}")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help=f"folder of the run; default: {RESULTS}/<name>")
     parser.add_argument("--workers", type=whole_from_one, metavar="N", help="processes; default: one a GPU, or one")
     parser.add_argument("--runner", choices=["local", "ray"], default="local", help="this machine, or a Ray cluster")
-    parser.add_argument("--cpus-per-cell", type=float, default=1.0, metavar="N", help="of the Ray cluster")
-    parser.add_argument("--gpus-per-cell", type=float, metavar="N", help="of the Ray cluster; default: 1 for cuda")
-    parser.add_argument("--dry-run", action="store_true", help="check the configuration and say what would run")
-    parser.add_argument("--no-report", dest="report", action="store_false", help="tables, but no report.html")
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="of the configuration, as seeds=[0,1]")
+    parser.add_argument("--cpus-per-cell", type=float, default=1.0, metavar="N", help="CPUs of the Ray cluster")
+    parser.add_argument("--gpus-per-cell", type=float, metavar="N", help="GPUs of the Ray cluster; default: 1 for cuda")
+    parser.add_argument("--dry-run", action="store_true", help="check the configuration and list what would run")
+    parser.add_argument("--no-report", dest="report", action="store_false", help="write tables, but no report.html")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="replaced values, such as seeds=[0,1]")
     return parser.parse_args(arguments)
 
 
 def compare_options(arguments: Sequence[str] | None = None) -> Namespace:
-    """Options of `dualclip compare`."""
-    parser = Parser("dualclip compare", "Two runs of the benchmark side by side, cell by cell.")
-    parser.add_argument("run_a", type=Path, help="folder that `dualclip benchmark` left, the one to start from")
-    parser.add_argument("run_b", type=Path, help="the other; differences are B - A")
+    """Parse the options of `dualclip compare`."""
+    parser = Parser("dualclip compare", "Compare two runs of the benchmark cell by cell.")
+    parser.add_argument("run_a", type=Path, help="folder of a run, the baseline")
+    parser.add_argument("run_b", type=Path, help="folder of the other run; differences are B - A")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="for compare.md, .tex and .csv; default: none")
     return parser.parse_args(arguments)
 
 
 def regression_options(arguments: Sequence[str] | None = None) -> Namespace:
-    """Options of `dualclip regression`."""
-    parser = Parser("dualclip regression", "A few figures recorded once, and the check that they have not moved.")
+    """Parse the options of `dualclip regression`."""
+    parser = Parser("dualclip regression", "Record a few figures, or check that they have not changed.")
     parser.add_argument("action", choices=["record", "check"])
     parser.add_argument(
         "--config", type=Path, default=Path(GUARD), metavar="FILE", help="a YAML file, or a shipped one"

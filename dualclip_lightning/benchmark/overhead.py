@@ -1,4 +1,4 @@
-"""The earlier place of `python -m dualclip_lightning.measuring.overhead`; it runs that program."""
+"""Earlier name of `python -m dualclip_lightning.measuring.overhead`, which it runs."""
 
 from runpy import run_module
 

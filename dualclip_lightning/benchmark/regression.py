@@ -1,10 +1,10 @@
-"""`dualclip regression`: a few figures recorded once, and the check that they have not moved.
+"""`dualclip regression`: record a few figures, and check that they have not changed.
 
     dualclip regression check
     dualclip regression record
 
-The YAML file holds a benchmark and, for each device, how far a number may move; the figures stand beside it in a JSON
-file of the same name, with what produced them. One recording serves every device.
+The YAML file contains a benchmark and, for each device, the tolerance of a number. The figures are next to it in a JSON
+file of the same name, with their provenance. One recording is used for every device.
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ from dualclip_lightning.benchmark.status import finished
 from dualclip_lightning.utilities.files import cannot_write, write_bytes_atomically
 
 MEAN_SCORE = "mean_score"
-"""Mean image score: it moves smoothly where a metric of few images stands still or jumps."""
+"""Mean image score, which changes smoothly, whereas a metric of few images is constant or jumps."""
 FIELDS = ("method", "dataset", "category", "seed")
 MOVED, REFUSED, UNWRITTEN = 1, 2, 3
 DIGITS = 7
 
 Numbers = dict[str, dict[str, float]]
-"""By cell, then by name of the number."""
+"""Numbers by cell and name."""
 
 
 @dataclass(frozen=True)
 class Guard:
-    """What is run, and how far its numbers may move on each device."""
+    """A benchmark, and the tolerances of its numbers on each device."""
 
     config: Config
     tolerances: Mapping[str, Mapping[str, float]]
-    """By device, then by the beginning of a number's name, of which the longest counts."""
+    """Tolerance by device and prefix of a number's name; the longest matching prefix applies."""
 
     def tolerance(self, device: str, number: str) -> float:
-        """How far a number may move on a device.
+        """Return the tolerance of a number on a device.
 
         Raises:
-            ConfigError: nobody says.
+            ConfigError: the file has no tolerance for it.
         """
         limits = self.tolerances.get(device) or {}
         start = max((start for start in limits if number.startswith(start)), key=len, default=None)
@@ -66,7 +66,7 @@ class Guard:
 
 
 class Move(NamedTuple):
-    """A number that was recorded and is found again, or not."""
+    """A recorded number with its current value; either may be missing."""
 
     cell: str
     number: str
@@ -76,17 +76,17 @@ class Move(NamedTuple):
 
     @property
     def too_far(self) -> bool:
-        """Whether it moved beyond its tolerance, vanished or is new."""
+        """Return whether the number changed beyond its tolerance, vanished or is new."""
         if self.before is None or self.now is None:
             return True
-        return not abs(self.now - self.before) <= self.tolerance  # NaN compares false
+        return not abs(self.now - self.before) <= self.tolerance  # comparisons with NaN are false
 
 
 def load_guard(path: Path) -> Guard:
-    """Read what is run and the tolerances.
+    """Read the benchmark and the tolerances.
 
     Raises:
-        ConfigError: no such file, or one that cannot be meant.
+        ConfigError: the file does not exist or is invalid.
     """
     content = cast("dict[str, Any]", OmegaConf.to_container(read_yaml(path)))
     missing = [name for name in ("benchmark", "tolerances") if not isinstance(content.get(name), dict)]
@@ -97,7 +97,7 @@ def load_guard(path: Path) -> Guard:
 
 
 def numbers(run: BenchmarkRun) -> Numbers:
-    """What is recorded of every finished cell: its metrics and the mean of its image scores."""
+    """Return the recorded numbers of every finished cell: its metrics and the mean of its image scores."""
     done = finished(run.frame)
     means = run.images.groupby("key")["score"].mean()
     return {
@@ -110,7 +110,7 @@ def numbers(run: BenchmarkRun) -> Numbers:
 
 
 def moves(guard: Guard, device: str, before: Numbers, now: Numbers) -> Iterator[Move]:
-    """Every number of either side."""
+    """Yield all numbers that were recorded or are found now."""
     for cell in dict.fromkeys([*before, *now]):
         old, new = before.get(cell, {}), now.get(cell, {})
         for name in dict.fromkeys([*old, *new]):
@@ -118,7 +118,7 @@ def moves(guard: Guard, device: str, before: Numbers, now: Numbers) -> Iterator[
 
 
 def measure(config: Config, workers: int | None, console: Console) -> BenchmarkRun:
-    """Run everything afresh.
+    """Run all cells in a temporary folder.
 
     Raises:
         ConfigError: a cell failed.
@@ -132,7 +132,7 @@ def measure(config: Config, workers: int | None, console: Console) -> BenchmarkR
 
 
 def record(path: Path, config: Config, workers: int | None, console: Console) -> int:
-    """Write the numbers of today beside the YAML file."""
+    """Write the current numbers next to the YAML file."""
     run = measure(config, workers, console)
     about = ("device", "precision", "versions", "git_revision", "weights_sha256")
     content = {"produced_by": {name: sorted(set(run.frame[name].dropna())) for name in about}, "numbers": numbers(run)}
@@ -142,7 +142,7 @@ def record(path: Path, config: Config, workers: int | None, console: Console) ->
 
 
 def check(path: Path, guard: Guard, workers: int | None, console: Console) -> int:
-    """Compare the numbers of today with those recorded, and print what moved too far."""
+    """Compare the current numbers with the recorded ones, and print those that changed too much."""
     recorded = path.with_suffix(".json")
     if not recorded.is_file():
         msg = f"Nothing is recorded in '{recorded}'. Run `dualclip regression record --config {path}` first."
@@ -172,7 +172,7 @@ def _distance(move: Move) -> float:
 
 
 def _share(move: Move) -> float:
-    """How much of its tolerance a number has used up."""
+    """Return the change of a number as a share of its tolerance."""
     return _distance(move) / move.tolerance if move.tolerance > 0 else 0.0
 
 

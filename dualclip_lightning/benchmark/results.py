@@ -1,14 +1,14 @@
-"""What a run leaves: a file a cell, and the tables that are put together from them.
+"""Files of a run: one per cell, and the tables that are assembled from them.
 
     <folder>/config.yaml             the configuration, resolved
     <folder>/cells/<key>.json        one row of the results, finished or failed
     <folder>/cells/<key>.images.csv  the score of every image
-    <folder>/cells/<key>.npz         maps and masks, where they were asked for
+    <folder>/cells/<key>.npz         maps and masks, if requested
     <folder>/results.csv             one row per cell, in the order of the configuration
     <folder>/images.csv              one row per image
 
-A cell is there or not: its row is written last, and every file under a temporary name first. A key is a digest of
-everything that determines the numbers, so a cell of other settings is another file.
+Cells are written atomically: the row comes last, and every file first has a temporary name. A key is a digest of
+everything that determines the numbers, so a cell with other settings is another file.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ cell with loading, anchors and metrics; `seconds_per_image` is that of preproces
 rule by which masks were resized. `weights_origin` (repository and file, or URL), `parameters`, `evaluation`,
 `data_arguments` and `versions` are JSON; `images_sha256` is a digest of the images and masks tested."""
 IDENTITY = ("key", "method", "dataset", "category", "seed")
-"""What every row of images.csv says of its cell."""
+"""Columns of images.csv that describe the cell."""
 IMAGE_COLUMNS = (*IDENTITY, "image_path", "label", "score")
 
 
 class Maps(NamedTuple):
-    """Maps of one cell."""
+    """Maps and masks of one cell."""
 
     image_path: list[str]
     maps: np.ndarray
@@ -56,10 +56,10 @@ class Maps(NamedTuple):
 
 @dataclass(frozen=True)
 class CellResult:
-    """What one cell found, or why it failed."""
+    """Result of one cell, or the reason of its failure."""
 
     row: Mapping[str, Any]
-    """Values by column of the results, and what else is worth keeping in the cell's file."""
+    """Values by column of the results, and further entries of the cell's file."""
     images: pd.DataFrame | None = None
     """image_path, label, score."""
     maps: Maps | None = None
@@ -71,14 +71,14 @@ class BenchmarkRun:
 
     folder: Path
     config: dict[str, Any]
-    """The configuration as it was resolved."""
+    """The resolved configuration."""
     frame: pd.DataFrame
     """The results, with the columns `COLUMNS`."""
     images: pd.DataFrame
-    """The scores, with the columns `IMAGE_COLUMNS`; paths are whole where the cell's file says where the data lie."""
+    """The scores, with the columns `IMAGE_COLUMNS`; paths are complete if the cell's file has the data folder."""
 
     def maps(self, key: str) -> dict[str, np.ndarray] | None:
-        """image_path, maps [N, H, W] and masks [N, H, W] of a cell; None if it kept none."""
+        """Return image_path, maps [N, H, W] and masks [N, H, W] of a cell; None if it has none."""
         path = cell_path(self.folder, key, "npz")
         if not path.is_file():
             return None
@@ -89,10 +89,10 @@ class BenchmarkRun:
 
 
 def load_run(folder: Path | str) -> BenchmarkRun:
-    """Read a run that `dualclip benchmark` left.
+    """Read a run of `dualclip benchmark`.
 
     Raises:
-        FileNotFoundError: the folder holds no results.
+        FileNotFoundError: the folder has no results.
         ValueError: one of its files is damaged.
     """
     folder = Path(folder)
@@ -107,7 +107,7 @@ def load_run(folder: Path | str) -> BenchmarkRun:
 
 
 def columns_of(names: Iterable[str]) -> list[str]:
-    """The columns of results.csv for rows with these keys: further metrics after those that every result has."""
+    """Return the columns of results.csv for rows with these keys, with further metrics last."""
     names = dict.fromkeys(names)
     metrics = metrics_of(names)
     ends = [f"{metric}{ending}" for metric in metrics for ending in ENDINGS if f"{metric}{ending}" in names]
@@ -117,12 +117,12 @@ def columns_of(names: Iterable[str]) -> list[str]:
 
 
 def cell_path(folder: Path, key: str, ending: str = "json") -> Path:
-    """A file of a cell."""
+    """Return the path of a file of a cell."""
     return folder / "cells" / f"{key}.{ending}"
 
 
 def read_cell(folder: Path, key: str) -> dict[str, Any] | None:
-    """The row of a cell; None if there is none, or a damaged one, which then counts as not run."""
+    """Return the row of a cell; None if it is missing or damaged, which counts as not run."""
     path = cell_path(folder, key)
     if not path.is_file():
         return None
@@ -134,13 +134,13 @@ def read_cell(folder: Path, key: str) -> dict[str, Any] | None:
 
 
 def is_finished(folder: Path, key: str, with_maps: bool = False) -> bool:
-    """Whether a cell has figures, and maps if they are asked for."""
+    """Return whether a cell has figures, and maps if requested."""
     row = read_cell(folder, key)
     return row is not None and row["status"] == DONE and (not with_maps or cell_path(folder, key, "npz").is_file())
 
 
 def write_cell(folder: Path, result: CellResult) -> None:
-    """Write the files of a cell, the row last: who finds the row finds the rest."""
+    """Write the files of a cell, the row last, so that a cell with a row is complete."""
     key = result.row["key"]
     if result.maps is not None:
         buffer = io.BytesIO()
@@ -155,7 +155,7 @@ def write_cell(folder: Path, result: CellResult) -> None:
 
 
 def assemble(folder: Path, keys: Iterable[str]) -> pd.DataFrame:
-    """Put results.csv and images.csv together from the cells with these keys that are there, and return the results."""
+    """Assemble results.csv and images.csv from the existing cells with these keys, and return the results."""
     rows = [_flat(row) for key in keys if (row := read_cell(folder, key)) is not None]
     frame = pd.DataFrame(rows, columns=columns_of(name for row in rows for name in row))
     write_bytes_atomically(folder / "results.csv", frame.to_csv(index=False).encode())
@@ -167,13 +167,13 @@ def assemble(folder: Path, keys: Iterable[str]) -> pd.DataFrame:
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The row with its transform, which libraries print over several lines, in one: a line of the table is a cell."""
+    """Return the row with its transform on one line, because libraries print it on several."""
     transform = row.get("transform")
     return {**row, "transform": None if transform is None else " ".join(str(transform).split())}
 
 
 def _read(path: Path, texts: list[str]) -> pd.DataFrame:
-    """A table whose texts stay texts: category "01" is no number, and one named "null" is not missing."""
+    """Read a table in which texts stay texts: category "01" is not a number, and "null" is not missing."""
     frame = pd.read_csv(path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""])
     numbers = {name: float for name in (*NUMBERS, *metrics_of(frame)) if name in frame}
     return frame.astype(numbers)
@@ -199,5 +199,5 @@ def _data_root(folder: Path, key: str) -> str | None:
 
 
 def _whole_paths(names: list[str], root: str | None) -> list[str]:
-    """Paths below the data root with it before them; a path that is whole already stays as it is."""
+    """Prefix relative paths with the data root; absolute paths are unchanged."""
     return names if root is None else [str(Path(root) / name) for name in names]

@@ -1,4 +1,4 @@
-"""How a cell ended."""
+"""Status of a cell."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ DONE, FAILED = "done", "failed"
 
 
 def finished(cells: pd.DataFrame) -> pd.DataFrame:
-    """The cells that have figures."""
+    """Return the cells with figures."""
     return cells[cells["status"] == DONE]

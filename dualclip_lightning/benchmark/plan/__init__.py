@@ -1,1 +1,1 @@
-"""What a benchmark runs: its configuration with the checks, what can be named in it, and the cells."""
+"""The plan of a benchmark: its configuration with checks, the catalogue of names, and the cells."""

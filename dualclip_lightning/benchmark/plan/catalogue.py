@@ -1,4 +1,4 @@
-"""What a benchmark can name: methods, data sets, their arguments and categories, and the nearest to a wrong name."""
+"""Catalogue of methods and data sets, their arguments and categories, with suggestions for wrong names."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from anomalib.data.utils import ValSplitMode
 from dualclip_lightning.registry import DATAMODULES, MODELS
 
 TRAINED = ("Patchcore",)
-"""Models of anomalib that take part: they are trained on the normal images of a category and seen to work here."""
+"""Supported models of anomalib, which are trained on the normal images of a category."""
 SET_BY_THE_RUN = {"seed", "visualizer", "evaluator", "post_processor", "pre_processor"}
-"""Constructor arguments of methods that a configuration does not set: seeds have a key of their own, and every method
-is judged by the same evaluator, without thresholds from labels and without pictures."""
+"""Constructor arguments of methods that a configuration cannot set: seeds have their own key, and every method has the
+same evaluator, without thresholds from labels and without images."""
 DATA_SET_BY_THE_RUN = {"category", "eval_batch_size", "num_workers"}
-"""Arguments of datamodules that have keys of their own."""
+"""Arguments of datamodules that have their own keys."""
 WHOLE = "all"
-"""Category of a data set that has none, and in a configuration every category of one that has."""
+"""Category of a data set without categories; in a configuration, all categories of a data set."""
 
 
 def method_names() -> list[str]:
-    """Every method that can take part."""
+    """Return the names of all supported methods."""
     return [*MODELS, *TRAINED]
 
 
 @cache
 def data_names() -> list[str]:
-    """Every datamodule of images that can take part: this package's and anomalib's."""
+    """Return the names of all supported image datamodules of this package and anomalib."""
     data = import_module("anomalib.data")
     classes = {name: value for name, value in vars(data).items() if inspect.isclass(value)}
     found = {name for name, value in classes.items() if value.__module__.startswith("anomalib.data.datamodules.image.")}
@@ -39,34 +39,34 @@ def data_names() -> list[str]:
 
 
 def method_class(name: str) -> Any:
-    """The class of a method by its registered name."""
+    """Return the class of a method by its registered name."""
     return getattr(import_module(MODELS.get(name, "anomalib.models")), name)
 
 
 def data_class(name: str) -> Any:
-    """The datamodule of a data set by its name."""
+    """Return the datamodule class of a data set by its name."""
     return getattr(import_module(DATAMODULES.get(name, "anomalib.data")), name)
 
 
 def method_arguments(name: str) -> dict[str, Any]:
-    """Constructor arguments that a configuration may set, with their defaults.
+    """Return constructor arguments that a configuration may set, with their defaults.
 
-    A trained model of anomalib also takes `image_size`, that of its preprocessing, as our methods do.
+    A trained model of anomalib also accepts `image_size`, the size of its preprocessing, like our methods.
     """
     arguments = _arguments(method_class(name), SET_BY_THE_RUN)
     return arguments | {"image_size": None} if name in TRAINED else arguments
 
 
 def data_arguments(name: str) -> dict[str, Any]:
-    """Constructor arguments of a datamodule that a configuration may set, with their defaults."""
+    """Return constructor arguments of a datamodule that a configuration may set, with their defaults."""
     return _arguments(data_class(name), DATA_SET_BY_THE_RUN)
 
 
 def split(name: str) -> dict[str, Any]:
-    """Arguments of a datamodule under which every image of its test set is tested, the same ones for every seed.
+    """Return arguments of a datamodule that test all images of its test set, the same ones for every seed.
 
-    anomalib takes half of some test sets away for validation, which nothing here does, and draws the rest of a split
-    from the global generator.
+    By default, anomalib reserves half of some test sets for validation, which is not used here, and draws splits from
+    the global generator.
     """
     arguments = data_arguments(name)
     chosen: dict[str, Any] = {"seed": 0} if arguments.get("seed", 0) is None else {}
@@ -76,22 +76,22 @@ def split(name: str) -> dict[str, Any]:
 
 
 def required(arguments: Mapping[str, Any]) -> list[str]:
-    """Those of some arguments with their defaults that have none."""
+    """Return the arguments that have no default."""
     return [name for name, default in arguments.items() if default is inspect.Parameter.empty]
 
 
 def has_categories(name: str) -> bool:
-    """Whether a datamodule has categories."""
+    """Return whether a datamodule has categories."""
     return "category" in inspect.signature(data_class(name)).parameters
 
 
 def categories(name: str) -> tuple[str, ...]:
-    """The categories of a data set; one, "all", where it has none."""
+    """Return the categories of a data set; "all" if it has none."""
     if not has_categories(name):
         return (WHOLE,)
     modules = (base.__module__ for base in data_class(name).__mro__)
     for module in modules:
-        # anomalib keeps the list beside the data set, not beside its datamodule.
+        # anomalib defines the list in the module of the data set and not of its datamodule.
         found = getattr(import_module(module.replace(".datamodules.", ".datasets.")), "CATEGORIES", None)
         if found:
             return tuple(found)
@@ -100,7 +100,7 @@ def categories(name: str) -> tuple[str, ...]:
 
 
 def unknown(what: str, name: str, known: Collection[str]) -> str | None:
-    """A sentence that says a name is unknown and which come nearest; None for a known one."""
+    """Return a sentence about an unknown name with the closest known ones; None for a known name."""
     if name in known:
         return None
     lower = {other.lower(): other for other in known}

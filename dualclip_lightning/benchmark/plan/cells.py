@@ -1,4 +1,4 @@
-"""The cells of a benchmark: one method on one category with one seed, and the key under which its result is kept."""
+"""The cells of a benchmark, each one method on one category with one seed, and the keys of their results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dualclip_lightning.utilities.files import files_digest
 from dualclip_lightning.utilities.versions import versions
 
 PATHS = ("pretrained", "reference_dir", "textures", "checkpoint")
-"""Arguments that may name a file or folder, whose content then counts."""
+"""Arguments that may be a file or folder, whose content is then part of the key."""
 NO_PATHS = ("demo", "random")
 LABEL_LENGTH, DIGEST_LENGTH = 40, 12
 
@@ -33,7 +33,7 @@ class Cell:
     model: str
     arguments: Mapping[str, Any]
     checkpoint: str | None
-    """Trained layers, for a method that has some."""
+    """Checkpoint with trained layers, for a method that has them."""
     dataset: str
     """Label."""
     data: str
@@ -48,20 +48,20 @@ class Cell:
     num_workers: int
     keep_maps: bool
     masks: str = "nearest"
-    """The rule by which masks are resized."""
+    """Rule by which masks are resized."""
     evaluation: Mapping[str, Any] = field(default_factory=dict)
-    """What is measured beside the usual metrics (`schema.Evaluation`)."""
+    """Metrics in addition to the usual ones (`schema.Evaluation`)."""
     key: str = ""
 
     def datamodule(self) -> Any:
-        """The cell's data."""
+        """Return the cell's datamodule."""
         category = {"category": self.category} if catalogue.has_categories(self.data) else {}
         batches = {"eval_batch_size": self.batch_size, "num_workers": self.num_workers}
         return catalogue.data_class(self.data)(**self.data_arguments, **category, **batches)
 
 
 def plan(config: Config) -> list[Cell]:
-    """Every cell of a benchmark, by method, data set, category and seed in the order of the configuration."""
+    """Return all cells of a benchmark by method, data set, category and seed in the order of the configuration."""
     device = config.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -97,11 +97,11 @@ def _keyed(cell: Cell) -> Cell:
 
 
 def identity(cell: Cell) -> dict[str, Any]:
-    """Everything that determines the numbers of a cell, as plain data.
+    """Return everything that determines the numbers of a cell, as plain data.
 
-    Defaults of arguments are spelt out, files and folders of the method count by content, and so do the versions of
-    the libraries. Images of the data set count only by their path; the digest of their content is a result. Batches
-    and loaders are left out: no score may depend on them, which the tests of every method check.
+    This includes defaults of arguments, the content of files and folders of the method, and the versions of libraries.
+    Images of the data set are represented only by their path; the digest of their content is a result. Batches and
+    loaders are excluded, because no score depends on them, as the tests of every method check.
     """
     left_out = {"key", "batch_size", "num_workers", "keep_maps"}
     described = {name: value for name, value in asdict(cell).items() if name not in left_out}
@@ -113,12 +113,12 @@ def identity(cell: Cell) -> dict[str, Any]:
 
 
 def libraries() -> dict[str, str]:
-    """The versions of what takes part in the score of any method."""
+    """Return the versions of the libraries that affect scores."""
     return versions(*LIBRARIES, "timm")
 
 
 def _fingerprints(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Digest of the content of every file and folder among the arguments, nested ones too."""
+    """Yield a digest of the content of every file and folder among the arguments, including nested ones."""
     for name, value in arguments.items():
         if isinstance(value, Mapping):
             yield from _fingerprints(value)

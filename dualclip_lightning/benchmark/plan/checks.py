@@ -1,4 +1,4 @@
-"""What is wrong with a benchmark's configuration, a sentence each, with the nearest valid name where there is one."""
+"""Errors of a benchmark's configuration, one sentence each, with the closest valid name if there is one."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from dualclip_lightning.metrics.functional import FPR_LIMIT
 DEVICES = ("auto", "cpu", "cuda")
 KEEP_MAPS = ("none", "first", "all")
 THRESHOLDS = ("run",)
-"""Label-free thresholds that need nothing but the scores of a cell."""
+"""Label-free thresholds that need only the scores of a cell."""
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
-"""Not Lightning's 16-true: anomalib hands models images in single precision, which weights in half precision refuse."""
+"""Supported precisions. Lightning's 16-true is not, because anomalib passes images in single precision to the model."""
 
 
 def problems(config: Config) -> Iterator[str]:
-    """Values, methods, arguments, data sets and categories that cannot be meant."""
+    """Yield errors of values, methods, arguments, data sets and categories."""
     yield from _value_problems(config)
     yield from _evaluation_problems(config)
     yield from _method_problems(config)
@@ -28,7 +28,7 @@ def problems(config: Config) -> Iterator[str]:
 
 
 def layout_problems(content: Mapping[str, Any]) -> Iterator[str]:
-    """Keys that nobody knows, and parts that are missing."""
+    """Yield errors about unknown keys and missing parts."""
     if "benchmark" in content and "methods" not in content:
         yield "This is a configuration of anomalib's own benchmark. Run it with `anomalib benchmark --config ...`."
         return

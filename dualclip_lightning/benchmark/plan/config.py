@@ -1,4 +1,4 @@
-"""What a benchmark runs, read from YAML and checked by name before anything runs."""
+"""Reading of a benchmark's configuration from YAML, with checks before anything runs."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
 
     Args:
         path: the YAML file.
-        overrides: "key.key=value" each, in the place of what the file says.
+        overrides: replacements of values of the file, each "key.key=value".
 
     Raises:
-        ConfigError: no such file, or names or values that cannot be meant.
+        ConfigError: the file does not exist, or has invalid names or values.
     """
     loaded = read_yaml(path)
     for override in overrides:
@@ -40,7 +40,7 @@ def read_yaml(path: Path | str) -> DictConfig:
     """Read a YAML file of keys and values.
 
     Raises:
-        ConfigError: no such file, no YAML, or YAML of another kind.
+        ConfigError: the file does not exist, is not YAML, or is not a mapping.
     """
     try:
         loaded = OmegaConf.load(path)
@@ -57,10 +57,10 @@ def read_yaml(path: Path | str) -> DictConfig:
 
 
 def parse_config(content: Mapping[str, Any]) -> Config:
-    """A configuration from plain data, checked.
+    """Check plain data and convert it to a configuration.
 
     Raises:
-        ConfigError: as `load_config`.
+        ConfigError: as in `load_config`.
     """
     _complain(checks.layout_problems(content))
     filled = {**content, "methods": _filled(content["methods"]), "datasets": _filled(content["datasets"])}
@@ -80,7 +80,7 @@ def _override(loaded: DictConfig, override: str) -> None:
     try:
         parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={override[len(key) + 1 :]}"]))
         value = cast("dict[str, Any]", parsed)["value"]
-        # Not merged: {Demo: {}} replaces the data sets of the file.
+        # Replace instead of merge, so that {Demo: {}} removes the data sets of the file.
         OmegaConf.update(loaded, key, value, merge=False, force_add=True)
     except (yaml.YAMLError, OmegaConfBaseException) as error:
         msg = f"Expected the override {override!r} to be KEY=VALUE with a value in YAML: {' '.join(str(error).split())}"
@@ -92,7 +92,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _filled(entries: Mapping[str, Any]) -> dict[str, Any]:
-    """Labels are texts, and "Demo:" with nothing after it means all defaults."""
+    """Convert labels to texts, and entries without a value, such as "Demo:", to all defaults."""
     return {str(label): {} if entry is None else entry for label, entry in entries.items()}
 
 

@@ -1,5 +1,5 @@
-"""What is wrong with what a command was asked, as an error; in a module that takes no time to import."""
+"""Error of a configuration, in a module that is fast to import."""
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be meant; the message says everything that is wrong with it."""
+    """The configuration is invalid; the message lists all errors."""

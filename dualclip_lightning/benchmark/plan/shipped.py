@@ -1,4 +1,4 @@
-"""The configurations that come with the package, found by name wherever it is installed."""
+"""The configurations of the package, found by name in every installation."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ PACKAGE = Path(__file__).resolve().parents[2]
 
 
 def config_folder() -> Path:
-    """Where they are: inside an installed package, beside the package in a checkout."""
+    """Return their folder: inside an installed package, or next to the package in a checkout."""
     installed = PACKAGE / "configs"
     return installed if installed.is_dir() else PACKAGE.parent / "configs"
 
 
 def config_names(kind: str) -> list[str]:
-    """Names of those of one kind: "benchmark", "model" or "regression"."""
+    """Return the names of one kind: "benchmark", "model" or "regression"."""
     return sorted(path.stem for path in (config_folder() / kind).glob("*.yaml"))
 
 
 def find_config(given: Path | str, kind: str) -> Path:
-    """The file that is meant: the user's, or a shipped one by its name or by its path in a checkout.
+    """Find a configuration: a file of the user, or a shipped one by its name or its path in a checkout.
 
     Args:
         given: for example ``my.yaml``, ``demo`` or ``configs/benchmark/demo.yaml``.
         kind: as in `config_names`.
 
     Raises:
-        ConfigError: it is none of these; the message lists the names.
+        ConfigError: it does not exist; the message lists the names.
     """
     given, folder = Path(given), config_folder()
     for path in (given, folder / kind / f"{given}.yaml", folder.parent / given):

@@ -1,4 +1,4 @@
-"""One cell: the method on its data through anomalib's Engine, and what it found."""
+"""Running of one cell through anomalib's Engine."""
 
 from __future__ import annotations
 
@@ -36,10 +36,9 @@ from dualclip_lightning.predict.scoring.quantiles import NoThresholdError, from_
 
 
 def run_cell(cell: Cell, place: CellPlace = CellPlace()) -> CellResult:  # noqa: B008  # it cannot be changed
-    """Run one cell; what goes wrong is its result, too.
+    """Run one cell; an error is recorded in its result.
 
-    Models of anomalib draw from the global generators. Those are seeded by the cell's seed, and put back whatever
-    happens.
+    Models of anomalib draw from the global generators, which are seeded with the cell's seed and always restored.
     """
     began, start = datetime.now(timezone.utc), time.monotonic()
     try:
@@ -54,7 +53,7 @@ def run_cell(cell: Cell, place: CellPlace = CellPlace()) -> CellResult:  # noqa:
 
 
 def failed_result(cell: Cell, error: BaseException, began: datetime | None = None) -> CellResult:
-    """What is recorded of a cell that failed: the error in one line, and where it came from."""
+    """Return the result of a failed cell: the error in one line, and its origin."""
     message = " ".join(str(error).split())
     origin = "".join(traceback.format_exception(error))
     row = _row(cell, began or datetime.now(timezone.utc))
@@ -62,7 +61,7 @@ def failed_result(cell: Cell, error: BaseException, began: datetime | None = Non
 
 
 def _row(cell: Cell, began: datetime) -> dict[str, Any]:
-    """What is known of a cell before it has run; None for the rest."""
+    """Return the known columns of a cell before it has run; None for the rest."""
     known = {
         **{
             name: getattr(cell, name) for name in ("key", "method", "model", "dataset", "category", "seed", "precision")
@@ -100,7 +99,7 @@ def _score(cell: Cell, place: CellPlace) -> CellResult:
 
 
 def _engine(cell: Cell, device: torch.device, folder: Path, recorder: Recorder) -> Engine:
-    """The Engine without validation, which would take thresholds from labels, and without files to keep."""
+    """Return an Engine without validation, which would take thresholds from labels, and without output files."""
     return Engine(
         default_root_dir=folder,
         logger=False,
@@ -119,7 +118,7 @@ def _engine(cell: Cell, device: torch.device, folder: Path, recorder: Recorder) 
 
 
 class _TestView(Callback):
-    """Lays over the test set of a model of anomalib the view that methods of this package lay over it themselves."""
+    """Callback that gives models of anomalib the same view of the test set as methods of this package."""
 
     def __init__(self, masks: str) -> None:
         self.masks = check_rule(masks)
@@ -143,7 +142,7 @@ def _found(recorder: Recorder, figures: Mapping[str, float], cell: Cell) -> dict
 
 
 class _Image(NamedTuple):
-    """What a threshold is taken from."""
+    """An image as input for a threshold."""
 
     score: float
     peak: float
@@ -151,9 +150,9 @@ class _Image(NamedTuple):
 
 
 def _f1_at_threshold(recorder: Recorder) -> float | None:
-    """F1 of the images at the threshold that `dualclip predict` takes from an unlabelled run; None without one.
+    """Return the F1 of the images at the threshold of `dualclip predict` for an unlabelled run; None without one.
 
-    The scores of all images of the cell give the threshold, with or without a label; F1 is that of the labelled ones.
+    The scores of all images of the cell give the threshold; F1 is computed from the labelled ones.
     """
     images = recorder.images()
     try:
@@ -176,7 +175,7 @@ def _device_name(device: torch.device) -> str:
 
 
 def _free_memory(cell: Cell) -> None:
-    """Give the memory of a cell back before the next one measures its own."""
+    """Release the memory of a cell before the next one measures its own."""
     gc.collect()
     if cell.device == "cuda":
         torch.cuda.empty_cache()

@@ -1,7 +1,7 @@
-"""Runs cells on one machine: in this process, or in several at once, each with a GPU or its share of the cores.
+"""Runner for one machine: in this process, or in several at once, each with a GPU or its share of the cores.
 
-There is no server and no state but the files: whoever finishes a cell writes it whole, so a run that is stopped at any
-moment loses the cells in progress and no others.
+The only state is the files: each finished cell is written atomically, so a run that is stopped at any time loses only
+the cells in progress.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ STOP_SECONDS = 5.0
 
 
 class Event(NamedTuple):
-    """Something that happened to a cell."""
+    """Start or end of a cell."""
 
     cell: Cell
     row: Mapping[str, Any] | None
-    """Its result, or None when it has begun."""
+    """Its result; None if it has started."""
 
 
 class WorkerDiedError(RuntimeError):
-    """A process ended without a result, for example because the system took its memory back."""
+    """A process ended without a result, for example because the system ran out of memory."""
 
 
 def finish_cell(cell: Cell, folder: Path, place: CellPlace) -> Mapping[str, Any]:
-    """Run a cell and write it, unless somebody else has meanwhile; its row."""
+    """Run a cell, write it unless another process has done so, and return its row."""
     if not is_finished(folder, cell.key, cell.keep_maps):
         write_cell(folder, run_cell(cell, place))
     return read_cell(folder, cell.key) or {}
 
 
 def run_here(cells: Iterable[Cell], folder: Path, place: CellPlace) -> Iterator[Event]:
-    """Run cells one after the other in this process."""
+    """Run cells one after another in this process."""
     for cell in cells:
         yield Event(cell, None)
         yield Event(cell, finish_cell(cell, folder, place))
 
 
 def run_in_processes(cells: Iterable[Cell], folder: Path, places: Sequence[CellPlace]) -> Iterator[Event]:
-    """Run cells in as many processes as there are places; a process that dies fails its cell and is replaced."""
+    """Run cells in one process per place; if a process dies, its cell fails and the process is replaced."""
     waiting = deque(cells)
     idle = list(places[: len(waiting)])
     busy: dict[Any, _Worker] = {}
@@ -75,7 +75,7 @@ def run_in_processes(cells: Iterable[Cell], folder: Path, places: Sequence[CellP
 
 
 class _Worker:
-    """A process that runs one cell at a time; it ends when its connection does, however this process ended."""
+    """A process that runs one cell at a time and ends when its connection closes, even if this process was killed."""
 
     cell: Cell
 
@@ -85,10 +85,10 @@ class _Worker:
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, folder, place))
         self.process.start()
-        theirs.close()  # so that the end of the process closes the connection
+        theirs.close()  # so that the connection closes when the process ends
 
     def begin(self, cell: Cell) -> Cell:
-        """Hand over a cell; if the process has died meanwhile, `end` says so."""
+        """Send a cell; if the process has died, `end` reports it."""
         self.cell = cell
         try:
             self.connection.send(cell)
@@ -97,10 +97,10 @@ class _Worker:
         return cell
 
     def end(self) -> Mapping[str, Any]:
-        """The row of the cell.
+        """Wait for the row of the cell.
 
         Raises:
-            WorkerDiedError: the process ended before.
+            WorkerDiedError: the process ended without a result.
         """
         try:
             return self.connection.recv()
@@ -114,7 +114,7 @@ class _Worker:
             raise WorkerDiedError(msg) from error
 
     def stop(self) -> None:
-        """End the process, at once if it is busy."""
+        """End the process, immediately if it is busy."""
         self.connection.close()
         self.process.join(0.1)
         if self.process.is_alive():
@@ -125,8 +125,8 @@ class _Worker:
 
 
 def _serve(connection: Connection, folder: Path, place: CellPlace) -> None:
-    """Run the cells that come until the connection closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who asked for the cells decides what an interrupt means
+    """Run cells from the connection until it closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles interrupts
     while True:
         try:
             cell = connection.recv()
@@ -135,7 +135,7 @@ def _serve(connection: Connection, folder: Path, place: CellPlace) -> None:
         row = finish_cell(cell, folder, place)
         try:
             connection.send(row)
-        except OSError:  # nobody is there to hear it; the cell is written
+        except OSError:  # the parent process is gone, but the cell is written
             return
 
 

@@ -1,4 +1,4 @@
-"""What a cell needs to know of the machine: its GPUs and cores, and which revision of the code it has."""
+"""Resources of the machine: GPUs, cores, and the revision of the code."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ PACKAGE = Path(__file__).parents[2]
 
 
 class CellPlace(NamedTuple):
-    """Where a cell runs."""
+    """Device and threads of a cell."""
 
     gpu: int = 0
-    """Which one, if it runs on a GPU."""
+    """Index of the GPU, if there is one."""
     threads: int | None = None
-    """How many threads it computes with; None leaves that as it is."""
+    """Number of threads; None for the current one."""
 
 
 def places(device: str, workers: int) -> list[CellPlace]:
-    """Where each of some processes runs: GPUs in turn, or the cores divided among them."""
+    """Return the places of several processes: GPUs in turn, or the cores divided among them."""
     if device == "cuda":
         return [CellPlace(gpu=number % max(torch.cuda.device_count(), 1)) for number in range(workers)]
     return [CellPlace(threads=max(cores() // workers, 1) if workers > 1 else None) for _ in range(workers)]
 
 
 def default_workers(device: str) -> int:
-    """One a GPU; on the CPU one, which uses all cores."""
+    """Return one per GPU, or a single one on the CPU, which uses all cores."""
     return max(torch.cuda.device_count(), 1) if device == "cuda" else 1
 
 
 def cores() -> int:
-    """The cores this process may use."""
+    """Return the number of cores of this process."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 @contextmanager
 def threads(count: int | None) -> Iterator[None]:
-    """Compute with so many threads for a while; None changes nothing."""
+    """Context with a number of threads; None changes nothing."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:
@@ -58,7 +58,7 @@ def threads(count: int | None) -> Iterator[None]:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed every global generator for a while: PyTorch's, NumPy's and Python's. They are put back, whatever happens."""
+    """Context in which every global generator is seeded: PyTorch's, NumPy's and Python's. They are always restored."""
     isolation = isolate_rng()
     isolation.__enter__()
     try:
@@ -67,12 +67,12 @@ def seeded(seed: int) -> Iterator[None]:
         random.seed(seed)
         yield
     finally:
-        isolation.__exit__(None, None, None)  # told of an error, it would put nothing back
+        isolation.__exit__(None, None, None)  # it would restore nothing if it received an error
 
 
 @cache
 def git_revision() -> str | None:
-    """Commit of the checkout this package runs from, "-dirty" after it if files changed since; None elsewhere."""
+    """Return the commit of the package's checkout, with "-dirty" if files changed; None outside a checkout."""
     checkout = PACKAGE.parent
     if not (checkout / ".git").exists():
         return None

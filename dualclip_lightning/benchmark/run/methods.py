@@ -1,4 +1,4 @@
-"""A method of a benchmark as an object: ours from the registry, or a model of anomalib that is trained first."""
+"""Construction of methods: ours from the registry, or a model of anomalib that is trained first."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from dualclip_lightning.images.masks import check_rule
 from dualclip_lightning.metrics import ZeroShotEvaluator, default_evaluator
 
 FULL_SHOT = "full-shot"
-"""Kind of a method that is trained on the normal images of the category it is tested on."""
+"""Kind of a method that is trained on the normal images of the tested category."""
 
 
 def build_method(cell: Cell) -> AnomalibModule:
-    """The method of a cell with its arguments and seed.
+    """Build the method of a cell with its arguments and seed.
 
     Raises:
-        ValueError: what the method's constructor refuses.
+        ValueError: the method's constructor refuses an argument.
     """
     owner = catalogue.method_class(cell.model)
     if cell.model in catalogue.TRAINED:
@@ -35,13 +35,13 @@ def build_method(cell: Cell) -> AnomalibModule:
 
 
 def build_evaluator(cell: Cell) -> ZeroShotEvaluator:
-    """What judges a cell, the same for every method."""
+    """Build the evaluator of a cell, which is the same for every method."""
     asked = {name: value for name, value in cell.evaluation.items() if name != "threshold"}
     return default_evaluator(masks=check_rule(cell.masks), seed=cell.seed, **asked)
 
 
 def describe_method(model: Any, cell: Cell) -> dict[str, Any]:
-    """Kind and provenance of a method, by column of the results."""
+    """Return kind and provenance of a method, by column of the results."""
     if cell.model not in catalogue.TRAINED:
         found = model.provenance()
         wanted = ("kind", "backbone", "weights", "weights_sha256", "transform")
@@ -66,12 +66,12 @@ def describe_method(model: Any, cell: Cell) -> dict[str, Any]:
 
 
 def rehearse(cells: Iterable[Cell]) -> None:
-    """Build every method once, so that a wrong value is refused before anything runs.
+    """Build every method once, so that invalid arguments are refused before anything runs.
 
-    Weights that cannot be had are another matter: they fail the cells that need them.
+    Missing weights are not refused here; they fail the cells that need them.
 
     Raises:
-        ConfigError: what constructors refuse, one line per method.
+        ConfigError: constructors refuse arguments; the message has one line per method.
     """
     refused = [refusal for cell in {cell.method: cell for cell in cells}.values() if (refusal := _refusal(cell))]
     if refused:
@@ -79,11 +79,11 @@ def rehearse(cells: Iterable[Cell]) -> None:
 
 
 def _refusal(cell: Cell) -> str | None:
-    """What the constructor says against the arguments; None if it takes them or fails for another reason."""
+    """Return the constructor's error about the arguments; None if it accepts them or fails for another reason."""
     try:
         _check_checkpoint(build_method(cell), cell.checkpoint)
     except (TypeError, ValueError) as error:
-        # Some errors of downloads are both.
+        # Some errors of downloads are both ValueError and OSError.
         return None if isinstance(error, OSError) else f"methods.{cell.method}: {error}"
     except Exception:  # noqa: BLE001  # it is recorded with every cell of the method
         return None
@@ -91,7 +91,7 @@ def _refusal(cell: Cell) -> str | None:
 
 
 def _check_checkpoint(model: Any, checkpoint: str | None) -> None:
-    """Refuse trained layers that are missing, or that a method does not have."""
+    """Check that a checkpoint is given exactly for methods with trained layers."""
     needed = "auxiliary" in getattr(model, "kind", "")
     if needed and (checkpoint is None or not Path(checkpoint).expanduser().is_file()):
         msg = (
@@ -105,7 +105,7 @@ def _check_checkpoint(model: Any, checkpoint: str | None) -> None:
 
 
 def _trained_arguments(owner: Any, cell: Cell) -> dict[str, Any]:
-    """Arguments of a model of anomalib under the protocol of ours: the evaluator, and no thresholds from labels."""
+    """Return the arguments of a model of anomalib with our evaluator and without thresholds from labels."""
     given = dict(cell.arguments)
     size = given.pop("image_size", None)
     if isinstance(size, int):

@@ -1,4 +1,4 @@
-"""What a terminal shows while a benchmark runs: one row for each method and data set, and the time left."""
+"""Progress of a benchmark in a terminal: one row for each method and data set, and the remaining time."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ class Line:
     done: int = 0
     failed: int = 0
     seconds: list[float] = field(default_factory=list)
-    """Of the cells that finished in this run."""
+    """Seconds of the cells that finished in this run."""
     running: dict[str, str] = field(default_factory=dict)
-    """What runs now, by key."""
+    """Running cells by key."""
 
 
 class Board:
     """Counts of cells by method and data set.
 
     Args:
-        cells: all of the plan.
-        finished: keys of those that an earlier run finished.
-        workers: how many run at once; more if more are seen to, as on a cluster that grows.
+        cells: all cells of the plan.
+        finished: keys of the cells that an earlier run finished.
+        workers: number of cells that run at once; it is raised if more are observed, as on a growing cluster.
     """
 
     def __init__(self, cells: Sequence[Cell], finished: Iterable[str], workers: int) -> None:
@@ -65,7 +65,7 @@ class Board:
         line.seconds.append(row["seconds"])
 
     def seconds_left(self) -> float | None:
-        """What the cells to come take at the mean of their method and data set, else of all; None before the first."""
+        """Estimate the seconds left from the mean of each method and data set, or of all; None before the first."""
         known = [seconds for line in self.lines.values() for seconds in line.seconds]
         if not known:
             return None
@@ -94,7 +94,7 @@ class Board:
 
 
 def watched(events: Iterable[Event], board: Board, console: Console) -> Iterator[Event]:
-    """The same events; in a terminal a table follows them, elsewhere nothing is printed."""
+    """Pass events through, and show a table of them in a terminal."""
     if not console.is_terminal:
         yield from events
         return

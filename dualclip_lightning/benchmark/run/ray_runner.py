@@ -1,8 +1,8 @@
-"""Runs cells on a Ray cluster: a task a cell, with its resources. Needs the extra `ray` here and this package there.
+"""Runner for a Ray cluster: one task per cell. Needs the extra `ray` here and this package on the cluster.
 
 Tasks send their results back and the process that asked for them writes the files, so the machines of the cluster need
-the data under the same path but share no results folder. So does the process that asks: it prepares the data before any
-task could. A task whose machine is lost runs again elsewhere; a cell is a file by its key, so none is counted twice.
+the data under the same path but no common results folder. The requesting process needs the data, too, because it
+prepares them. A task whose machine is lost runs again elsewhere; each cell is one file, so none is counted twice.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from dualclip_lightning.benchmark.run.local_runner import Event
 from dualclip_lightning.benchmark.run.machine import CellPlace
 
 MAX_RETRIES = 3
-"""How often a cell is tried again when its machine or process is lost."""
+"""Number of retries of a cell when its machine or process is lost."""
 
 
 class Resources(NamedTuple):
-    """What one cell takes of the cluster."""
+    """Resources of one cell on the cluster."""
 
     cpus: float = 1
     gpus: float = 0
-    """A share, such as 0.5, lets cells share a GPU."""
+    """GPUs; a fraction such as 0.5 lets cells share a GPU."""
 
 
 def run_on_ray(cells: Iterable[Cell], folder: Path, resources: Resources) -> Iterator[Event]:
-    """Run cells as tasks of the cluster that RAY_ADDRESS names, or that runs on this machine, or that is started here.
+    """Run cells as tasks of the cluster in RAY_ADDRESS, of one on this machine, or of a new one.
 
     Raises:
         ModuleNotFoundError: Ray is not installed.
@@ -63,7 +63,7 @@ def run_on_ray(cells: Iterable[Cell], folder: Path, resources: Resources) -> Ite
 
 
 def _begin(cells: Iterable[Cell], begun: set[str]) -> Iterator[Event]:
-    """Say of cells, once each, that they have begun. Ray starts tasks in their order, as many as have room."""
+    """Yield an event for each cell that starts. Ray starts tasks in order, as many as there are slots."""
     for cell in cells:
         if cell.key not in begun:
             begun.add(cell.key)
@@ -71,7 +71,7 @@ def _begin(cells: Iterable[Cell], begun: set[str]) -> Iterator[Event]:
 
 
 def _slots(ray: Any, resources: Resources) -> int:
-    """How many cells the cluster, as large as it is now, has room for at once."""
+    """Return the number of cells that fit on the current cluster at once."""
     whole = ray.cluster_resources()
     needs = {"CPU": resources.cpus, "GPU": resources.gpus}
     rooms = [int(whole.get(name, 0) // need) for name, need in needs.items() if need]
@@ -83,10 +83,10 @@ def _run(cell: Cell, place: CellPlace) -> CellResult:
 
 
 def import_ray() -> Any:
-    """Ray.
+    """Import Ray.
 
     Raises:
-        ModuleNotFoundError: it is not installed; the message says how to.
+        ModuleNotFoundError: Ray is not installed; the message has the command.
     """
     try:
         import ray  # noqa: PLC0415

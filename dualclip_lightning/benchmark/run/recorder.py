@@ -1,4 +1,4 @@
-"""What is taken down during a test: the score of every image, its map if wanted, and the time of the steps."""
+"""Recording of a test: the score of every image, its map if requested, and the time of the steps."""
 
 from __future__ import annotations
 
@@ -18,14 +18,13 @@ from dualclip_lightning.utilities.files import files_digest
 
 
 class Recorder(Callback):
-    """Keeps scores, labels and maps, and adds up the seconds of the steps: preprocessing and method, nothing else.
+    """Callback that stores scores, labels and maps, and measures the seconds of preprocessing and method.
 
-    Callbacks of the user come before those of the model, so the clock starts before preprocessing and stops before
-    the metrics.
+    User callbacks run before those of the model, so the clock starts before preprocessing and stops before the metrics.
 
     Args:
-        root: folder of the data; paths below it are kept relative to it.
-        keep_maps: whether maps and masks are kept.
+        root: folder of the data; paths below it are stored relative to it.
+        keep_maps: whether maps and masks are stored.
     """
 
     def __init__(self, root: str | None, keep_maps: bool) -> None:
@@ -44,7 +43,7 @@ class Recorder(Callback):
         self._began = _now(pl_module.device)
 
     def on_test_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *rest: Any) -> None:
-        """Stop the clock and keep what the batch brought."""
+        """Stop the clock and store the results of the batch."""
         del trainer, rest
         self.seconds += _now(pl_module.device) - self._began
         scores = outputs.pred_score.flatten().tolist()
@@ -60,16 +59,16 @@ class Recorder(Callback):
             self._masks.append(_squeeze(masks).to("cpu", torch.bool).numpy())
 
     def images(self) -> pd.DataFrame:
-        """image_path, label, score; one row per image, sorted by path, because methods choose their own order."""
+        """Return image_path, label and score, one row per image, sorted by path because methods differ in order."""
         frame = pd.DataFrame(self.rows, columns=["image_path", "label", "score"]).astype({"label": "Int64"})
         return frame.sort_values("image_path", kind="stable", ignore_index=True)
 
     def digest(self) -> str:
-        """Digest of the images that were scored, and of their masks."""
+        """Return a digest of the scored images and their masks."""
         return files_digest({name: path for name, path in self._files.items() if path.is_file()})
 
     def maps(self) -> Maps | None:
-        """The maps in the order of the images; None if they were not wanted, or have several sizes."""
+        """Return the maps in the order of the images; None if they were not requested or differ in size."""
         if not self._maps or self.unkept():
             return None
         names = np.array([path for path, *_ in self.rows])
@@ -77,7 +76,7 @@ class Recorder(Callback):
         return Maps(names[order].tolist(), np.concatenate(self._maps)[order], np.concatenate(self._masks)[order])
 
     def unkept(self) -> str | None:
-        """Why maps that were wanted are not kept, in a sentence; None if they are."""
+        """Return why requested maps are not stored, in a sentence; None if they are."""
         sizes = sorted({maps.shape[1:] for maps in self._maps})
         if len(sizes) < 2:  # noqa: PLR2004
             return None
@@ -91,7 +90,7 @@ class Recorder(Callback):
 
 
 def data_root(datamodule: Any) -> str | None:
-    """The folder below which a datamodule has its images; None if it does not say."""
+    """Return the folder of a datamodule's images; None if it is unknown."""
     root = getattr(datamodule, "split_root", None) or getattr(datamodule, "root", None)
     return os.path.abspath(root) if root else None  # noqa: PTH100  # as above
 
@@ -103,5 +102,5 @@ def _now(device: torch.device) -> float:
 
 
 def _squeeze(maps: Tensor) -> Tensor:
-    """Maps [B, H, W] from [B, 1, H, W] or themselves."""
+    """Remove the channel dimension of maps [B, 1, H, W], if there is one."""
     return maps.detach().flatten(0, -3)

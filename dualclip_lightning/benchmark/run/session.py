@@ -1,4 +1,4 @@
-"""One run of a benchmark: what is still to do, doing it, and putting the tables together."""
+"""A run of a benchmark: finding the cells to run, running them, and assembling the tables."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ from dualclip_lightning.utilities.record import mark_results
 
 
 class DataError(RuntimeError):
-    """A data set that is not there and cannot be downloaded or generated; the message names root and remedy."""
+    """A data set is missing and cannot be downloaded or generated; the message names root and remedy."""
 
 
 class Means(NamedTuple):
-    """With what a benchmark is run."""
+    """Resources of a benchmark."""
 
     workers: int | None = None
-    """Processes at once on this machine; None for one a GPU, or one on the CPU."""
+    """Number of processes on this machine; None for one per GPU, or one on the CPU."""
     ray: Resources | None = None
-    """What a cell takes of a Ray cluster; None for this machine."""
+    """Resources of a cell on a Ray cluster; None for this machine."""
 
 
 class Todo(NamedTuple):
-    """The cells of a plan and where they stand."""
+    """The cells of a plan and their status."""
 
     cells: list[Cell]
     finished: list[Cell]
@@ -51,12 +51,12 @@ class Todo(NamedTuple):
 
     @property
     def keys(self) -> list[str]:
-        """Of all cells, in the order of the plan."""
+        """Return the keys of all cells, in the order of the plan."""
         return [cell.key for cell in self.cells]
 
 
 def look(config: Config, folder: Path) -> Todo:
-    """What a folder already has of a benchmark; cells that failed are still to do."""
+    """Find the finished cells of a benchmark in a folder; failed cells are run again."""
     cells = plan(config)
     finished = [cell for cell in cells if is_finished(folder, cell.key, cell.keep_maps)]
     done = {cell.key for cell in finished}
@@ -64,9 +64,9 @@ def look(config: Config, folder: Path) -> Todo:
 
 
 def run_benchmark(config: Config, folder: Path, means: Means = Means(), console: Console | None = None) -> pd.DataFrame:  # noqa: B008
-    """Run what is still to do and return the results, one row per cell.
+    """Run the missing cells and return the results, one row per cell.
 
-    Stopped at any moment, the same call continues; results.csv then has what was finished.
+    After an interruption, the same call continues; results.csv has the finished cells.
 
     Raises:
         dualclip_lightning.benchmark.plan.config.ConfigError: an argument that a method refuses, or no such device.
@@ -82,14 +82,14 @@ def run_benchmark(config: Config, folder: Path, means: Means = Means(), console:
         workers = 1 if means.ray else means.workers or default_workers(todo.cells[0].device)
         board = Board(todo.cells, [cell.key for cell in todo.finished], workers)
         for _ in watched(_events(todo.pending, folder, means, workers), board, console or Console(quiet=True)):
-            pass  # every event is written where it happens
+            pass  # every event is written by its runner
     finally:
         frame = assemble(folder, todo.keys)
     return frame
 
 
 def refuse(cells: Sequence[Cell], on_cluster: bool = False) -> None:
-    """Refuse what could not run, before anything does.
+    """Check cells before anything runs.
 
     Raises:
         dualclip_lightning.benchmark.plan.config.ConfigError: an argument that a method refuses, or no such device here.
@@ -104,7 +104,7 @@ def refuse(cells: Sequence[Cell], on_cluster: bool = False) -> None:
 
 
 def notes(todo: Todo, folder: Path) -> Iterator[str]:
-    """What one should know of a folder that is used again."""
+    """Yield notes about a folder with earlier results."""
     if todo.finished:
         yield f"{len(todo.finished)} of {len(todo.cells)} cells are finished already."
     others = {path.stem for path in (folder / "cells").glob("*.json")} - set(todo.keys)
@@ -144,7 +144,7 @@ def _data(cell: Cell) -> tuple[str, str]:
 
 
 def _prepare(cells: Iterable[Cell]) -> dict[tuple[str, str], DataError]:
-    """Download or generate each data set once, before several processes try to; what went wrong, by data set."""
+    """Download or generate each data set once, before several processes start; return the errors by data set."""
     parts = {_data(cell): cell for cell in cells}
     return {part: error for part, cell in parts.items() if (error := _preparation_error(cell)) is not None}
 
