@@ -34,7 +34,7 @@ from dualclip_lightning.images.limits import MAX_MEGAPIXELS
 from dualclip_lightning.predict.detector import Detector
 from dualclip_lightning.predict.limits import RATE
 from dualclip_lightning.predict.scoring.quantiles import from_good, from_run
-from dualclip_lightning.predict.scoring.references import Pairs
+from dualclip_lightning.predict.scoring.references import PairOrder
 from dualclip_lightning.predict.scoring.thresholds import Threshold
 from dualclip_lightning.utilities.seeding import derive_seed
 
@@ -106,7 +106,7 @@ def judge_with(detector: Detector, paths: Sequence[str]) -> Judge:
     known: dict[tuple[str, str], tuple[float, float]] = {}
 
     def judge(names: Sequence[str], seed: int) -> list[ScoredImage]:
-        pairs = Pairs(names, 1, seed)
+        pairs = PairOrder(names, 1, seed)
         found = []
         for position, name in enumerate(names):
             partner = names[next(pairs.candidates(position))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 from anomalib.data import InferenceBatch
 from anomalib.models.components.base import AnomalibModule
@@ -11,8 +11,8 @@ from torch import Tensor
 from dualclip_lightning.backbone import PlainVisionEncoder
 from dualclip_lightning.models.base import AnchoredModel, Kind, ZeroShotShell
 from dualclip_lightning.prompts import TextMean
+from dualclip_lightning.prompts.anchors import check_text_side
 from dualclip_lightning.scoring import DRAWINGS, MapDrawing, draw, text_score
-from dualclip_lightning.utilities.arguments import check_choice, check_temperature
 
 
 class ClipZeroShotModel(AnchoredModel):
@@ -77,7 +77,6 @@ class ClipZeroShot(ZeroShotShell, AnomalibModule):
         text_mean: TextMean = "unit",
         **common: Any,
     ) -> None:
-        check_temperature(temperature)
-        check_choice("text_mean", text_mean, get_args(TextMean))
+        check_text_side(temperature, text_mean)
         super().__init__(**common)
         self.model = ClipZeroShotModel(PlainVisionEncoder(self.backbone.visual), temperature, self.drawing)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from anomalib.data import InferenceBatch
@@ -20,15 +20,10 @@ from dualclip_lightning.models.base import AnchoredModel, Kind, ZeroShotShell
 from dualclip_lightning.models.references import Bank, Pairs, folder_images
 from dualclip_lightning.pairing import PatchPrediction, neighbour_references
 from dualclip_lightning.prompts import TextMean
-from dualclip_lightning.scoring import DRAWINGS, MapDrawing, draw, image_score, joint_score, reference_score, text_score
-from dualclip_lightning.utilities.arguments import (
-    check_blocks,
-    check_choice,
-    check_path,
-    check_share,
-    check_temperature,
-    check_whole,
-)
+from dualclip_lightning.prompts.anchors import check_text_side
+from dualclip_lightning.scoring import DRAWINGS, MapDrawing, draw, reference_score
+from dualclip_lightning.scoring.dual_image import DualImageScoring
+from dualclip_lightning.utilities.arguments import check_path, check_whole
 
 BANK_BATCH = 8
 """Number of reference images that are encoded at once."""
@@ -65,13 +60,10 @@ class DualImageCLIPModel(AnchoredModel):
         drawing: MapDrawing = DRAWINGS["anoclip"],
     ) -> None:
         super().__init__()
-        check_ranges(num_references, temperature, alpha=alpha, class_weight=class_weight)
+        check_num_references(num_references)
         self.encoder = encoder
         self.num_references = num_references
-        self.temperature = temperature
-        self.alpha = alpha
-        self.class_weight = class_weight
-        self.adaptation = adaptation
+        self.scoring = DualImageScoring(temperature, alpha, class_weight, adaptation)
         self.drawing = drawing
         self.register_buffer("reference_bank", torch.empty(0), persistent=False)
         self.reference_names: list[str] = []
@@ -84,7 +76,7 @@ class DualImageCLIPModel(AnchoredModel):
         set instead. `names` are the paths of the images, as in `predict_patches`.
         """
         references = None
-        if self.alpha < 1 and len(images) > 1 and not self.reference_bank.numel():
+        if self.scoring.alpha < 1 and len(images) > 1 and not self.reference_bank.numel():
             references = neighbour_references(len(images), self.num_references).to(images.device)
         return self.draw(self.predict_patches(images, references, names), images.shape[-2:])
 
@@ -100,16 +92,11 @@ class DualImageCLIPModel(AnchoredModel):
             names: the path of each image. They prevent an image in the bank from being its own reference, and give the
                 seeds of adaptation, which otherwise depend on the pixels.
         """
-        self.require_anchors()
-        features = self.encoder(images)
-        class_score = text_score(features.class_embedding, self.anchors, self.temperature)
-        score_map = self._joint_map(features.patch_embeddings, references, names)
-        if self.adaptation is not None and self.adaptation.settings.steps:
-            adapted = self.adaptation.adapted_map(
-                self._patches, images, names, features.patch_embeddings, score_map, self.anchors, self.temperature
-            )
-            score_map = joint_score(adapted, score_map, self.adaptation.settings.map_weight)
-        return PatchPrediction(image_score(class_score, score_map, self.class_weight), score_map)
+        anchors, features, scoring = self.require_anchors(), self.encoder(images), self.scoring
+        patches = features.patch_embeddings
+        joint = self._joint_map(patches, references, names)
+        maps = scoring.final_map(joint, patches, images, names, anchors, self._patches)
+        return PatchPrediction(scoring.image_scores(scoring.text(features.class_embedding, anchors), maps), maps)
 
     def set_references(self, images: Tensor, names: Sequence[str]) -> None:
         """Encode images [R, 3, H, W] as the references of every image with another name."""
@@ -125,26 +112,24 @@ class DualImageCLIPModel(AnchoredModel):
         return self.encoder(images).patch_embeddings
 
     def _joint_map(self, patches: Tensor, references: Tensor | None, names: Sequence[str]) -> Tensor:
-        """Return the joint map A_J (eq. 2 to 6) of images with references, and the text map of others."""
-        text_map = text_score(patches, self.anchors, self.temperature)
-        if self.alpha == 1:
-            return text_map
+        """Return the joint map A_J of images with references, and the text map of others."""
+        text = self.scoring.text(patches, self.anchors)
+        if self.scoring.alpha == 1:
+            return text
         if references is not None:
-            return joint_score(text_map, reference_score(patches, patches[references]), self.alpha)
-        maps = []
-        for rows, patch, text in zip(self._bank_rows(len(patches), names), patches, text_map, strict=True):
-            if rows:
-                visual = reference_score(patch[None], self.reference_bank[None, rows])[0]
-                maps.append(joint_score(text, visual, self.alpha))
-            else:
-                maps.append(text)
-                self._say_text_only()
-        return torch.stack(maps)
+            return self.scoring.joint_map(text, reference_score(patches, patches[references]))
+        rows = self._bank_rows(len(patches), names)
+        visual = [self._bank_score(*each) for each in zip(patches, rows, strict=True)]
+        return torch.stack([self.scoring.joint_map(*each) for each in zip(text, visual, strict=True)])
 
-    def _say_text_only(self) -> None:
+    def _bank_score(self, patches: Tensor, rows: Sequence[int]) -> Tensor | None:
+        """Return A_V [h, w] of an image [h, w, D] and some rows of the bank; None without rows."""
+        if rows:
+            return reference_score(patches[None], self.reference_bank[None, rows])[0]
         if not self._said_text_only:
             logger.warning("An image without a partner to compare with gets only its text score.")
             self._said_text_only = True
+        return None
 
     def _bank_rows(self, batch: int, names: Sequence[str]) -> list[list[int]]:
         """Return, for each image, the rows of the reference bank that are not the image itself."""
@@ -207,10 +192,10 @@ class DualImageCLIP(ZeroShotShell, AnomalibModule):
         drawing: str | dict[str, Any] = "anoclip",
         **common: Any,
     ) -> None:
-        check_ranges(num_references, temperature, alpha=alpha, class_weight=class_weight)
+        check_num_references(num_references)
+        DualImageScoring(temperature, alpha, class_weight)  # refuses numbers out of range before weights are loaded
         check_path("reference_dir", reference_dir)
-        check_choice("text_mean", text_mean, get_args(TextMean))
-        check_blocks("vv_blocks", vv_blocks)
+        check_text_side(temperature, text_mean, vv_blocks)
         settings = AdaptationSettings.from_choice(tta)
         super().__init__(drawing=drawing, **common)
         self.kind = "inductive" if alpha == 1 else "pair"
@@ -228,25 +213,22 @@ class DualImageCLIP(ZeroShotShell, AnomalibModule):
 
     def provenance(self) -> dict[str, Any]:
         """Return the provenance of every method, with a digest of textures other than the packaged ones."""
-        adaptation = self.model.adaptation
+        adaptation = self.model.scoring.adaptation
         if adaptation is None or adaptation.settings.textures is None:
             return super().provenance()
         return super().provenance() | {"textures_sha256": adaptation.source.digest()}
 
     def _unexportable(self) -> str | None:
-        if self.model.adaptation is not None:
+        if self.model.scoring.adaptation is not None:
             return "adaptation takes gradients at test time; set tta to false"
         reason = super()._unexportable()
         return reason and f"{reason}; set alpha to 1 for only its text score"
 
 
-def check_ranges(num_references: int, temperature: float, **weights: float) -> None:
-    """Check that numbers are in range.
+def check_num_references(num_references: int) -> None:
+    """Check the number of references.
 
     Raises:
-        ValueError: K is not an integer or is below 1, temperature is not above 0, or a weight is outside [0, 1].
+        ValueError: K is not an integer or is below 1.
     """
     check_whole("num_references", num_references, 1, "Set alpha=1 for text only.")
-    check_temperature(temperature)
-    for name, weight in weights.items():
-        check_share(name, weight)

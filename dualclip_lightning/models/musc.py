@@ -84,11 +84,11 @@ class MuScModel(nn.Module):
     def predict_patches(
         self, images: Tensor, references: Tensor | None = None, names: Sequence[str] = ()
     ) -> PatchPrediction:
-        """Return image scores [B] and patch maps [B, h, w] of images [B, 3, H, W], each scored by its references.
+        """Return scores [n] and patch maps [n, h, w] of the first n images, each scored by its references.
 
         Args:
             images: [B, 3, H, W], preprocessed.
-            references: [B, K] rows of `images`; None if there is no other image.
+            references: [n, K] rows of `images`, n at most B; None if there is no other image, for n = B.
             names: not used.
         """
         del names

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar
 
 import torch
 from anomalib.data import InferenceBatch
@@ -18,6 +18,7 @@ from dualclip_lightning.models.base import AnchoredModel, Kind, ZeroShotShell
 from dualclip_lightning.models.references import Bank, folder_images
 from dualclip_lightning.pairing import image_names
 from dualclip_lightning.prompts import TextMean
+from dualclip_lightning.prompts.anchors import check_text_side
 from dualclip_lightning.scoring import (
     DRAWINGS,
     MapDrawing,
@@ -28,13 +29,7 @@ from dualclip_lightning.scoring import (
     joint_score,
     text_score,
 )
-from dualclip_lightning.utilities.arguments import (
-    check_choice,
-    check_path,
-    check_temperature,
-    check_whole,
-    check_whole_list,
-)
+from dualclip_lightning.utilities.arguments import check_path, check_whole, check_whole_list
 from dualclip_lightning.utilities.seeding import derive_seed
 
 BANK_BATCH = 4
@@ -169,11 +164,10 @@ class WinCLIP(ZeroShotShell, AnomalibModule):
         text_mean: TextMean = "raw",
         **common: Any,
     ) -> None:
-        check_temperature(temperature)
         check_whole_list("scales", scales, (2, 3))
         check_path("reference_dir", reference_dir)
         check_shots(k_shot, reference_dir)
-        check_choice("text_mean", text_mean, get_args(TextMean))
+        check_text_side(temperature, text_mean)
         super().__init__(**common)
         self.kind = "few-shot" if k_shot else "inductive"
         self.levers = (*self.levers, "lower k_shot") if k_shot else self.levers

@@ -6,7 +6,7 @@ import signal
 import threading
 import warnings
 from argparse import Namespace
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -15,22 +15,19 @@ from typing import Any, Literal
 from rich.console import Console
 
 from dualclip_lightning.backbone import WeightsError
-from dualclip_lightning.images.finding.listing import Listing, find_images
+from dualclip_lightning.images.finding.listing import Listing
 from dualclip_lightning.images.painting import Scale
 from dualclip_lightning.images.sources import Failure
+from dualclip_lightning.predict.decisions import good_images, good_threshold, own_threshold, stated_threshold
 from dualclip_lightning.predict.detector import Detector
 from dualclip_lightning.predict.devices import DeviceError, choose_workers
 from dualclip_lightning.predict.former import asked
 from dualclip_lightning.predict.input.geometry import Geometry
-from dualclip_lightning.predict.limits import RATE
+from dualclip_lightning.predict.output.drawings import Drawing
 from dualclip_lightning.predict.output.folders import Place, choose_place, make_request
-from dualclip_lightning.predict.output.journal import Entry
-from dualclip_lightning.predict.output.outputs import Drawing
-from dualclip_lightning.predict.progress import ProgressReporter
+from dualclip_lightning.predict.output.progress import ProgressReporter
+from dualclip_lightning.predict.output.summary import summarise
 from dualclip_lightning.predict.run import Run, now, score_settings
-from dualclip_lightning.predict.scoring.quantiles import NoThresholdError, for_later_images, from_good, from_run
-from dualclip_lightning.predict.scoring.thresholds import Threshold
-from dualclip_lightning.predict.summary import summarise
 from dualclip_lightning.utilities.files import cannot_write
 from dualclip_lightning.utilities.memory import is_out_of_memory
 from dualclip_lightning.utilities.record import read_record
@@ -82,16 +79,16 @@ def _predict(options: Namespace, listing: Listing, console: Console, notes: Cons
     # With workers that have the devices, the detector here only knows what was asked.
     detector = Detector(**arguments if len(workers) == 1 else {**arguments, "device": "cpu"})
     drawing = _drawing(options)
-    good = [] if options.good is None else _good_images(options, detector, notes)
-    chosen = None if good else _stated_threshold(options, detector)
+    good = [] if options.good is None else good_images(options, detector, notes)
+    chosen = None if good else stated_threshold(options, detector)
     if expected := detector.forecast([*listing.paths, *good], timed=len(workers) == 1):
         _note(notes, expected)
     with ProgressReporter(notes) as progress:
         place, about = _place(options, detector, [*listing.paths, *good], notes)
         files = Run(detector, place.folder, drawing, options.gallery, progress, workers, about, place.former)
         files.start()
-        chosen = _good_threshold(options, good, files) if good else chosen
-        report = files(listing.paths, lambda entries: chosen or _own_threshold(options, entries, detector, notes),
+        chosen = good_threshold(options, good, files) if good else chosen
+        report = files(listing.paths, lambda entries: chosen or own_threshold(options, entries, detector, notes),
                      [Failure(name, reason) for name, reason in listing.unreadable.items()])  # fmt: skip
     for line in summarise(report, listing, place.folder):
         console.print(line, markup=False)
@@ -120,8 +117,10 @@ def _arguments(options: Namespace) -> dict[str, Any]:
     size = options.image_size
     return {
         "class_name": options.class_name,
+        "method": options.method,
         "backbone": options.backbone,
         "pretrained": options.pretrained,
+        "checkpoint": options.checkpoint,
         "preprocessing": options.preprocessing,
         "image_size": None if size is None else size[0] if len(size) == 1 else (size[0], size[1]),
         "reference_dir": options.reference,
@@ -134,13 +133,13 @@ def _arguments(options: Namespace) -> dict[str, Any]:
         "alpha": options.alpha,
         "class_weight": options.class_weight,
         "seed": options.seed,
-        "tta": options.tta,
+        "tta": options.tta or None,
         "domain": options.domain,
         "drawing": options.drawing,
         "batch_size": options.batch_size,
         "device": options.device,
         "max_megapixels": options.max_megapixels,
-    }
+    } | options.arguments
 
 
 def _drawing(options: Namespace) -> Drawing:
@@ -161,69 +160,6 @@ def _scale(words: Sequence[str]) -> Scale | Literal["run"] | None:
         msg = f"Expected --scale as two numbers, the smaller first, but got {low:g} and {high:g}."
         raise ValueError(msg)
     return low, high
-
-
-def _good_images(options: Namespace, detector: Detector, notes: Console) -> list[Path]:
-    """The images believed good."""
-    listing = find_images([options.good], options.exclude)
-    _check_usable(listing.unreadable.items())
-    if listing.left_out:
-        _note(notes, listing.left_out)
-    detector.check_good(len(listing.paths))
-    return listing.paths
-
-
-def _good_threshold(options: Namespace, paths: Sequence[Path], run: Run) -> Threshold:
-    """The threshold from images believed good."""
-    report = run.score(paths, part="good")
-    run.detector.forget()
-    _check_usable(report.failures)
-    return from_good(report.entries, _rate(options), settings=run.detector.settings)
-
-
-def _check_usable(failures: Iterable[tuple[str, str]]) -> None:
-    for name, reason in failures:
-        msg = f"Cannot use '{name}' of --good: {reason} Repair it, or leave it out with --exclude."
-        raise ValueError(msg)
-
-
-def _stated_threshold(options: Namespace, detector: Detector) -> Threshold | None:
-    """The threshold as the user says it; None where there is none or where it comes from the run itself."""
-    if options.threshold == "auto":
-        return None
-    chosen = None if options.threshold == "none" else _chosen_threshold(options, detector)
-    if options.masks and chosen is None:
-        msg = "--masks needs a threshold. Give a number or a file, or use --good or 'auto'."
-        raise ValueError(msg)
-    return chosen
-
-
-def _chosen_threshold(options: Namespace, detector: Detector) -> Threshold:
-    """A number, or a file."""
-    try:
-        score = float(options.threshold)
-    except ValueError:
-        threshold = Threshold.load(options.threshold)
-        threshold.check_settings(detector.settings)
-        return for_later_images(threshold)
-    return Threshold(score, options.pixel_threshold)
-
-
-def _rate(options: Namespace) -> float:
-    return RATE if options.false_alarm_rate is None else options.false_alarm_rate
-
-
-def _own_threshold(
-    options: Namespace, entries: Sequence[Entry], detector: Detector, notes: Console
-) -> Threshold | None:
-    """The threshold from the unlabelled run, if it was asked for and can be had."""
-    if options.threshold == "none":
-        return None
-    try:
-        return from_run(entries, _rate(options), settings=detector.settings)
-    except NoThresholdError as error:
-        notes.print(f"{error} Without one, images have scores but no decision.", markup=False)
-        return None
 
 
 def _note(notes: Console, text: str) -> None:

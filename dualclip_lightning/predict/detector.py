@@ -1,54 +1,40 @@
-"""Dual-Image CLIP as a warm object: images in, scores, maps and decisions out, without labels or Lightning."""
+"""A method as a warm object: images in, scores, maps and decisions out, without labels or Lightning."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, replace
-from itertools import islice
 from numbers import Real
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal
 
-from dualclip_lightning.backbone import DualPathVisionEncoder, prepare_backbone
 from dualclip_lightning.backbone.preprocessing import PreprocessingChoice
 from dualclip_lightning.images.area import allow_megapixels
 from dualclip_lightning.images.limits import MAX_MEGAPIXELS
 from dualclip_lightning.images.picture import ImageError
 from dualclip_lightning.images.sources import Failure, Images, Source, as_sources, file_sources
-from dualclip_lightning.predict.input.encoding import EncodedImage, ImageEncoder, PatchSet
 from dualclip_lightning.predict.input.forecast import forecast_tiles
-from dualclip_lightning.predict.input.geometry import Drawer, Geometry, Mode
-from dualclip_lightning.predict.input.working import WorkingSet
-from dualclip_lightning.predict.limits import RATE
+from dualclip_lightning.predict.input.geometry import Geometry, Mode
+from dualclip_lightning.predict.judge import Judge, Outcome, Share
+from dualclip_lightning.predict.limits import METHOD, RATE
 from dualclip_lightning.predict.output.prediction import Prediction
 from dualclip_lightning.predict.scoring.checks import (
-    adaptation_settings,
+    check_compared,
     check_device,
     check_numbers,
     check_references,
-    choose_device,
     from_old_name,
-    make_adaptation,
     reference_mode,
 )
+from dualclip_lightning.predict.scoring.comparison import Comparison, read_references
+from dualclip_lightning.predict.scoring.methods import Common, build_method
 from dualclip_lightning.predict.scoring.quantiles import NoThresholdError, for_later_images, from_good, from_run
-from dualclip_lightning.predict.scoring.references import InSequence, Order, Pairs, StreamBank
-from dualclip_lightning.predict.scoring.scorer import DualImageScorer
+from dualclip_lightning.predict.scoring.references import StreamBank
 from dualclip_lightning.predict.scoring.thresholds import Threshold
-from dualclip_lightning.prompts import TextMean, prompt_ensemble, text_anchors
-from dualclip_lightning.scoring import MapDrawing
-from dualclip_lightning.utilities.arguments import check_blocks, check_choice
+from dualclip_lightning.prompts import TextMean
 
-Outcome = Prediction | Failure
 References = Literal["pairs", "stream", "none"]
-
-
-class Share(NamedTuple):
-    """One part of several that are as even as groups of images allow."""
-
-    part: int = 0
-    parts: int = 1
 
 
 class Detector:
@@ -59,14 +45,18 @@ class Detector:
 
     Args:
         class_name: what the images show, in words that prompts take as they are.
+        method: Dual-Image CLIP, or another one of this package that scores an image by itself or by a few others:
+            "AnoCLIP", "ClipAD", "ClipZeroShot", "WinCLIP", or "MuSc" with `num_references`.
         backbone: open_clip architecture, or "hf-hub:owner/name".
-        pretrained: weights tag, file or folder; "demo" is the small model of this package.
+        pretrained: weights tag, file or folder; "demo" is the small model of this package; None takes the method's own,
+            of Dual-Image CLIP "laion400m_e32".
+        checkpoint: file with the layers of a method that was trained, such as ClipAD with variant="sdp+".
         compare_with: "pairs" compares the images of a call with each other in random pairs; "stream" compares each with
             the `bank_size` images before it, also of earlier calls; "none" uses text only.
         reference_dir: a folder of unlabelled images of the product (or a list of images), with which every image is
             compared instead.
         references: the old name of both, which will go.
-        num_references: of "pairs", K images each.
+        num_references: of "pairs", K images each; None takes the method's own, of Dual-Image CLIP 1.
         bank_size: of "stream".
         spatial_window: for products that are always aligned: only reference patches within this share of the image's
             side count, for example 0.1; None for all.
@@ -75,25 +65,27 @@ class Detector:
         geometry: "keep" the aspect ratio; "squash" as published and as the Lightning model does; "tiles"; or a
             `Geometry` with its numbers.
         image_size: of the model: side, or height and width, multiples of the patch; None takes that of the weights.
-        temperature: as of `DualImageCLIP`, with the four that follow.
+        temperature: of the method, with the six that follow and `arguments`; None takes the method's own.
         alpha: weight of the text map.
         class_weight: weight of the class-token score.
-        vv_blocks: in the V-V path; None for all.
-        seed: draws pairs and pseudo anomalies.
+        vv_blocks: in the V-V path.
         tta: test-time adaptation; True, or settings by name (see `AdaptationSettings`).
+        text_mean: over text embeddings as they come, "raw", or at length 1, "unit".
+        drawing: how maps of patches become maps of pixels.
+        seed: draws whatever the method leaves to chance: pairs, pseudo anomalies, noise.
         preprocessing: "openai", "imagenet", "inception", or some of mean, std and interpolation by name; needed for a
             raw weights file only.
         domain: "object" or "texture", which words prompts use; None looks the class up.
         states: phrases with one `{}` under "normal" and "anomalous"; None for the method's own.
         templates: sentences with one `{}` for the state phrase; None for the method's own.
-        text_mean: over text embeddings as they come, "raw", or at length 1, "unit", as of `DualImageCLIP`.
-        drawing: how maps of patches become maps of pixels, as of `DualImageCLIP`.
         batch_size: views at a time; it changes speed and memory, not scores.
         device: "auto", "cpu", "cuda", "mps" or another name of PyTorch's.
         max_megapixels: larger images are refused; above Pillow's own limit, which is raised in this process.
+        **arguments: further ones of the method, for example `views=False` of AnoCLIP.
 
     Raises:
-        ValueError: an argument out of range or unknown.
+        ValueError: an argument out of range or unknown; or a method that cannot score single images, such as one that
+            compares all images of a set, with what to do instead.
         FileNotFoundError: no references where they were said to be.
         dualclip_lightning.backbone.WeightsError: weights that cannot be had.
 
@@ -113,79 +105,75 @@ class Detector:
         self,
         class_name: str = "object",
         *,
+        method: str = METHOD,
         backbone: str = "ViT-B-16-plus-240",
-        pretrained: str = "laion400m_e32",
+        pretrained: str | None = None,
+        checkpoint: str | Path | None = None,
         compare_with: References = "pairs",
         reference_dir: Images | None = None,
         references: References | Images | None = None,
-        num_references: int = 1,
+        num_references: int | None = None,
         bank_size: int = 4,
         spatial_window: float | None = None,
         threshold: float | str | Path | Threshold | None = "auto",
         geometry: Mode | Geometry = "keep",
         image_size: int | tuple[int, int] | None = None,
-        temperature: float = 0.07,
-        alpha: float = 0.5,
-        class_weight: float = 0.5,
+        temperature: float | None = None,
+        alpha: float | None = None,
+        class_weight: float | None = None,
         vv_blocks: list[int] | None = None,
+        tta: bool | Mapping[str, Any] | None = None,
+        text_mean: TextMean | None = None,
+        drawing: str | dict[str, Any] | None = None,
         seed: int = 0,
-        tta: bool | Mapping[str, Any] = False,
         preprocessing: PreprocessingChoice = None,
         domain: Literal["object", "texture"] | None = None,
         states: dict[str, list[str]] | None = None,
         templates: list[str] | None = None,
-        text_mean: TextMean = "raw",
-        drawing: str | dict[str, Any] = "anoclip",
         batch_size: int = 8,
         device: str = "auto",
         max_megapixels: float = MAX_MEGAPIXELS,
+        **arguments: Any,
     ) -> None:
-        check_numbers(num_references, bank_size, batch_size, temperature, spatial_window, max_megapixels,
-                      alpha=alpha, class_weight=class_weight)  # fmt: skip
-        check_blocks("vv_blocks", vv_blocks)
+        check_numbers(num_references, bank_size, batch_size, spatial_window, max_megapixels)
         if references is not None:
             compare_with, reference_dir = from_old_name(references)
         check_references(compare_with, reference_dir)
-        tta_settings = adaptation_settings(tta)
-        check_choice("text_mean", text_mean, get_args(TextMean))
         check_device(device)
-        prompts = prompt_ensemble(class_name, domain, states, templates)
-        chosen_drawing = MapDrawing.from_choice(drawing)
         chosen = geometry if isinstance(geometry, Geometry) else Geometry(geometry)
         self._threshold, self._auto = _threshold(threshold), threshold == "auto"
         allow_megapixels(max_megapixels)
-        clip, prepared = prepare_backbone(backbone, pretrained, preprocessing, seed, image_size)
-        adaptation = make_adaptation(tta_settings, prepared, seed)
-        anchors = text_anchors(clip, prompts, mean=text_mean)
-        self.device = choose_device(device)
-        encoder = DualPathVisionEncoder(clip.visual, vv_blocks).to(self.device)
-        self.mode, wanted = reference_mode(compare_with, reference_dir, text_only=alpha == 1)
+        named = {"temperature": temperature, "alpha": alpha, "class_weight": class_weight, "vv_blocks": vv_blocks,
+                 "tta": tta, "text_mean": text_mean, "drawing": drawing,
+                 "num_references": None if method == METHOD else num_references}  # fmt: skip
+        count = 1 if reference_dir is not None else bank_size if compare_with == "stream" else None
+        common = Common(class_name, backbone, pretrained, preprocessing, image_size, seed, domain, states, templates,
+                        chosen, batch_size, device, checkpoint, spatial_window, count)  # fmt: skip
+        given = {name: value for name, value in named.items() if value is not None}
+        built = build_method(method, common, given | arguments)
+        check_compared(method, compare_with, reference_dir, compares=built.compares)
+        self.mode, wanted = reference_mode(compare_with, reference_dir, text_only=not built.compares)
+        self.device, self.drawer = built.device, built.drawer
         self.seed, self.batch_size, self.max_megapixels = seed, batch_size, max_megapixels
-        self.num_references = {"pairs": num_references, "stream": bank_size}.get(self.mode, 0)
+        self.num_references = {"pairs": num_references or 1, "stream": bank_size}.get(self.mode, 0)
         self._bank = StreamBank(bank_size)
-        self.drawer = Drawer(chosen_drawing, tuple(clip.visual.patch_size))
-        self._encoder = ImageEncoder(encoder, prepared, chosen, batch_size)
-        self._scorer = DualImageScorer(
-            encoder, anchors.to(self.device), temperature, alpha, class_weight, spatial_window, adaptation
-        )
-        self._folder: list[PatchSet] = [] if wanted is None else self._encode_references(wanted)
+        given_images = [] if wanted is None else read_references(wanted, built.reader, batch_size, max_megapixels)
+        self._judge = Judge(built, Comparison(self.mode, self.num_references, seed, given_images), batch_size)
         self.settings: dict[str, Any] = {
-            "method": "DualImageCLIP", "class_name": class_name, "backbone": clip.name, "weights": clip.weights,
-            "weights_sha256": clip.digest, "preprocessing": asdict(prepared), "geometry": asdict(chosen),
-            "references": self.mode, "num_references": self.num_references or len(self._folder),
-            "spatial_window": spatial_window, "temperature": temperature, "alpha": alpha, "class_weight": class_weight,
-            "vv_blocks": vv_blocks, "seed": seed, "tta": None if adaptation is None else asdict(adaptation.settings),
-            "drawing": drawing if isinstance(drawing, str) else asdict(chosen_drawing),
-            "prompts": {"domain": domain, "states": states, "templates": templates, "text_mean": text_mean},
-        }  # fmt: skip
+            "method": built.name, "class_name": class_name, "backbone": built.clip.name,
+            "weights": built.clip.weights, "weights_sha256": built.clip.digest,
+            "preprocessing": asdict(built.preprocessing), "geometry": asdict(chosen), "references": self.mode,
+            "num_references": self.num_references or len(given_images),
+        } | built.settings  # fmt: skip
         """What the scores depend on, as plain data to store beside them."""
-        self.weights_origin = dict(clip.origin)
+        self.weights_origin = dict(built.clip.origin)
         """Where the weights are from; scores depend on their digest, whatever place they came from."""
         self.threshold = threshold if self._threshold is None else self._threshold
 
     def __repr__(self) -> str:
-        settings, geometry = self.settings, self._encoder.geometry.mode
+        settings, geometry = self.settings, self._judge.method.reader.geometry.mode
         model = ", ".join(dict.fromkeys((settings["backbone"], settings["weights"])))
+        model = model if settings["method"] == METHOD else f"{settings['method']}, {model}"
         return f"Detector({settings['class_name']!r}, {model}, {self.mode}, {geometry}, {self.device})"
 
     @property
@@ -207,7 +195,7 @@ class Detector:
     @property
     def reference_names(self) -> list[str]:
         """The images with which every image is compared, of a detector that was given some."""
-        return [patches.name for patches in self._folder]
+        return [reference.name for reference in self._judge.comparison.given]
 
     def predict(self, images: Images, errors: Literal["raise", "return"] = "raise") -> Any:
         """Judge images.
@@ -334,20 +322,15 @@ class Detector:
             The position of an image and what is said of it.
         """
         bank = self._bank if bank is None else bank
-        order = self._order(sources)
-        earlier = bank.latest() if self.mode == "stream" else []
-        # Tiled pictures may be as large as is allowed and are held while they are in use.
-        together = 1 if self._encoder.geometry.mode == "tiles" else self.batch_size
-        with WorkingSet(sources, self._encoder, keep=2 * together + self.num_references) as working:
-            for chunk in islice(order.chunks(together), share.part, None, share.parts):
-                wanted = [position for position in chunk if position not in done]
-                working.fetch(wanted)
-                for position in wanted:
-                    yield position, self._judge(position, sources, working, order, earlier, bank)
+        yield from self._judge(sources, done, bank, share, self._threshold)
 
     def forecast(self, paths: Sequence[Path], *, timed: bool = True) -> str:
         """How many tiles these images have and how long they take to encode; empty where images are not tiled."""
-        return forecast_tiles(self._encoder, paths, timed=timed) if self._encoder.geometry.mode == "tiles" else ""
+        return (
+            forecast_tiles(self._judge.method.reader, paths, timed=timed)
+            if self._judge.method.reader.geometry.mode == "tiles"
+            else ""
+        )
 
     def pair_scores(self, paths: Sequence[str]) -> Callable[[str, str], tuple[float, float]]:
         """A function of an image and its one reference that gives the score and the peak (see `Prediction.peak`).
@@ -357,86 +340,7 @@ class Detector:
         Raises:
             ImageError: an image that cannot be used.
         """
-        sources = file_sources([Path(path) for path in paths], self.max_megapixels)
-        images: dict[str, EncodedImage] = {}
-        with WorkingSet(sources, self._encoder, keep=len(sources)) as working:
-            for position, source in enumerate(sources):
-                image = working[position]
-                if isinstance(image, Failure):
-                    msg = f"Cannot use '{source.name}': {image.reason}"
-                    raise ImageError(msg)
-                images[source.name] = image
-
-        def score(name: str, reference: str) -> tuple[float, float]:
-            value, score_map = self._scorer.score(images[name], [images[reference].patch_set], name)
-            return value, float(self.drawer.on_patches(score_map.numpy()).max())
-
-        return score
-
-    def _judge(
-        self,
-        position: int,
-        sources: Sequence[Source],
-        working: WorkingSet,
-        order: Order,
-        earlier: Sequence[PatchSet],
-        bank: StreamBank,
-    ) -> Outcome:
-        image = working[position]
-        if isinstance(image, Failure):
-            return image
-        name = sources[position].name
-        references = self._folder_without(name)
-        others = (p for p in order.candidates(position) if sources[p].name != name)  # a path may be given twice
-        references += working.first_readable(others, self.num_references)
-        references += earlier[: max(0, self.num_references - len(references))]
-        with working.timed(position):
-            score, score_map = self._scorer.score(image, references, name)
-        if self.mode == "stream":
-            bank.add(image.patch_set)
-        return Prediction(
-            name=name,
-            score=score,
-            patch_map=score_map.numpy(),
-            size=image.plan.image,
-            references=tuple(reference.name for reference in references),
-            geometry=f"{self._encoder.geometry.mode}: {image.plan.describe()}",
-            seconds=working.seconds(position),
-            notes=image.notes,
-            threshold=self._threshold,
-            drawer=self.drawer,
-        )
-
-    def _order(self, sources: Sequence[Source]) -> Order:
-        if self.mode == "pairs":
-            return Pairs([source.name for source in sources], self.num_references, self.seed)
-        return InSequence(len(sources), stream=self.mode == "stream")
-
-    def _folder_without(self, name: str) -> list[PatchSet]:
-        """The given references but the image itself."""
-        own = str(Path(name).resolve()) if self._folder else ""
-        return [patches for patches in self._folder if str(Path(patches.name).resolve()) != own]
-
-    def _encode_references(self, images: Images) -> list[PatchSet]:
-        """Patches of the images that every image is compared with.
-
-        Raises:
-            ImageError: one that cannot be used.
-            ValueError: none.
-        """
-        sources = as_sources(images, self.max_megapixels, called="reference").complete()
-        patches: list[PatchSet] = []
-        with WorkingSet(sources, self._encoder, keep=self.batch_size) as working:
-            for position, source in enumerate(sources):
-                image = working[position]
-                if isinstance(image, Failure):
-                    msg = f"Cannot use the reference '{source.name}': {image.reason}"
-                    raise ImageError(msg)
-                patches.append(image.patch_set)
-        if not patches:
-            msg = "Expected at least one reference image, but got none."
-            raise ValueError(msg)
-        return patches
+        return self._judge.pair_scores(file_sources([Path(path) for path in paths], self.max_megapixels))
 
 
 def _threshold(chosen: float | str | Path | Threshold | None) -> Threshold | None:

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import torch
 
 from dualclip_lightning.images.sources import Source
-from dualclip_lightning.predict.detector import Detector, Outcome, Share
+from dualclip_lightning.predict.detector import Detector
+from dualclip_lightning.predict.judge import Outcome, Share
 
 STOP_SECONDS = 5.0
 

@@ -8,16 +8,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dualclip_lightning.predict.limits import METHOD
 from dualclip_lightning.utilities.record import NAME, read_record
 
 SETTINGS = frozenset({
     "class_name", "backbone", "pretrained", "preprocessing", "image_size", "reference", "references", "num_references",
     "bank_size", "spatial_window", "geometry", "tile", "overlap", "temperature", "alpha", "class_weight", "seed", "tta",
-    "domain", "drawing", "max_megapixels",
+    "domain", "drawing", "max_megapixels", "method", "arguments", "checkpoint",
 })  # fmt: skip
 """Options that `--from` takes over: those of the detector."""
-ALIKE = ("class_name", "temperature", "alpha", "class_weight", "drawing", "seed", "spatial_window")
+ALIKE = ("method", "class_name", "temperature", "alpha", "class_weight", "drawing", "seed", "spatial_window")
 """Settings of a detector that are what their option says."""
+ALIKE_IN_ALL = ("method", "class_name", "seed")
+"""Those of every method."""
+NEWER = {"method": METHOD, "arguments": {}, "checkpoint": None}
+"""Options that runs of earlier versions do not name; a run with these values is still known again."""
 NO_RESULT = frozenset({"command", "former", "out", "fresh", "device", "devices", "batch_size", "quiet", "verbose"})
 """Options that change neither a score nor a file."""
 THRESHOLD = "threshold.json"
@@ -26,6 +31,7 @@ THRESHOLD = "threshold.json"
 def asked(options: argparse.Namespace) -> dict[str, Any]:
     """The options by which a run is known again, with the state of the file that a threshold comes from."""
     own = {name: value for name, value in vars(options).items() if name not in NO_RESULT}
+    own = {name: value for name, value in own.items() if name not in NEWER or value != NEWER[name]}
     file = Path(str(options.threshold))
     return {**own, "directory": str(Path.cwd()), "threshold_file": file.read_text() if file.is_file() else None}
 
@@ -41,7 +47,9 @@ def check_threshold(options: argparse.Namespace) -> None:
         return
     from dualclip_lightning.predict.scoring.thresholds import Threshold  # noqa: PLC0415 - imports numpy
 
-    Threshold.load(text).check_settings({name: getattr(options, name) for name in ALIKE})
+    alike = ALIKE if options.method == METHOD else ALIKE_IN_ALL
+    told = {name: getattr(options, name) for name in alike if name not in options.arguments}
+    Threshold.load(text).check_settings(told)
 
 
 def _is_number(text: str) -> bool:
@@ -74,8 +82,10 @@ def former_options(path: Path) -> dict[str, Any]:
 
 def _of_record(record: Mapping[str, Any]) -> dict[str, Any]:
     found = {name: value for name, value in record["options"].items() if name in SETTINGS}
+    if "arguments" in found:
+        found["arguments"] = _said(found["arguments"])
     home = Path(record["directory"])
-    for name in ("reference", "pretrained"):  # paths that were relative to where that run was started
+    for name in ("reference", "pretrained", "checkpoint"):  # paths that were relative to where that run was started
         there = home / str(found.get(name))
         if found.get(name) and there.exists() and not Path(found[name]).exists():
             found[name] = str(there)
@@ -94,25 +104,45 @@ def _threshold_settings(path: Path) -> Mapping[str, Any]:
     return settings
 
 
+def _said(arguments: Mapping[str, Any]) -> list[str]:
+    """Arguments of a method as `--set` has them."""
+    return [f"{name}={json.dumps(value)}" for name, value in arguments.items()]
+
+
 def _of_settings(settings: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """Options that give a detector these settings."""
+    """Options that give a detector these settings.
+
+    Raises:
+        ValueError: settings that no option can say.
+    """
     prompts, mode = settings["prompts"], settings["references"]
-    unsayable = [name for name in ("states", "templates") if prompts[name] is not None]
-    unsayable += ["text_mean"] if prompts.get("text_mean") != "raw" else []  # before it was one, it was "unit"
-    unsayable += ["vv_blocks"] if settings["vv_blocks"] is not None else []
-    unsayable += [name for name in ("tta", "drawing") if isinstance(settings[name], dict)]
-    if unsayable:
-        msg = f"No option says {', '.join(unsayable)} as '{path}' has it. Use it from Python, with Detector."
+    if "layers_sha256" in settings:
+        msg = f"'{path}' does not say from which checkpoint its layers are. Give the options instead of --from."
         raise ValueError(msg)
-    found = {name: settings[name] for name in ALIKE}
+    said = dict(settings["arguments"]) if "arguments" in settings else _arguments_of_default(settings)
+    said |= {name: prompts[name] for name in ("states", "templates") if prompts[name] is not None}
+    found = {name: settings[name] for name in (ALIKE if settings["method"] == METHOD else ALIKE_IN_ALL)}
     found |= {"pretrained": settings["weights"], "domain": prompts["domain"],
               "geometry": settings["geometry"]["mode"], "image_size": settings["preprocessing"]["size"]}  # fmt: skip
     if settings["weights"] != "demo":  # which brings its own architecture
         found["backbone"] = settings["backbone"]
     if settings["geometry"]["mode"] == "tiles":
         found |= {name: settings["geometry"][name] for name in ("tile", "overlap")}
-    if mode != "folder":  # which it does not name
+    if isinstance(settings["drawing"], dict):
+        said["drawing"] = settings["drawing"]
+        found.pop("drawing", None)
+    if "num_references" in said:
+        said.pop("num_references")
+    found["arguments"] = _said(said)
+    if mode != "folder" and (mode != "none" or settings["method"] == METHOD):  # which it does not name, or has not
         found["references"] = mode
     if mode in {"pairs", "stream"}:
         found["num_references" if mode == "pairs" else "bank_size"] = settings["num_references"]
     return found
+
+
+def _arguments_of_default(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of Dual-Image CLIP that have no option of their own and are not the default."""
+    mean = settings["prompts"].get("text_mean", "unit")  # before it was one, it was "unit"
+    found = {"vv_blocks": settings["vv_blocks"], "tta": settings["tta"], "text_mean": None if mean == "raw" else mean}
+    return {name: value for name, value in found.items() if value}

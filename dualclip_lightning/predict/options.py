@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from typing import Any
+
+import yaml
 
 from dualclip_lightning.commandline.parser import WRONG, Parser, speaking, with_new_names
 from dualclip_lightning.images.finding.listing import check_there, find_images
-from dualclip_lightning.images.limits import MAX_MEGAPIXELS
 from dualclip_lightning.predict.former import check_threshold, former_options
-from dualclip_lightning.predict.limits import DRAWING_NAMES, GALLERY, RATE
+from dualclip_lightning.predict.limits import DRAWING_NAMES, METHOD, PRETRAINED
+from dualclip_lightning.predict.names import check_method
+from dualclip_lightning.predict.option_groups import add_options
 
 EPILOG = """exit status: 0 all judged, 1 some files could not be used (see failures.csv), 2 wrong use, 3 stopped: a
 result could not be written, memory ran out or a process died, 130 interrupted. The same command continues where one
@@ -23,14 +27,20 @@ see `dualclip predict --model NAME --help`."""
 DEFAULTS = {
     "threshold": "auto",
     "references": "pairs",
-    "num_references": 1,
     "bank_size": 4,
     "overlap": 0.25,
     "scale": ["run"],
 }
 """Of options that only some others leave a meaning; it is known whether they were given."""
-KINDS = ("pairs", "stream", "none")
-"""Of references that are taken from the images of the run."""
+OF_METHOD = {
+    "pretrained": PRETRAINED,
+    "num_references": 1,
+    "temperature": 0.07,
+    "alpha": 0.5,
+    "class_weight": 0.5,
+    "drawing": DRAWING_NAMES[0],
+}
+"""The same, of the default method; others have their own."""
 RENAMED = {"--reference": "--reference-dir", "--references": "--compare-with"}
 """Old names, which still work."""
 
@@ -62,20 +72,19 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "Score images of your own, without labels, masks or training, and draw where they are anomalous.",
         EPILOG,
     )
-    _add_images(parser)
-    _add_results(parser.add_argument_group("results"))
-    _add_former(parser.add_argument_group("a former run"))
-    _add_decisions(parser.add_argument_group("decisions"))
-    _add_references(parser.add_argument_group("references"))
-    _add_geometry(parser.add_argument_group("geometry"))
-    _add_method(parser.add_argument_group("model and method"))
+    add_options(parser)
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     options = _parse_with_former(parser, with_new_names(arguments, RENAMED))
     options.command = shlex.join(["dualclip", "predict", *arguments])
+    try:
+        check_method(options.method)
+        options.arguments = _arguments(options.arguments)
+    except ValueError as error:
+        parser.error(str(error))
     for message in _contradictions(options):
         parser.error(message)
-    for name, value in DEFAULTS.items():
-        if getattr(options, name) is None:
+    for name, value in (DEFAULTS | (OF_METHOD if options.method == METHOD else {})).items():
+        if getattr(options, name) is None and name not in options.arguments:
             setattr(options, name, value)
     return options
 
@@ -90,11 +99,39 @@ def _parse_with_former(parser: argparse.ArgumentParser, arguments: Sequence[str]
     except ValueError as error:
         parser.error(str(error))
     threshold = taken.pop("threshold", None)
-    parser.set_defaults(**{name: value for name, value in taken.items() if value != DEFAULTS.get(name)})
+    defaults = DEFAULTS | (OF_METHOD if taken.get("method", METHOD) == METHOD else {})
+    parser.set_defaults(**{name: value for name, value in taken.items() if value != defaults.get(name)})
     options = parser.parse_args(arguments)
     if options.threshold is None and options.good is None and options.false_alarm_rate is None:
         options.threshold = threshold
     return options
+
+
+def _arguments(given: Sequence[str]) -> dict[str, Any]:
+    """Arguments of the method by name, from NAME=VALUE; the later of two counts.
+
+    Raises:
+        ValueError: names what is not of that form.
+    """
+    found: dict[str, Any] = {}
+    for each in given:
+        name, _, value = each.partition("=")
+        try:
+            found[name.strip().replace("-", "_")] = _value(value)
+        except yaml.YAMLError:
+            value = ""
+        if not (name and value):
+            msg = f"argument --set: expected NAME=VALUE, such as views=false, but got {each!r}"
+            raise ValueError(msg)
+    return found
+
+
+def _value(text: str) -> Any:
+    """A value in JSON or YAML, for which 1e-4 is no number."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return yaml.safe_load(text)
 
 
 def _contradictions(options: argparse.Namespace) -> Iterator[str]:
@@ -116,8 +153,19 @@ def _contradictions(options: argparse.Namespace) -> Iterator[str]:
     if options.scale is not None and not options.heatmaps:
         yield "--scale is for heatmaps, which --no-heatmaps leaves out"
     yield from _contradicting_references(options)
+    yield from _contradicting_arguments(options)
     if options.gallery < 0:
         yield "argument --gallery: expected a number of images, or 0 for none"
+
+
+def _contradicting_arguments(options: argparse.Namespace) -> Iterator[str]:
+    for name in options.arguments:
+        option = f"--{name.replace('_', '-')}"
+        if name in OF_METHOD.keys() - {"pretrained"} | {"tta"}:
+            if getattr(options, name) not in {None, False}:
+                yield f"--set {name} and {option} exclude each other"
+        elif name in vars(options) or name in {"reference_dir", "compare_with"}:
+            yield f"--set is for arguments of the method; give {option} instead of --set {name}"
 
 
 def _contradicting_references(options: argparse.Namespace) -> Iterator[str]:
@@ -131,121 +179,3 @@ def _contradicting_references(options: argparse.Namespace) -> Iterator[str]:
         yield "--alpha 1 is for text alone, and references count for nothing"
     if options.spatial_window is not None and (options.alpha == 1 or options.references == "none"):
         yield "--spatial-window goes with references"
-
-
-def _add_images(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "paths", nargs="+", metavar="PATH", help="file, folder, 'pattern', list (.txt), or - for one on standard input"
-    )
-    parser.add_argument("--class-name", default="object", help='what the images show, for example "steel plate"')
-    parser.add_argument(
-        "--exclude", action="append", default=[], metavar="PATTERN", help="leave files out; repeatable; default: none"
-    )
-    parser.add_argument("--max-megapixels", type=float, default=MAX_MEGAPIXELS, help="larger images are refused")
-
-
-def _add_results(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--out", type=Path, default=Path("results/predict"),
-        help="folder for everything; it gets a number where it is taken by another run",
-    )  # fmt: skip
-    group.add_argument(
-        "--fresh", action="store_true", help="score everything again, into a new folder, instead of continuing"
-    )
-    group.add_argument("--no-heatmaps", dest="heatmaps", action="store_false", help="no pictures")
-    group.add_argument("--maps", action="store_true", help="raw maps at the size of the image (.npy, float32)")
-    group.add_argument("--masks", action="store_true", help="anomalous pixels as PNG")
-    group.add_argument("--gallery", type=int, default=GALLERY, metavar="N", help="images in index.html; 0 for none")
-    group.add_argument(
-        "--scale", nargs="+", metavar="VALUE",
-        help="the colour scale of heatmaps: 'run', from the median to the 99.9 %% quantile of all scores of the run's "
-        "maps, 'image' for each image's own range (not comparable), or two numbers; default: run",
-    )  # fmt: skip
-
-
-def _add_former(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--from", type=Path, metavar="RUN", dest="former",
-        help="take model, method, references, geometry and threshold from a former run's folder or a threshold.json; "
-        "options given beside it win; default: none",
-    )  # fmt: skip
-
-
-def _add_decisions(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--threshold", help="a number, a threshold.json, 'none', or 'auto': from the run itself; default: auto"
-    )
-    group.add_argument("--pixel-threshold", type=float, help="with a number: for masks and contours; default: the same")
-    group.add_argument(
-        "--good",
-        metavar="PATH",
-        help="take the threshold from images believed good: a folder or a list (.txt); default: none",
-    )
-    group.add_argument(
-        "--false-alarm-rate", type=float, help=f"of normal images, with --good or 'auto'; default: {RATE}"
-    )
-
-
-def _add_references(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--reference-dir", dest="reference", metavar="FOLDER",
-        help="compare with these unlabelled images of the product; default: with images of the run",
-    )  # fmt: skip
-    group.add_argument(
-        "--compare-with", dest="references", type=_kind_of_references, metavar="{pairs,stream,none}",
-        help="without --reference-dir: random pairs, the images just before, or text alone; default: pairs",
-    )  # fmt: skip
-    group.add_argument("--num-references", type=int, metavar="K", help="of pairs; default: 1")
-    group.add_argument("--bank-size", type=int, metavar="N", help="of a stream; default: 4")
-    group.add_argument(
-        "--spatial-window", type=float, metavar="SHARE", help="for aligned products, for example 0.1; default: none"
-    )
-
-
-def _kind_of_references(text: str) -> str:
-    """One of the kinds, as a type of an option."""
-    if text not in KINDS:
-        msg = f"expected {', '.join(KINDS[:-1])} or {KINDS[-1]}, but got {text!r}; images to compare with are given by "
-        msg += "--reference-dir"
-        raise argparse.ArgumentTypeError(msg)
-    return text
-
-
-def _add_geometry(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--geometry", choices=("keep", "squash", "tiles"), default="keep",
-        help="the whole image in its aspect ratio, or squashed to the model's size as in the papers, or in overlapping "
-        "tiles",
-    )  # fmt: skip
-    group.add_argument("--tile", type=int, metavar="PIXELS", help="side of a tile; default: the model's size")
-    group.add_argument("--overlap", type=float, metavar="SHARE", help="of tiles; default: 0.25")
-    group.add_argument(
-        "--image-size",
-        type=int,
-        nargs="+",
-        metavar="PIXELS",
-        help="of the model: side, or H W; default: that of the weights",
-    )
-
-
-def _add_method(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--backbone", default="ViT-B-16-plus-240", help="architecture of open_clip")
-    group.add_argument("--pretrained", default="laion400m_e32", help='tag, file, folder, or "demo" (offline)')
-    group.add_argument(
-        "--preprocessing", help="openai, imagenet or inception, for a raw weights file; default: that of the weights"
-    )
-    group.add_argument("--domain", choices=("object", "texture"), help="which words prompts use; default: by the class")
-    group.add_argument("--temperature", type=float, default=0.07, help="of the softmax over the two states")
-    group.add_argument("--alpha", type=float, default=0.5, help="weight of text against reference")
-    group.add_argument("--class-weight", type=float, default=0.5, help="weight of the class token in the image score")
-    group.add_argument(
-        "--drawing", choices=DRAWING_NAMES, default=DRAWING_NAMES[0],
-        help="draw maps as the released code of that method does",
-    )  # fmt: skip
-    group.add_argument("--tta", action="store_true", help="test-time adaptation")
-    group.add_argument("--seed", type=int, default=0, help="draws the pairs")
-    group.add_argument(
-        "--batch-size", type=int, default=8, help="images at a time; changes speed and memory, not scores"
-    )
-    group.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
-    group.add_argument("--devices", type=int, default=1, metavar="N", help="GPUs, or processes that share the cores")

@@ -8,61 +8,26 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from dualclip_lightning.images.sources import Failure, Source, file_sources
-from dualclip_lightning.predict.detector import Detector, Outcome
+from dualclip_lightning.predict.detector import Detector
 from dualclip_lightning.predict.devices import Worker, score_on_devices
+from dualclip_lightning.predict.judge import Outcome
 from dualclip_lightning.predict.limits import GALLERY
+from dualclip_lightning.predict.output.drawings import Drawing, draw_all
 from dualclip_lightning.predict.output.folders import WORK
 from dualclip_lightning.predict.output.gallery import write_gallery
 from dualclip_lightning.predict.output.journal import Entry, Journal, file_stamp
-from dualclip_lightning.predict.output.outputs import (
-    Drawing,
-    Layout,
-    draw_all,
-    threshold_facts,
-    write_failures,
-    write_scores,
-)
+from dualclip_lightning.predict.output.layout import Layout
+from dualclip_lightning.predict.output.report import Report, Reporter, Silent
+from dualclip_lightning.predict.output.tables import threshold_facts, write_failures, write_scores
 from dualclip_lightning.predict.scoring.thresholds import Threshold
 from dualclip_lightning.utilities.record import write_record
 from dualclip_lightning.utilities.versions import ADAPTATION, SCORING, versions
 
 Chooser = Callable[[Sequence[Entry]], "Threshold | None"]
 """The threshold, given all scored images of the run."""
-
-
-class Reporter(Protocol):
-    """Hears how far a run is."""
-
-    def begin(self, stage: str, total: int, done: int) -> None:
-        """A stage starts, of which some is done already."""
-
-    def advance(self) -> None:
-        """One more image."""
-
-
-class Silent:
-    """Says nothing."""
-
-    def begin(self, stage: str, total: int, done: int) -> None:
-        """See `Reporter`."""
-
-    def advance(self) -> None:
-        """See `Reporter`."""
-
-
-@dataclass
-class Report:
-    """What a run found."""
-
-    entries: list[Entry] = field(default_factory=list)
-    """Scored images in the order given."""
-    failures: list[Failure] = field(default_factory=list)
-    resumed: int = 0
-    """How many of them an earlier run had scored."""
-    threshold: Threshold | None = None
 
 
 @dataclass(frozen=True)

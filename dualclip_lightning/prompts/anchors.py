@@ -19,7 +19,7 @@ from torch import Tensor
 from dualclip_lightning.backbone import Backbone
 from dualclip_lightning.backbone.length import check_length
 from dualclip_lightning.prompts.ensemble import PromptPair
-from dualclip_lightning.utilities.arguments import check_choice
+from dualclip_lightning.utilities.arguments import check_blocks, check_choice, check_temperature
 from dualclip_lightning.utilities.cachedir import cache_dir
 from dualclip_lightning.utilities.files import write_bytes_atomically
 
@@ -28,6 +28,22 @@ CACHE_VERSION = 1
 """Version of the computation; increase it whenever the same weights and prompts give different anchors."""
 
 logger = logging.getLogger(__name__)
+
+
+def check_text_side(temperature: float, text_mean: TextMean, vv_blocks: list[int] | None = None) -> None:
+    """Check the arguments of the text side of a method, before weights are loaded.
+
+    Args:
+        temperature: temperature of the softmax over the two states.
+        text_mean: "raw" or "unit".
+        vv_blocks: numbers of the blocks in the V-V path; None for all, and for methods without that path.
+
+    Raises:
+        ValueError: an argument is out of range; the message names it.
+    """
+    check_temperature(temperature)
+    check_choice("text_mean", text_mean, get_args(TextMean))
+    check_blocks("vv_blocks", vv_blocks)
 
 
 def text_anchors(backbone: Backbone, prompts: PromptPair, cache: Path | None = None, mean: TextMean = "raw") -> Tensor:

@@ -81,11 +81,11 @@ def mutual_scores(
 def paired_scores(
     layers: Sequence[Tensor], references: Tensor, r: Sequence[int] = (1, 3, 5), lowest: float = 0.3
 ) -> Tensor:
-    """Score every patch as `mutual_scores` does, but only by the references of its image: [N, h, w] in [0, 2].
+    """Score every patch as `mutual_scores` does, but only by the references of its image: [n, h, w] in [0, 2].
 
     Args:
         layers: as in `mutual_scores`.
-        references: [N, K] indices of the images that score each image, K at least 1.
+        references: [n, K] indices of the images that score each of the first n images, n at most N, K at least 1.
         r: as in `mutual_scores`.
         lowest: share of the K references that is averaged, at least one of them.
 
@@ -101,10 +101,10 @@ def paired_scores(
     """
     _check(layers, r, lowest)
     count, *grid = layers[0].shape[:-1]
-    if references.ndim != 2 or len(references) != count or not references.shape[1]:  # noqa: PLR2004
-        msg = f"Expected `references` as [{count}, K] with K >= 1, but got {tuple(references.shape)}."
+    if references.ndim != 2 or len(references) > count or not references.numel():  # noqa: PLR2004
+        msg = f"Expected `references` as [n, K] with n <= {count} and K >= 1, but got {tuple(references.shape)}."
         raise ValueError(msg)
-    scores = layers[0].new_zeros(count, grid[0] * grid[1], dtype=torch.float32)
+    scores = layers[0].new_zeros(len(references), grid[0] * grid[1], dtype=torch.float32)
     for layer in layers:
         tokens = _standardise(layer.float(), r)
         for image, others in enumerate(references):

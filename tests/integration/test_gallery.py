@@ -17,7 +17,7 @@ from dualclip_lightning.images.finding.listing import find_images
 from dualclip_lightning.predict import Failure, Threshold
 from dualclip_lightning.predict.output.gallery import write_gallery
 from dualclip_lightning.predict.output.journal import Entry
-from dualclip_lightning.predict.output.outputs import Layout
+from dualclip_lightning.predict.output.layout import Layout
 from tests.towers import write_image
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)

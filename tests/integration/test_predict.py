@@ -24,7 +24,7 @@ import pytest
 from PIL import Image
 
 from dualclip_lightning.cli import main
-from dualclip_lightning.predict.output.journal import Log
+from dualclip_lightning.predict.output.log import Log
 from tests.forked import Forked
 from tests.hostile_images import BROKEN, SIZE, SOUND, write_corpus
 from tests.towers import TINY_CLIP, write_image

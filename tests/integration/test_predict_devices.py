@@ -13,8 +13,8 @@ from dualclip_lightning.images.finding.listing import find_images
 from dualclip_lightning.images.limits import MAX_MEGAPIXELS
 from dualclip_lightning.images.sources import Source, file_sources
 from dualclip_lightning.predict import Detector, devices
-from dualclip_lightning.predict.detector import Share
 from dualclip_lightning.predict.devices import DeviceError, Worker, choose_workers, score_on_devices
+from dualclip_lightning.predict.judge import Share
 from tests.towers import write_image
 
 

@@ -14,8 +14,6 @@ import dualclip_lightning
 PACKAGE = Path(dualclip_lightning.__file__).parent
 MOST_MODULES = 12
 """Modules side by side in one folder, `__init__` and `__main__` apart."""
-SHARED_NAMES = {"Pairs"}
-"""Classes that share their name for now."""
 
 
 def module_name(path, package=PACKAGE):
@@ -101,4 +99,4 @@ def test_a_name_belongs_to_one_class():
     trees = (ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.rglob("*.py"))
     classes = Counter(node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
     shared = {name for name, count in classes.items() if count > 1 and not name.startswith("_")}
-    assert shared <= SHARED_NAMES
+    assert not shared

@@ -11,7 +11,8 @@ from dualclip_lightning.models.anoclip.torch_model import AdapterKind, AnoCLIPMo
 from dualclip_lightning.models.base import Kind, ZeroShotShell
 from dualclip_lightning.models.references import PerImage
 from dualclip_lightning.prompts import PromptPair, TextMean, text_embeddings
-from dualclip_lightning.utilities.arguments import check_blocks, check_choice, check_switches, check_temperature
+from dualclip_lightning.prompts.anchors import check_text_side
+from dualclip_lightning.utilities.arguments import check_choice, check_switches
 
 
 class AnoCLIP(ZeroShotShell, AnomalibModule):
@@ -80,12 +81,10 @@ class AnoCLIP(ZeroShotShell, AnomalibModule):
         drawing: str | dict[str, Any] = "anoclip",
         **common: Any,
     ) -> None:
-        check_temperature(temperature)
-        check_blocks("vv_blocks", vv_blocks)
         check_choice("adapter", adapter, get_args(AdapterKind))
         check_switches(views=views, carry_optimizer=carry_optimizer)
         settings = NoiseSettings(steps, learning_rate, weight_decay, noise)
-        check_choice("text_mean", text_mean, get_args(TextMean))
+        check_text_side(temperature, text_mean, vv_blocks)
         super().__init__(resize=resize, drawing=drawing, **common)  # type: ignore[arg-type]  # one mode more
         self.kind = "transductive" if carry_optimizer else "inductive"
         encoder = DualPathVisionEncoder(self.backbone.visual, vv_blocks)

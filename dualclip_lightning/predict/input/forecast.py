@@ -11,24 +11,25 @@ import torch
 
 from dualclip_lightning.images.picture import ImageError
 from dualclip_lightning.images.reading.decoding import read_size
-from dualclip_lightning.predict.input.encoding import MOST_KEPT_VIEWS, ImageEncoder
+from dualclip_lightning.predict.input.encoding import ImageEncoder
+from dualclip_lightning.predict.input.reader import MOST_KEPT_VIEWS, ViewReader
 
 LEAST_BATCHES, MOST_BATCHES, ENOUGH_SECONDS = 3, 9, 2.0
 """How many batches are timed: other programs slow single ones down, and none should be waited for long."""
 
 
-def forecast_tiles(encoder: ImageEncoder, paths: Sequence[Path], *, timed: bool = True) -> str:
+def forecast_tiles(encoder: ViewReader, paths: Sequence[Path], *, timed: bool = True) -> str:
     """How many tiles the images have, and how long encoding them takes: the median of a few batches, and their range.
 
     Only the heads of the files are read; images that cannot be read do not count. Matching with references and
     test-time adaptation come on top. Without `timed` only the number is said, for runs on other devices than the
-    encoder's.
+    encoder's; and so for methods that encode views by themselves.
     """
     counts = [count for path in paths if (count := _tiles(encoder, path))]
     if not counts:
         return "No image to lay tiles over."
     number = f"{sum(counts)} tiles in {len(counts)} images (up to {max(counts)} in one)"
-    if not timed:
+    if not (timed and isinstance(encoder, ImageEncoder)):
         return f"{number}."
     passes = sum(count * (2 if count > MOST_KEPT_VIEWS else 1) for count in counts)
     measured = _seconds_per_view(encoder)
@@ -38,7 +39,7 @@ def forecast_tiles(encoder: ImageEncoder, paths: Sequence[Path], *, timed: bool 
     return f"{number}; encoding them takes about {seconds} on {device} ({median(measured):.3f} s a tile{span})."
 
 
-def _tiles(encoder: ImageEncoder, path: Path) -> int:
+def _tiles(encoder: ViewReader, path: Path) -> int:
     try:
         return len(encoder.plan(read_size(path)).corners)
     except ImageError:  # told when its turn comes
@@ -58,7 +59,7 @@ def _seconds_per_view(encoder: ImageEncoder) -> list[float]:
 
 def _seconds(encoder: ImageEncoder, views: torch.Tensor) -> float:
     start = time.perf_counter()
-    encoder.encode_views(views).patch_embeddings.cpu()  # waits for the device
+    encoder.features(views).patch_embeddings.cpu()  # waits for the device
     return time.perf_counter() - start
 
 

@@ -7,18 +7,10 @@ overlapping views are blended patch by patch, and memory for a map does not grow
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
-import numpy as np
-import numpy.typing as npt
-import torch
-from PIL import Image
-from torch import Tensor
-
-from dualclip_lightning.images.picture import Pixels, size_text
-from dualclip_lightning.scoring import DRAWINGS, MapDrawing, draw
+from dualclip_lightning.images.picture import size_text
 from dualclip_lightning.utilities.arguments import check_whole
 
 Mode = Literal["keep", "squash", "tiles"]
@@ -28,27 +20,6 @@ MOST_STRETCH = 4
 
 MOST_CHANGE = 1.25
 """Of the aspect ratio, by whole patches, that goes without a word."""
-
-
-class Drawer(NamedTuple):
-    """Draws maps of patches at any size, so that at the size at which the model sees an image they are the method's."""
-
-    drawing: MapDrawing = DRAWINGS["anoclip"]
-    patch: Size = (16, 16)
-    """Height and width of a patch in pixels of the image as the model sees it."""
-
-    def __call__(self, patch_map: npt.NDArray[np.float32], size: Size) -> npt.NDArray[np.float32]:
-        """The map [H, W] of an image from that of its patches [h, w]."""
-        seen = patch_map.shape[0] * self.patch[0], patch_map.shape[1] * self.patch[1]
-        maps = torch.from_numpy(np.array(patch_map, dtype=np.float32))[None]
-        return draw(maps, size, self.drawing, seen)[0].numpy()
-
-    def on_patches(self, patch_map: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """The map drawn with one pixel a patch: [h, w]."""
-        return self(patch_map, (patch_map.shape[0], patch_map.shape[1]))
-
-
-DEFAULT_DRAWER = Drawer()
 
 
 @dataclass(frozen=True)
@@ -103,6 +74,12 @@ class ViewPlan(NamedTuple):
         """The geometry in words, to store beside a result."""
         view, whole = (size_text((n * self.patch[0], m * self.patch[1])) for n, m in (self.view, self.lattice))
         return view if len(self.corners) == 1 else f"{len(self.corners)} tiles of {view} on {whole}"
+
+    def in_pixels(self) -> ViewPlan:
+        """The same views on a lattice of pixels of the scaled image, for maps that have a value for each."""
+        lattice, view, *corners = ((n * self.patch[0], m * self.patch[1])
+                                   for n, m in (self.lattice, self.view, *self.corners))  # fmt: skip
+        return ViewPlan(self.image, (1, 1), lattice, view, tuple(corners))
 
 
 def plan_views(image: Size, geometry: Geometry, model: Size, patch: Size) -> ViewPlan:
@@ -167,81 +144,3 @@ def _starts(length: int, view: int, overlap: float) -> list[int]:
     step = max(1, math.floor(view * (1 - overlap)))
     count = 1 + math.ceil((length - view) / step)
     return [0] if count == 1 else [round(i * (length - view) / (count - 1)) for i in range(count)]
-
-
-def extract(pixels: Pixels, plan: ViewPlan, number: int, interpolation: str) -> Tensor:
-    """One view of an image as a tensor [3, h, w] in [0, 1], not normalised.
-
-    The image counts as scaled to the lattice, antialiased as Pillow and torchvision do; only the part that the view
-    can see is touched, in single precision.
-    """
-    spans = [
-        _source_span(
-            plan.corners[number][axis], plan.view[axis], plan.patch[axis], plan.lattice[axis], plan.image[axis]
-        )
-        for axis in (0, 1)
-    ]
-    (top, bottom, y), (left, right, x) = ((s.first, s.last, s) for s in spans)
-    part = pixels[top:bottom, left:right]
-    box = (x.box[0] - left, y.box[0] - top, x.box[1] - left, y.box[1] - top)
-    resampling = Image.Resampling[interpolation.upper()]
-    planes = [
-        Image.fromarray(np.ascontiguousarray(part[..., channel], dtype=np.float32)).resize(
-            (x.length, y.length), resampling, box=box
-        )
-        for channel in range(3)
-    ]
-    view = torch.from_numpy(np.stack([np.asarray(plane) for plane in planes]))
-    view = view[:, y.skip : y.skip + y.wanted, x.skip : x.skip + x.wanted]
-    return view / 255 if pixels.dtype == np.uint8 else view.clone()
-
-
-class _Span(NamedTuple):
-    """Along one side: which pixels are resampled (first to last, the box within them) to `length`, what is cut off."""
-
-    first: int
-    last: int
-    box: tuple[float, float]
-    length: int
-    skip: int
-    wanted: int
-
-
-def _source_span(start: int, view: int, patch: int, lattice: int, side: int) -> _Span:
-    """A view's pixels with a margin, because a box's own edge would be resampled without its neighbours."""
-    total = lattice * patch
-    scale = side / total
-    margin = math.ceil(3 * max(1.0, 1 / scale))
-    begin, end = max(0, start * patch - margin), min(total, (start + view) * patch + margin)
-    low, high = begin * scale, min(float(side), end * scale)
-    return _Span(math.floor(low), min(side, math.ceil(high)), (low, high), end - begin, start * patch - begin,
-                 view * patch)  # fmt: skip
-
-
-def patch_places(plan: ViewPlan, number: int) -> Tensor:
-    """Centres of a view's patches as shares of the image's height and width: [h*w, 2]."""
-    axes = [(torch.arange(plan.view[axis]) + plan.corners[number][axis] + 0.5) / plan.lattice[axis] for axis in (0, 1)]
-    return torch.cartesian_prod(*axes)
-
-
-def blend(plan: ViewPlan, maps: Sequence[Tensor] | Tensor) -> Tensor:
-    """The map of the whole image on its lattice, from the maps [h, w] of its views in order.
-
-    Where views overlap their weighted mean counts, a view weighing less towards its edges.
-    """
-    if len(plan.corners) == 1:
-        return maps[0]
-    height, width = plan.view
-    weight = torch.outer(_taper(height), _taper(width)).to(maps[0])
-    total = torch.zeros(plan.lattice).to(maps[0])
-    mass = torch.zeros_like(total)
-    for (row, column), score_map in zip(plan.corners, maps, strict=True):
-        total[row : row + height, column : column + width] += weight * score_map
-        mass[row : row + height, column : column + width] += weight
-    return (total / mass).clamp(0, 1)
-
-
-def _taper(length: int) -> Tensor:
-    """Weights along a side, highest in the middle and never zero."""
-    places = torch.arange(length) + 0.5
-    return torch.minimum(places, length - places)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from dualclip_lightning.images.picture import ImageError
 from dualclip_lightning.images.sources import Failure, Source
-from dualclip_lightning.predict.input.encoding import EncodedImage, ImageEncoder, PatchSet, Prepared
+from dualclip_lightning.predict.input.reader import EncodedImage, Prepared, Reference, ViewReader
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -30,7 +30,7 @@ class WorkingSet:
         keep: how many images to hold.
     """
 
-    def __init__(self, sources: Sequence[Source], encoder: ImageEncoder, keep: int) -> None:
+    def __init__(self, sources: Sequence[Source], encoder: ViewReader, keep: int) -> None:
         self._sources = sources
         self._encoder = encoder
         self._keep = keep
@@ -70,13 +70,13 @@ class WorkingSet:
         while len(self._images) > max(self._keep, len(prepared)):
             self._images.popitem(last=False)
 
-    def first_readable(self, candidates: Iterator[int], count: int) -> list[PatchSet]:
-        """The patches of the first so many candidates that can be read."""
-        found: list[PatchSet] = []
+    def first_readable(self, candidates: Iterator[int], count: int) -> list[Reference]:
+        """The first so many candidates that can be read, as references."""
+        found: list[Reference] = []
         while len(found) < count and (position := next(candidates, None)) is not None:
             image = self[position]
             if isinstance(image, EncodedImage):
-                found.append(image.patch_set)
+                found.append(image.as_reference)
         return found
 
     @contextmanager

@@ -16,7 +16,7 @@ import jinja2
 from dualclip_lightning.images.picture import size_text
 from dualclip_lightning.images.sources import Failure
 from dualclip_lightning.predict.output.journal import Entry
-from dualclip_lightning.predict.output.outputs import Layout
+from dualclip_lightning.predict.output.layout import Layout
 from dualclip_lightning.predict.scoring.thresholds import Decision, Threshold
 from dualclip_lightning.utilities.files import write_bytes_atomically
 

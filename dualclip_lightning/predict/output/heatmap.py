@@ -21,7 +21,7 @@ from dualclip_lightning.images.painting import (
     to_grey,
 )
 from dualclip_lightning.images.picture import Pixels
-from dualclip_lightning.predict.input.geometry import DEFAULT_DRAWER, Drawer
+from dualclip_lightning.predict.scoring.drawer import DEFAULT_DRAWER, Drawer
 from dualclip_lightning.predict.scoring.thresholds import marked
 
 LONGEST = 720

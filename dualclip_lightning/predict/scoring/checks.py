@@ -10,11 +10,11 @@ import torch
 
 from dualclip_lightning.images.finding.lists import expand_user
 from dualclip_lightning.images.sources import Images, can_be_images
+from dualclip_lightning.predict.limits import METHOD
 from dualclip_lightning.utilities.arguments import (
     check_choice,
     check_positive,
     check_share,
-    check_temperature,
     check_text,
     check_whole,
 )
@@ -27,26 +27,20 @@ MODES = ("pairs", "stream", "none")
 
 
 def check_numbers(
-    num_references: int,
-    bank_size: int,
-    batch_size: int,
-    temperature: float,
-    spatial_window: float | None,
-    max_megapixels: float,
-    **weights: float,
+    num_references: int | None, bank_size: int, batch_size: int, spatial_window: float | None, max_megapixels: float
 ) -> None:
     """Refuse numbers out of range.
 
     Raises:
         ValueError: names the argument.
     """
-    counts = {"num_references": num_references, "bank_size": bank_size, "batch_size": batch_size}
-    for name, count in counts.items():
+    for name, count in {"bank_size": bank_size, "batch_size": batch_size}.items():
         check_whole(name, count, 1)
-    check_temperature(temperature)
+    if num_references is not None:
+        check_whole("num_references", num_references, 1)
     check_positive("max_megapixels", max_megapixels)
-    for name, share in {**weights, "spatial_window": 0 if spatial_window is None else spatial_window}.items():
-        check_share(name, share)
+    if spatial_window is not None:
+        check_share("spatial_window", spatial_window)
 
 
 def check_references(compare_with: Any, reference_dir: Images | None) -> None:
@@ -66,6 +60,23 @@ def check_references(compare_with: Any, reference_dir: Images | None) -> None:
     if isinstance(reference_dir, str) and not _exists(reference_dir):
         msg = f"There is no '{reference_dir}'. Expected reference_dir to be a folder or images of the product."
         raise FileNotFoundError(msg)
+
+
+def check_compared(method: str, compare_with: str, reference_dir: Images | None, *, compares: bool) -> None:
+    """Refuse references for a method that takes none, and none for one that only compares.
+
+    Raises:
+        ValueError: says what to leave out or to choose.
+    """
+    if method == METHOD:  # which has a score from text alone and one from references
+        return
+    if not compares and (reference_dir is not None or compare_with == "stream"):
+        word = "reference_dir" if reference_dir is not None else "compare_with='stream'"
+        msg = f"{method} scores each image by itself. Leave {word} out, or use {METHOD}."
+        raise ValueError(msg)
+    if compares and compare_with == "none":
+        msg = f"{method} scores an image only by others. Set compare_with to 'pairs' or 'stream', or reference_dir."
+        raise ValueError(msg)
 
 
 def from_old_name(references: str | Images) -> tuple[Any, Images | None]:

@@ -9,7 +9,7 @@ from threading import Lock
 from typing import Protocol
 
 from dualclip_lightning.pairing import candidates, random_groups, whole_groups
-from dualclip_lightning.predict.input.encoding import PatchSet
+from dualclip_lightning.predict.input.reader import Reference
 
 
 class Order(Protocol):
@@ -22,7 +22,7 @@ class Order(Protocol):
         """Positions of other images. Those that turn out unreadable are passed over."""
 
 
-class Pairs:
+class PairOrder:
     """Random pairs, or groups of K + 1, from the seed and the set of names alone (`pairing.random_groups`).
 
     Each image has the references that the method has through Lightning. Where a partner cannot be read, an image of
@@ -65,13 +65,13 @@ class InSequence:
 
 
 class StreamBank:
-    """The patches of the last images of a stream, for detectors that get one image at a time. Safe between threads."""
+    """The last images of a stream as references, for detectors that get one image at a time. Safe between threads."""
 
     def __init__(self, size: int) -> None:
-        self._sets: deque[PatchSet] = deque(maxlen=size)
+        self._sets: deque[Reference] = deque(maxlen=size)
         self._lock = Lock()
 
-    def add(self, patches: PatchSet) -> None:
+    def add(self, patches: Reference) -> None:
         """Keep an image; the oldest leaves when the bank is full."""
         with self._lock:
             self._sets.append(patches)
@@ -81,7 +81,7 @@ class StreamBank:
         with self._lock:
             self._sets.clear()
 
-    def latest(self) -> list[PatchSet]:
+    def latest(self) -> list[Reference]:
         """What is kept, the latest first."""
         with self._lock:
             return list(reversed(self._sets))

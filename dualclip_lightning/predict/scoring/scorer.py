@@ -1,87 +1,80 @@
-"""Dual-Image CLIP (arXiv 2405.04782) on the views of one image, whatever its references are and wherever they lie."""
+"""Scores of one image, in its views, against whatever its references are and wherever they lie."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
 
-from dualclip_lightning.predict.input.encoding import EncodedImage, PatchSet, ViewBatch, batch_places
-from dualclip_lightning.predict.input.geometry import ViewPlan, blend
-from dualclip_lightning.scoring import image_score, joint_score, reference_score, text_score, within_window
+from dualclip_lightning.predict.input.encoding import batch_places, embedded
+from dualclip_lightning.predict.input.geometry import ViewPlan
+from dualclip_lightning.predict.input.reader import EncodedImage, PatchSet, Reference, ViewBatch, ViewSet
+from dualclip_lightning.predict.input.views import blend
+from dualclip_lightning.scoring import reference_score, within_window
 from dualclip_lightning.utilities.seeding import file_identity
 
 if TYPE_CHECKING:
-    from dualclip_lightning.adaptation import TestTimeAdaptation
     from dualclip_lightning.backbone import DualPathVisionEncoder
+    from dualclip_lightning.scoring.dual_image import DualImageScoring
+
+
+class Scorer(Protocol):
+    """Scores images by a method."""
+
+    def score(self, image: EncodedImage, references: Sequence[Reference], name: str) -> tuple[float, Tensor]:
+        """Image score, and the map on the image's lattice [rows, columns], on the CPU.
+
+        Of several views the map is blended; the highest of their scores counts.
+        """
 
 
 class DualImageScorer:
-    """Scores one image against its references.
+    """Dual-Image CLIP (arXiv 2405.04782) on the views of one image; with one view it is the method as published.
 
     Args:
         encoder: for the pseudo-anomalous copies of adaptation.
         anchors: [2, D].
-        temperature: of the softmax over the two states.
-        alpha: weight of the text map in the joint map (eq. 6).
-        class_weight: weight of the class-token score in the image score (eq. 13).
+        scoring: joins the scores.
         window: how far from a patch's place a reference's patch may lie, as a share of the side; None for anywhere.
-        adaptation: at test time, or None.
     """
 
     def __init__(
-        self,
-        encoder: DualPathVisionEncoder,
-        anchors: Tensor,
-        temperature: float,
-        alpha: float,
-        class_weight: float,
-        window: float | None,
-        adaptation: TestTimeAdaptation | None,
+        self, encoder: DualPathVisionEncoder, anchors: Tensor, scoring: DualImageScoring, window: float | None = None
     ) -> None:
         self.encoder = encoder
         self.anchors = anchors
-        self.temperature = temperature
-        self.alpha = alpha
-        self.class_weight = class_weight
+        self.scoring = scoring
         self.window = window
-        self.adaptation = adaptation
 
     @torch.inference_mode()
-    def score(self, image: EncodedImage, references: Sequence[PatchSet], name: str) -> tuple[float, Tensor]:
-        """Image score, and the map on the image's lattice [rows, columns], on the CPU.
-
-        Of several views the map is blended and the highest class-token score counts; with one view this is the method
-        as published.
-        """
+    def score(self, image: EncodedImage, references: Sequence[Reference], name: str) -> tuple[float, Tensor]:
+        """See `Scorer`; of several views the highest class-token score counts."""
         class_scores, maps = [], []
         for batch in image.batches():
-            class_scores.append(text_score(batch.features.class_embedding, self.anchors, self.temperature))
+            class_scores.append(self.scoring.text(embedded(batch).class_embedding, self.anchors))
             maps.append(self._maps(image.plan, batch, references, name).cpu())
         score_map = blend(image.plan, torch.cat(maps))
         class_score = torch.cat(class_scores).amax().cpu()
-        return float(image_score(class_score[None], score_map[None], self.class_weight)), score_map
+        return float(self.scoring.image_scores(class_score[None], score_map[None])), score_map
 
-    def _maps(self, plan: ViewPlan, batch: ViewBatch, references: Sequence[PatchSet], name: str) -> Tensor:
-        """The map of every view [V, h, w] (eq. 2 to 6, with adaptation 7 to 12)."""
-        patches = batch.features.patch_embeddings
-        joint = text_score(patches, self.anchors, self.temperature)
+    def _maps(self, plan: ViewPlan, batch: ViewBatch, references: Sequence[Reference], name: str) -> Tensor:
+        """The map of every view [V, h, w]."""
+        patches = embedded(batch).patch_embeddings
+        visual = None
         if references:
             places = batch_places(plan, batch)
             visual = torch.stack([self._visual(patches, places, reference) for reference in references]).mean(dim=0)
-            joint = joint_score(joint, visual, self.alpha)
-        if self.adaptation is None or not self.adaptation.settings.steps:
-            return joint
-        adapted = self.adaptation.adapted_map(
-            self._patches, batch.images.to(patches.device), _view_names(plan, batch, name), patches, joint,
-            self.anchors, self.temperature,
-        )  # fmt: skip
-        return joint_score(adapted, joint, self.adaptation.settings.map_weight)
+        joint = self.scoring.joint_map(self.scoring.text(patches, self.anchors), visual)
+        images, names = batch.images.to(patches.device), view_names(plan, batch, name)
+        return self.scoring.final_map(joint, patches, images, names, self.anchors, self._patches)
 
-    def _visual(self, patches: Tensor, places: Tensor, reference: PatchSet) -> Tensor:
+    def _visual(self, patches: Tensor, places: Tensor, reference: Reference) -> Tensor:
         """Distances [V, h, w] to one reference (eq. 5); all views count as one tall image."""
+        if not isinstance(reference, PatchSet):
+            msg = f"The reference '{reference.name}' is not encoded."
+            raise TypeError(msg)
         tall = patches.flatten(0, 1).unsqueeze(0)
         near = None
         if self.window is not None:
@@ -93,8 +86,50 @@ class DualImageScorer:
         return self.encoder(images).patch_embeddings
 
 
-def _view_names(plan: ViewPlan, batch: ViewBatch, name: str) -> list[str]:
-    """What adaptation takes its seeds from: the image's path, and the number of the view where there are several."""
+class MethodScorer:
+    """Any method that scores images by themselves or by given references, on the views of one image.
+
+    Its maps are those that it draws at the size of a view, a value for each pixel.
+
+    Args:
+        model: the method as a plain module, on `device`.
+        device: where it is.
+        compares: whether it takes references, through `predict_patches` and `draw`; images then have one view.
+        named: whether it takes names, from which it draws what it leaves to chance.
+    """
+
+    def __init__(self, model: Any, device: torch.device, *, compares: bool, named: bool) -> None:
+        self.model = model
+        self.device = device
+        self.compares = compares
+        self.named = named
+
+    @torch.inference_mode()
+    def score(self, image: EncodedImage, references: Sequence[Reference], name: str) -> tuple[float, Tensor]:
+        """See `Scorer`."""
+        scores, maps = [], []
+        for batch in image.batches():
+            images, names = batch.images.to(self.device), view_names(image.plan, batch, name)
+            found = self._compare(images, references, names) if self.compares else self._score(images, names)
+            scores.append(found.pred_score.float().cpu())
+            maps.append(found.anomaly_map.float().cpu())
+        return float(torch.cat(scores).amax()), blend(image.plan.in_pixels(), torch.cat(maps))
+
+    def _score(self, images: Tensor, names: Sequence[str]) -> Any:
+        return self.model(images, names) if self.named else self.model(images)
+
+    def _compare(self, images: Tensor, references: Sequence[Reference], names: Sequence[str]) -> Any:
+        """The first image by the others: the rows of a batch that holds them all."""
+        others = [
+            each.views.to(self.device) for each in references if isinstance(each, ViewSet) and each.views is not None
+        ]
+        rows = torch.arange(1, 1 + len(others), device=self.device)[None] if others else None
+        prediction = self.model.predict_patches(torch.cat([images, *others]), rows, names)
+        return self.model.draw(prediction, images.shape[-2:])
+
+
+def view_names(plan: ViewPlan, batch: ViewBatch, name: str) -> list[str]:
+    """From which a method takes its seeds: the image's path, and the number of the view where there are several."""
     if len(plan.corners) == 1:
         return [name]
     name = file_identity(name)

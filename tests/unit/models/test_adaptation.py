@@ -44,11 +44,11 @@ def test_map_and_score_are_equations_12_and_13():
     joint = plain.predict_patches(images, references, names)
     class_score = _model(class_weight=1.0).predict_patches(images, references, names).scores
 
-    pseudo = model.adaptation.corrupt(images, names)
+    pseudo = model.scoring.adaptation.corrupt(images, names)
     patches = model.encoder(images).patch_embeddings
     copies = model.encoder(pseudo.images).patch_embeddings
     targets = patch_targets(pseudo.masks, (3, 3), 0.2)
-    inputs = AdaptationInputs(patches, copies, targets, joint.maps, model.anchors, model.temperature)
+    inputs = AdaptationInputs(patches, copies, targets, joint.maps, model.anchors, model.scoring.temperature)
     adapted, _ = adapt_to_pseudo_anomalies(inputs, settings)
     final = 0.3 * adapted + 0.7 * joint.maps
     assert torch.allclose(found.maps, final, atol=1e-6)
@@ -70,11 +70,11 @@ def test_given_the_same_reference_an_image_has_the_same_score_alone_or_in_any_ba
 @torch.inference_mode()
 def test_the_pseudo_anomaly_comes_from_the_name_and_without_one_from_the_pixels():
     model, images = _model(AdaptationSettings()), random_images(3)
-    moved = model.adaptation.corrupt(images, ["elsewhere/d/0.png", "d/1.png", "d/2.png"])
-    named = model.adaptation.corrupt(images, [f"d/{i}.png" for i in range(3)])
+    moved = model.scoring.adaptation.corrupt(images, ["elsewhere/d/0.png", "d/1.png", "d/2.png"])
+    named = model.scoring.adaptation.corrupt(images, [f"d/{i}.png" for i in range(3)])
     assert torch.equal(moved.masks, named.masks)
-    unnamed = model.adaptation.corrupt(images)
-    assert torch.equal(unnamed.masks[1:2], model.adaptation.corrupt(images[1:2]).masks)
+    unnamed = model.scoring.adaptation.corrupt(images)
+    assert torch.equal(unnamed.masks[1:2], model.scoring.adaptation.corrupt(images[1:2]).masks)
     assert not torch.equal(unnamed.masks, named.masks)
 
 

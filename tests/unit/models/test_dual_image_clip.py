@@ -223,5 +223,6 @@ def test_every_choice_that_changes_a_score_reaches_the_model(tiny_folder):
         visualizer=False,
     )  # fmt: skip
     model = method.model
-    found = (model.num_references, model.temperature, model.alpha, model.class_weight, model.encoder.vv_blocks)
+    scoring = model.scoring
+    found = (model.num_references, scoring.temperature, scoring.alpha, scoring.class_weight, model.encoder.vv_blocks)
     assert found == (2, 0.2, 0.1, 0.9, {2, 3})

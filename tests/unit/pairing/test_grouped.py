@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dualclip_lightning.pairing import GroupedScoring, PatchPrediction, choose_references, random_groups
-from dualclip_lightning.predict.scoring.references import Pairs
+from dualclip_lightning.predict.scoring.references import PairOrder
 
 
 class Method:
@@ -133,6 +133,6 @@ def test_images_that_cannot_be_read_leave_each_other_image_its_references_by_the
         batch = order[start : start + batch_size]
         scores = scoring([names[i] for i in batch], images[batch]).scores.tolist()
         for position, score in zip(batch, scores, strict=True):
-            others = [r for r in Pairs(names, k, 0).candidates(position) if r in usable][:k]
+            others = [r for r in PairOrder(names, k, 0).candidates(position) if r in usable][:k]
             assert score == pytest.approx(means[position] + sum(means[r] ** 2 for r in others), abs=1e-6)
     assert method.encoded == Counter(names[i] for i in usable)

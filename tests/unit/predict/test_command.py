@@ -14,7 +14,7 @@ from PIL import Image
 
 from dualclip_lightning.predict import Threshold, command
 from dualclip_lightning.predict.options import main, parse
-from dualclip_lightning.predict.progress import ProgressReporter
+from dualclip_lightning.predict.output.progress import ProgressReporter
 from dualclip_lightning.predict.run import Run
 from tests.hostile_images import picture
 from tests.towers import write_image

@@ -334,7 +334,6 @@ def test_a_threshold_belongs_to_its_settings(make_detector, shots, tmp_path):
         ({"vv_blocks": 2}, "vv_blocks to be a list of whole numbers"),
         ({"seed": 0.5}, r"seed to be a whole number, but got 0\.5"),
         ({"tta": "yes"}, "tta to be true, false or a mapping"),
-        ({"tta": None}, "tta to be true, false or a mapping"),
         ({"tta": {"step": 2}}, "Unknown setting"),
         ({"geometry": "crop"}, "geometry to be one of"),
         ({"image_size": 50}, "multiple"),

@@ -5,10 +5,13 @@ import torch
 
 from dualclip_lightning.backbone import DualPathVisionEncoder
 from dualclip_lightning.images.picture import Picture
-from dualclip_lightning.predict.input import encoding
-from dualclip_lightning.predict.input.encoding import EncodedImage, ImageEncoder
-from dualclip_lightning.predict.input.geometry import Geometry, blend
+from dualclip_lightning.predict.input import encoding, reader
+from dualclip_lightning.predict.input.encoding import ImageEncoder
+from dualclip_lightning.predict.input.geometry import Geometry
+from dualclip_lightning.predict.input.reader import EncodedImage
+from dualclip_lightning.predict.input.views import blend
 from dualclip_lightning.predict.scoring.scorer import DualImageScorer
+from dualclip_lightning.scoring.dual_image import DualImageScoring
 from tests.hostile_images import picture
 from tests.towers import PATCH, SIZE, tiny_backbone
 
@@ -49,29 +52,29 @@ def test_images_encoded_together_are_what_they_are_alone(clip, mode):
 def test_an_image_of_many_views_is_encoded_again_when_it_is_needed(clip, monkeypatch):
     encoder, large = encoder_of(clip, Geometry("tiles")), photo(130, 170)
     kept = encode(encoder, large)[0]
-    monkeypatch.setattr(encoding, "MOST_KEPT_VIEWS", 3)
+    monkeypatch.setattr(reader, "MOST_KEPT_VIEWS", 3)
     prepared = encoder.prepare("0.png", large)
     assert prepared.views is None
     assert encoder.prepare("1.png", photo(48, 96)).picture is None
     again = encoder.encode([prepared])[0]
     assert [len(batch.images) for batch in again.batches()] == [4] * 5
     torch.testing.assert_close(all_patches(again), all_patches(kept), **SAME)
-    torch.testing.assert_close(again.patch_set.embeddings, kept.patch_set.embeddings, **SAME)
-    torch.testing.assert_close(again.patch_set.places, kept.patch_set.places)
+    torch.testing.assert_close(again.as_reference.embeddings, kept.as_reference.embeddings, **SAME)
+    torch.testing.assert_close(again.as_reference.places, kept.as_reference.places)
 
 
 @pytest.mark.parametrize("most_views", [2, 32])
 def test_of_too_many_patches_some_serve_as_reference_each_at_its_place(clip, monkeypatch, most_views):
     encoder, large = encoder_of(clip, Geometry("tiles", overlap=0)), photo(96, 96)
-    everything = encode(encoder, large)[0].patch_set
+    everything = encode(encoder, large)[0].as_reference
     monkeypatch.setattr(encoding, "MOST_REFERENCE_PATCHES", 20)
-    monkeypatch.setattr(encoding, "MOST_KEPT_VIEWS", most_views)
-    some = encode(encoder, large)[0].patch_set
+    monkeypatch.setattr(reader, "MOST_KEPT_VIEWS", most_views)
+    some = encode(encoder, large)[0].as_reference
     assert some.embeddings.shape == (20, everything.embeddings.shape[1])
     distance = torch.cdist(some.embeddings, everything.embeddings)
     torch.testing.assert_close(everything.places[distance.argmin(dim=1)], some.places)
     assert len(distance.argmin(dim=1).unique()) == 20
-    assert torch.equal(encode(encoder, large)[0].patch_set.places, some.places)
+    assert torch.equal(encode(encoder, large)[0].as_reference.places, some.places)
 
 
 def test_tiles_are_scored_one_by_one_and_blended(clip):
@@ -81,8 +84,8 @@ def test_tiles_are_scored_one_by_one_and_blended(clip):
     pictures = [photo(48, 96, 1), photo(64, 64, 2)]
     image, reference = encode(encoder, *pictures)
     anchors = torch.randn(2, 32, generator=torch.Generator().manual_seed(0))
-    scorer = DualImageScorer(encoder.encoder, anchors, temperature, alpha, weight, None, None)
-    score, score_map = scorer.score(image, [reference.patch_set], "0.png")
+    scorer = DualImageScorer(encoder.encoder, anchors, DualImageScoring(temperature, alpha, weight))
+    score, score_map = scorer.score(image, [reference.as_reference], "0.png")
 
     def tiles(shown: Picture, step: int):
         values = torch.from_numpy(shown.pixels).permute(2, 0, 1) / 255

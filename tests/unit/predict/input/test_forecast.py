@@ -11,9 +11,9 @@ from PIL import Image
 from dualclip_lightning.backbone import DualPathVisionEncoder
 from dualclip_lightning.images.picture import ImageError
 from dualclip_lightning.images.reading.decoding import read_size
-from dualclip_lightning.predict.input.encoding import MOST_KEPT_VIEWS
 from dualclip_lightning.predict.input.forecast import forecast_tiles
 from dualclip_lightning.predict.input.geometry import Geometry
+from dualclip_lightning.predict.input.reader import MOST_KEPT_VIEWS
 from tests.towers import write_image
 
 

@@ -7,15 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.transforms.v2 import InterpolationMode, Resize
 
-from dualclip_lightning.predict.input.geometry import (
-    MOST_STRETCH,
-    Geometry,
-    blend,
-    extract,
-    limit_note,
-    patch_places,
-    plan_views,
-)
+from dualclip_lightning.predict.input.geometry import MOST_STRETCH, Geometry, limit_note, plan_views
+from dualclip_lightning.predict.input.views import blend, extract, patch_places
 
 MODEL, PATCH = (48, 48), (16, 16)
 SIDES = st.integers(1, 3000)

@@ -10,8 +10,8 @@ import torch
 
 from dualclip_lightning.images.picture import ImageError
 from dualclip_lightning.images.sources import Failure, Source
-from dualclip_lightning.predict.input.encoding import EncodedImage, PatchSet, Prepared
 from dualclip_lightning.predict.input.geometry import Geometry, plan_views
+from dualclip_lightning.predict.input.reader import EncodedImage, PatchSet, Prepared
 from dualclip_lightning.predict.input.working import WorkingSet
 
 PLAN = plan_views((16, 16), Geometry(), (16, 16), (16, 16))
@@ -60,7 +60,7 @@ def working_set(counting: Counting, keep: int) -> WorkingSet:
 def test_images_are_read_once_while_they_are_kept_and_again_when_they_had_to_go(counting):
     with working_set(counting, keep=2) as working:
         for position in (0, 1, 0, 1, 2, 0):
-            assert working[position].patch_set.name == str(position)
+            assert working[position].as_reference.name == str(position)
     assert counting.read == {"0": 2, "1": 1, "2": 1}
 
 
@@ -75,7 +75,7 @@ def test_a_chunk_is_read_by_several_threads_and_encoded_at_once(counting):
     counting.while_reading = threading.Barrier(2).wait  # each waits until another thread reads, too
     with working_set(counting, keep=4) as working:
         working.fetch([0, 1, 2, 5, 6, 7])
-        assert [working[p].patch_set.name for p in (0, 1, 2, 5, 6, 7)] == list("012567")
+        assert [working[p].as_reference.name for p in (0, 1, 2, 5, 6, 7)] == list("012567")
     assert counting.batches == [6]
     assert len(counting.threads) > 1
 

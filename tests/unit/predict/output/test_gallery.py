@@ -16,7 +16,7 @@ from PIL import Image
 from dualclip_lightning.predict import Failure, Threshold
 from dualclip_lightning.predict.output.gallery import write_gallery
 from dualclip_lightning.predict.output.journal import Entry
-from dualclip_lightning.predict.output.outputs import Layout
+from dualclip_lightning.predict.output.layout import Layout
 
 EVIL = ["<script>alert(1)</script>.png", '"><img src=x onerror=alert(1)>.png', "{{ 7 * 7 }}&amp;.png", "bad_\udcff.png",
         "</script><script>alert(1)<!--.png", "a?b#c%20d.png"]  # fmt: skip

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from dualclip_lightning.images.painting import BAR, overlay
-from dualclip_lightning.predict.input.geometry import Drawer
 from dualclip_lightning.predict.output.heatmap import GAP, LONGEST, draw_heatmap, panel_size, shrink
+from dualclip_lightning.predict.scoring.drawer import Drawer
 from dualclip_lightning.scoring import DRAWINGS, MapDrawing, draw
 
 GREY = np.full((200, 200, 3), 128, np.uint8)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from dualclip_lightning.predict import Prediction
-from dualclip_lightning.predict.output.journal import Journal, Log, file_stamp
+from dualclip_lightning.predict.output.journal import Journal, file_stamp
+from dualclip_lightning.predict.output.log import Log
 
 SETTINGS = {"alpha": 0.5, "size": (1, 2)}
 STAMP = (10, 20)

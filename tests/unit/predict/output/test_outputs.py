@@ -12,11 +12,13 @@ from PIL import Image
 
 from dualclip_lightning.images.painting import overlay
 from dualclip_lightning.predict import Failure, Prediction, Threshold
-from dualclip_lightning.predict.input.geometry import Drawer
-from dualclip_lightning.predict.output import outputs
+from dualclip_lightning.predict.output import drawings
+from dualclip_lightning.predict.output.drawings import Drawing, draw_all
 from dualclip_lightning.predict.output.heatmap import GAP
 from dualclip_lightning.predict.output.journal import Entry, Journal, file_stamp
-from dualclip_lightning.predict.output.outputs import Drawing, Layout, draw_all, write_failures, write_scores
+from dualclip_lightning.predict.output.layout import Layout
+from dualclip_lightning.predict.output.tables import write_failures, write_scores
+from dualclip_lightning.predict.scoring.drawer import Drawer
 from dualclip_lightning.scoring import DRAWINGS
 from tests.towers import write_image
 
@@ -255,7 +257,7 @@ def test_failures_are_listed_and_an_old_list_goes_when_there_are_none(tmp_path):
 
 
 def test_a_result_that_cannot_be_written_leaves_nothing_behind_and_the_others_stay(folder, monkeypatch):
-    real, written = outputs.write_bytes_atomically, []
+    real, written = drawings.write_bytes_atomically, []
 
     def full(path, content):
         if len(written) == 2:
@@ -263,11 +265,11 @@ def test_a_result_that_cannot_be_written_leaves_nothing_behind_and_the_others_st
         written.append(path)
         real(path, content)
 
-    monkeypatch.setattr(outputs, "write_bytes_atomically", full)
+    monkeypatch.setattr(drawings, "write_bytes_atomically", full)
     with pytest.raises(OSError, match="No space left"):
         folder.draw(Drawing())
     assert len(folder.files()) == 2
-    monkeypatch.setattr(outputs, "write_bytes_atomically", real)
+    monkeypatch.setattr(drawings, "write_bytes_atomically", real)
     before = folder.files()
     folder.draw(Drawing())
     assert len(folder.files()) == 3

@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dualclip_lightning.pairing import random_groups, references_in_group
-from dualclip_lightning.predict.input.encoding import PatchSet
-from dualclip_lightning.predict.scoring.references import InSequence, Pairs, StreamBank
+from dualclip_lightning.predict.input.reader import PatchSet
+from dualclip_lightning.predict.scoring.references import InSequence, PairOrder, StreamBank
 
 NAMES = st.integers(1, 30).map(lambda n: [f"shots/{i}.png" for i in range(n)])
 
 
 @given(NAMES, st.integers(1, 4), st.integers(0, 5), st.integers(1, 12))
 def test_pairs_are_those_of_the_method_through_lightning(names, count, seed, size):
-    order = Pairs(names, count, seed)
+    order = PairOrder(names, count, seed)
     for group in random_groups(names, count, seed):
         for place, rows in enumerate(references_in_group(len(group), count).tolist()):
             first = list(islice(order.candidates(group[place]), len(rows)))
@@ -27,7 +27,7 @@ def test_pairs_are_those_of_the_method_through_lightning(names, count, seed, siz
 
 @given(NAMES, st.integers(1, 3))
 def test_everyone_else_can_step_in_and_nobody_is_their_own_reference(names, count):
-    order = Pairs(names, count, seed=0)
+    order = PairOrder(names, count, seed=0)
     for position in range(len(names)):
         candidates = list(order.candidates(position))
         assert sorted(candidates) == [p for p in range(len(names)) if p != position]
@@ -50,7 +50,7 @@ def test_a_bank_keeps_the_last_ones():
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_a_group_is_never_torn_apart(count):
-    order = Pairs([str(i) for i in range(20)], count, seed=0)
+    order = PairOrder([str(i) for i in range(20)], count, seed=0)
     for size in (1, 4, 7):
         chunks = [set(chunk) for chunk in order.chunks(size)]
         assert all(any(set(group) <= chunk for chunk in chunks) for group in order.groups)

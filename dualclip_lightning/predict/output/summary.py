@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dualclip_lightning.images.finding.listing import Listing
 from dualclip_lightning.predict.output.journal import Entry
-from dualclip_lightning.predict.run import Report
+from dualclip_lightning.predict.output.report import Report
 from dualclip_lightning.predict.scoring.thresholds import counted
 
 MOST_LISTED = 20

@@ -9,9 +9,9 @@ from dualclip_lightning.images.finding.listing import Listing
 from dualclip_lightning.images.sources import Failure
 from dualclip_lightning.predict import Threshold
 from dualclip_lightning.predict.output.journal import Entry
-from dualclip_lightning.predict.progress import EVERY_SECONDS, ProgressReporter
-from dualclip_lightning.predict.run import Report
-from dualclip_lightning.predict.summary import MOST_LISTED, summarise
+from dualclip_lightning.predict.output.progress import EVERY_SECONDS, ProgressReporter
+from dualclip_lightning.predict.output.report import Report
+from dualclip_lightning.predict.output.summary import MOST_LISTED, summarise
 
 
 def report(seconds_per_image: float, total: int, done: int = 0, *, terminal: bool = False) -> list[str]:

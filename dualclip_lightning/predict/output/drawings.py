@@ -1,16 +1,13 @@
-"""The files of a run: where each lies, and how it is written whole or not at all."""
+"""The pictures of a run: heatmaps, raw maps and masks, each drawn once and written whole or not at all."""
 
 from __future__ import annotations
 
-import csv
 import io
-import os
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,20 +18,16 @@ from dualclip_lightning.images.painting import Scale, common_scale
 from dualclip_lightning.images.picture import ImageError
 from dualclip_lightning.images.reading.decoding import read_picture
 from dualclip_lightning.images.sources import Failure
-from dualclip_lightning.predict.input.geometry import DEFAULT_DRAWER, Drawer
 from dualclip_lightning.predict.output.heatmap import draw_heatmap
-from dualclip_lightning.predict.output.journal import Entry, Journal, Log, Stamp, file_stamp
-from dualclip_lightning.predict.scoring.thresholds import Decision, Threshold, marked
+from dualclip_lightning.predict.output.journal import Entry, Journal, Stamp, file_stamp
+from dualclip_lightning.predict.output.layout import SUFFIXES, Layout
+from dualclip_lightning.predict.output.log import Log
+from dualclip_lightning.predict.scoring.drawer import DEFAULT_DRAWER, Drawer
+from dualclip_lightning.predict.scoring.thresholds import Threshold, marked
 from dualclip_lightning.utilities.files import write_bytes_atomically
 
-COLUMNS = ("path", "score", "decision", "p_value", "threshold", "references", "reference", "heatmap", "height", "width",
-           "geometry", "seconds", "notes")  # fmt: skip
-SUFFIXES = {"heatmaps": ".png", "maps": ".npy", "masks": ".png"}
-"""Folder of each kind, and the suffix that files have there."""
 COMPRESSION = 3
 """Level of PNG files: less than half the time of the default, for heatmaps up to a tenth larger."""
-LONGEST_NAME = 180
-"""Bytes of a file name, to which suffixes are added; file systems allow 255."""
 
 
 @dataclass(frozen=True)
@@ -55,46 +48,6 @@ class Drawing:
     masks: bool = False
     scale: Scale | Literal["run"] | None = "run"
     drawer: Drawer = DEFAULT_DRAWER
-
-
-class Layout:
-    """Where the results of each image lie below the output folder: as the images lie below their common folder.
-
-    A result has the image's name with another suffix. Where images of one folder differ in nothing but their suffix, or
-    in upper and lower case, it becomes part of the name: `a_png.png` and `a_jpg.png`.
-    """
-
-    def __init__(self, folder: Path, names: Iterable[str]) -> None:
-        self.folder = folder
-        names = list(names)
-        parents = {str(Path(os.path.abspath(name)).parent) for name in names}  # noqa: PTH100 - links stay as named
-        self.root = os.path.commonpath(parents) if parents else os.curdir
-        self._shared = _tell_apart([self.relative(name) for name in names])
-
-    def relative(self, name: str) -> Path:
-        """An image's path below the images' common folder, with .. where it lies elsewhere."""
-        return Path(os.path.relpath(os.path.abspath(name), self.root))  # noqa: PTH100
-
-    def path(self, kind: str, name: str, suffix: str) -> Path:
-        """The file of a kind ("heatmaps", "maps", "masks") for an image."""
-        relative = self.relative(name)
-        stem = self._shared.get(relative, relative.stem)
-        return self.folder / kind / relative.parent / f"{_short(stem)}{suffix}"
-
-
-def _tell_apart(places: Sequence[Path]) -> dict[Path, str]:
-    """Names without suffix for those of some paths that would share one with another path."""
-    groups: dict[tuple[Path, str], list[Path]] = defaultdict(list)
-    for place in dict.fromkeys(places):
-        groups[place.parent, place.stem.casefold()].append(place)
-    shared = {}
-    for place in [place for group in groups.values() if len(group) > 1 for place in sorted(group)]:
-        stem = f"{place.stem}_{place.suffix[1:]}"
-        if (place.parent, stem.casefold()) in groups:  # that of an image, or of another one here
-            stem += f"-{sha256(os.fsencode(place.name)).hexdigest()[:16]}"
-        groups[place.parent, stem.casefold()] = [place]
-        shared[place] = stem
-    return shared
 
 
 def draw_all(
@@ -185,60 +138,7 @@ def _draw(
         )
 
 
-def write_scores(path: Path, entries: Iterable[Entry], threshold: Threshold | None, layout: Layout) -> None:
-    """`scores.csv`, a row an image; bytes of names that are no UTF-8 appear as backslash escapes.
-
-    Of the images it was compared with the row has their number, and the path where it is one. The heatmap's path is
-    below the folder of the results; empty where there is none.
-    """
-    _write_csv(path, COLUMNS, (_row(entry, threshold, layout) for entry in entries))
-
-
-def _row(entry: Entry, threshold: Threshold | None, layout: Layout) -> tuple[object, ...]:
-    decision = Decision() if threshold is None else threshold.decide(entry)
-    heatmap = layout.path("heatmaps", entry.name, SUFFIXES["heatmaps"])
-    return (
-        entry.name, f"{entry.score:.6f}", decision.word,
-        "" if decision.p_value is None else f"{decision.p_value:.6f}",
-        "" if threshold is None else f"{threshold.score:.6f}",
-        len(entry.references), entry.references[0] if len(entry.references) == 1 else "",
-        heatmap.relative_to(layout.folder).as_posix() if heatmap.is_file() else "",
-        *entry.size, entry.geometry, f"{entry.seconds:.3f}", "; ".join(filter(None, (*entry.notes, decision.reason))),
-    )  # fmt: skip
-
-
-def write_failures(path: Path, failures: Sequence[Failure]) -> None:
-    """`failures.csv`, a row an image that could not be used; none at all if there are none."""
-    if failures:
-        _write_csv(path, ("path", "reason"), failures)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def threshold_facts(threshold: Threshold | None) -> dict[str, Any] | None:
-    """A threshold as plain data, without settings and scores, which are stored beside it anyway."""
-    stored = {"settings", "scores"}
-    return None if threshold is None else {k: v for k, v in asdict(threshold).items() if k not in stored}
-
-
-def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    write_bytes_atomically(path, text.getvalue().encode("utf-8", "backslashreplace"))
-
-
 def _png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", compress_level=COMPRESSION)
     return buffer.getvalue()
-
-
-def _short(name: str) -> str:
-    """A file name that leaves room for suffixes, still different from others."""
-    content = os.fsencode(name)
-    if len(content) <= LONGEST_NAME:
-        return name
-    head = content[: LONGEST_NAME - 20].decode("utf-8", "ignore")
-    return f"{head}-{sha256(content).hexdigest()[:16]}"

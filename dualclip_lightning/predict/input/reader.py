@@ -1,0 +1,135 @@
+"""From pictures to their views; few views are kept, many are laid out again when they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from dualclip_lightning.backbone import DualPathFeatures, Preprocessing
+from dualclip_lightning.images.area import turn
+from dualclip_lightning.images.picture import Picture
+from dualclip_lightning.predict.input.geometry import Geometry, Size, ViewPlan, limit_note, plan_views
+from dualclip_lightning.predict.input.views import extract
+
+MOST_KEPT_VIEWS = 32
+"""An image with more views is encoded twice, as a reference and to be scored, so that memory does not grow with it."""
+
+
+class PatchSet(NamedTuple):
+    """The patches of one image as others are compared with them."""
+
+    name: str
+    embeddings: Tensor
+    """[N, D]"""
+    places: Tensor
+    """[N, 2], centres as shares of the image's height and width"""
+
+
+class ViewSet(NamedTuple):
+    """The views of one image, for methods that compare whole images."""
+
+    name: str
+    views: Tensor | None
+    """[V, 3, h, w], normalised; None if there are many."""
+
+
+Reference = PatchSet | ViewSet
+
+
+class ViewBatch(NamedTuple):
+    """Some views of one image."""
+
+    first: int
+    """Number of the first of them."""
+    images: Tensor
+    """[V, 3, h, w], normalised"""
+    features: DualPathFeatures | None = None
+    """None for a method that encodes views by itself."""
+
+
+class Prepared(NamedTuple):
+    """An image read and laid out, but not encoded."""
+
+    name: str
+    plan: ViewPlan
+    notes: tuple[str, ...]
+    views: Tensor | None
+    """[V, 3, h, w], normalised; None if there are many."""
+    picture: Picture | None
+    """Kept where the views are not."""
+
+
+class EncodedImage(NamedTuple):
+    """An image ready to be scored and to be a reference."""
+
+    plan: ViewPlan
+    notes: tuple[str, ...]
+    as_reference: Reference
+    batches: Callable[[], Iterator[ViewBatch]]
+
+
+class ViewReader:
+    """Lays pictures out in views, which a method then encodes by itself.
+
+    Args:
+        preprocessing: of the weights, at the model's size.
+        patch: height and width of the model's patches.
+        geometry: how images become views.
+        batch_size: views at a time.
+    """
+
+    def __init__(self, preprocessing: Preprocessing, patch: Size, geometry: Geometry, batch_size: int) -> None:
+        self.preprocessing = preprocessing
+        self.patch = patch
+        self.geometry = geometry
+        self.batch_size = batch_size
+
+    def plan(self, size: Size) -> ViewPlan:
+        """The views of an image of this height and width."""
+        return plan_views(size, self.geometry, self.preprocessing.size, self.patch)
+
+    def prepare(self, name: str, picture: Picture) -> Prepared:
+        """Lay out a picture; it does not touch the model and may run in any thread."""
+        plan = self.plan(picture.size)
+        notes = (*picture.notes, *filter(None, [limit_note(plan, self.geometry, self.preprocessing.size)]))
+        if len(plan.corners) > MOST_KEPT_VIEWS:
+            return Prepared(name, plan, notes, None, picture)
+        with turn(picture.size):
+            views = self._views(picture, plan, range(len(plan.corners)))
+        return Prepared(name, plan, notes, views, None)
+
+    def encode(self, images: Sequence[Prepared]) -> list[EncodedImage]:
+        """Images as their views."""
+        return [
+            EncodedImage(image.plan, image.notes, ViewSet(image.name, image.views), partial(self._batches, image))
+            for image in images
+        ]
+
+    def features(self, views: Tensor) -> DualPathFeatures | None:
+        """What is known of views [V, 3, h, w] beside their pixels."""
+        del views
+        return None
+
+    def _batches(self, image: Prepared) -> Iterator[ViewBatch]:
+        count = len(image.plan.corners)
+        for first in range(0, count, self.batch_size):
+            numbers = range(first, min(first + self.batch_size, count))
+            views = self._kept_views(image, numbers)
+            yield ViewBatch(first, views, self.features(views))
+
+    def _kept_views(self, image: Prepared, numbers: range) -> Tensor:
+        if image.views is not None:
+            return image.views[numbers.start : numbers.stop]
+        if image.picture is None:
+            msg = f"The picture of '{image.name}' was not kept."
+            raise RuntimeError(msg)
+        return self._views(image.picture, image.plan, numbers)
+
+    def _views(self, picture: Picture, plan: ViewPlan, numbers: Sequence[int]) -> Tensor:
+        mean, std = (torch.tensor(v).view(3, 1, 1) for v in (self.preprocessing.mean, self.preprocessing.std))
+        views = [extract(picture.pixels, plan, number, self.preprocessing.interpolation) for number in numbers]
+        return (torch.stack(views) - mean) / std

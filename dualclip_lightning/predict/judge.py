@@ -1,0 +1,100 @@
+"""Many images one after another by one method, with bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from itertools import islice
+from typing import NamedTuple
+
+from dualclip_lightning.images.picture import ImageError
+from dualclip_lightning.images.sources import Failure, Source
+from dualclip_lightning.predict.input.reader import EncodedImage
+from dualclip_lightning.predict.input.working import WorkingSet
+from dualclip_lightning.predict.output.prediction import Prediction
+from dualclip_lightning.predict.scoring.comparison import Comparison
+from dualclip_lightning.predict.scoring.method import Method
+from dualclip_lightning.predict.scoring.references import StreamBank
+from dualclip_lightning.predict.scoring.thresholds import Threshold
+
+Outcome = Prediction | Failure
+
+
+class Share(NamedTuple):
+    """One part of several that are as even as groups of images allow."""
+
+    part: int = 0
+    parts: int = 1
+
+
+class Judge:
+    """Scores images by a method, each with its references.
+
+    Args:
+        method: reads and scores them.
+        comparison: supplies references.
+        batch_size: images that are read at once.
+    """
+
+    def __init__(self, method: Method, comparison: Comparison, batch_size: int) -> None:
+        self.method = method
+        self.comparison = comparison
+        # Tiled pictures may be as large as is allowed and are held while they are in use.
+        self.together = 1 if method.reader.geometry.mode == "tiles" else batch_size
+
+    def __call__(
+        self, sources: Sequence[Source], done: AbstractSet[int], bank: StreamBank, share: Share,
+        threshold: Threshold | None,
+    ) -> Iterator[tuple[int, Outcome]]:  # fmt: skip
+        """See `Detector.score`; `threshold` decides."""
+        order = self.comparison.order(sources)
+        streams = self.comparison.mode == "stream"
+        earlier = bank.latest() if streams else []
+        keep = 2 * self.together + self.comparison.num_references
+        with WorkingSet(sources, self.method.reader, keep) as working:
+            for chunk in islice(order.chunks(self.together), share.part, None, share.parts):
+                wanted = [position for position in chunk if position not in done]
+                working.fetch(wanted)
+                for position in wanted:
+                    image = working[position]
+                    if isinstance(image, Failure):
+                        yield position, image
+                        continue
+                    references = self.comparison.references(position, sources, working, order, earlier)
+                    name = sources[position].name
+                    with working.timed(position):
+                        score, score_map = self.method.scorer.score(image, references, name)
+                    if streams:
+                        bank.add(image.as_reference)
+                    yield (
+                        position,
+                        Prediction(
+                            name=name,
+                            score=score,
+                            patch_map=score_map.numpy(),
+                            size=image.plan.image,
+                            references=tuple(reference.name for reference in references),
+                            geometry=f"{self.method.reader.geometry.mode}: {image.plan.describe()}",
+                            seconds=working.seconds(position),
+                            notes=image.notes,
+                            threshold=threshold,
+                            drawer=self.method.drawer,
+                        ),
+                    )
+
+    def pair_scores(self, sources: Sequence[Source]) -> Callable[[str, str], tuple[float, float]]:
+        """See `Detector.pair_scores`."""
+        images: dict[str, EncodedImage] = {}
+        with WorkingSet(sources, self.method.reader, keep=len(sources)) as working:
+            for position, source in enumerate(sources):
+                image = working[position]
+                if isinstance(image, Failure):
+                    msg = f"Cannot use '{source.name}': {image.reason}"
+                    raise ImageError(msg)
+                images[source.name] = image
+
+        def score(name: str, reference: str) -> tuple[float, float]:
+            value, score_map = self.method.scorer.score(images[name], [images[reference].as_reference], name)
+            return value, float(self.method.drawer.on_patches(score_map.numpy()).max())
+
+        return score

@@ -1,0 +1,157 @@
+"""The options of `dualclip predict PATH` in their groups, as its help shows them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from dualclip_lightning.images.limits import MAX_MEGAPIXELS
+from dualclip_lightning.predict.limits import DRAWING_NAMES, GALLERY, METHOD, PRETRAINED, RATE
+
+KINDS = ("pairs", "stream", "none")
+"""Of references that are taken from the images of the run."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add all options to a parser."""
+    _add_images(parser)
+    _add_results(parser.add_argument_group("results"))
+    _add_former(parser.add_argument_group("a former run"))
+    _add_decisions(parser.add_argument_group("decisions"))
+    _add_references(parser.add_argument_group("references"))
+    _add_geometry(parser.add_argument_group("geometry"))
+    _add_method(parser.add_argument_group("model and method"))
+
+
+def _add_images(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "paths", nargs="+", metavar="PATH", help="file, folder, 'pattern', list (.txt), or - for one on standard input"
+    )
+    parser.add_argument("--class-name", default="object", help='what the images show, for example "steel plate"')
+    parser.add_argument(
+        "--exclude", action="append", default=[], metavar="PATTERN", help="leave files out; repeatable; default: none"
+    )
+    parser.add_argument("--max-megapixels", type=float, default=MAX_MEGAPIXELS, help="larger images are refused")
+
+
+def _add_results(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--out", type=Path, default=Path("results/predict"),
+        help="folder for everything; it gets a number where it is taken by another run",
+    )  # fmt: skip
+    group.add_argument(
+        "--fresh", action="store_true", help="score everything again, into a new folder, instead of continuing"
+    )
+    group.add_argument("--no-heatmaps", dest="heatmaps", action="store_false", help="no pictures")
+    group.add_argument("--maps", action="store_true", help="raw maps at the size of the image (.npy, float32)")
+    group.add_argument("--masks", action="store_true", help="anomalous pixels as PNG")
+    group.add_argument("--gallery", type=int, default=GALLERY, metavar="N", help="images in index.html; 0 for none")
+    group.add_argument(
+        "--scale", nargs="+", metavar="VALUE",
+        help="the colour scale of heatmaps: 'run', from the median to the 99.9 %% quantile of all scores of the run's "
+        "maps, 'image' for each image's own range (not comparable), or two numbers; default: run",
+    )  # fmt: skip
+
+
+def _add_former(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--from", type=Path, metavar="RUN", dest="former",
+        help="take model, method, references, geometry and threshold from a former run's folder or a threshold.json; "
+        "options given beside it win; default: none",
+    )  # fmt: skip
+
+
+def _add_decisions(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--threshold", help="a number, a threshold.json, 'none', or 'auto': from the run itself; default: auto"
+    )
+    group.add_argument("--pixel-threshold", type=float, help="with a number: for masks and contours; default: the same")
+    group.add_argument(
+        "--good",
+        metavar="PATH",
+        help="take the threshold from images believed good: a folder or a list (.txt); default: none",
+    )
+    group.add_argument(
+        "--false-alarm-rate", type=float, help=f"of normal images, with --good or 'auto'; default: {RATE}"
+    )
+
+
+def _add_references(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--reference-dir", dest="reference", metavar="FOLDER",
+        help="compare with these unlabelled images of the product; default: with images of the run",
+    )  # fmt: skip
+    group.add_argument(
+        "--compare-with", dest="references", type=_kind_of_references, metavar="{pairs,stream,none}",
+        help="without --reference-dir: random pairs, the images just before, or text alone; default: pairs",
+    )  # fmt: skip
+    group.add_argument("--num-references", type=int, metavar="K", help="of pairs; default: 1")
+    group.add_argument("--bank-size", type=int, metavar="N", help="of a stream; default: 4")
+    group.add_argument(
+        "--spatial-window", type=float, metavar="SHARE", help="for aligned products, for example 0.1; default: none"
+    )
+
+
+def _kind_of_references(text: str) -> str:
+    """One of the kinds, as a type of an option."""
+    if text not in KINDS:
+        msg = f"expected {', '.join(KINDS[:-1])} or {KINDS[-1]}, but got {text!r}; images to compare with are given by "
+        msg += "--reference-dir"
+        raise argparse.ArgumentTypeError(msg)
+    return text
+
+
+def _add_geometry(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--geometry", choices=("keep", "squash", "tiles"), default="keep",
+        help="the whole image in its aspect ratio, or squashed to the model's size as in the papers, or in overlapping "
+        "tiles",
+    )  # fmt: skip
+    group.add_argument("--tile", type=int, metavar="PIXELS", help="side of a tile; default: the model's size")
+    group.add_argument("--overlap", type=float, metavar="SHARE", help="of tiles; default: 0.25")
+    group.add_argument(
+        "--image-size",
+        type=int,
+        nargs="+",
+        metavar="PIXELS",
+        help="of the model: side, or H W; default: that of the weights",
+    )
+
+
+def _add_method(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--method", default=METHOD,
+        help="one that scores an image by itself or by a few others: DualImageCLIP, AnoCLIP, ClipAD, ClipZeroShot, "
+        "WinCLIP, or MuSc with --num-references",
+    )  # fmt: skip
+    group.add_argument(
+        "--set", dest="arguments", action="append", default=[], metavar="NAME=VALUE",
+        help="an argument of the method, for example views=false of AnoCLIP; repeatable; default: none",
+    )  # fmt: skip
+    group.add_argument("--backbone", default="ViT-B-16-plus-240", help="architecture of open_clip")
+    group.add_argument(
+        "--pretrained", help=f'tag, file, folder, or "demo" (offline); default: the method\'s, mostly {PRETRAINED}'
+    )
+    group.add_argument(
+        "--checkpoint", type=Path, help="layers of a method that was trained, such as ClipAD's sdp+; default: none"
+    )
+    group.add_argument(
+        "--preprocessing", help="openai, imagenet or inception, for a raw weights file; default: that of the weights"
+    )
+    group.add_argument("--domain", choices=("object", "texture"), help="which words prompts use; default: by the class")
+    group.add_argument(
+        "--temperature", type=float, help="of the softmax over the two states; default: the method's, here 0.07"
+    )
+    group.add_argument("--alpha", type=float, help="weight of text against reference; default: 0.5")
+    group.add_argument("--class-weight", type=float, help="weight of the class token in the image score; default: 0.5")
+    group.add_argument(
+        "--drawing", choices=DRAWING_NAMES,
+        help=f"draw maps as the released code of that method does; default: the method's, here {DRAWING_NAMES[0]}",
+    )  # fmt: skip
+    group.add_argument("--tta", action="store_true", help="test-time adaptation")
+    group.add_argument("--seed", type=int, default=0, help="draws the pairs")
+    group.add_argument(
+        "--batch-size", type=int, default=8, help="images at a time; changes speed and memory, not scores"
+    )
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
+    group.add_argument("--devices", type=int, default=1, metavar="N", help="GPUs, or processes that share the cores")

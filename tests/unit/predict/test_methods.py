@@ -1,0 +1,203 @@
+"""Any method of the registry that scores single images or pairs: the same scores as through anomalib's Engine."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from importlib import import_module
+
+import numpy as np
+import pytest
+import torch
+
+from dualclip_lightning.models import ClipAD, DualImageCLIP
+from dualclip_lightning.predict import Detector
+from dualclip_lightning.predict.limits import METHOD
+from dualclip_lightning.predict.options import OF_METHOD, main
+from dualclip_lightning.predict.scoring.dual_image_clip import _dual_image_clip
+from dualclip_lightning.predict.scoring.registered import UNFIT
+from dualclip_lightning.registry import MODELS
+from dualclip_lightning.scoring.dual_image import DualImageScoring
+from tests.unit.predict.test_same_as_engine import through_the_engine
+
+OFFERED = {
+    "AnoCLIP": [{}, {"views": False, "steps": 0, "temperature": 0.1}, {"adapter": "linear", "seed": 3}],
+    "ClipAD": [{}, {"temperature": 0.05, "drawing": {"sigma": 2}, "representative": "mean"}],
+    "ClipZeroShot": [{}, {"text_mean": "raw", "image_size": [32, 64]}],
+    "DualImageCLIP": [{}, {"alpha": 0.3, "num_references": 2}],
+    "MuSc": [{"num_references": 1}, {"num_references": 2, "r": [1, 3], "image_score": "patches"}],
+    "WinCLIP": [{}, {"scales": [2], "domain": "texture"}],
+}
+CASES = [(name, arguments) for name, choices in OFFERED.items() for arguments in choices]
+
+
+def constructor(name: str):
+    return getattr(import_module(MODELS[name]), name)
+
+
+def test_every_method_of_the_registry_is_offered():
+    assert OFFERED.keys() == MODELS.keys()
+
+
+@pytest.mark.parametrize(("name", "arguments"), CASES, ids=str)
+def test_scores_and_maps_are_those_of_the_engine(make_detector, shots, tiny_folder, tmp_path, name, arguments):
+    method = constructor(name)(pretrained=str(tiny_folder), class_name="plate", visualizer=False, **arguments)
+    expected = through_the_engine(method, shots, tmp_path)
+    predictions = make_detector(method=name, geometry="squash", **arguments).predict(shots)
+    assert {prediction.name for prediction in predictions} == set(expected)
+    for prediction in predictions:
+        score, score_map = expected[prediction.name]
+        assert prediction.score == pytest.approx(score, abs=1e-5)
+        np.testing.assert_allclose(prediction.drawer(prediction.patch_map, score_map.shape), score_map, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(MODELS.keys() - {METHOD, "MuSc"}))
+@pytest.mark.parametrize("geometry", ["keep", "tiles"])
+def test_other_geometries_give_a_map_of_the_image(make_detector, shots, name, geometry):
+    prediction = make_detector(method=name, geometry=geometry).predict(shots / "2.png")
+    assert prediction.map.shape == prediction.size == (90, 31)
+    assert 0 <= prediction.score <= 1
+    assert prediction.references == ()
+
+
+def test_a_pair_method_compares_with_what_it_is_given(make_detector, shots):
+    chosen = {"method": "MuSc", "geometry": "squash"}
+    folder = make_detector(reference_dir=[shots / "1.png"], **chosen).predict(shots / "0.png")
+    stream = make_detector(compare_with="stream", bank_size=1, **chosen)
+    stream.predict(shots / "1.png")
+    assert folder.references == (str(shots / "1.png"),)
+    assert stream.predict(shots / "0.png").score == pytest.approx(folder.score, abs=1e-6)
+
+
+def trained(tiny_folder, path, **arguments):
+    """A checkpoint as training writes it, of layers that are drawn."""
+    method = ClipAD(pretrained=str(tiny_folder), class_name="plate", variant="sdp+", visualizer=False, **arguments)
+    method.trained_on = ({"dataset": "Other", "categories": ["a"]},)
+    checkpoint = {"state_dict": method.state_dict()}
+    method.on_save_checkpoint(checkpoint)
+    torch.save(checkpoint, path)
+    return method
+
+
+def test_trained_layers_come_from_a_checkpoint(make_detector, shots, tiny_folder, tmp_path):
+    method = trained(tiny_folder, tmp_path / "layers.ckpt", seed=5)
+    expected = through_the_engine(method, shots, tmp_path)
+    chosen = {"method": "ClipAD", "variant": "sdp+", "geometry": "squash"}
+    detector = make_detector(checkpoint=tmp_path / "layers.ckpt", **chosen)  # whose own seed draws other layers
+    for prediction in detector.predict(shots):
+        assert prediction.score == pytest.approx(expected[prediction.name][0], abs=1e-5)
+    assert detector.settings["layers_sha256"] == method.provenance()["layers_sha256"]
+    with pytest.raises(ValueError, match="Set backbone, pretrained and stages as they were in training"):
+        make_detector(checkpoint=tmp_path / "layers.ckpt", stages=[1, 3], **chosen)
+    (tmp_path / "broken.ckpt").write_bytes(b"none")
+    with pytest.raises(ValueError, match=r"Cannot read a checkpoint from '.*broken\.ckpt'"):
+        make_detector(checkpoint=tmp_path / "broken.ckpt", **chosen)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"method": "WinClip"}, r"There is no method 'WinClip'\. Did you mean 'WinCLIP'\?"),
+        ({"method": "PatchCore"}, r"There is no method 'PatchCore'\. There are AnoCLIP, .*WinCLIP\."),
+        ({"method": "AnoCLIP", "vievs": False}, "AnoCLIP has no argument 'vievs' here. Did you mean 'views'?"),
+        ({"alhpa": 0.3}, "DualImageCLIP has no argument 'alhpa' here. Did you mean 'alpha'?"),
+        ({"method": "WinCLIP", "alpha": 0.3}, "WinCLIP has no argument 'alpha' here"),
+        ({"method": "WinCLIP", "num_references": 1}, "WinCLIP has no argument 'num_references' here"),
+        ({"method": "WinCLIP", "resize": "crop"}, "WinCLIP has no argument 'resize' here"),
+        ({"method": "WinCLIP", "temperature": -1}, "temperature to be a number above 0"),
+        ({"method": "WinCLIP", "spatial_window": 0.1}, "WinCLIP has no spatial_window"),
+        ({"method": "WinCLIP", "compare_with": "stream"}, "scores each image by itself. Leave compare_with='stream'"),
+        ({"method": "WinCLIP", "checkpoint": "a.ckpt"}, "WinCLIP has no layers that are trained"),
+        ({"checkpoint": "a.ckpt"}, "DualImageCLIP has no layers that are trained"),
+        ({"method": "WinCLIP", "k_shot": 2}, "known to be normal. Leave it out, or use DualImageCLIP"),
+        ({"method": "AnoCLIP", "carry_optimizer": True}, "order of all images of a run. Leave it out"),
+        ({"method": "ClipAD", "normalize_scores": True}, "depend on all images of a set. Leave it out, or use 'dualcl"),
+        ({"method": "ClipAD", "variant": "sdp+"}, "are trained as it is set.* Give checkpoint"),
+        ({"method": "MuSc"}, "compares all images of a set.* Set num_references to 1 for MuSc-2"),
+        ({"method": "MuSc", "num_references": 1, "geometry": "keep"}, "Set geometry to 'squash'"),
+        ({"method": "MuSc", "num_references": 1, "compare_with": "none"}, "num_references' here|only by others"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_a_detector_cannot_do_is_refused_with_what_to_do(make_detector, arguments, message):
+    with pytest.raises(ValueError, match=message) as refused:
+        make_detector(**{"geometry": "squash"} | arguments)
+    assert "\n" not in str(refused.value)
+
+
+def test_arguments_that_do_not_fit_are_still_arguments_of_their_method():
+    for name, argument in UNFIT:
+        assert argument in inspect.signature(constructor(name)).parameters
+
+
+def test_defaults_are_those_of_the_lightning_model():
+    model = {name: parameter.default for name, parameter in inspect.signature(DualImageCLIP).parameters.items()}
+    own = {name: parameter.default for name, parameter in inspect.signature(_dual_image_clip).parameters.items()}
+    del own["common"]
+    assert own.items() <= model.items()
+    assert OF_METHOD.items() <= model.items()
+    assert (model["temperature"], model["alpha"], model["class_weight"]) == (
+        DualImageScoring().temperature, DualImageScoring().alpha, DualImageScoring().class_weight,
+    )  # fmt: skip
+    assert inspect.signature(Detector).parameters["method"].default == METHOD
+
+
+@pytest.fixture
+def place(shots, tiny_folder, tmp_path, monkeypatch):
+    """Runs the command below a folder; returns the status and the record of the run."""
+    monkeypatch.chdir(tmp_path)
+
+    def predict(*arguments):
+        status = main([str(shots), "--pretrained", str(tiny_folder), "--device", "cpu", *arguments])
+        return status, json.loads((tmp_path / arguments[1] / "run.json").read_text())
+
+    return predict
+
+
+def test_the_command_takes_a_method_and_says_so_in_its_record(place, shots, tmp_path, make_detector):
+    chosen = ("--class-name", "plate", "--method", "AnoCLIP", "--set", "views=false", "--set", "learning_rate=1e-2")
+    status, record = place("--out", "out", *chosen, "--threshold", "none")
+    assert status == 0
+    detector = make_detector(method="AnoCLIP", views=False, learning_rate=0.01)
+    assert record["settings"] == json.loads(json.dumps(detector.settings))
+    assert record["settings"]["method"] == "AnoCLIP"
+    assert record["settings"]["arguments"].items() >= {"views": False, "learning_rate": 0.01, "steps": 5}.items()
+    assert record["options"]["arguments"] == {"views": False, "learning_rate": 0.01}
+    scores = {
+        row.split(",")[0]: row.split(",")[1] for row in (tmp_path / "out" / "scores.csv").read_text().splitlines()
+    }
+    for prediction in detector.predict(shots):
+        assert float(scores[prediction.name]) == pytest.approx(prediction.score, abs=1e-5)
+    assert main([str(shots), "--from", "out", "--out", "next", "--device", "cpu", "--threshold", "0.5"]) == 0
+    assert json.loads((tmp_path / "next" / "run.json").read_text())["settings"] == record["settings"]
+
+
+def test_a_threshold_file_of_another_method_gives_its_settings(place, shots, tmp_path, make_detector):
+    detector = make_detector(method="WinCLIP", scales=[2], temperature=0.1)
+    detector.calibrate(shots).save(tmp_path / "mine.json")
+    assert main([str(shots), "--from", "mine.json", "--out", "next", "--device", "cpu"]) == 0
+    record = json.loads((tmp_path / "next" / "run.json").read_text())
+    assert record["settings"] == json.loads(json.dumps(detector.settings))
+
+
+def test_the_default_method_takes_further_arguments_too(place, make_detector):
+    _, record = place("--out", "out", "--set", "vv_blocks=[2,3]", "--set", "tta={steps: 1}", "--class-name", "plate",
+                      "--threshold", "none")  # fmt: skip
+    detector = make_detector(vv_blocks=[2, 3], tta={"steps": 1})
+    assert record["settings"] == json.loads(json.dumps(detector.settings))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--method", "Winclip"], "There is no method 'Winclip'. Did you mean 'WinCLIP'?"),
+        (["--set", "views"], "expected NAME=VALUE, such as views=false, but got 'views'"),
+        (["--set", "alpha=0.3", "--alpha", "0.4"], "--set alpha and --alpha exclude each other"),
+        (["--set", "seed=3"], "give --seed instead of --set seed"),
+    ],
+)
+def test_what_is_mistyped_is_one_line(capsys, arguments, message):
+    with pytest.raises(SystemExit) as stopped:
+        main(["shots", *arguments])
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
