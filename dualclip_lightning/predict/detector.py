@@ -1,4 +1,4 @@
-"""A method as a warm object: images in, scores, maps and decisions out, without labels or Lightning."""
+"""Scores, maps and decisions for images, by a method that is loaded once; without labels or a Lightning run."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from dualclip_lightning.predict.judge import Judge, Outcome, Share
 from dualclip_lightning.predict.limits import METHOD, RATE
 from dualclip_lightning.predict.output.prediction import Prediction
 from dualclip_lightning.predict.scoring.checks import (
+    check_checkpoint,
     check_compared,
     check_device,
     check_numbers,
@@ -38,56 +39,61 @@ References = Literal["pairs", "stream", "none"]
 
 
 class Detector:
-    """Zero-shot anomaly detection on one's own images.
+    """Zero-shot anomaly detection on your own images.
 
     Text anchors and references are computed once. `predict` may be called from several threads; only the bank of a
     stream changes between calls.
 
     Args:
-        class_name: what the images show, in words that prompts take as they are.
-        method: Dual-Image CLIP, or another one of this package that scores an image by itself or by a few others:
-            "AnoCLIP", "ClipAD", "ClipZeroShot", "WinCLIP", or "MuSc" with `num_references`.
+        class_name: what the images show, in words that are inserted into the prompts.
+        method: name of the method: "DualImageCLIP", "AnoCLIP", "ClipAD", "ClipZeroShot" or "WinCLIP", or "MuSc" with
+            `num_references`.
         backbone: open_clip architecture, or "hf-hub:owner/name".
-        pretrained: weights tag, file or folder; "demo" is the small model of this package; None takes the method's own,
-            of Dual-Image CLIP "laion400m_e32".
-        checkpoint: file with the layers of a method that was trained, such as ClipAD with variant="sdp+".
+        pretrained: weights tag, file or folder; "demo" is the small model of this package. None takes the default of
+            the method, "laion400m_e32" for Dual-Image CLIP.
+        checkpoint: file with trained layers, for ClipAD with `variant="sdp+"`.
         compare_with: "pairs" compares the images of a call with each other in random pairs; "stream" compares each with
-            the `bank_size` images before it, also of earlier calls; "none" uses text only.
+            the `bank_size` images before it, also of earlier calls; "none" uses only text. Methods that score images
+            one by one ignore "pairs".
         reference_dir: a folder of unlabelled images of the product (or a list of images), with which every image is
             compared instead.
-        references: the old name of both, which will go.
-        num_references: of "pairs", K images each; None takes the method's own, of Dual-Image CLIP 1.
-        bank_size: of "stream".
-        spatial_window: for products that are always aligned: only reference patches within this share of the image's
-            side count, for example 0.1; None for all.
+        references: former name of both arguments; deprecated.
+        num_references: number of references of each image in "pairs". None takes the default of the method, 1 for
+            Dual-Image CLIP.
+        bank_size: number of images that a "stream" keeps.
+        spatial_window: for products that are always aligned: compare only with reference patches within this share of
+            the image's side, for example 0.1; None for all. Only for Dual-Image CLIP.
         threshold: a number for image scores, a `Threshold`, or its file; "auto" takes that of the images of each call
             of `predict` (`quantiles.from_run`), which needs several; None for no decisions.
         geometry: "keep" the aspect ratio; "squash" as published and as the Lightning model does; "tiles"; or a
-            `Geometry` with its numbers.
-        image_size: of the model: side, or height and width, multiples of the patch; None takes that of the weights.
-        temperature: of the method, with the six that follow and `arguments`; None takes the method's own.
+            `Geometry` with its numbers. MuSc needs "squash".
+        image_size: input size of the model: side, or height and width, multiples of the patch; None takes that of the
+            weights.
+        temperature: temperature of the softmax over the two states. For this argument and those down to `drawing`,
+            None takes the default of the method, and a method that lacks one refuses it.
         alpha: weight of the text map.
         class_weight: weight of the class-token score.
-        vv_blocks: in the V-V path.
+        vv_blocks: numbers of the blocks in the V-V path.
         tta: test-time adaptation; True, or settings by name (see `AdaptationSettings`).
-        text_mean: over text embeddings as they come, "raw", or at length 1, "unit".
+        text_mean: "raw" for the mean of unnormalised text embeddings, "unit" for that of normalised ones.
         drawing: how maps of patches become maps of pixels.
-        seed: draws whatever the method leaves to chance: pairs, pseudo anomalies, noise.
-        preprocessing: "openai", "imagenet", "inception", or some of mean, std and interpolation by name; needed for a
-            raw weights file only.
-        domain: "object" or "texture", which words prompts use; None looks the class up.
-        states: phrases with one `{}` under "normal" and "anomalous"; None for the method's own.
-        templates: sentences with one `{}` for the state phrase; None for the method's own.
-        batch_size: views at a time; it changes speed and memory, not scores.
-        device: "auto", "cpu", "cuda", "mps" or another name of PyTorch's.
-        max_megapixels: larger images are refused; above Pillow's own limit, which is raised in this process.
-        **arguments: further ones of the method, for example `views=False` of AnoCLIP.
+        seed: seed of all random choices: pairs, pseudo anomalies, noise.
+        preprocessing: "openai", "imagenet", "inception", or some of mean, std and interpolation by name; needed only
+            for a raw weights file.
+        domain: "object" or "texture", the wording of the prompts; None looks the class up.
+        states: phrases with one `{}` under "normal" and "anomalous"; None for those of the method.
+        templates: sentences with one `{}` for the state phrase; None for those of the method.
+        batch_size: number of views processed at a time; it affects speed and memory, not scores.
+        device: "auto", "cpu", "cuda", "mps" or another PyTorch device.
+        max_megapixels: limit above which images are refused; if it exceeds Pillow's own limit, that is raised in this
+            process.
+        **arguments: further arguments of the method, for example `views=False` for AnoCLIP.
 
     Raises:
-        ValueError: an argument out of range or unknown; or a method that cannot score single images, such as one that
-            compares all images of a set, with what to do instead.
-        FileNotFoundError: no references where they were said to be.
-        dualclip_lightning.backbone.WeightsError: weights that cannot be had.
+        ValueError: an argument is out of range or unknown, or the method cannot score single images or pairs; the
+            message says what to use instead.
+        FileNotFoundError: the references do not exist.
+        dualclip_lightning.backbone.WeightsError: the weights cannot be loaded.
 
     Example:
         >>> import numpy as np
@@ -140,6 +146,7 @@ class Detector:
             compare_with, reference_dir = from_old_name(references)
         check_references(compare_with, reference_dir)
         check_device(device)
+        check_checkpoint(checkpoint)
         chosen = geometry if isinstance(geometry, Geometry) else Geometry(geometry)
         self._threshold, self._auto = _threshold(threshold), threshold == "auto"
         allow_megapixels(max_megapixels)

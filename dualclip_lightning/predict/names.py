@@ -20,8 +20,8 @@ def check_method(name: str) -> None:
     Raises:
         ValueError: with the nearest name.
     """
-    if name not in MODELS:
-        msg = f"There is no method {name!r}. {_nearest(str(name), MODELS)}"
+    if not isinstance(name, str) or name not in MODELS:
+        msg = f"Unknown method {name!r}. {_nearest(str(name), MODELS)}"
         raise ValueError(msg)
 
 

@@ -88,6 +88,18 @@ def test_the_rooms_of_the_benchmark_know_only_those_below_them(room, above):
     assert not reached & {*above, "command", "regression", "options"}
 
 
+@pytest.mark.parametrize(
+    ("room", "below"), [("input", set()), ("scoring", {"input"}), ("output", {"input", "scoring"})]
+)
+def test_the_rooms_of_predict_know_only_those_below_them(room, below):
+    home = "dualclip_lightning.predict."
+    graph = {name: found for name, found in import_graph().items() if name.startswith(f"{home}{room}.")}
+    assert len(graph) > 4
+    reached = {name.removeprefix(home).split(".")[0] for found in graph.values() for name in found if home in name}
+    assert room in reached
+    assert reached <= {room, *below, "limits", "names"}
+
+
 def test_no_folder_is_crowded():
     modules = [path for path in PACKAGE.rglob("*.py") if not path.stem.startswith("__")]
     counts = Counter(path.parent.relative_to(PACKAGE).as_posix() for path in modules)

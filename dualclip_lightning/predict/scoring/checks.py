@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -41,6 +42,17 @@ def check_numbers(
     check_positive("max_megapixels", max_megapixels)
     if spatial_window is not None:
         check_share("spatial_window", spatial_window)
+
+
+def check_checkpoint(checkpoint: Any) -> None:
+    """Refuse what is neither None nor a path.
+
+    Raises:
+        ValueError: says what was expected.
+    """
+    if not isinstance(checkpoint, str | PathLike | None):
+        msg = f"Expected checkpoint to be the path of a file, but got {checkpoint!r}."
+        raise ValueError(msg)  # noqa: TRY004 - one kind of error for all arguments
 
 
 def check_references(compare_with: Any, reference_dir: Images | None) -> None:

@@ -97,8 +97,8 @@ def test_trained_layers_come_from_a_checkpoint(make_detector, shots, tiny_folder
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"method": "WinClip"}, r"There is no method 'WinClip'\. Did you mean 'WinCLIP'\?"),
-        ({"method": "PatchCore"}, r"There is no method 'PatchCore'\. There are AnoCLIP, .*WinCLIP\."),
+        ({"method": "WinClip"}, r"Unknown method 'WinClip'\. Did you mean 'WinCLIP'\?"),
+        ({"method": "PatchCore"}, r"Unknown method 'PatchCore'\. There are AnoCLIP, .*WinCLIP\."),
         ({"method": "AnoCLIP", "vievs": False}, "AnoCLIP has no argument 'vievs' here. Did you mean 'views'?"),
         ({"alhpa": 0.3}, "DualImageCLIP has no argument 'alhpa' here. Did you mean 'alpha'?"),
         ({"method": "WinCLIP", "alpha": 0.3}, "WinCLIP has no argument 'alpha' here"),
@@ -190,7 +190,7 @@ def test_the_default_method_takes_further_arguments_too(place, make_detector):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--method", "Winclip"], "There is no method 'Winclip'. Did you mean 'WinCLIP'?"),
+        (["--method", "Winclip"], "Unknown method 'Winclip'. Did you mean 'WinCLIP'?"),
         (["--set", "views"], "expected NAME=VALUE, such as views=false, but got 'views'"),
         (["--set", "alpha=0.3", "--alpha", "0.4"], "--set alpha and --alpha exclude each other"),
         (["--set", "seed=3"], "give --seed instead of --set seed"),

@@ -34,7 +34,7 @@ def tiles_that_take(make_detector, monkeypatch, seconds: Iterator[float]):
 
     monkeypatch.setattr(DualPathVisionEncoder, "forward", slow)
     monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
-    return make_detector(geometry=Geometry("tiles", overlap=0), batch_size=2)._encoder
+    return make_detector(geometry=Geometry("tiles", overlap=0), batch_size=2)._judge.method.reader
 
 
 def test_tiles_and_time_are_those_that_the_images_will_take(half_a_second, tmp_path):
