@@ -24,7 +24,7 @@ def test_peak_memory_and_time_are_those_of_the_variant():
     found = benchmark.measure(hungry, maps, masks)
     assert found["auroc"] == 32 * 2**20
     assert 200 < found["MB"] < 400
-    assert 0 < found["seconds"] < 30
+    assert found["seconds"] > 0
 
 
 def test_the_report_names_ratios_and_the_difference_of_the_modes(capsys):
