@@ -89,6 +89,7 @@ def _figures(backbone, material):
     ]
 
 
+@pytest.mark.slow
 def test_it_finds_defects_on_materials_it_never_saw(figures):
     (text_image, text_pixel), _, (joint_image, joint_pixel) = figures.mean(axis=0)
     assert text_image >= 0.98
@@ -97,5 +98,6 @@ def test_it_finds_defects_on_materials_it_never_saw(figures):
     assert joint_pixel >= 0.97
 
 
+@pytest.mark.slow
 def test_no_material_is_judged_by_chance(figures):
     assert figures.min() > 0.8
