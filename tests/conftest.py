@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import subprocess
 from multiprocessing import get_start_method
@@ -18,11 +17,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import torch
 from huggingface_hub import constants
-from open_clip import SimpleTokenizer
 from safetensors.torch import load_file
 
 from dualclip_lightning.backbone.checkpoints import choosing
 from tests import towers
+from tests.shortcuts import shortcuts
 from tests.web import serve
 
 EMBEDDED = choosing.DEMO_FOLDER
@@ -75,36 +74,8 @@ def _tiny_demo_model():
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _libraries_are_no_garbage():
-    """Each cell of a benchmark collects garbage, most of whose time would go to the objects of imported libraries."""
-    gc.collect()
-    gc.freeze()
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _texts_are_split_once():
-    """open_clip unpacks its vocabulary for every model and splits the same prompts in every run.
-
-    That was half the time of a run of the tiny CLIP. The split of a text depends on the tokenizer's options alone.
-    """
-    make, split, made = SimpleTokenizer.__init__, SimpleTokenizer.encode, {}
-
-    def init(self, *args, **kwargs):
-        options = repr((args, kwargs))
-        if options not in made:
-            make(self, *args, **kwargs)
-            made[options] = {**vars(self), "split": {}}
-        vars(self).update(made[options])
-
-    def encode(self, text):
-        known = vars(self).setdefault("split", {})
-        if text not in known:
-            known[text] = split(self, text)
-        return [*known[text]]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SimpleTokenizer, "__init__", init)
-        patch.setattr(SimpleTokenizer, "encode", encode)
+def _shortcuts():
+    with shortcuts():
         yield
 
 
