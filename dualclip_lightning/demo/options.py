@@ -10,13 +10,13 @@ from dualclip_lightning.commandline.parser import Parser, speaking, whole_from_o
 from dualclip_lightning.data.assets import CATEGORIES
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the demo; what is mistyped is said before PyTorch is imported."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo and return its exit status; what is mistyped is said before PyTorch is imported."""
     options = parse(arguments)
     from dualclip_lightning.demo.run import run  # noqa: PLC0415 - takes seconds
 
     with speaking(options):
-        run(options)
+        return run(options)
 
 
 def parse(arguments: Sequence[str] | None = None) -> Namespace:

@@ -1,107 +1,126 @@
 """`dualclip demo`: the method on the data and the model that the package carries, offline, in a minute or two.
 
-Text only, reference only and the joint method run through anomalib's Engine on every category of the demo; a table, a
-picture of heatmaps, and files with every figure and what produced it are left behind.
+The demo is the benchmark of `configs/benchmark/demo_parts.yaml`, in the folder `runs`. Beside it stand a table over
+categories, a picture of heatmaps, and what produced every figure.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 import time
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from rich.console import Console
-from rich.table import Table
 
+from dualclip_lightning.benchmark.names import metrics_of
+from dualclip_lightning.benchmark.plan.config import load_config
+from dualclip_lightning.benchmark.plan.schema import Config
+from dualclip_lightning.benchmark.plan.shipped import find_config
+from dualclip_lightning.benchmark.report.summary import failures
+from dualclip_lightning.benchmark.results import BenchmarkRun, load_run, read_cell
+from dualclip_lightning.benchmark.run.local_runner import Event
+from dualclip_lightning.benchmark.run.session import look, notes, run_benchmark
+from dualclip_lightning.benchmark.status import DONE, finished
 from dualclip_lightning.commandline.quiet import quiet
-from dualclip_lightning.data.assets import MATERIALS, REAL
-from dualclip_lightning.demo.evaluate import DemoRun, run_once
-from dualclip_lightning.demo.figure import choose_examples, draw_examples
+from dualclip_lightning.data.assets import REAL
+from dualclip_lightning.demo.figure import Example, choose_examples, draw_examples
+from dualclip_lightning.demo.table import SHOWN, show, summarise
 from dualclip_lightning.utilities.files import write_bytes_atomically
 from dualclip_lightning.utilities.record import mark_results
 
-VARIANTS: Mapping[str, Mapping[str, Any]] = {
-    "text only": {"alpha": 1.0},
-    "reference only": {"alpha": 0.0, "class_weight": 0.0},
-    "joint": {},
-}
-"""What is shown side by side: arguments of `DualImageCLIP` by name."""
-SHOWN = {"image_AUROC": "image AUROC", "pixel_AUROC": "pixel AUROC", "pixel_PRO": "PRO"}
+CONFIG, DATA, CHOSEN = "demo_parts", "Demo", "joint"
+"""Name of the configuration, and in it the data set and the method whose maps choose the images of the picture."""
+RUNS = "runs"
+"""Folder of the benchmark below that of the demo."""
+SOME_FAILED = 1
 
 
-def run_variants(categories: Sequence[str], seeds: Sequence[int], folder: Path) -> Iterator[DemoRun]:
-    """Run every variant on every category; the text score does not depend on the seed and runs once."""
-    for category in categories:
-        for variant, arguments in VARIANTS.items():
-            for seed in seeds[:1] if variant == "text only" else seeds:
-                yield run_once(category, variant, seed, arguments, folder)
+def configure(seeds: int, categories: Sequence[str]) -> Config:
+    """The benchmark of the demo with that many seeds and these categories."""
+    overrides = [f"seeds={list(range(seeds))}", f"datasets.{DATA}.categories={json.dumps(list(categories))}"]
+    return load_config(find_config(CONFIG, "benchmark"), overrides)
 
 
-def summarise(runs: Sequence[DemoRun]) -> pd.DataFrame:
-    """Mean over seeds by category and variant; below, the means over the materials, the real categories, and all."""
-    frame = to_frame(runs)
-    table = frame.pivot_table(index="category", columns="variant", values=list(SHOWN), aggfunc="mean", sort=False)
-    table = table.swaplevel(axis=1)[[(variant, metric) for variant in VARIANTS for metric in SHOWN]]
-    parts = {"mean of materials": table.index.isin(MATERIALS), "mean of real": table.index.isin(REAL)}
-    means = {name: table[chosen].mean() for name, chosen in parts.items() if 0 < chosen.sum() < len(table)}
-    return pd.concat([table, pd.DataFrame(means | {"mean": table.mean()}).T])
+def run(options: Namespace) -> int:
+    """Run the demo with the options of `options.parse` and print what it found.
 
-
-def to_frame(runs: Sequence[DemoRun]) -> pd.DataFrame:
-    """A row a run, a column a metric; `defects` says whether those of the category are real or drawn."""
-    columns = ("category", "variant", "kind", "seed")
-    rows = [{name: getattr(run, name) for name in columns} | run.metrics for run in runs]
-    defects = ["real" if run.category in REAL else "drawn" for run in runs]
-    frame = pd.DataFrame(rows)
-    frame.insert(1, "defects", defects)
-    return frame
-
-
-def show(table: pd.DataFrame, console: Console) -> None:
-    """Print the summary with the best variant of each figure in bold."""
-    caption = "(real): photographs of real defects; those of the materials are drawn"
-    view = Table(title=f"{', '.join(SHOWN.values())} in %, demo model on demo data", caption=caption)
-    view.add_column("category")
-    for variant in VARIANTS:
-        view.add_column(variant, justify="center")
-    for category, row in table.iterrows():
-        best = row.groupby(level=1).transform("max")
-        cells: dict[str, list[str]] = {variant: [] for variant in VARIANTS}
-        for variant, metric in row.index:
-            text = f"{100 * row[variant, metric]:.1f}"
-            cells[variant].append(f"[bold]{text}[/]" if row[variant, metric] == best[variant, metric] else text)
-        view.add_row(
-            f"{category} (real)" if category in REAL else str(category),
-            *("  ".join(cell) for cell in cells.values()),
-        )
-    console.print(view)
-
-
-def run(options: Namespace) -> None:
-    """Run the demo with the options of `options.parse` and print what it found."""
-    console, start, runs = Console(), time.monotonic(), []
-    mark_results(options.out, ("runs", "heatmaps.png"))
+    Returns:
+        0, or 1 if a run failed.
+    """
+    console, start, folder = Console(), time.monotonic(), options.out / RUNS
+    config = configure(options.seeds, options.categories)
+    mark_results(options.out, (RUNS, "heatmaps.png"))
+    for note in notes(look(config, folder), folder):
+        console.print(note)
     with console.status("Scoring the demo data ..."), quiet():
-        for found in run_variants(options.categories, range(options.seeds), options.out / "runs"):
-            runs.append(found)
-            figures = ", ".join(f"{name} {100 * found.metrics[key]:.1f}" for key, name in SHOWN.items())
-            console.print(f"{found.category}, {found.variant}, seed {found.seed}: {figures}")
-    table = summarise(runs)
-    _save(runs, table, options.out)
+        found = run_benchmark(config, folder, on_event=lambda event: _tell(event, console))
+    failed = failures(found)
+    for row in failed.itertuples():
+        print(f"dualclip: {row.category}, {row.method}, seed {row.seed} failed: {row.error}", file=sys.stderr)
+    if len(failed):
+        return SOME_FAILED
+    frame = to_frame(found, options.categories)
+    table = summarise(frame)
+    _save(load_run(folder), frame, table, options.out)
     show(table, console)
-    console.print(f"{len(runs)} runs in {time.monotonic() - start:.0f} s. Heatmaps, figures, provenance: {options.out}")
+    console.print(
+        f"{len(frame)} runs in {time.monotonic() - start:.0f} s. Heatmaps, figures, provenance: {options.out}"
+    )
     console.print("The demo model stands in for CLIP; its figures say nothing about real CLIP weights.")
+    return 0
 
 
-def _save(runs: Sequence[DemoRun], table: pd.DataFrame, folder: Path) -> None:
-    write_bytes_atomically(folder / "results.csv", to_frame(runs).to_csv(index=False).encode())
+def _tell(event: Event, console: Console) -> None:
+    cell, row = event
+    if row is not None and row["status"] == DONE:
+        figures = ", ".join(f"{name} {100 * row[key]:.1f}" for key, name in SHOWN.items())
+        console.print(f"{cell.category}, {cell.method}, seed {cell.seed}: {figures}")
+
+
+def to_frame(results: pd.DataFrame, categories: Sequence[str]) -> pd.DataFrame:
+    """One row per run, category by category; `defects` says whether those of the category are real or drawn."""
+    metrics = [name for name in metrics_of(results) if name in results]
+    frame = results[["category", "method", "kind", "seed", *metrics]].rename(columns={"method": "variant"})
+    frame.insert(1, "defects", np.where(frame["category"].isin(REAL), "real", "drawn"))
+    place = frame["category"].map({name: place for place, name in enumerate(categories)})
+    return frame.loc[place.sort_values(kind="stable").index].reset_index(drop=True)
+
+
+def _save(run: BenchmarkRun, frame: pd.DataFrame, table: pd.DataFrame, folder: Path) -> None:
+    write_bytes_atomically(folder / "results.csv", frame.to_csv(index=False).encode())
     write_bytes_atomically(folder / "summary.csv", table.to_csv().encode())
-    provenance = {f"{run.category}, {run.variant}, seed {run.seed}": run.provenance for run in runs}
+    provenance = _provenance(run, frame)
     write_bytes_atomically(folder / "provenance.json", json.dumps(provenance, indent=2).encode())
-    examples = {(run.category, run.variant): run.examples for run in runs if run.seed == 0}
-    chosen = choose_examples(examples, by="joint")
-    write_bytes_atomically(folder / "heatmaps.png", draw_examples(chosen, list(VARIANTS)))
+    examples = {
+        (row.category, row.method): kept
+        for row in finished(run.frame).itertuples()
+        if (kept := _examples(run, row.key)) is not None
+    }
+    chosen = choose_examples(examples, by=CHOSEN)
+    write_bytes_atomically(folder / "heatmaps.png", draw_examples(chosen, list(run.config["methods"])))
+
+
+def _provenance(run: BenchmarkRun, frame: pd.DataFrame) -> dict[str, Any]:
+    """What produced the figures of every run, in the order of the frame."""
+    keys = run.frame.set_index(["category", "method", "seed"])["key"]
+    return {
+        f"{row.category}, {row.variant}, seed {row.seed}": (
+            read_cell(run.folder, keys[row.category, row.variant, row.seed]) or {}
+        ).get("provenance")
+        for row in frame.itertuples()
+    }
+
+
+def _examples(run: BenchmarkRun, key: str) -> dict[str, Example] | None:
+    """Every image of a run that has a defect, with its map; None if the run kept no maps."""
+    kept = run.maps(key)
+    if kept is None:
+        return None
+    images = zip(kept["image_path"].tolist(), kept["maps"].astype(np.float32), kept["masks"], strict=True)
+    return {path: Example(path, score_map, mask) for path, score_map, mask in images if mask.any()}

@@ -68,7 +68,7 @@ class ClipZeroShot(ZeroShotShell, AnomalibModule):
         **common: arguments shared by all methods (`ZeroShotShell`).
     """
 
-    kind: Kind = "inductive"
+    kind: Kind = Kind.INDUCTIVE
 
     def __init__(
         self,

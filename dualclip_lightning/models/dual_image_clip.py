@@ -175,7 +175,7 @@ class DualImageCLIP(ZeroShotShell, AnomalibModule):
         **common: arguments shared by all methods (`ZeroShotShell`).
     """
 
-    kind: Kind = "pair"
+    kind: Kind = Kind.PAIR
     levers = ("lower image_size", "lower num_references", "set tta to false")
 
     def __init__(
@@ -198,7 +198,7 @@ class DualImageCLIP(ZeroShotShell, AnomalibModule):
         check_text_side(temperature, text_mean, vv_blocks)
         settings = AdaptationSettings.from_choice(tta)
         super().__init__(drawing=drawing, **common)
-        self.kind = "inductive" if alpha == 1 else "pair"
+        self.kind = Kind.INDUCTIVE if alpha == 1 else Kind.PAIR
         pixels = self.backbone.preprocessing
         self.model: DualImageCLIPModel = DualImageCLIPModel(
             DualPathVisionEncoder(self.backbone.visual, vv_blocks), num_references, temperature, alpha, class_weight,

@@ -178,7 +178,7 @@ class MuSc(ZeroShotShell, AnomalibModule):
         **common: arguments shared by all methods (`ZeroShotShell`).
     """
 
-    kind: Kind = "transductive"
+    kind: Kind = Kind.TRANSDUCTIVE
 
     def __init__(
         self,
@@ -201,7 +201,7 @@ class MuSc(ZeroShotShell, AnomalibModule):
         check_choice("image_score", image_score, get_args(ImageScore))
         check_set(num_references, subsets)
         super().__init__(drawing=drawing, **common)
-        self.kind = "transductive" if num_references is None else "pair"
+        self.kind = Kind.TRANSDUCTIVE if num_references is None else Kind.PAIR
         self.levers = (*self.levers, "raise subsets" if num_references is None else "lower num_references")
         encoder = IntermediateEncoder(self.backbone.visual, layers)
         self.model = MuScModel(encoder, r, lowest, neighbours, num_references, image_score, self.drawing)

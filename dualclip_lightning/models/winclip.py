@@ -151,7 +151,7 @@ class WinCLIP(ZeroShotShell, AnomalibModule):
         **common: arguments shared by all methods (`ZeroShotShell`).
     """
 
-    kind: Kind = "inductive"
+    kind: Kind = Kind.INDUCTIVE
     wording: ClassVar[str] = "winclip"
 
     def __init__(
@@ -169,7 +169,7 @@ class WinCLIP(ZeroShotShell, AnomalibModule):
         check_shots(k_shot, reference_dir)
         check_text_side(temperature, text_mean)
         super().__init__(**common)
-        self.kind = "few-shot" if k_shot else "inductive"
+        self.kind = Kind.FEW_SHOT if k_shot else Kind.INDUCTIVE
         self.levers = (*self.levers, "lower k_shot") if k_shot else self.levers
         self.model = WinCLIPModel(WindowEncoder(self.backbone.visual, scales), temperature, self.drawing)
         if k_shot:

@@ -9,12 +9,14 @@ import signal
 
 import pandas as pd
 import pytest
+from anomalib.engine import Engine
 from PIL import Image
 
+from dualclip_lightning.benchmark import load_run
+from dualclip_lightning.benchmark.run import execute
 from dualclip_lightning.cli import main
-from dualclip_lightning.data import demo, samples
-from dualclip_lightning.demo.evaluate import run_once
-from dualclip_lightning.demo.run import VARIANTS
+from dualclip_lightning.data import Demo, demo, samples
+from dualclip_lightning.models import DualImageCLIP
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +38,32 @@ def test_every_variant_has_a_row_a_seed_and_the_text_score_one(folder):
 
 def test_the_figures_are_those_of_the_method_run_alone(folder, tmp_path):
     frame = pd.read_csv(folder / "results.csv").set_index(["variant", "seed"])
-    alone = run_once("granite", "joint", 1, VARIANTS["joint"], tmp_path)
-    assert frame.loc[("joint", 1), "pixel_AUROC"] == pytest.approx(alone.metrics["pixel_AUROC"], abs=1e-6)
+    engine = Engine(default_root_dir=tmp_path, logger=False, accelerator="cpu", enable_progress_bar=False)
+    model = DualImageCLIP(pretrained="demo", seed=1, visualizer=False)
+    (alone,) = engine.test(model=model, datamodule=Demo(category="granite"), verbose=False)
+    assert frame.loc[("joint", 1), "pixel_AUROC"] == pytest.approx(alone["pixel_AUROC"], abs=1e-6)
     summary = pd.read_csv(folder / "summary.csv", header=[0, 1], index_col=0)
     assert summary.loc["granite", ("joint", "pixel_AUROC")] == pytest.approx(frame.loc["joint", "pixel_AUROC"].mean())
+
+
+def test_its_runs_are_those_of_the_benchmark_and_are_not_repeated(folder, capsys):
+    run = load_run(folder / "runs")
+    assert sorted(run.frame["method"].unique()) == ["joint", "reference only", "text only"]
+    assert main(["demo", "--categories", "granite", "--seeds", "2", "--out", str(folder)]) == 0
+    assert "5 of 5 cells are finished already." in capsys.readouterr().out
+    assert pd.read_csv(folder / "runs" / "results.csv")["started"].tolist() == run.frame["started"].tolist()
+
+
+def test_a_run_that_fails_is_told_and_sets_the_exit_status(tmp_path, capsys, monkeypatch):
+    def fail(*_):
+        message = "no memory"
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(execute, "_score", fail)
+    assert main(["demo", "--categories", "granite", "--seeds", "1", "--out", str(tmp_path)]) == 1
+    errors = capsys.readouterr().err
+    assert "dualclip: granite, joint, seed 0 failed: RuntimeError: no memory" in errors
+    assert not (tmp_path / "heatmaps.png").exists()
 
 
 def test_it_leaves_a_picture_and_what_produced_it(folder):

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from dualclip_lightning.backbone.checkpoints.choosing import DEMO, DEMO_FOLDER, RANDOM
 from dualclip_lightning.benchmark.names import slug
 from dualclip_lightning.benchmark.plan import catalogue
 from dualclip_lightning.benchmark.plan.schema import Config, DataSettings, MethodSettings, arguments_of, categories_of
@@ -20,7 +21,8 @@ from dualclip_lightning.utilities.versions import versions
 
 PATHS = ("pretrained", "reference_dir", "textures", "checkpoint")
 """Arguments that may be a file or folder, whose content is then part of the key."""
-NO_PATHS = ("demo", "random")
+FOLDERS = {DEMO: DEMO_FOLDER}
+"""Folders of weights that are known by a name."""
 LABEL_LENGTH, DIGEST_LENGTH = 40, 12
 
 
@@ -122,8 +124,8 @@ def _fingerprints(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in arguments.items():
         if isinstance(value, Mapping):
             yield from _fingerprints(value)
-        elif name in PATHS and isinstance(value, str | Path) and value not in NO_PATHS:
-            path = Path(value).expanduser()
+        elif name in PATHS and isinstance(value, str | Path) and value != RANDOM:
+            path = FOLDERS.get(str(value)) or Path(value).expanduser()
             if path.exists():
                 yield name, _digest(path)
 

@@ -16,9 +16,7 @@ from dualclip_lightning.benchmark.plan.cells import Cell
 from dualclip_lightning.benchmark.plan.config import ConfigError
 from dualclip_lightning.images.masks import check_rule
 from dualclip_lightning.metrics import ZeroShotEvaluator, default_evaluator
-
-FULL_SHOT = "full-shot"
-"""Kind of a method that is trained on the normal images of the tested category."""
+from dualclip_lightning.models.base import Kind
 
 
 def build_method(cell: Cell) -> AnomalibModule:
@@ -41,7 +39,7 @@ def build_evaluator(cell: Cell) -> ZeroShotEvaluator:
 
 
 def describe_method(model: Any, cell: Cell) -> dict[str, Any]:
-    """Return kind and provenance of a method, by column of the results."""
+    """Return kind and provenance of a method, by column of the results; ours also have all of it under "provenance"."""
     if cell.model not in catalogue.TRAINED:
         found = model.provenance()
         wanted = ("kind", "backbone", "weights", "weights_sha256", "transform")
@@ -52,10 +50,11 @@ def describe_method(model: Any, cell: Cell) -> dict[str, Any]:
             if name in found
         }
         parameters = json.dumps(found["parameters"] | trained)
-        return {**{name: found[name] for name in wanted}, "weights_origin": origin, "parameters": parameters}
+        columns = {**{name: found[name] for name in wanted}, "weights_origin": origin, "parameters": parameters}
+        return columns | {"provenance": found}
     arguments = catalogue.method_arguments(cell.model) | dict(cell.arguments)
     return {
-        "kind": FULL_SHOT,
+        "kind": str(Kind.FULL_SHOT),
         "backbone": arguments["backbone"],
         "weights": "timm, pre-trained" if arguments["pre_trained"] else "random",
         "weights_sha256": weights_digest(model.model.feature_extractor),
@@ -92,7 +91,7 @@ def _refusal(cell: Cell) -> str | None:
 
 def _check_checkpoint(model: Any, checkpoint: str | None) -> None:
     """Check that a checkpoint is given exactly for methods with trained layers."""
-    needed = "auxiliary" in getattr(model, "kind", "")
+    needed = Kind.AUXILIARY in getattr(model, "kind", Kind.FULL_SHOT)
     if needed and (checkpoint is None or not Path(checkpoint).expanduser().is_file()):
         msg = (
             "its layers are trained on other, labelled data. Expected `checkpoint` to name the file that "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
@@ -63,10 +63,23 @@ def look(config: Config, folder: Path) -> Todo:
     return Todo(cells, finished, [cell for cell in cells if cell.key not in done])
 
 
-def run_benchmark(config: Config, folder: Path, means: Means = Means(), console: Console | None = None) -> pd.DataFrame:  # noqa: B008
+def run_benchmark(
+    config: Config,
+    folder: Path,
+    means: Means = Means(),  # noqa: B008 - it cannot be changed
+    console: Console | None = None,
+    on_event: Callable[[Event], None] | None = None,
+) -> pd.DataFrame:
     """Run the missing cells and return the results, one row per cell.
 
     After an interruption, the same call continues; results.csv has the finished cells.
+
+    Args:
+        config: the benchmark.
+        folder: folder of the results.
+        means: processes, or resources on a cluster.
+        console: terminal that shows a table of the progress; None for no table.
+        on_event: called when a cell begins, and when it has ended and its result is written.
 
     Raises:
         dualclip_lightning.benchmark.plan.config.ConfigError: an argument that a method refuses, or no such device.
@@ -81,8 +94,9 @@ def run_benchmark(config: Config, folder: Path, means: Means = Means(), console:
     try:
         workers = 1 if means.ray else means.workers or default_workers(todo.cells[0].device)
         board = Board(todo.cells, [cell.key for cell in todo.finished], workers)
-        for _ in watched(_events(todo.pending, folder, means, workers), board, console or Console(quiet=True)):
-            pass  # every event is written by its runner
+        for event in watched(_events(todo.pending, folder, means, workers), board, console or Console(quiet=True)):
+            if on_event is not None:
+                on_event(event)
     finally:
         frame = assemble(folder, todo.keys)
     return frame

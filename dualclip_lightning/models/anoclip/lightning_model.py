@@ -60,7 +60,7 @@ class AnoCLIP(ZeroShotShell, AnomalibModule):
         **common: arguments shared by all methods (`ZeroShotShell`).
     """
 
-    kind: Kind = "inductive"
+    kind: Kind = Kind.INDUCTIVE
     resize_modes: ClassVar[tuple[str, ...]] = (*ZeroShotShell.resize_modes, "tiles")
     levers = ("lower image_size", "set views to false", "set steps to 0")
 
@@ -86,7 +86,7 @@ class AnoCLIP(ZeroShotShell, AnomalibModule):
         settings = NoiseSettings(steps, learning_rate, weight_decay, noise)
         check_text_side(temperature, text_mean, vv_blocks)
         super().__init__(resize=resize, drawing=drawing, **common)  # type: ignore[arg-type]  # one mode more
-        self.kind = "transductive" if carry_optimizer else "inductive"
+        self.kind = Kind.TRANSDUCTIVE if carry_optimizer else Kind.INDUCTIVE
         encoder = DualPathVisionEncoder(self.backbone.visual, vv_blocks)
         self.model = AnoCLIPModel(
             encoder, settings, temperature, views, carry_optimizer, self.seed, adapter, resize == "tiles", self.drawing

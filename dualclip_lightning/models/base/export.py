@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from anomalib.models.components.base import AnomalibModule
 
+from dualclip_lightning.models.base.kind import Kind
+
 if TYPE_CHECKING:
     from dualclip_lightning.backbone import Backbone
 
@@ -17,7 +19,11 @@ else:
     Base = object
 
 OTHER_IMAGES = "an image's score depends on other images"
-REASONS = {"pair": OTHER_IMAGES, "transductive": OTHER_IMAGES, "few-shot": "it compares with images it reads at a run"}
+REASONS = {
+    Kind.PAIR: OTHER_IMAGES,
+    Kind.TRANSDUCTIVE: OTHER_IMAGES,
+    Kind.FEW_SHOT: "it compares with images it reads at a run",
+}
 """Reasons why a kind of method is not a function of a single image."""
 EXTRA = "dualclip_lightning[export]"
 OPSET = 18
@@ -47,7 +53,7 @@ class ExportMixin(Base):
     An exported model contains the text anchors of one class and takes batches of images of the method's input size.
     """
 
-    kind: Any
+    kind: Kind
     backbone: Backbone
     described_class: str | None
     class_name: str | None
@@ -89,7 +95,7 @@ class ExportMixin(Base):
 
     def _unexportable(self) -> str | None:
         """Return why this method cannot be exported with its settings, with a remedy; None if it can."""
-        return next((REASONS[part] for part in self.kind.split(", ") if part in REASONS), None)
+        return next((reason for kind, reason in REASONS.items() if kind in self.kind), None)
 
     def _prepare_export(self) -> None:
         reason = self._unexportable()

@@ -29,6 +29,7 @@ from dualclip_lightning.images.reading.tensors import read_rgb
 from dualclip_lightning.metrics import default_evaluator, describe_evaluator
 from dualclip_lightning.models.base.arguments import NamedArguments, check_components, check_prompts
 from dualclip_lightning.models.base.export import ExportMixin
+from dualclip_lightning.models.base.kind import Kind
 from dualclip_lightning.models.base.memory import out_of_memory_advice
 from dualclip_lightning.models.base.results import drop_frozen_weights, link_latest, plain
 from dualclip_lightning.models.references import PerImage
@@ -48,7 +49,6 @@ from dualclip_lightning.utilities.files import files_digest, write_bytes_atomica
 from dualclip_lightning.utilities.versions import ADAPTATION, ENGINE, SCORING, versions
 
 logger = logging.getLogger(__name__)
-Kind = Literal["inductive", "pair", "transductive", "few-shot", "auxiliary", "auxiliary, transductive"]
 LIBRARIES = (*SCORING, *ADAPTATION, *ENGINE)
 
 
@@ -92,8 +92,7 @@ class ZeroShotShell(NamedArguments, ExportMixin):
     """
 
     kind: Kind
-    """What a score may depend on: only the image, its references among the test images, the whole test set, a few
-    images known to be normal, or labelled auxiliary data."""
+    """What a score may depend on besides its image."""
     levers: tuple[str, ...] = ("lower image_size",)
     """Ways to save memory in this method, other than a smaller batch."""
     wording: ClassVar[str] = "anoclip"
@@ -282,7 +281,7 @@ class ZeroShotShell(NamedArguments, ExportMixin):
         references = {"references": {"images": list(files), "sha256": files_digest(files)}} if files else {}
         return references | {
             "method": type(self).__name__,
-            "kind": self.kind,
+            "kind": str(self.kind),
             "class_name": self.described_class,
             "backbone": self.backbone.name,
             "weights": self.backbone.weights,

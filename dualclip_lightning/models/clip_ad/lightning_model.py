@@ -23,14 +23,6 @@ from dualclip_lightning.utilities.arguments import (
     check_text_list,
 )
 
-KINDS: dict[tuple[bool, bool], Kind] = {
-    (False, False): "inductive",
-    (False, True): "transductive",
-    (True, False): "auxiliary",
-    (True, True): "auxiliary, transductive",
-}
-"""Kind by whether layers are trained and whether scores are scaled over the test set."""
-
 
 class ClipAD(AuxiliaryShell, AnomalibModule):
     """CLIP-AD: representative text vectors, a staged dual path, feature surgery; in SDP+ also trained linear layers.
@@ -80,7 +72,7 @@ class ClipAD(AuxiliaryShell, AnomalibModule):
         **common: arguments shared by all methods (`ZeroShotShell`).
     """
 
-    kind: Kind = "inductive"
+    kind: Kind = Kind.INDUCTIVE
     wording: ClassVar[str] = "clip_ad"
     anchor_arguments: ClassVar[tuple[str, ...]] = ("representative", "eps", "min_samples", "words")
 
@@ -115,7 +107,9 @@ class ClipAD(AuxiliaryShell, AnomalibModule):
         settings = TrainingSettings(epochs, batch_size, learning_rate, shuffle, categories)
         super().__init__(pretrained=pretrained, drawing=drawing, **common)
         trains = variant == "sdp+"
-        self.kind = KINDS[trains, normalize_scores]
+        self.kind = (Kind.AUXILIARY if trains else Kind.INDUCTIVE) | (
+            Kind.TRANSDUCTIVE if normalize_scores else Kind.INDUCTIVE
+        )
         self.training_settings = settings if trains else None
         encoder = StagedDualPathEncoder(self.backbone.visual, stages, trains, released_tokens)
         layers = draw_layers(encoder, self.seed) if trains else None

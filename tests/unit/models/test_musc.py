@@ -15,6 +15,7 @@ from dualclip_lightning import MuSc
 from dualclip_lightning.backbone import IntermediateEncoder
 from dualclip_lightning.backbone.encoders.intermediate import IntermediateFeatures
 from dualclip_lightning.models import MuScModel, musc
+from dualclip_lightning.models.base import Kind
 from dualclip_lightning.pairing import FeatureStore, ImageSet, random_subsets
 from dualclip_lightning.scoring import DRAWINGS, draw, mutual_scores, paired_scores, rscin
 from tests.engine_runs import metal_nut, run_engine
@@ -190,7 +191,7 @@ def test_images_of_a_subset_score_each_other_and_all_smooth_the_image_scores(mak
 @pytest.mark.parametrize("num_references", [1, 3])
 def test_in_groups_each_image_is_scored_by_its_references_alone(make, run, mvtec_root, num_references):
     method = make(num_references=num_references, seed=5)
-    assert method.kind == "pair"
+    assert method.kind == Kind.PAIR
     record = run(method, datamodule=metal_nut(mvtec_root))
     names, images = read_all(method, mvtec_root)
     layers = method.model.encoder(images).layers
@@ -327,8 +328,8 @@ def test_a_bad_argument_is_an_error_that_says_what_was_expected(make, arguments,
 
 
 def test_the_kind_says_what_a_score_depends_on(make):
-    assert make().kind == "transductive"
-    assert make(num_references=2).kind == "pair"
+    assert make().kind == Kind.TRANSDUCTIVE
+    assert make(num_references=2).kind == Kind.PAIR
 
 
 def test_an_image_need_not_be_square(make, run, mvtec_root):

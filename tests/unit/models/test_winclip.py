@@ -12,6 +12,7 @@ from anomalib.models.image.winclip.utils import make_masks
 from dualclip_lightning import WinCLIP
 from dualclip_lightning.backbone import WindowFeatures
 from dualclip_lightning.models import WinCLIPModel
+from dualclip_lightning.models.base import Kind
 from dualclip_lightning.scoring import association_score, harmonic_map, text_score
 from tests.towers import SIZE, random_images, tiny_backbone, write_image, write_mvtec
 
@@ -164,8 +165,8 @@ def test_an_image_is_no_reference_of_itself(make, tmp_path):
 
 
 def test_with_normal_images_it_says_few_shot(make):
-    assert make().kind == "inductive"
-    assert make(k_shot=1).kind == "few-shot"
+    assert make().kind == Kind.INDUCTIVE
+    assert make(k_shot=1).kind == Kind.FEW_SHOT
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from dualclip_lightning.backbone import DualPathFeatures
 from dualclip_lightning.models import AnoCLIPModel
 from dualclip_lightning.models.anoclip import NoiseSettings, torch_model
 from dualclip_lightning.models.anoclip.views import augmented_views
+from dualclip_lightning.models.base import Kind
 from tests.towers import SIZE, random_images, tiny_backbone
 
 NAMES = ["a/0.png", "a/1.png", "a/2.png"]
@@ -82,7 +83,7 @@ def test_a_carried_optimizer_makes_scores_depend_on_the_images_before(make):
     torch.testing.assert_close(first[0], fresh[0], atol=1e-5, rtol=0)
     assert (first[2] - fresh[2]).abs().max() > 1e-4
     assert (carried.model(images, NAMES).anomaly_map[0] - fresh[0]).abs().max() > 3e-5
-    assert carried.kind == "transductive"
+    assert carried.kind == Kind.TRANSDUCTIVE
 
 
 def test_every_run_starts_with_a_fresh_optimizer(make, mvtec_root, tmp_path):

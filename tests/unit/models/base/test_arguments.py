@@ -12,7 +12,7 @@ from anomalib.models.components.base import AnomalibModule
 from jsonargparse import ArgumentParser
 
 from dualclip_lightning.backbone import PlainVisionEncoder
-from dualclip_lightning.models.base import AnchoredModel, ZeroShotShell
+from dualclip_lightning.models.base import AnchoredModel, Kind, ZeroShotShell
 from dualclip_lightning.registry import MODELS
 from dualclip_lightning.scoring import draw, text_score
 from tests.towers import SIZE, random_images
@@ -44,7 +44,7 @@ class ThirdParty(ZeroShotShell, AnomalibModule):
         **common: what every method takes.
     """
 
-    kind = "inductive"
+    kind = Kind.INDUCTIVE
 
     def __init__(self, sharpness: float = 100.0, drawing: str = "anoclip", **common) -> None:
         super().__init__(drawing=drawing, **common)

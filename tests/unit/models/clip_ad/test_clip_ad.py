@@ -10,6 +10,7 @@ from torch import nn
 
 from dualclip_lightning import ClipAD
 from dualclip_lightning.backbone import StagedFeatures
+from dualclip_lightning.models.base import Kind
 from dualclip_lightning.models.clip_ad import ClipADModel
 from dualclip_lightning.prompts import prompt_ensemble, text_embeddings
 from dualclip_lightning.prompts.representative import representative_vector
@@ -140,9 +141,9 @@ class TestNormalizedScores:
         assert output.pred_score.tolist() == [0, 0, 0]
 
     def test_the_kind_says_so(self, make):
-        assert make().kind == "inductive"
-        assert make(normalize_scores=True).kind == "transductive"
-        assert make(variant="sdp+").kind == "auxiliary"
+        assert make().kind == Kind.INDUCTIVE
+        assert make(normalize_scores=True).kind == Kind.TRANSDUCTIVE
+        assert make(variant="sdp+").kind == Kind.AUXILIARY
 
     def test_training_on_labels_is_said_beside_it(self, make):
         method = make(variant="sdp+", normalize_scores=True)

@@ -24,6 +24,7 @@ from torch.utils.data import (
 )
 
 from dualclip_lightning.models import ClipAD, ClipZeroShot, DualImageCLIP, MuSc, WinCLIP
+from dualclip_lightning.models.base import Kind
 from tests.towers import write_image
 
 SAME = {"abs": 1e-5}
@@ -207,7 +208,7 @@ def halves(photos: Path) -> list[Subset]:
 def test_images_without_a_path_are_scored_by_themselves_or_refused(make, run, photos, expected):
     given = loader(Nameless(photos, paths=False), batch_size=3)
     method = make()
-    if method.kind == "inductive" or isinstance(method, ClipAD):
+    if method.kind == Kind.INDUCTIVE or isinstance(method, ClipAD):
         found = run(method, "test", Trainer, dataloaders=given).scores
         assert list(found.values()) == pytest.approx(list(expected.values()), **SAME)
     else:
