@@ -123,8 +123,8 @@ def enlarge_tiles(logits: Tensor, size: tuple[int, int]) -> Tensor:
     return join_tiles(pixels.unflatten(1, patches.shape[1:3]), size).movedim(1, -1)
 
 
-def draw_adapter(seed: int, outputs: int, width: int) -> tuple[Tensor, Tensor]:
-    """Draw the initial weight [P, D] and bias [P] of one image's adapter, distributed as in `torch.nn.Linear`.
+def sample_adapter(seed: int, outputs: int, width: int) -> tuple[Tensor, Tensor]:
+    """Sample the initial weight [P, D] and bias [P] of one image's adapter, distributed as in `torch.nn.Linear`.
 
     Args:
         seed: seed of the image.
@@ -137,7 +137,7 @@ def draw_adapter(seed: int, outputs: int, width: int) -> tuple[Tensor, Tensor]:
     return values[:, :width], values[:, width]
 
 
-def draw_noise(seed: int, steps: int, shape: Sequence[int], scale: float) -> list[Tensor]:
-    """Draw Gaussian noise of one image for every step, each [*shape], with standard deviation `scale`."""
+def sample_noise(seed: int, steps: int, shape: Sequence[int], scale: float) -> list[Tensor]:
+    """Sample Gaussian noise of one image for every step, each [*shape], with standard deviation `scale`."""
     generator = torch.Generator().manual_seed(seed)
     return [scale * torch.randn(*shape, generator=generator) for _ in range(steps)]

@@ -53,7 +53,7 @@ def pseudo_anomalies(
         raise ValueError(msg)
     size = (images.shape[-2], images.shape[-1])
     masks = torch.stack([perlin_mask(size, derive_seed(seed, "mask"), settings.mask_area) for seed in seeds])
-    textures = torch.stack([source.draw(size, derive_seed(seed, "texture")) for seed in seeds])
+    textures = torch.stack([source.sample(size, derive_seed(seed, "texture")) for seed in seeds])
     textures = (textures - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
     opacity = torch.tensor([np.random.default_rng([seed, 1]).uniform(*settings.opacity) for seed in seeds])
     masks, textures = masks.to(images.device), textures.to(images)

@@ -45,11 +45,11 @@ class TextureSource:
         self._broken: set[Path] = set()
 
     def digest(self) -> str:
-        """Return the SHA-256 of the photographs, in the order that `draw` uses."""
+        """Return the SHA-256 of the photographs, in the order that `sample` uses."""
         return files_digest({f"{place:06}: {path.name}": path for place, path in enumerate(self.paths)})
 
-    def draw(self, size: tuple[int, int], seed: int) -> Tensor:
-        """Draw an augmented texture [3, H, W] in [0, 1] from a seed. An unreadable file is replaced by the next.
+    def sample(self, size: tuple[int, int], seed: int) -> Tensor:
+        """Sample an augmented texture [3, H, W] in [0, 1] from a seed. An unreadable file is replaced by the next.
 
         Raises:
             ValueError: none of the files can be read.

@@ -17,7 +17,7 @@ MODEL_OPTIONS = {
     "--model.class_name WORDS": "what the images show; default: the category of the data, else 'object'",
     "--model.backbone NAME": "architecture of open_clip; default: ViT-B-16-plus-240",
     "--model.pretrained TAG": "weights tag, file or folder, or demo (offline); default: laion400m_e32 (ClipAD: e31)",
-    "--model.seed N": "draws whatever the method leaves to chance; default: 0",
+    "--model.seed N": "of everything that the method leaves to chance; default: 0",
     "--model.visualizer false": "no pictures, which saves their time; default: true",
     "--model.NAME VALUE": "any other argument of the model; default: configs/model/ lists all of them",
 }

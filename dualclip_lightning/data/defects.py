@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 Image = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
-Draw = Callable[[Image, np.random.Generator, Image], tuple[npt.NDArray, Mask]]
+DefectMaker = Callable[[Image, np.random.Generator, Image], tuple[npt.NDArray, Mask]]
 """A kind of defect: a function that returns the drawn image and the region that it may have changed."""
 
 VISIBLE = 12
@@ -54,10 +54,10 @@ def add_defect(image: Image, kind: str, rng: np.random.Generator, foreign: Image
     return drawn
 
 
-def visible_defect(image: Image, draw: Draw, rng: np.random.Generator, other: Image) -> Defective | None:
+def visible_defect(image: Image, make: DefectMaker, rng: np.random.Generator, other: Image) -> Defective | None:
     """Draw a defect until it is visible, or return None after some attempts; arguments as in `add_defect`."""
     for _ in range(ATTEMPTS):
-        drawn, region = draw(image, rng, other)
+        drawn, region = make(image, rng, other)
         mask = _changed(image, drawn, region)
         if mask.sum() >= MIN_PIXELS:
             return Defective(np.where(mask[..., None], drawn, image).astype(np.uint8), mask)
@@ -216,7 +216,7 @@ def speck(image: Image, rng: np.random.Generator, other: Image) -> tuple[npt.NDA
     return np.where(region[..., None], tone, image), region
 
 
-DEFECTS: Mapping[str, Draw] = {
+DEFECTS: Mapping[str, DefectMaker] = {
     function.__name__: function
     for function in (scratch, crack, stain, hole, missing, foreign, colour, distortion, dent, speck)
 }

@@ -19,7 +19,7 @@ from PIL import Image
 
 from dualclip_lightning.data.assets import CATEGORIES
 from dualclip_lightning.data.categories import check_category
-from dualclip_lightning.data.samples import Pixels, Sample, draw_category
+from dualclip_lightning.data.samples import Pixels, Sample, make_category
 from dualclip_lightning.utilities.cachedir import cache_dir
 
 VERSION = 6
@@ -112,7 +112,7 @@ def _identity(seed: int) -> dict[str, int]:
 
 def _write_demo(root: Path, seed: int) -> None:
     for category in CATEGORIES:
-        for number, sample in enumerate(draw_category(category, seed)):
+        for number, sample in enumerate(make_category(category, seed)):
             _write(root / category, f"{number:03}", sample)
     (root / MARKER).write_text(json.dumps(_identity(seed)), encoding="utf-8")
 

@@ -35,7 +35,7 @@ class Sample(NamedTuple):
     """None for a good image."""
 
 
-def draw_category(category: str, seed: int = 0) -> Iterator[Sample]:
+def make_category(category: str, seed: int = 0) -> Iterator[Sample]:
     """Yield the images of one category: a material drawn from the seed, or a real category from the package."""
     if category == "pcb":
         return _boards(ASSETS / category)

@@ -49,7 +49,7 @@ def choose_examples(examples: Examples, by: str) -> dict[tuple[str, str], Exampl
     return {key: own[paths[key[0]]] for key, own in examples.items() if key[0] in paths}
 
 
-def draw_examples(examples: Mapping[tuple[str, str], Example], variants: Sequence[str]) -> bytes:
+def plot_examples(examples: Mapping[tuple[str, str], Example], variants: Sequence[str]) -> bytes:
     """A PNG with one row per category: image, mask, and the map of every variant over the image in grey.
 
     All maps are on one scale, from the median of their scores to the largest.

@@ -29,7 +29,7 @@ from dualclip_lightning.benchmark.run.session import look, notes, run_benchmark
 from dualclip_lightning.benchmark.status import DONE, finished
 from dualclip_lightning.commandline.quiet import quiet
 from dualclip_lightning.data.assets import REAL
-from dualclip_lightning.demo.figure import Example, choose_examples, draw_examples
+from dualclip_lightning.demo.figure import Example, choose_examples, plot_examples
 from dualclip_lightning.demo.table import SHOWN, show, summarise
 from dualclip_lightning.utilities.files import write_bytes_atomically
 from dualclip_lightning.utilities.record import mark_results
@@ -103,7 +103,7 @@ def _save(run: BenchmarkRun, frame: pd.DataFrame, table: pd.DataFrame, folder: P
         if (kept := _examples(run, row.key)) is not None
     }
     chosen = choose_examples(examples, by=CHOSEN)
-    write_bytes_atomically(folder / "heatmaps.png", draw_examples(chosen, list(run.config["methods"])))
+    write_bytes_atomically(folder / "heatmaps.png", plot_examples(chosen, list(run.config["methods"])))
 
 
 def _provenance(run: BenchmarkRun, frame: pd.DataFrame) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 
 from dualclip_lightning.metrics.bootstrap import Intervals
 from dualclip_lightning.metrics.functional import FPR_LIMIT, Curve, exact_curve, metrics
-from dualclip_lightning.metrics.plots import draw_curves
+from dualclip_lightning.metrics.plots import plot_curves
 from dualclip_lightning.metrics.ranking import Ranking, Scores, rank
 from dualclip_lightning.metrics.summary import Summary, bounds, curve, merge, observe, pack, unpack
 
@@ -87,10 +87,10 @@ class CurveMetrics(Metric):
         return {name: torch.tensor(value, dtype=torch.float64) for name, value in results.items()}
 
     def plot(self, curve: Literal["roc", "pr", "pro"] | None = None, ax: Any = None) -> Any:
-        """Draw the ROC, precision-recall and PRO curves, or one of them; return the figure and its axes."""
+        """Plot the ROC, precision-recall and PRO curves, or one of them; return the figure and its axes."""
         with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self._to_sync):
             points = self.curve()
-        return draw_curves(points, self.fpr_limit, curve, ax)
+        return plot_curves(points, self.fpr_limit, curve, ax)
 
     def curve(self) -> Curve:
         """Return the curve of the scores in this process, or the middle of its bounds in streaming mode."""

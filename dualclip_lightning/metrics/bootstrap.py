@@ -1,8 +1,8 @@
 """Confidence intervals by resampling images from the stored data of each image, without scoring again.
 
-Images are drawn with replacement, as many as there are, and the metrics of each draw are those of the sum of the drawn
-images' counts; the interval is between percentiles of the draws (Efron & Tibshirani, 1993, ch. 13). It describes the
-variation with other images of the same kind, not with other seeds. Draws without a normal or an anomalous entry have no
+Images are taken with replacement, as many as there are, and the metrics of each resample are those of the sum of its
+images' counts; the interval is between percentiles of the resamples (Efron & Tibshirani, 1993, ch. 13). It describes the
+variation with other images of the same kind, not with other seeds. Resamples without a normal or an anomalous entry have no
 metrics and are skipped.
 """
 
@@ -21,7 +21,7 @@ COMMON = 1024
 """Number of thresholds at which the curves of all images are added."""
 CONFIDENCE = 0.95
 BLOCK = 32
-"""Number of draws in memory at once."""
+"""Number of resamples in memory at once."""
 
 Intervals = dict[str, tuple[float, float]]
 Wanted = Mapping[str, Callable[[Curve], Floats]]
@@ -44,13 +44,13 @@ def pixel_intervals(
     sketches: Floats,
     estimate: Mapping[str, float],
     fpr_limit: float,
-    draws: int,
+    resamples: int,
     seed: int,
     further_limits: Sequence[float] = (),
 ) -> Intervals:
     """Return the interval of each metric from the sketches of images [I, POINTS, 4].
 
-    The figure of the sketches differs slightly from `estimate`, equally in every draw; this offset is subtracted.
+    The figure of the sketches differs slightly from `estimate`, equally in every resample; this offset is subtracted.
     """
     sketches = sketches[np.lexsort(sketches[:, :: POINTS // 8].reshape(len(sketches), -1).T)]
     pooled = np.sort(sketches[:, :, 0], axis=None)[::-1]
@@ -61,10 +61,10 @@ def pixel_intervals(
         summed = np.tensordot(weights, counts, axes=1)
         return Curve(*np.moveaxis(np.pad(summed, ((0, 0), (1, 0), (0, 0))), -1, 0))
 
-    return _intervals(curves, estimate, metrics(fpr_limit, further_limits), _draws(len(sketches), draws, seed))
+    return _intervals(curves, estimate, metrics(fpr_limit, further_limits), _resample(len(sketches), resamples, seed))
 
 
-def image_intervals(images: Floats, estimate: Mapping[str, float], draws: int, seed: int) -> Intervals:
+def image_intervals(images: Floats, estimate: Mapping[str, float], resamples: int, seed: int) -> Intervals:
     """Return the interval of each metric from the scores and labels of images [I, 2], without loss."""
     score, label = images[np.lexsort(images.T[::-1])][::-1].T
     last = np.flatnonzero(np.append(np.diff(score) != 0, [True]))
@@ -73,7 +73,7 @@ def image_intervals(images: Floats, estimate: Mapping[str, float], draws: int, s
         found = [np.cumsum(weights * kind, axis=1)[:, last] for kind in (1 - label, label, label)]
         return Curve(*(np.pad(part, ((0, 0), (1, 0))) for part in found))
 
-    return _intervals(curves, estimate, metrics(None), _draws(len(images), draws, seed))
+    return _intervals(curves, estimate, metrics(None), _resample(len(images), resamples, seed))
 
 
 def _counts_at(image: Floats, thresholds: Floats) -> Floats:
@@ -81,21 +81,21 @@ def _counts_at(image: Floats, thresholds: Floats) -> Floats:
     return np.column_stack([np.interp(-thresholds, -image[:, 0], column, left=0) for column in image[:, 1:].T])
 
 
-def _draws(images: int, draws: int, seed: int) -> Iterator[Floats]:
-    """Yield how often each image is drawn, in blocks [<= BLOCK, I]; the first draw has every image once."""
+def _resample(images: int, resamples: int, seed: int) -> Iterator[Floats]:
+    """Yield how often each image is taken, in blocks [<= BLOCK, I]; the first resample has every image once."""
     random = np.random.default_rng(seed)
     yield np.ones((1, images))
-    for start in range(0, draws, BLOCK):
-        size = min(BLOCK, draws - start)
+    for start in range(0, resamples, BLOCK):
+        size = min(BLOCK, resamples - start)
         yield random.multinomial(images, np.full(images, 1 / images), size=size).astype(np.float64)
 
 
 def _intervals(
-    curves: Callable[[Floats], Curve], estimate: Mapping[str, float], wanted: Wanted, draws: Iterator[Floats]
+    curves: Callable[[Floats], Curve], estimate: Mapping[str, float], wanted: Wanted, resamples: Iterator[Floats]
 ) -> Intervals:
-    """Return percentiles over the draws of each metric; the first draw has every image once."""
+    """Return percentiles over the resamples of each metric; the first resample has every image once."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        blocks = [{name: metric(curve) for name, metric in wanted.items()} for curve in map(curves, draws)]
+        blocks = [{name: metric(curve) for name, metric in wanted.items()} for curve in map(curves, resamples)]
     values = {name: np.concatenate([block[name] for block in blocks]) for name in wanted}
     return {name: _percentiles(estimate[name] + found[1:] - found[0]) for name, found in values.items()}
 

@@ -30,7 +30,7 @@ class PixelMetrics(CurveMetrics):
         fpr_limit: False-positive rate up to which PRO integrates.
         connectivity: Number of neighbours of a pixel in a region: 8, or 4 without corners.
         pro_200: Add `pro_200`, the PRO of AnoCLIP's and CLIP-AD's tables; it needs every score, so `auto` stays
-            exact. It has no interval, because its thresholds depend on the lowest and highest score of each draw.
+            exact. It has no interval, because its thresholds depend on the lowest and highest score of each resample.
         bootstrap: Number of resamplings of the images for confidence intervals of the four metrics; 0 for none.
         seed: Seed of the resampling.
         exact_limit: Number of scores up to which `auto` is exact.

@@ -28,7 +28,7 @@ def points(curve: Curve, name: CurveName) -> tuple[Floats, Floats]:
     return recall[found > 0], curve.anomalous[found > 0] / found[found > 0]
 
 
-def draw_curves(curve: Curve, fpr_limit: float | None, name: CurveName | None, ax: Any) -> tuple[Any, Any]:
+def plot_curves(curve: Curve, fpr_limit: float | None, name: CurveName | None, ax: Any) -> tuple[Any, Any]:
     """Draw one curve on one pair of axes, or all available curves next to each other; PRO up to its limit."""
     import matplotlib.pyplot as plt  # noqa: PLC0415 (slow to import, and rarely needed)
 
@@ -37,11 +37,11 @@ def draw_curves(curve: Curve, fpr_limit: float | None, name: CurveName | None, a
         raise ValueError('Expected `curve` to be "roc", "pr" or "pro" where axes are given.')
     figure, axes = (ax.figure, ax) if ax is not None else plt.subplots(1, len(names), figsize=(4 * len(names), 4))
     for each, axis in zip(names, np.atleast_1d(axes), strict=True):
-        _draw(curve, fpr_limit, each, axis)
+        _plot(curve, fpr_limit, each, axis)
     return figure, axes
 
 
-def _draw(curve: Curve, fpr_limit: float | None, name: CurveName, axis: Any) -> None:
+def _plot(curve: Curve, fpr_limit: float | None, name: CurveName, axis: Any) -> None:
     if name == "pro" and fpr_limit is None:
         raise ValueError("There are no regions, so there is no PRO curve.")
     metric, abscissa, ordinate = SHOWN[name]

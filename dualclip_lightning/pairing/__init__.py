@@ -12,15 +12,15 @@ from dualclip_lightning.pairing.groups import (
     whole_groups,
 )
 from dualclip_lightning.pairing.names import image_names
+from dualclip_lightning.pairing.ordered import OrderedDataset, known_names
 from dualclip_lightning.pairing.store import FeatureStore
-from dualclip_lightning.pairing.view import OrderedView, known_names
 from dualclip_lightning.pairing.whole_set import ImageSet, WholeSetScoring
 
 __all__ = [
     "FeatureStore",
     "GroupedScoring",
     "ImageSet",
-    "OrderedView",
+    "OrderedDataset",
     "PatchPrediction",
     "WholeSetScoring",
     "candidates",

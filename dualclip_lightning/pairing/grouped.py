@@ -38,7 +38,7 @@ class GroupedScoring:
     """Score images in groups, encoding each image once, for any batch size and any order of arrival.
 
     When a batch contains a member of a group, the missing members are loaded and the whole group is scored. The results
-    of these members, a few kilobytes per image, are kept until they arrive. In the order of `OrderedView`, almost
+    of these members, a few kilobytes per image, are kept until they arrive. In the order of `OrderedDataset`, almost
     nothing is kept.
 
     Args:

@@ -1,7 +1,8 @@
 """The prompt ensemble: state words x templates x class name.
 
 The sentences of every method are built from parts, so that a part can be replaced without listing hundreds of
-sentences. All methods share the views of WinCLIP and differ in states and in the nouns for an image.
+sentences. All methods share the phrases of WinCLIP ("a photo of ...") and differ in states and in the
+nouns for an image.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ FAULTS = ("flaw", "defect", "damage")
 MORE_FAULTS = ("scratch", "crack", "contamination")
 WITH, WITHOUT = (tuple(f"{{}} {word} {fault}" for fault in FAULTS) for word in ("with", "without"))
 ADJECTIVES = ("", "cropped ", "close-up ", "bright ", "dark ", "jpeg corrupted ", "blurry ")
-VIEWS = (
+PHRASES = (
     *(f"{adjective}{{noun}} of {{article}} {{state}}" for adjective in ADJECTIVES),
     "{noun} of {article} small {state}",
     "{noun} of {article} large {state}",
@@ -49,9 +50,9 @@ class Wording(NamedTuple):
     """Categories that the released code renames, with their names there."""
 
     def templates(self, domain: Domain) -> tuple[str, ...]:
-        """Return all combinations of view, noun and article as templates with one `{}` for the state."""
+        """Return all combinations of phrase, noun and article as templates with one `{}` for the state."""
         nouns = {"object": self.object_nouns, "texture": self.texture_nouns}[domain]
-        phrases = (view.format(noun=n, article=a, state="{}") for view, n, a in product(VIEWS, nouns, ARTICLES))
+        phrases = (phrase.format(noun=n, article=a, state="{}") for phrase, n, a in product(PHRASES, nouns, ARTICLES))
         return tuple(f"{'an' if phrase[0] in 'aeiou' else 'a'} {phrase}{self.stop}" for phrase in phrases)
 
 

@@ -17,8 +17,8 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from dualclip_lightning.models import DualImageCLIP
-from dualclip_lightning.models.references.data import view_loader
-from dualclip_lightning.pairing import OrderedView
+from dualclip_lightning.models.references.data import ordered_loader
+from dualclip_lightning.pairing import OrderedDataset
 from tests.engine_runs import metal_nut
 from tests.towers import PATCH, SIZE, write_image, write_mvtec
 
@@ -97,7 +97,7 @@ def test_scores_are_those_of_the_module_called_by_hand(make, engine, mvtec_root)
     method, record, data = make(class_name="metal nut"), Record(), metal_nut(mvtec_root, eval_batch_size=2)
     engine(record).test(method, datamodule=data)
     method.set_class_name("metal nut")
-    view = view_loader(data.test_dataloader(), method.pre_processor, "nearest", method.references.arrange).dataset
+    view = ordered_loader(data.test_dataloader(), method.pre_processor, "nearest", method.references.arrange).dataset
     scoring = method.references.scoring[-1]
     for group in scoring.groups:
         images = torch.stack([method.pre_processor.transform(view.load(member).image) for member in group])
@@ -183,7 +183,7 @@ def test_the_category_is_the_class_name_unless_one_is_given(make, test_scores, m
 def test_two_methods_may_use_one_datamodule_after_each_other(make, test_scores, mvtec_root):
     data = metal_nut(mvtec_root)
     first, _ = test_scores(make(), data)
-    assert not isinstance(data.test_data, OrderedView)
+    assert not isinstance(data.test_data, OrderedDataset)
     other, _ = test_scores(make(image_size=4 * PATCH), data)
     again, _ = test_scores(make(), data)
     assert again == pytest.approx(first, **SAME)
@@ -210,7 +210,7 @@ def test_a_run_that_breaks_off_spoils_the_datamodule_for_no_other_method(make, t
     victim.write_bytes(whole)
     larger, _ = test_scores(make(image_size=4 * PATCH), data)
     assert larger == pytest.approx(test_scores(make(image_size=4 * PATCH), metal_nut(tmp_path))[0], **SAME)
-    assert not isinstance(data.test_data, OrderedView)
+    assert not isinstance(data.test_data, OrderedDataset)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -395,7 +395,7 @@ def test_drawing_pairs_and_making_anchors_leave_the_global_generators_alone(make
     states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
     method = make()
     loader = DataLoader(PredictDataset(mvtec_root))
-    view_loader(loader, method.pre_processor, "nearest", method.references.arrange, skip_unreadable=True)
+    ordered_loader(loader, method.pre_processor, "nearest", method.references.arrange, skip_unreadable=True)
     method.set_class_name("screw")
     assert torch.equal(torch.get_rng_state(), states[0])
     assert (random.getstate(), np.random.get_state()[1].tolist()) == states[1:]  # noqa: NPY002

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from torchvision.transforms.v2 import Identity
 
 from dualclip_lightning.models import DualImageCLIP, MuSc
-from dualclip_lightning.pairing import OrderedView
+from dualclip_lightning.pairing import OrderedDataset
 from tests.hostile_images import BROKEN, write_corpus
 from tests.towers import write_image
 
@@ -44,7 +44,7 @@ def scores(tmp_path, tiny_folder):
 
 
 def test_workers_serve_the_order_and_the_pixels_of_a_view(photos):
-    view = OrderedView(PredictDataset(photos), [3, 0, 6, 2, 1], Identity())
+    view = OrderedDataset(PredictDataset(photos), [3, 0, 6, 2, 1], Identity())
     alone, helped = (
         [item for batch in DataLoader(view, 2, num_workers=workers, collate_fn=list) for item in batch]
         for workers in (0, 3)

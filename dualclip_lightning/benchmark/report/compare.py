@@ -27,7 +27,7 @@ from dualclip_lightning.benchmark.status import finished
 from dualclip_lightning.utilities.files import cannot_write, write_bytes_atomically
 
 CELL = ["method", "dataset", "category", "seed"]
-DRAWS, CONFIDENCE = 9999, 0.95
+RESAMPLES, CONFIDENCE = 9999, 0.95
 DIGEST_LENGTH = 12
 FEWEST_FOR_INTERVAL, FEWEST_FOR_TEST = 5, 6
 """Categories; with fewer than six that differ, the signed-rank test cannot fall below 0.05 whatever the figures are."""
@@ -62,11 +62,11 @@ def pair(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
 
 
 def paired_difference(by_category: np.ndarray, seed: int = 0) -> Difference:
-    """Interval and test of the differences of categories [C], in points; the draws come from the seed."""
+    """Interval and test of the differences of categories [C], in points; the resampling comes from the seed."""
     low = high = p_value = float("nan")
     if len(by_category) >= FEWEST_FOR_INTERVAL:
-        draws = np.random.default_rng(seed).choice(by_category, (DRAWS, len(by_category))).mean(axis=1)
-        low, high = np.percentile(draws, [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)])
+        resampled = np.random.default_rng(seed).choice(by_category, (RESAMPLES, len(by_category))).mean(axis=1)
+        low, high = np.percentile(resampled, [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)])
     if np.count_nonzero(by_category) >= FEWEST_FOR_TEST:
         p_value = wilcoxon(by_category).pvalue
     return Difference(float(by_category.mean()), float(low), float(high), float(p_value))

@@ -37,7 +37,7 @@ SCALE_HEIGHT = 0.42
 TEXT: dict[Any, Any] = {"font.size": 9, "svg.fonttype": "path", "svg.hashsalt": "dualclip"}
 
 
-def draw_curves(lines: Lines) -> str:
+def plot_curves(lines: Lines) -> str:
     """Image curves above, pixel curves below, one line per method, as a data address of an SVG."""
     with mpl.rc_context(TEXT):
         rows = 1 + any(panel.level == "pixel" for _, panel in lines)
@@ -47,7 +47,7 @@ def draw_curves(lines: Lines) -> str:
         places = dict(zip(PANELS, (*axes[0, :2], *axes[-1]), strict=True))
         for panel in dict.fromkeys(panel for _, panel in lines):
             own = {method: ordinates for (method, other), ordinates in lines.items() if other == panel}
-            _draw_panel(places[panel], panel, own, looks)
+            _plot_panel(places[panel], panel, own, looks)
         for axis in axes.flat:
             axis.set_visible(bool(axis.lines) or axis is axes[0, 2])
         axes[0, 2].set_axis_off()
@@ -56,7 +56,7 @@ def draw_curves(lines: Lines) -> str:
         return _address(figure, "svg")
 
 
-def _draw_panel(axis: Any, panel: Panel, lines: Mapping[str, Floats], looks: Mapping[str, Any]) -> None:
+def _plot_panel(axis: Any, panel: Panel, lines: Mapping[str, Floats], looks: Mapping[str, Any]) -> None:
     for method, ordinates in lines.items():
         axis.plot(panel.grid, ordinates, linewidth=1.4, **looks[method])
     _, abscissa, ordinate = SHOWN[panel.name]
@@ -64,7 +64,7 @@ def _draw_panel(axis: Any, panel: Panel, lines: Mapping[str, Floats], looks: Map
     axis.grid(alpha=0.3)
 
 
-def draw_ablation(ablation: Ablation, summary: DatasetSummary) -> str:
+def plot_ablation(ablation: Ablation, summary: DatasetSummary) -> str:
     """A panel a metric: mean over categories against the parameter, one standard deviation over seeds as a band."""
     with mpl.rc_context(TEXT):
         methods, x = list(ablation.points), np.array(list(ablation.points.values()))
@@ -94,7 +94,7 @@ def scales(examples: Sequence[GalleryExample], methods: Sequence[str]) -> dict[s
     return {method: (float(np.min(maps)), float(np.max(maps))) for method, maps in values.items()}
 
 
-def draw_gallery(examples: Sequence[GalleryExample], methods: Sequence[str]) -> str:
+def plot_gallery(examples: Sequence[GalleryExample], methods: Sequence[str]) -> str:
     """A row an image: the image, its mask, and the map of every method on one scale a method, which stands below."""
     with mpl.rc_context(TEXT | {"font.size": 8}):
         width, height = 1.45 * (2 + len(methods)), 1.6 * len(examples)
@@ -108,15 +108,15 @@ def draw_gallery(examples: Sequence[GalleryExample], methods: Sequence[str]) -> 
         axes = figure.subplots(len(examples), 2 + len(methods), squeeze=False)
         limits = scales(examples, methods)
         for row, example in zip(axes, examples, strict=True):
-            shown = _draw_example(row, example, limits)
+            shown = _plot_example(row, example, limits)
         for axis, title in zip(axes[0], ("image", "mask", *methods), strict=True):
             axis.set_title(fill(title, TITLE_WIDTH))
         for axis, mappable, ends in zip(axes[-1, 2:], shown, limits.values(), strict=True):
-            _draw_scale(figure, axis, mappable, ends)
+            _plot_scale(figure, axis, mappable, ends)
         return _address(figure, "webp", dpi=100, pil_kwargs={"quality": 85})
 
 
-def _draw_example(row: Any, example: GalleryExample, limits: Mapping[str, tuple[float, float]]) -> list[Any]:
+def _plot_example(row: Any, example: GalleryExample, limits: Mapping[str, tuple[float, float]]) -> list[Any]:
     if example.image is None:
         row[0].text(0.5, 0.5, "file is\nnot there", ha="center", va="center", transform=row[0].transAxes)
     else:
@@ -135,7 +135,7 @@ def _draw_example(row: Any, example: GalleryExample, limits: Mapping[str, tuple[
     return shown
 
 
-def _draw_scale(figure: Figure, column: Any, shown: Any, ends: tuple[float, float]) -> None:
+def _plot_scale(figure: Figure, column: Any, shown: Any, ends: tuple[float, float]) -> None:
     """The colours of one method with the values at both ends, below its column."""
     place = column.get_position()
     height = figure.get_size_inches()[1]

@@ -186,7 +186,7 @@ def _gallery(
         "their highest value, which stand below: colours compare images, and not methods."
     )
     return ReportFigure(
-        figures.draw_gallery(shown, list(maps)), f"Images, masks and maps of {category}. {said}.", caption
+        figures.plot_gallery(shown, list(maps)), f"Images, masks and maps of {category}. {said}.", caption
     )
 
 
@@ -198,7 +198,7 @@ def _curves(lines: Lines, where: str, notes: Iterable[str]) -> ReportFigure | No
     caption = f"{where}: curves of each method's first seed; PRO up to the false-positive rate where it ends."
     caption = " ".join([caption, *notes])
     return ReportFigure(
-        figures.draw_curves(lines), f"Curves ({kinds}) of {methods}; the tables give their areas.", caption
+        figures.plot_curves(lines), f"Curves ({kinds}) of {methods}; the tables give their areas.", caption
     )
 
 
@@ -210,7 +210,7 @@ def _ablations(cells: pd.DataFrame, summary: DatasetSummary) -> Iterator[ReportF
             "over seeds, a hollow point misses cells. Every panel has a range of its own."
         )
         alt = f"Metrics of {ablation.model} at {ablation.parameter} = {values}; the table gives the figures."
-        yield ReportFigure(figures.draw_ablation(ablation, summary), alt, caption)
+        yield ReportFigure(figures.plot_ablation(ablation, summary), alt, caption)
 
 
 def _category(

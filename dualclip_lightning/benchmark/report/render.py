@@ -82,15 +82,15 @@ def terminal(table: Table, width: int) -> Iterator[rich.table.Table]:
     parts = list(_columns_that_fit(table, width))
     notes = escape("\n".join(table.explained("underlined")))
     for number, columns in enumerate(parts):
-        view = rich.table.Table(title=escape(table.caption) if number == 0 else None, title_justify="left",
+        shown = rich.table.Table(title=escape(table.caption) if number == 0 else None, title_justify="left",
                                 caption=notes if number == len(parts) - 1 else None,
                                 caption_justify="left")  # fmt: skip
         for column in columns:
             words = column < table.text_columns
-            view.add_column(escape(table.columns[column]), justify="left" if words else "right", overflow="fold")
+            shown.add_column(escape(table.columns[column]), justify="left" if words else "right", overflow="fold")
         for row in table.rows:
-            view.add_row(*(rich.text.Text(row[column].text, style=STYLES[row[column].rank]) for column in columns))
-        yield view
+            shown.add_row(*(rich.text.Text(row[column].text, style=STYLES[row[column].rank]) for column in columns))
+        yield shown
 
 
 def _columns_that_fit(table: Table, width: int) -> Iterator[list[int]]:

@@ -82,9 +82,10 @@ def interval_table(cells: pd.DataFrame) -> Table | None:
          *(TableCell(_interval(*row[[name, f"{name}_low", f"{name}_high"]])) for name in metrics)]
         for _, row in first.iterrows()
     ]  # fmt: skip
-    draws = json.loads(first["evaluation"].iloc[0])["bootstrap"]
+    resamples = json.loads(first["evaluation"].iloc[0])["bootstrap"]
     notes = [
-        f"In brackets the 95 % interval of {draws} bootstrap draws of the images: it says nothing about other seeds."
+        f"In brackets the 95 % interval of {resamples} bootstrap resamples of the images: it says nothing about other "
+        "seeds."
     ]
     columns = ["category", "method", "seed", *(str(title(name)) for name in metrics)]
     return Table(f"{cells['dataset'].iloc[0]}, intervals (in %)", columns, rows, notes, text_columns=2)

@@ -31,7 +31,7 @@ from dualclip_lightning.benchmark.status import DONE, FAILED
 from dualclip_lightning.commandline.quiet import quiet
 from dualclip_lightning.images.masks import check_rule, describe_odd, mask_paths, odd_masks
 from dualclip_lightning.measuring.memory import peak_megabytes, reset_peak
-from dualclip_lightning.models.references.data import geometry_of, ordered_view
+from dualclip_lightning.models.references.data import geometry_of, ordered_dataset
 from dualclip_lightning.predict.scoring.quantiles import NoThresholdError, from_run
 
 
@@ -104,7 +104,7 @@ def _engine(cell: Cell, device: torch.device, folder: Path, recorder: Recorder) 
         default_root_dir=folder,
         logger=False,
         callbacks=[
-            *([_TestView(cell.masks)] if cell.model in catalogue.TRAINED else []),
+            *([_OrderedTestSet(cell.masks)] if cell.model in catalogue.TRAINED else []),
             recorder,
             ModelCheckpoint(dirpath=folder, save_top_k=0),
         ],
@@ -117,8 +117,8 @@ def _engine(cell: Cell, device: torch.device, folder: Path, recorder: Recorder) 
     )
 
 
-class _TestView(Callback):
-    """Callback that gives models of anomalib the same view of the test set as methods of this package."""
+class _OrderedTestSet(Callback):
+    """Callback that resizes the test set of models of anomalib as methods of this package do."""
 
     def __init__(self, masks: str) -> None:
         self.masks = check_rule(masks)
@@ -128,7 +128,7 @@ class _TestView(Callback):
         if stage == "test":
             data = trainer.datamodule.test_data
             geometry = geometry_of(pl_module.pre_processor)
-            trainer.datamodule.test_data = ordered_view(data, range(len(data)), geometry, self.masks)
+            trainer.datamodule.test_data = ordered_dataset(data, range(len(data)), geometry, self.masks)
 
 
 def _found(recorder: Recorder, figures: Mapping[str, float], cell: Cell) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from dualclip_lightning.demo.training.synthetic.grounds import Textures
-from dualclip_lightning.demo.training.synthetic.groups import VIEWS, Group, Kinds, draw_group
+from dualclip_lightning.demo.training.synthetic.groups import VIEWS, Group, Kinds, make_group
 from dualclip_lightning.images.reading.tensors import read_rgb
 from dualclip_lightning.utilities.seeding import derive_seed
 
@@ -73,7 +73,7 @@ class Groups(Dataset):
         """Draw one."""
         cv2.setNumThreads(1)
         rng = np.random.default_rng(derive_seed(self.seed, "group", number))
-        return draw_group(self.textures, self.kinds, rng, self.size, self.views)
+        return make_group(self.textures, self.kinds, rng, self.size, self.views)
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dualclip_lightning.backbone.text import encode_tokens
 from dualclip_lightning.prompts import WORDINGS, class_words, prompt_ensemble
-from dualclip_lightning.prompts.ensemble import ARTICLES, VIEWS
+from dualclip_lightning.prompts.ensemble import ARTICLES, PHRASES
 
 OTHER_WORDS = (
     "object", "surface", "texture", "material", "product", "part", "bottle", "cable", "capsule", "hazelnut",
@@ -29,8 +29,8 @@ def captions(domain: str) -> list[str]:
     """
     words = WORDINGS["anoclip"]
     nouns = words.object_nouns if domain == "object" else words.texture_nouns
-    parts = product(VIEWS, nouns, ARTICLES)
-    return ["a " + view.format(noun=noun, article=article, state="{}") for view, noun, article in parts]
+    parts = product(PHRASES, nouns, ARTICLES)
+    return ["a " + phrase.format(noun=noun, article=article, state="{}") for phrase, noun, article in parts]
 
 
 class Words:

@@ -17,9 +17,9 @@ from dualclip_lightning.adaptation.anoclip import (
     Adapter,
     adapt_to_noise,
     apply_text_adapter,
-    draw_adapter,
-    draw_noise,
     enlarge_tiles,
+    sample_adapter,
+    sample_noise,
 )
 from dualclip_lightning.adaptation.dual_image import apply_adapter
 from dualclip_lightning.adaptation.loop import OptimizerMemory
@@ -130,8 +130,8 @@ class AnoCLIPModel(AnchoredModel):
 
     def _adapt(self, tokens: Tensor, seeds: Sequence[int], size: tuple[int, int]) -> Tensor:
         chosen, (apply, outputs) = self.settings, self._adapter(tokens)
-        adapters = [draw_adapter(seed, outputs, tokens.shape[-1]) for seed in seeds]
-        noises = [draw_noise(seed + 1, chosen.steps, tokens.shape[1:], chosen.noise) for seed in seeds]
+        adapters = [sample_adapter(seed, outputs, tokens.shape[-1]) for seed in seeds]
+        noises = [sample_noise(seed + 1, chosen.steps, tokens.shape[1:], chosen.noise) for seed in seeds]
         weight, bias = (torch.stack(part).to(tokens.device) for part in zip(*adapters, strict=True))
         noise = [torch.stack(step).to(tokens.device) for step in zip(*noises, strict=True)]
         return adapt_to_noise(

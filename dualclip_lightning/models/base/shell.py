@@ -33,7 +33,7 @@ from dualclip_lightning.models.base.kind import Kind
 from dualclip_lightning.models.base.memory import out_of_memory_advice
 from dualclip_lightning.models.base.results import drop_frozen_weights, link_latest, plain
 from dualclip_lightning.models.references import PerImage
-from dualclip_lightning.models.references.data import batch_names, geometry_of, transform_of, view_data
+from dualclip_lightning.models.references.data import batch_names, geometry_of, order_data, transform_of
 from dualclip_lightning.prompts import (
     WORDINGS,
     PromptPair,
@@ -181,14 +181,14 @@ class ZeroShotShell(NamedArguments, ExportMixin):
             link_latest(Path(self.trainer.default_root_dir), self.name)
 
     def setup(self, stage: str) -> None:
-        """Set the text anchors of the class, and replace the data loaders by views of their data."""
+        """Set the text anchors of the class, and replace the data loaders by ordered ones."""
         super().setup(stage)
         check_precision(str(self.trainer.precision))
         self.set_class_name(self.class_name or self._class_words_of(getattr(self.trainer, "datamodule", None)))
         if stage in {"test", "predict"} or (stage == "validate" and self.trainer.limit_val_batches):
             self._comparison().start()
             masks: MaskRule = getattr(self.evaluator, "masks", "nearest")
-            view_data(self.trainer, stage, self.pre_processor, masks, self._comparison().arrange)
+            order_data(self.trainer, stage, self.pre_processor, masks, self._comparison().arrange)
 
     def set_class_name(self, class_name: str) -> None:
         """Compute the text anchors of a class, or read them from the cache.

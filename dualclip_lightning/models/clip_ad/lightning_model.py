@@ -112,7 +112,7 @@ class ClipAD(AuxiliaryShell, AnomalibModule):
         )
         self.training_settings = settings if trains else None
         encoder = StagedDualPathEncoder(self.backbone.visual, stages, trains, released_tokens)
-        layers = draw_layers(encoder, self.seed) if trains else None
+        layers = initial_layers(encoder, self.seed) if trains else None
         self.model: ClipADModel = ClipADModel(encoder, temperature, self.drawing, normalize_scores, layers)
         if normalize_scores:
             self.references = ScaledOverSet(self.model)
@@ -125,7 +125,7 @@ class ClipAD(AuxiliaryShell, AnomalibModule):
         self.model.anchors = torch.stack(vectors).to(self.device)
 
 
-def draw_layers(encoder: StagedDualPathEncoder, seed: int) -> StageLayers:
+def initial_layers(encoder: StagedDualPathEncoder, seed: int) -> StageLayers:
     """Create layers for an encoder."""
     width = encoder.visual.class_embedding.shape[0]
     dim = width if encoder.visual.proj is None else encoder.visual.proj.shape[1]

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from dualclip_lightning.backbone.checkpoints.digest import weights_digest
 from dualclip_lightning.data.labelled import labelled_parts, no_masks
 from dualclip_lightning.models.base import ZeroShotShell
-from dualclip_lightning.models.references.data import geometry_of, ordered_view
+from dualclip_lightning.models.references.data import geometry_of, ordered_dataset
 from dualclip_lightning.pairing import image_names
 from dualclip_lightning.utilities.arguments import check_positive, check_whole
 from dualclip_lightning.utilities.seeding import derive_seed
@@ -262,11 +262,11 @@ class AuxiliaryShell(ZeroShotShell):
         self._class_anchors = self._anchors_of(chosen.categories)
         whole = copy.copy(reduce(add, parts))
         whole.augmentations = datamodule.train_augmentations
-        view = ordered_view(whole, range(len(whole)), geometry_of(self.pre_processor), "nearest")
+        ordered = ordered_dataset(whole, range(len(whole)), geometry_of(self.pre_processor), "nearest")
         order = torch.Generator().manual_seed(derive_seed(self.seed, "auxiliary data"))
         datamodule.train_dataloader = lambda: DataLoader(
-            view, chosen.batch_size, shuffle=chosen.shuffle, generator=order,
-            num_workers=datamodule.num_workers, collate_fn=view.collate_fn,
+            ordered, chosen.batch_size, shuffle=chosen.shuffle, generator=order,
+            num_workers=datamodule.num_workers, collate_fn=ordered.collate_fn,
         )  # fmt: skip
 
     def _anchors_of(self, class_names: Sequence[str] | None) -> Tensor | None:

@@ -21,8 +21,8 @@ from dualclip_lightning.models.references.loaders import (
     flattened,
     reading_options,
 )
-from dualclip_lightning.pairing import OrderedView, image_names, known_names
-from dualclip_lightning.pairing.view import innermost, unresized
+from dualclip_lightning.pairing import OrderedDataset, image_names, known_names
+from dualclip_lightning.pairing.ordered import innermost, unresized
 
 logger = logging.getLogger(__name__)
 
@@ -47,23 +47,23 @@ class RunImages:
     """Transform from a resized image, or a batch of them, to the model's input."""
     masks: MaskRule
 
-    def view(self, order: Sequence[int]) -> OrderedView:
+    def ordered(self, order: Sequence[int]) -> OrderedDataset:
         """Return the items at some positions, in that order, each resized individually."""
-        return ordered_view(self.dataset, order, self.geometry, self.masks)
+        return ordered_dataset(self.dataset, order, self.geometry, self.masks)
 
     def known_names(self, positions: Sequence[int]) -> list[str]:
         """Return distinct names of the items at some positions (`pairing.known_names`)."""
         return known_names(self.dataset, self.names, positions)
 
 
-Arrange = Callable[[RunImages], OrderedView]
+Arrange = Callable[[RunImages], OrderedDataset]
 
 
-def view_data(trainer: Any, stage: str, pre_processor: Any, masks: MaskRule, arrange: Arrange) -> None:
-    """Replace every loader of a run by one with a view of its data set.
+def order_data(trainer: Any, stage: str, pre_processor: Any, masks: MaskRule, arrange: Arrange) -> None:
+    """Replace every loader of a run by one whose images are in the order of `arrange`.
 
     The data may come from anomalib's datamodule, from a custom one, or as loaders. Without
-    the view anomalib's collation would squash images of different sizes to one size, so that a score depended on the
+    this, anomalib's collation would squash images of different sizes to one size, so that a score depended on the
     batch, and one broken file would end a run over a folder.
 
     Raises:
@@ -74,14 +74,14 @@ def view_data(trainer: Any, stage: str, pre_processor: Any, masks: MaskRule, arr
     source = getattr(trainer, loop)._data_source  # noqa: SLF001 - Lightning has no other way
     loaders = flattened(source.dataloader())
     skip = stage == "predict"
-    loaders.flattened = [view_loader(each, pre_processor, masks, arrange, skip) for each in loaders.flattened]
+    loaders.flattened = [ordered_loader(each, pre_processor, masks, arrange, skip) for each in loaders.flattened]
     source.instance = loaders
 
 
-def view_loader(
+def ordered_loader(
     loader: DataLoader, pre_processor: Any, masks: MaskRule, arrange: Arrange, skip_unreadable: bool = False
 ) -> DataLoader:
-    """Return a loader for the view of a loader's data set, with its images, batch size and reading options.
+    """Return a loader of the same images in order, with the batch size and reading options of the given one.
 
     The order comes from `arrange`, and every batch has the paths of its images.
     """
@@ -93,8 +93,8 @@ def view_loader(
         kept = [listed[i] for i in readable([names[position] for position in listed])]
     reading = reading_options(loader)
     geometry, transform = geometry_of(pre_processor), transform_of(pre_processor)
-    view = arrange(RunImages(loader.dataset, names, listed, kept, reading, geometry, transform, masks))
-    return DataLoader(view, batch_size=size, **{**reading, "collate_fn": OneSize(loader.collate_fn)})
+    ordered = arrange(RunImages(loader.dataset, names, listed, kept, reading, geometry, transform, masks))
+    return DataLoader(ordered, batch_size=size, **{**reading, "collate_fn": OneSize(loader.collate_fn)})
 
 
 def geometry_of(pre_processor: Any) -> Transform:
@@ -109,8 +109,8 @@ def transform_of(pre_processor: Any) -> Callable[[Tensor], Tensor]:
     return getattr(pre_processor, "transform", None) or torch.nn.Identity()
 
 
-def ordered_view(dataset: Dataset, order: Sequence[int], geometry: Transform, masks: MaskRule) -> OrderedView:
-    """Return an `OrderedView` that resizes images and masks; masks that are not black and white give a warning.
+def ordered_dataset(dataset: Dataset, order: Sequence[int], geometry: Transform, masks: MaskRule) -> OrderedDataset:
+    """Return an `OrderedDataset` that resizes images and masks; masks that are not black and white give a warning.
 
     anomalib adds the resizing of the pre-processor to the augmentations of a data set, where masks are always resized
     with the nearest pixel.
@@ -118,7 +118,7 @@ def ordered_view(dataset: Dataset, order: Sequence[int], geometry: Transform, ma
     odd = odd_masks(path for part in innermost(dataset) for path in mask_paths(part))
     if odd:
         logger.warning(describe_odd(odd))
-    return OrderedView(unresized(dataset, geometry), order, geometry, masks)
+    return OrderedDataset(unresized(dataset, geometry), order, geometry, masks)
 
 
 def batch_names(batch: Any) -> list[str]:

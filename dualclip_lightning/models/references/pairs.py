@@ -14,7 +14,7 @@ from dualclip_lightning.models.references.data import RunImages
 from dualclip_lightning.models.references.per_image import PerImage
 from dualclip_lightning.pairing import (
     GroupedScoring,
-    OrderedView,
+    OrderedDataset,
     choose_references,
     neighbour_references,
     order_for_ranks,
@@ -45,7 +45,7 @@ class Pairs(PerImage):
         """Discard the groups of the previous run."""
         self.scoring = []
 
-    def arrange(self, images: RunImages) -> OrderedView:
+    def arrange(self, images: RunImages) -> OrderedDataset:
         """Order a data set by its groups, so that their members share batches."""
         kept, listed = images.kept, images.listed
         names = images.known_names(listed)
@@ -59,11 +59,11 @@ class Pairs(PerImage):
         groups = [tuple(listed[i] for i in group) for group in drawn]
         references = choose_references(groups, set(kept), self.num_references)
         scoring = GroupedScoring(
-            names, references, lambda i: images.transform(view.load(i).image), self.model.predict_patches
+            names, references, lambda i: images.transform(ordered.load(i).image), self.model.predict_patches
         )
-        view = images.view(order_for_ranks(scoring.groups, _ranks()))
+        ordered = images.ordered(order_for_ranks(scoring.groups, _ranks()))
         self.scoring.append(scoring)
-        return view
+        return ordered
 
     def score(self, images: Tensor, names: Sequence[str] = (), loader: int = 0) -> InferenceBatch:
         """Return scores and maps of a batch, independent of the batches of its references."""

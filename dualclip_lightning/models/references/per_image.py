@@ -9,7 +9,7 @@ from anomalib.data import InferenceBatch
 from torch import Tensor
 
 from dualclip_lightning.models.references.data import RunImages
-from dualclip_lightning.pairing import OrderedView
+from dualclip_lightning.pairing import OrderedDataset
 
 ReadImages = Callable[[Sequence[str]], Tensor]
 """Function from paths to images [R, 3, H, W] in the model's input format and on its device."""
@@ -36,9 +36,9 @@ class PerImage:
     def start(self) -> None:
         """Discard the state of the previous run."""
 
-    def arrange(self, images: RunImages) -> OrderedView:
+    def arrange(self, images: RunImages) -> OrderedDataset:
         """Return the images of one data loader in the order in which the run processes them."""
-        return images.view(images.kept)
+        return images.ordered(images.kept)
 
     def encode(self, read: ReadImages, datamodule: Any = None) -> None:
         """Encode external references, when the model is on its device and in the precision of the run."""

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from dualclip_lightning.models.references.data import RunImages
 from dualclip_lightning.models.references.per_image import PerImage
-from dualclip_lightning.pairing import ImageSet, OrderedView, WholeSetScoring, random_subsets
+from dualclip_lightning.pairing import ImageSet, OrderedDataset, WholeSetScoring, random_subsets
 from dualclip_lightning.pairing.groups import Group
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class WholeSet(PerImage):
         """Discard the scores of the previous run."""
         self.scoring = []
 
-    def arrange(self, images: RunImages) -> OrderedView:
+    def arrange(self, images: RunImages) -> OrderedDataset:
         """Return the data set in its own order."""
         kept = images.kept
         names = images.known_names(kept)
@@ -50,9 +50,9 @@ class WholeSet(PerImage):
         if len(drawn) < self.subsets:
             logger.warning("%d image(s) do not fill %d subsets; there will be %d.", len(kept), self.subsets, len(drawn))
         subsets = [tuple(kept[i] for i in sorted(subset)) for subset in drawn]
-        view = images.view(kept)
-        self.scoring.append(WholeSetScoring(names, subsets, partial(_read, view, images), self.model.predict_sets))
-        return view
+        ordered = images.ordered(kept)
+        self.scoring.append(WholeSetScoring(names, subsets, partial(_read, ordered, images), self.model.predict_sets))
+        return ordered
 
     def score(self, images: Tensor, names: Sequence[str] = (), loader: int = 0) -> InferenceBatch:
         """Return scores and maps of a batch, as images of their data set."""
@@ -63,17 +63,17 @@ class WholeSet(PerImage):
         return self.model.draw(prediction, images.shape[-2:])
 
 
-def _read(view: OrderedView, images: RunImages, positions: Group, batch_size: int) -> Iterable[Tensor]:
+def _read(ordered: OrderedDataset, images: RunImages, positions: Group, batch_size: int) -> Iterable[Tensor]:
     """Yield images of a data set in batches, read and preprocessed like the batches of the run."""
-    chosen = _Images(view, positions, images.transform)
+    chosen = _Images(ordered, positions, images.transform)
     return _stack(DataLoader(chosen, batch_size, **{**images.reading, "collate_fn": list}))
 
 
 class _Images(Dataset):
-    """Preprocessed images at some positions of a view."""
+    """Preprocessed images at some positions of an ordered data set."""
 
-    def __init__(self, view: OrderedView, positions: Group, transform: Callable[[Tensor], Tensor]) -> None:
-        self.view = view
+    def __init__(self, ordered: OrderedDataset, positions: Group, transform: Callable[[Tensor], Tensor]) -> None:
+        self.ordered = ordered
         self.positions = positions
         self.transform = transform
 
@@ -81,7 +81,7 @@ class _Images(Dataset):
         return len(self.positions)
 
     def __getitem__(self, index: int) -> Tensor:
-        return self.transform(self.view.load(self.positions[index]).image)
+        return self.transform(self.ordered.load(self.positions[index]).image)
 
 
 def _stack(batches: Iterable[Sequence[Tensor]]) -> Iterator[Tensor]:

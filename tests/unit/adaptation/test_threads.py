@@ -26,5 +26,5 @@ def test_masks():
 
 def test_textures():
     source = TextureSource()
-    for found, expected in zip(*together(lambda seed: source.draw((48, 48), seed)), strict=True):
+    for found, expected in zip(*together(lambda seed: source.sample((48, 48), seed)), strict=True):
         assert torch.equal(found, expected)

@@ -14,7 +14,7 @@ from PIL import Image
 from dualclip_lightning.data import Demo, demo, samples
 from dualclip_lightning.data.assets import ASSETS, CATEGORIES, MATERIALS, REAL
 from dualclip_lightning.data.demo import demo_folder, generate_demo
-from dualclip_lightning.data.samples import KINDS, board_mask, draw_category
+from dualclip_lightning.data.samples import KINDS, board_mask, make_category
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_masks_are_0_or_255_at_the_size_of_their_image(root, category):
 
 
 def test_a_board_outside_its_mask_is_its_template_up_to_its_edges(root):
-    boards = [sample for sample in draw_category("pcb") if sample.mask is not None]
+    boards = [sample for sample in make_category("pcb") if sample.mask is not None]
     templates = [read(path, "L") for path in sorted((ASSETS / "pcb").glob("*_template.png"))]
     assert len(boards) == len(templates) >= 12
     for (_, image, mask), template in zip(boards, templates, strict=True):
@@ -116,7 +116,7 @@ def test_real_categories_have_as_many_images_as_is_said(root):
 
 
 def test_a_spindles_mask_is_that_of_its_image_and_lies_inside_it():
-    pitted = [sample for sample in draw_category("spindle") if sample.mask is not None]
+    pitted = [sample for sample in make_category("spindle") if sample.mask is not None]
     masks = [read(path) > 0 for path in sorted((ASSETS / "spindle").glob("*_mask.png"))]
     photographs = [read(path) for path in sorted((ASSETS / "spindle").glob("*_pitting.jpg"))]
     for (_, image, mask), own, photograph in zip(pitted, masks, photographs, strict=True):
@@ -127,7 +127,7 @@ def test_a_spindles_mask_is_that_of_its_image_and_lies_inside_it():
 
 def test_pitting_is_darker_than_what_lies_around_it():
     contrasts = []
-    for _, image, mask in (sample for sample in draw_category("spindle") if sample.mask is not None):
+    for _, image, mask in (sample for sample in make_category("spindle") if sample.mask is not None):
         around = (cv2.dilate(mask.astype(np.uint8), np.ones((15, 15), np.uint8)) > 0) & ~mask
         contrasts.append(float(image[mask].mean()) - float(image[around].mean()))
     assert np.mean(contrasts) < -20
@@ -164,10 +164,10 @@ def test_board_mask_keeps_a_thin_defect_that_is_all_there_is_in_its_box():
 
 def test_a_generation_that_fails_leaves_nothing_behind(small, tmp_path, monkeypatch):
     def fail_midway(category, seed):
-        yield from list(draw_category(category, seed))[:3]
+        yield from list(make_category(category, seed))[:3]
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(demo, "draw_category", fail_midway)
+    monkeypatch.setattr(demo, "make_category", fail_midway)
     with pytest.raises(KeyboardInterrupt):
         generate_demo(tmp_path / "data")
     assert not list(tmp_path.iterdir())

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dualclip_lightning.demo.figure import Example, choose_examples, draw_examples
+from dualclip_lightning.demo.figure import Example, choose_examples, plot_examples
 
 
 def example(path: str, inside: float, outside: float) -> Example:
@@ -34,7 +34,7 @@ def test_the_highest_score_shown_is_the_end_of_the_scale(tmp_path):
     colours = []
     for highest in (0.2, 0.9):
         shown = {("cork", "joint"): example(path, highest, 0.0)}
-        with Image.open(io.BytesIO(draw_examples(shown, ["joint"]))) as picture:
+        with Image.open(io.BytesIO(plot_examples(shown, ["joint"]))) as picture:
             colours.append({pixel for _, pixel in picture.convert("RGB").getcolors(1 << 20)})
     yellow = (218, 225, 52)  # four fifths of the last colour of matplotlib's plasma over the image's grey of 128
     assert all(any(max(abs(a - b) for a, b in zip(c, yellow, strict=True)) < 4 for c in found) for found in colours)
@@ -49,7 +49,7 @@ def test_maps_and_masks_have_the_shape_of_their_image(tmp_path, monkeypatch):
     }
     drawn = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
-    draw_examples(shown, ["joint"])
+    plot_examples(shown, ["joint"])
     axes = drawn[0].axes[:6]
     extents = [axis.images[0].get_extent() for axis in axes]
     assert [abs((right - left) / (top - bottom)) for left, right, bottom, top in extents] == [3, 3, 3, 1, 1, 1]

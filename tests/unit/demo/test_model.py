@@ -13,7 +13,7 @@ from dualclip_lightning.backbone import DualPathVisionEncoder, load_backbone
 from dualclip_lightning.backbone.checkpoints.locating import CONFIG_FILE
 from dualclip_lightning.backbone.stem import add_stem
 from dualclip_lightning.data.assets import MATERIALS
-from dualclip_lightning.data.samples import draw_category
+from dualclip_lightning.data.samples import make_category
 from dualclip_lightning.prompts import prompt_ensemble, text_anchors
 from dualclip_lightning.scoring import draw, image_score, joint_score, reference_score, text_score
 
@@ -66,7 +66,7 @@ def figures(backbone):
 
 
 def _figures(backbone, material):
-    samples = [sample for sample in draw_category(material) if sample.folder.startswith("test/")]
+    samples = [sample for sample in make_category(material) if sample.folder.startswith("test/")]
     transform = backbone.preprocessing.transform("squash")
     images = torch.stack([transform(torch.tensor(sample.image).permute(2, 0, 1) / 255) for sample in samples])
     masks = np.stack([np.zeros((128, 128), bool) if s.mask is None else s.mask for s in samples])

@@ -17,7 +17,7 @@ from dualclip_lightning.images.picture import ImageError
 from dualclip_lightning.images.reading.arrays import to_pixels
 from dualclip_lightning.images.reading.decoding import read_picture
 from dualclip_lightning.images.reading.tensors import to_tensor
-from dualclip_lightning.pairing import OrderedView
+from dualclip_lightning.pairing import OrderedDataset
 from tests.hostile_images import chunk, exif
 
 TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -55,7 +55,7 @@ def check_same(path, values: np.ndarray) -> None:
         return
     assert found.dtype == expected.dtype
     np.testing.assert_array_equal(found, expected)
-    item = OrderedView(PredictDataset(path), [0], Identity())[0]
+    item = OrderedDataset(PredictDataset(path), [0], Identity())[0]
     np.testing.assert_array_equal(item.image.numpy(), to_tensor(expected).numpy())
 
 

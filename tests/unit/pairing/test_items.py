@@ -13,7 +13,7 @@ from torchvision.transforms.v2 import Identity, Resize
 
 from dualclip_lightning.images.reading.decoding import read_picture
 from dualclip_lightning.images.reading.tensors import to_tensor
-from dualclip_lightning.pairing import OrderedView
+from dualclip_lightning.pairing import OrderedDataset
 from dualclip_lightning.pairing.items import read_item
 from tests.hostile_images import SOUND, encoded, exif, picture
 
@@ -80,7 +80,7 @@ def test_a_loader_reads_the_same_bytes(tmp_path):
     (tmp_path / "deep.png").write_bytes(imagecodecs.png_encode(DEEP))
     dataset = PredictDataset(tmp_path)
     assert len(dataset) > 10
-    view = OrderedView(dataset, range(len(dataset)), Identity())
+    view = OrderedDataset(dataset, range(len(dataset)), Identity())
     items = [item for batch in DataLoader(view, 3, collate_fn=list) for item in batch]
     for item in items:
         assert torch.equal(item.image, to_tensor(read_picture(item.image_path).pixels))

@@ -22,7 +22,7 @@ from dualclip_lightning.images.picture import Picture
 from dualclip_lightning.images.reading.arrays import to_pixels
 from dualclip_lightning.images.reading.decoding import read_picture
 from dualclip_lightning.images.reading.tensors import to_tensor
-from dualclip_lightning.pairing import OrderedView
+from dualclip_lightning.pairing import OrderedDataset
 from dualclip_lightning.predict import Geometry, ImageError, Prediction
 from dualclip_lightning.predict.output.heatmap import draw_heatmap
 from tests.hostile_images import SIZE, bomb, encoded, picture, turned
@@ -60,7 +60,7 @@ def sentence(error: ImageError) -> bool:
 
 def read_or_sentence(path) -> None:
     """By `predict` and by a run of anomalib's, which see the same."""
-    view = OrderedView(PredictDataset(path), [0], Identity())
+    view = OrderedDataset(PredictDataset(path), [0], Identity())
     try:
         found = read_picture(path)
     except ImageError as error:

@@ -30,7 +30,7 @@ class Camera(NamedTuple):
     """Of the JPEG compression; 100 for none."""
 
 
-def draw_camera(rng: np.random.Generator, turn: float = 3.0, shift: float = 0.03) -> Camera:
+def random_camera(rng: np.random.Generator, turn: float = 3.0, shift: float = 0.03) -> Camera:
     """A camera for one scene."""
     return Camera(
         grey=rng.random() < 0.35,  # noqa: PLR2004

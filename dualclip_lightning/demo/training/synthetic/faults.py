@@ -1,7 +1,7 @@
 """Kinds of defects that only training draws, beside those of `dualclip_lightning.data.defects`.
 
 Every kind takes an RGB image [H, W, 3] of bytes, a generator and an image of another material, and gives what is drawn
-[H, W, 3] and the region [H, W] it may have changed; `draw_fault` makes the exact mask.
+[H, W, 3] and the region [H, W] it may have changed; `add_fault` makes the exact mask.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from dualclip_lightning.data.defects import (
     DEFECTS,
     Defective,
-    Draw,
+    DefectMaker,
     Image,
     Mask,
     blob,
@@ -29,7 +29,7 @@ SMALLEST = 96
 """Sides in pixels of the smallest part of an image that a fault is drawn into."""
 
 
-def draw_fault(image: Image, kind: str, rng: np.random.Generator, other: Image) -> Defective:
+def add_fault(image: Image, kind: str, rng: np.random.Generator, other: Image) -> Defective:
     """Draw a fault of a kind of `FAULTS` somewhere, at a random scale: it fills a square part of the image.
 
     Args:
@@ -255,5 +255,5 @@ def patch(image: Image, rng: np.random.Generator, other: Image) -> Drawn:
 
 
 OWN = (pits, corrosion, smear, burn, bubble, fibre, fold, scrape, cut, moved, ring, faded, chip, dust, dead, patch)
-FAULTS: Mapping[str, Draw] = {**DEFECTS, **{kind.__name__: kind for kind in OWN}}
+FAULTS: Mapping[str, DefectMaker] = {**DEFECTS, **{kind.__name__: kind for kind in OWN}}
 """All kinds of defects by name: those of the demo's data and those of training."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dualclip_lightning.data.defects import Image, Mask
-from dualclip_lightning.demo.training.synthetic.faults import FAULTS, draw_fault
+from dualclip_lightning.demo.training.synthetic.faults import FAULTS, add_fault
 from dualclip_lightning.demo.training.synthetic.grounds import Textures
 from dualclip_lightning.demo.training.synthetic.scenes import SCENES, Scene
 
@@ -42,7 +42,7 @@ class Group(NamedTuple):
     """The kind of its scene, and those of its defects; all logical faults are one kind, `LOGICAL_KIND`."""
 
 
-def draw_group(textures: Textures, kinds: Kinds, rng: np.random.Generator, size: int, views: int = VIEWS) -> Group:
+def make_group(textures: Textures, kinds: Kinds, rng: np.random.Generator, size: int, views: int = VIEWS) -> Group:
     """Draw a scene of a random kind, half of its views with one or two defects."""
     kind = kinds.scenes[int(rng.integers(len(kinds.scenes)))]
     scene = SCENES[kind](textures, rng, size)
@@ -82,7 +82,7 @@ def _damaged(
         material = textures[str(rng.choice(sorted(textures)))]
         kind = str(rng.choice(faults))
         try:
-            drawn = draw_fault(image, kind, rng, material[int(rng.integers(len(material)))])
+            drawn = add_fault(image, kind, rng, material[int(rng.integers(len(material)))])
         except ValueError:  # this kind cannot be seen at this place
             continue
         image, mask, wanted = drawn.image, mask | drawn.mask, wanted - 1

@@ -41,7 +41,7 @@ class Piece:
         return np.ptp(self.points, axis=0) + self.thickness
 
 
-def draw_piece(canvas: Image, piece: Piece) -> None:
+def paint_piece(canvas: Image, piece: Piece) -> None:
     """Draw over a picture [S, S, 3] in place."""
     side = len(canvas)
     points = np.rint(piece.points * side * FINE).astype(np.int32)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dualclip_lightning.data.defects import Image, Mask, visible_defect
-from dualclip_lightning.demo.training.synthetic.camera import Camera, draw_camera, take
+from dualclip_lightning.demo.training.synthetic.camera import Camera, random_camera, take
 from dualclip_lightning.demo.training.synthetic.grounds import Textures, brushed, flat, photograph, stripes, turned
-from dualclip_lightning.demo.training.synthetic.pieces import Piece, draw_piece
+from dualclip_lightning.demo.training.synthetic.pieces import Piece, paint_piece
 from dualclip_lightning.demo.training.synthetic.products import array_of, board, cable, cells, label, part, scattered
 
 LOGICAL = ("missing", "extra", "displaced", "swapped", "broken")
@@ -96,7 +96,7 @@ def _shortened(piece: Piece, rng: np.random.Generator) -> Piece:
 def _paint(ground: Image, pieces: Sequence[Piece]) -> Image:
     canvas = ground.copy()
     for piece in pieces:
-        draw_piece(canvas, piece)
+        paint_piece(canvas, piece)
     return canvas
 
 
@@ -105,12 +105,12 @@ Make = Callable[[Textures, np.random.Generator, int], Scene]
 
 def _texture(textures: Textures, rng: np.random.Generator, size: int) -> Scene:
     name, ground = photograph(textures, rng, size)
-    return Scene((name, "surface", "texture"), ground, (), (), (), draw_camera(rng, 180 * (rng.random() < 0.3), 0.0))  # noqa: PLR2004
+    return Scene((name, "surface", "texture"), ground, (), (), (), random_camera(rng, 180 * (rng.random() < 0.3), 0.0))  # noqa: PLR2004
 
 
 def _of_ground(names: tuple[str, ...], make: Callable, turn: float = 3.0) -> Make:
     def scene(textures: Textures, rng: np.random.Generator, size: int) -> Scene:
-        return Scene(names, make(textures, rng, size), (), (), (), draw_camera(rng, turn))
+        return Scene(names, make(textures, rng, size), (), (), (), random_camera(rng, turn))
 
     return scene
 
@@ -119,7 +119,7 @@ def _of_pieces(make: Callable, turn: float = 3.0) -> Make:
     def scene(textures: Textures, rng: np.random.Generator, size: int) -> Scene:
         lies = 180.0 if rng.random() < 0.25 else turn  # noqa: PLR2004
         names, ground, pieces, loose, suits = make(textures, rng, size)
-        return Scene(names, ground, pieces, loose, suits, draw_camera(rng, lies))
+        return Scene(names, ground, pieces, loose, suits, random_camera(rng, lies))
 
     return scene
 

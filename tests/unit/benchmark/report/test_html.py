@@ -24,7 +24,7 @@ from dualclip_lightning.benchmark.report.curves import (
     pixel_curve,
     read,
 )
-from dualclip_lightning.benchmark.report.figures import SCALE_HEIGHT, draw_ablation, draw_curves, draw_gallery, scales
+from dualclip_lightning.benchmark.report.figures import SCALE_HEIGHT, plot_ablation, plot_curves, plot_gallery, scales
 from dualclip_lightning.benchmark.report.gallery import examples, pick, read_image
 from dualclip_lightning.benchmark.report.html import write_report
 from dualclip_lightning.benchmark.report.summary import summarise
@@ -281,7 +281,7 @@ def pixels(address):
 
 def yellow_by_row(shown):
     """Whether the maps of each example, the third column of the gallery, reach the yellow end of the scale."""
-    kind, content = pixels(draw_gallery(shown, ["text"]))
+    kind, content = pixels(plot_gallery(shown, ["text"]))
     assert kind == "webp"
     drawn = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"), float)
     height = int(160 * len(shown))
@@ -317,12 +317,12 @@ def test_a_method_whose_maps_are_all_even_is_no_error(run):
     key = run.frame["key"].iloc[0]
     shown = examples(run.images[run.images["key"] == key], {"text": run.maps(key)})
     even = [example._replace(maps={"text": np.full_like(example.maps["text"], 0.5)}) for example in shown]
-    assert pixels(draw_gallery(even, ["text"]))[0] == "webp"
+    assert pixels(plot_gallery(even, ["text"]))[0] == "webp"
 
 
 def test_curves_and_ablations_are_drawn_as_svg(run):
     images = run.images[run.images["category"] == "cork"]
-    kind, content = pixels(draw_curves(category_lines(images[images["seed"] == 0], {})))
+    kind, content = pixels(plot_curves(category_lines(images[images["seed"] == 0], {})))
     assert kind == "svg+xml"
     assert b"<svg" in content
     cells = [
@@ -330,4 +330,4 @@ def test_curves_and_ablations_are_drawn_as_svg(run):
     ]
     results = frame(*cells)
     (ablation,) = find_ablations(results)
-    assert b"<svg" in pixels(draw_ablation(ablation, summarise(results, "Demo")))[1]
+    assert b"<svg" in pixels(plot_ablation(ablation, summarise(results, "Demo")))[1]

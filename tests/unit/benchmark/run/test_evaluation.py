@@ -169,7 +169,7 @@ def test_intervals_enclose_their_figures_and_have_a_table_of_their_own(found, tm
     text = (tmp_path / "tables" / "mvtecad_intervals.md").read_text(encoding="utf-8")
     shown = [f"{100 * found.row[f'image_AUROC{end}']:.1f}" for end in ("", "_low", "_high")]
     assert "{} [{}, {}]".format(*shown) in text
-    assert "20 bootstrap draws" in text
+    assert "20 bootstrap resamples" in text
     summary = (tmp_path / "tables" / "mvtecad.md").read_text(encoding="utf-8")
     for column in ("PRO to FPR 0.05", "PRO, 200 thresholds", "image F1 at the run threshold"):
         assert f"| {column} |" in summary

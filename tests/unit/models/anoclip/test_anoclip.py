@@ -9,7 +9,7 @@ from anomalib.engine import Engine
 from PIL import Image
 
 from dualclip_lightning import AnoCLIP, ClipZeroShot
-from dualclip_lightning.adaptation.anoclip import draw_adapter, draw_noise
+from dualclip_lightning.adaptation.anoclip import sample_adapter, sample_noise
 from dualclip_lightning.backbone import DualPathFeatures
 from dualclip_lightning.models import AnoCLIPModel
 from dualclip_lightning.models.anoclip import NoiseSettings, torch_model
@@ -125,8 +125,8 @@ def released(golden, monkeypatch):
         encoder = Recorded(DualPathFeatures(classes[:, 0], tokens))
         model = AnoCLIPModel(encoder, NoiseSettings(steps=2), views=False, adapter="linear", tiles=True)
         model.anchors = vectors["in.anchors"].T
-        monkeypatch.setattr(torch_model, "draw_adapter", lambda *_: (weight, bias))
-        monkeypatch.setattr(torch_model, "draw_noise", lambda *_: list(noise))
+        monkeypatch.setattr(torch_model, "sample_adapter", lambda *_: (weight, bias))
+        monkeypatch.setattr(torch_model, "sample_noise", lambda *_: list(noise))
         return model
 
     return build, vectors
@@ -233,7 +233,7 @@ def test_tiles_cannot_be_exported(make, tmp_path):
 def test_an_adapter_starts_as_a_linear_layer_does():
     torch.manual_seed(0)
     layer = torch.nn.Linear(64, 500)
-    weight, bias = draw_adapter(seed=3, outputs=500, width=64)
+    weight, bias = sample_adapter(seed=3, outputs=500, width=64)
     for ours, theirs in ((weight, layer.weight), (bias, layer.bias)):
         assert ours.shape == theirs.shape
         assert ours.abs().max() <= 1 / 8
@@ -242,10 +242,10 @@ def test_an_adapter_starts_as_a_linear_layer_does():
 
 
 def test_noise_is_new_at_every_step_and_as_large_as_asked():
-    first, second = draw_noise(seed=1, steps=2, shape=(8, 8, 64), scale=0.055)
+    first, second = sample_noise(seed=1, steps=2, shape=(8, 8, 64), scale=0.055)
     assert float(first.std()) == pytest.approx(0.055, rel=0.05)
     assert not torch.equal(first, second)
-    assert torch.equal(first, draw_noise(seed=1, steps=1, shape=(8, 8, 64), scale=0.055)[0])
+    assert torch.equal(first, sample_noise(seed=1, steps=1, shape=(8, 8, 64), scale=0.055)[0])
 
 
 def test_states_may_have_different_numbers_of_phrases(make):

@@ -8,7 +8,7 @@ from anomalib.data import InferenceBatch, PredictDataset
 from torch.utils.data import DataLoader
 
 from dualclip_lightning.models.references import Bank, Pairs, PerImage, WholeSet, folder_images
-from dualclip_lightning.models.references.data import view_loader
+from dualclip_lightning.models.references.data import ordered_loader
 from dualclip_lightning.pairing import PatchPrediction, random_groups
 from tests.towers import random_images, write_image
 
@@ -54,7 +54,7 @@ def loader(tmp_path):
 def run(references, loader):
     """Scores by path, and the paths in the order in which they came."""
     references.start()
-    view, found = view_loader(loader, None, "nearest", references.arrange), {}
+    view, found = ordered_loader(loader, None, "nearest", references.arrange), {}
     for batch in view:
         scores = references.score(batch.image, batch.image_path)
         found |= dict(zip(batch.image_path, scores.pred_score.tolist(), strict=True))

@@ -9,9 +9,9 @@ from dualclip_lightning.data.assets import MATERIALS, photographs
 from dualclip_lightning.demo.training.held_out import DEMO_MATERIALS, validation_materials
 from dualclip_lightning.demo.training.seen import load_textures
 from dualclip_lightning.demo.training.synthetic import groups
-from dualclip_lightning.demo.training.synthetic.camera import draw_camera, take
-from dualclip_lightning.demo.training.synthetic.faults import FAULTS, draw_fault
-from dualclip_lightning.demo.training.synthetic.groups import Kinds, all_faults, all_scenes, draw_group
+from dualclip_lightning.demo.training.synthetic.camera import random_camera, take
+from dualclip_lightning.demo.training.synthetic.faults import FAULTS, add_fault
+from dualclip_lightning.demo.training.synthetic.groups import Kinds, all_faults, all_scenes, make_group
 from dualclip_lightning.demo.training.synthetic.scenes import LOGICAL, SCENES
 
 SIZE = 96
@@ -33,7 +33,7 @@ def textures(tmp_path_factory):
 @pytest.mark.parametrize("kind", SCENES)
 def test_a_group_depends_only_on_its_generator(textures, kind):
     kinds = Kinds((kind,), all_faults(frozenset()))
-    first, again, other = (draw_group(textures, kinds, np.random.default_rng(seed), SIZE) for seed in (0, 0, 1))
+    first, again, other = (make_group(textures, kinds, np.random.default_rng(seed), SIZE) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first.images, again.images)
     np.testing.assert_array_equal(first.masks, again.masks)
     assert (first.images != other.images).any()
@@ -47,7 +47,7 @@ def test_a_group_depends_only_on_its_generator(textures, kind):
 @pytest.mark.parametrize(("share", "fault"), [(0.0, "stain"), (1.0, "logical")])
 def test_a_group_says_what_it_shows(textures, monkeypatch, share, fault):
     monkeypatch.setattr(groups, "LOGICAL_SHARE", share)
-    assert draw_group(textures, Kinds(("cells",), ("stain",)), np.random.default_rng(0), SIZE).kinds == {"cells", fault}
+    assert make_group(textures, Kinds(("cells",), ("stain",)), np.random.default_rng(0), SIZE).kinds == {"cells", fault}
 
 
 @pytest.mark.parametrize("kind", FAULTS)
@@ -55,7 +55,7 @@ def test_a_fault_changes_nothing_outside_its_mask(textures, kind):
     image, other = textures["like cork"][0], textures["like granite"][0]
     rng = np.random.default_rng(0)
     for _ in range(3):
-        drawn = draw_fault(image, kind, rng, other)
+        drawn = add_fault(image, kind, rng, other)
         np.testing.assert_array_equal(drawn.image[~drawn.mask], image[~drawn.mask])
         assert (drawn.image != image)[drawn.mask].any()
 
@@ -63,7 +63,7 @@ def test_a_fault_changes_nothing_outside_its_mask(textures, kind):
 def test_a_fault_that_cannot_be_seen_says_so():
     plain = np.full((SIZE, SIZE, 3), 128, np.uint8)
     with pytest.raises(ValueError, match="A moved cannot be seen on this image"):
-        draw_fault(plain, "moved", np.random.default_rng(0), plain)
+        add_fault(plain, "moved", np.random.default_rng(0), plain)
 
 
 @pytest.mark.parametrize("kind", sorted(set(SCENES) - PLAIN))
@@ -84,7 +84,7 @@ def test_scenes_of_pieces_have_logical_faults(textures, kind, fault):
 
 def test_the_camera_moves_image_and_mask_alike():
     rng = np.random.default_rng(0)
-    camera = draw_camera(rng, turn=90, shift=0.1)._replace(
+    camera = random_camera(rng, turn=90, shift=0.1)._replace(
         blur=0.0, noise=0.0, quality=100, light=0.0, gamma=1.0, grey=False
     )
     mask = np.zeros((SIZE, SIZE), bool)
@@ -97,16 +97,16 @@ def test_the_camera_moves_image_and_mask_alike():
 
 def test_what_is_held_out_is_never_drawn(textures, monkeypatch):
     drawn = set()
-    original = groups.draw_fault
+    original = groups.add_fault
 
     def record(image, kind, *rest):
         drawn.add(kind)
         return original(image, kind, *rest)
 
-    monkeypatch.setattr(groups, "draw_fault", record)
+    monkeypatch.setattr(groups, "add_fault", record)
     kinds = Kinds(all_scenes(frozenset({"cable"})), all_faults(frozenset({"dent", "scratch"})))
     for seed in range(60):
-        draw_group(textures, kinds, np.random.default_rng(seed), SIZE)
+        make_group(textures, kinds, np.random.default_rng(seed), SIZE)
     assert "cable" not in kinds.scenes
     assert not drawn & {"dent", "scratch"}
     assert len(drawn) > 15

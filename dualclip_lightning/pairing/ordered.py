@@ -1,4 +1,4 @@
-"""A view of a data set in another order, with every item resized individually."""
+"""A data set in another order, with every item resized individually."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torchvision.transforms.v2 import Compose, Transform
 from dualclip_lightning.images.masks import MaskRule, check_rule, resize_mask
 
 
-class OrderedView(Dataset):
+class OrderedDataset(Dataset):
     """The items of an anomalib dataset in a given order; all other attributes are those of the dataset.
 
     The order puts members of a group into the same batch if the batch size allows, for any number of workers. Each item
@@ -30,10 +30,10 @@ class OrderedView(Dataset):
         >>> import torch
         >>> from anomalib.data import ImageItem
         >>> from torchvision.transforms.v2 import Resize
-        >>> from dualclip_lightning.pairing import OrderedView
+        >>> from dualclip_lightning.pairing import OrderedDataset
         >>> items = [ImageItem(image=torch.zeros(3, 40, 50 + i), image_path=f"{i}.png") for i in range(3)]
-        >>> view = OrderedView(items, order=[2, 0], geometry=Resize((32, 32)))
-        >>> view[0].image_path, view[0].image.shape
+        >>> ordered = OrderedDataset(items, order=[2, 0], geometry=Resize((32, 32)))
+        >>> ordered[0].image_path, ordered[0].image.shape
         ('2.png', torch.Size([3, 32, 32]))
     """
 
@@ -75,7 +75,7 @@ class OrderedView(Dataset):
         self.dataset.augmentations = augmentations
 
     def __getattr__(self, name: str) -> Any:
-        # "dataset" does not exist yet while a worker unpickles this object, and torch would bypass the view through
+        # "dataset" does not exist yet while a worker unpickles this object, and torch would bypass this one through
         # the `__getitems__` of a Subset.
         if name == "dataset" or name.startswith("__"):
             raise AttributeError(name)

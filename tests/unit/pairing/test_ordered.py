@@ -12,9 +12,9 @@ from PIL import Image
 from torch.utils.data import ConcatDataset, Dataset, Subset
 from torchvision.transforms.v2 import Compose, Identity, Resize
 
-from dualclip_lightning.pairing import OrderedView, image_names
+from dualclip_lightning.pairing import OrderedDataset, image_names
 from dualclip_lightning.pairing.items import read_item
-from dualclip_lightning.pairing.view import innermost, unresized
+from dualclip_lightning.pairing.ordered import innermost, unresized
 from tests.towers import write_image, write_mvtec
 
 ORDER = [3, 0, 2, 1]
@@ -45,7 +45,7 @@ class Stub(Dataset):
 
 @pytest.mark.parametrize("masks", [True, False])
 def test_items_come_in_the_order_given_and_at_one_size(masks):
-    view = OrderedView(Stub(masks), ORDER, Resize((16, 24)))
+    view = OrderedDataset(Stub(masks), ORDER, Resize((16, 24)))
     assert len(view) == 4
     for index, position in enumerate(ORDER):
         item = view[index]
@@ -56,20 +56,20 @@ def test_items_come_in_the_order_given_and_at_one_size(masks):
 
 
 def test_masks_are_resized_with_their_image_and_stay_masks():
-    mask = OrderedView(Stub(), ORDER, Resize((10, 15))).load(0).gt_mask
+    mask = OrderedDataset(Stub(), ORDER, Resize((10, 15))).load(0).gt_mask
     assert mask.shape == (10, 15)
     assert set(mask.unique().tolist()) == {0, 1}
     assert mask.float().mean().item() == pytest.approx(0.5)
 
 
 def test_load_goes_by_the_position_in_the_data_set_itself():
-    view = OrderedView(Stub(), ORDER, Identity())
+    view = OrderedDataset(Stub(), ORDER, Identity())
     assert [view.load(i).image_path for i in range(4)] == ["0.png", "1.png", "2.png", "3.png"]
 
 
 def test_everything_else_is_the_data_sets_own():
     stub = Stub()
-    view = OrderedView(stub, ORDER, Identity())
+    view = OrderedDataset(stub, ORDER, Identity())
     assert view.category == "screw"
     assert view.samples is stub.samples
     assert view.collate_fn is stub.collate_fn
@@ -79,7 +79,7 @@ def test_everything_else_is_the_data_sets_own():
 
 
 def test_survives_pickling():
-    view = pickle.loads(pickle.dumps(OrderedView(Stub(), ORDER, Resize((8, 8)))))  # noqa: S301 - made right here
+    view = pickle.loads(pickle.dumps(OrderedDataset(Stub(), ORDER, Resize((8, 8)))))  # noqa: S301 - made right here
     assert view[0].image_path == "3.png"
     assert view.category == "screw"
 
