@@ -9,34 +9,31 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import open_clip
 import torch
 from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
-from dualclip_lightning.backbone.checkpoints.archives import Archive, build, read_archive
+from dualclip_lightning.backbone.checkpoints.archives import Archive, build
 from dualclip_lightning.backbone.checkpoints.choosing import (
     DEFAULT_BACKBONE,
     DEMO,
     LOCAL,
     QUICK,
     RANDOM,
-    check_file,
     choose,
 )
+from dualclip_lightning.backbone.checkpoints.contents import read_contents
 from dualclip_lightning.backbone.checkpoints.digest import weights_digest
-from dualclip_lightning.backbone.checkpoints.locating import CONFIG_FILE, LocatedWeights, config_path, locate
+from dualclip_lightning.backbone.checkpoints.locating import CONFIG_FILE, LocatedWeights, locate
 from dualclip_lightning.backbone.encoders.tower import check_tower, patch_grid
-from dualclip_lightning.backbone.encoders.unsupported import check_vision
 from dualclip_lightning.backbone.preprocessing import Preprocessing, PreprocessingChoice, resolve_preprocessing
 from dualclip_lightning.backbone.stem import STEM_CONFIG, load_with_stem
 from dualclip_lightning.backbone.text import encode_texts
 from dualclip_lightning.utilities.arguments import check_whole
 from dualclip_lightning.weights import WeightsError
 from dualclip_lightning.weights.fetching import first_line
-from dualclip_lightning.weights.known import recognise
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +115,7 @@ def load_backbone(
         )
         raise ValueError(msg)
     source, tag = choose(backbone, pretrained)
-    contents = _contents(source, tag)
+    contents = read_contents(source, tag)
     prepared = resolve_preprocessing(contents.stated, preprocessing, where=tag or source)
     place = locate(source, tag, contents.config)
     clip, tokenizer, name = _create(place, contents.archive, source, tag, seed)
@@ -152,50 +149,6 @@ def prepare_backbone(
     prepared = clip.preprocessing.at_size(image_size)
     patch_grid(clip.visual, *prepared.size)
     return clip, prepared
-
-
-@dataclass(frozen=True)
-class _Contents:
-    """What is known of weights before they are fetched."""
-
-    stated: Mapping[str, Any] | None
-    """Their preprocessing; {} for OpenAI's, None where they say nothing."""
-    config: Mapping[str, Any] = field(default_factory=dict)
-    """The architecture, of a folder or repository."""
-    archive: Archive | None = None
-
-
-def _contents(source: str, tag: str | None) -> _Contents:
-    """Read what weights say of themselves, and refuse what cannot be used."""
-    if tag is None:
-        config = _read_config(source)
-        check_vision(source, config.get("model_cfg", {}))
-        return _Contents(config.get("preprocess_cfg"), config.get("model_cfg", {}))
-    if tag == RANDOM:
-        return _Contents({})
-    stated = open_clip.get_pretrained_cfg(source, tag)
-    return _Contents(stated) if stated else _file_contents(source, Path(tag))
-
-
-def _file_contents(backbone: str, path: Path) -> _Contents:
-    archive = read_archive(path)
-    if archive is not None:
-        return _Contents({} if archive.quick_gelu else None, archive=archive)
-    known = recognise(path)
-    check_file(backbone, path, known)
-    return _Contents(open_clip.get_pretrained_cfg(known.backbone, known.tag) if known and known.certain else None)
-
-
-def _read_config(source: str) -> dict[str, Any]:
-    """The open_clip_config.json of a folder or a hub repository."""
-    try:
-        return dict(json.loads(config_path(source).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        msg = (
-            f"Cannot read {CONFIG_FILE} of '{source}' ({first_line(error)}). Set `pretrained` (--pretrained) to a "
-            "folder or repository that has it beside its weights."
-        )
-        raise WeightsError(msg) from error
 
 
 Model = tuple[nn.Module, Callable[[list[str]], Tensor], str]

@@ -16,9 +16,9 @@ from omegaconf import OmegaConf
 from dualclip_lightning.benchmark.names import short_revision, slug
 from dualclip_lightning.benchmark.report import figures
 from dualclip_lightning.benchmark.report.ablations import find_ablations
+from dualclip_lightning.benchmark.report.comparisons import comparisons
 from dualclip_lightning.benchmark.report.curves import Lines, category_lines, mean_lines
 from dualclip_lightning.benchmark.report.gallery import examples
-from dualclip_lightning.benchmark.report.published import comparisons
 from dualclip_lightning.benchmark.report.render import Table, TableCell
 from dualclip_lightning.benchmark.report.summary import DatasetSummary, failures, summaries
 from dualclip_lightning.benchmark.report.tables import failed_table, interval_table, mask_notes, summary_table

@@ -10,7 +10,7 @@ import pandas as pd
 from rich.console import Console
 
 from dualclip_lightning.benchmark.names import metrics_of, slug, title
-from dualclip_lightning.benchmark.report.published import comparisons
+from dualclip_lightning.benchmark.report.comparisons import comparisons
 from dualclip_lightning.benchmark.report.render import Table, TableCell, latex, markdown, terminal
 from dualclip_lightning.benchmark.report.summary import DIGITS, DatasetSummary, differing, failures, summaries
 from dualclip_lightning.benchmark.results import BenchmarkRun
@@ -83,10 +83,8 @@ def interval_table(cells: pd.DataFrame) -> Table | None:
         for _, row in first.iterrows()
     ]  # fmt: skip
     resamples = json.loads(first["evaluation"].iloc[0])["bootstrap"]
-    notes = [
-        f"In brackets the 95 % interval of {resamples} bootstrap resamples of the images: it says nothing about other "
-        "seeds."
-    ]
+    said = f"In brackets the 95 % interval of {resamples} bootstrap resamples of the images"
+    notes = [f"{said}: it says nothing about other seeds."]
     columns = ["category", "method", "seed", *(str(title(name)) for name in metrics)]
     return Table(f"{cells['dataset'].iloc[0]}, intervals (in %)", columns, rows, notes, text_columns=2)
 

@@ -12,7 +12,8 @@ from dualclip_lightning.models.base import Kind
 from dualclip_lightning.models.clip_ad.score_range import ScaledOverSet
 from dualclip_lightning.models.clip_ad.stage_layers import StageLayers
 from dualclip_lightning.models.clip_ad.torch_model import ClipADModel
-from dualclip_lightning.models.clip_ad.training import AuxiliaryShell, TrainingSettings
+from dualclip_lightning.models.clip_ad.training import AuxiliaryShell
+from dualclip_lightning.models.clip_ad.training_settings import TrainingSettings
 from dualclip_lightning.prompts import PromptPair, text_embeddings
 from dualclip_lightning.prompts.representative import Representative, check_representative, representative_vector
 from dualclip_lightning.utilities.arguments import (

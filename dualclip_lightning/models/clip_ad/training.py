@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from typing import Any, ClassVar, cast
@@ -19,48 +18,15 @@ from torch.utils.data import DataLoader
 from dualclip_lightning.backbone.checkpoints.digest import weights_digest
 from dualclip_lightning.data.labelled import labelled_parts, no_masks
 from dualclip_lightning.models.base import ZeroShotShell
+from dualclip_lightning.models.clip_ad.training_settings import HOW, TrainingSettings
 from dualclip_lightning.models.references.data import geometry_of, ordered_dataset
 from dualclip_lightning.pairing import image_names
-from dualclip_lightning.utilities.arguments import check_positive, check_whole
 from dualclip_lightning.utilities.seeding import derive_seed
 
 logger = logging.getLogger(__name__)
 
 RECORD = "auxiliary_training"
 """Key of a checkpoint with the training data of its layers and the tower that they fit."""
-
-HOW = ("epochs", "batch_size", "learning_rate", "shuffle")
-"""Settings of training that a checkpoint records."""
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """Settings of training layers on auxiliary data.
-
-    Args:
-        epochs: at least 1.
-        batch_size: at least 1.
-        learning_rate: learning rate of Adam, above 0.
-        shuffle: whether images are shuffled in each epoch.
-        categories: categories of the auxiliary data set; None for the datamodule's own.
-
-    Raises:
-        ValueError: a number is out of range, or the list of categories is empty.
-    """
-
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    shuffle: bool
-    categories: tuple[str, ...] | None
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
-            check_whole(name, getattr(self, name), 1)
-        check_positive("learning_rate", self.learning_rate, "The published one is 0.0001.")
-        if self.categories is not None and not self.categories:
-            msg = "Expected auxiliary_categories to name at least one category. Leave it out for the data's own."
-            raise ValueError(msg)
 
 
 class AuxiliaryShell(ZeroShotShell):

@@ -10,8 +10,9 @@ import numpy as np
 from dualclip_lightning.data.defects import Image, Mask, visible_defect
 from dualclip_lightning.demo.training.synthetic.camera import Camera, random_camera, take
 from dualclip_lightning.demo.training.synthetic.grounds import Textures, brushed, flat, photograph, stripes, turned
+from dualclip_lightning.demo.training.synthetic.parts import array_of, part, scattered
 from dualclip_lightning.demo.training.synthetic.pieces import Piece, paint_piece
-from dualclip_lightning.demo.training.synthetic.products import array_of, board, cable, cells, label, part, scattered
+from dualclip_lightning.demo.training.synthetic.products import board, cable, cells, label
 
 LOGICAL = ("missing", "extra", "displaced", "swapped", "broken")
 """Faults of a scene made of pieces."""

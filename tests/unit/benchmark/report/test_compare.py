@@ -12,13 +12,8 @@ import pytest
 from scipy.stats import bootstrap, wilcoxon
 
 from dualclip_lightning.benchmark.options import compare as main
-from dualclip_lightning.benchmark.report.compare import (
-    compare,
-    differences,
-    pair,
-    paired_difference,
-    provenance_differences,
-)
+from dualclip_lightning.benchmark.report.compare import compare, provenance_differences
+from dualclip_lightning.benchmark.report.differences import differences, pair, paired_difference
 from dualclip_lightning.benchmark.report.render import markdown
 from tests.benchmark_runs import cell, failed, frame, random_cells, write_run
 

@@ -16,14 +16,8 @@ from dualclip_lightning.backbone.checkpoints.choosing import choose
 from dualclip_lightning.benchmark.names import title
 from dualclip_lightning.benchmark.plan.config import load_config
 from dualclip_lightning.benchmark.plan.shipped import find_config
-from dualclip_lightning.benchmark.report.published import (
-    canonical,
-    changed_parameters,
-    comparisons,
-    find_published,
-    load_published,
-    protocol_notes,
-)
+from dualclip_lightning.benchmark.report.comparisons import changed_parameters, comparisons, protocol_notes
+from dualclip_lightning.benchmark.report.published import canonical, find_published, load_published
 from dualclip_lightning.benchmark.report.render import markdown
 from dualclip_lightning.registry import MODELS
 from tests.benchmark_runs import cell, failed, frame

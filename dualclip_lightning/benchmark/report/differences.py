@@ -1,0 +1,82 @@
+"""Differences between the cells of two runs, with an interval and a test over categories."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.stats import wilcoxon
+
+from dualclip_lightning.benchmark.names import metrics_of
+from dualclip_lightning.benchmark.status import finished
+
+CELL = ["method", "dataset", "category", "seed"]
+
+
+RESAMPLES, CONFIDENCE = 9999, 0.95
+
+
+FEWEST_FOR_INTERVAL, FEWEST_FOR_TEST = 5, 6
+"""Categories; with fewer than six that differ, the signed-rank test cannot fall below 0.05 whatever the figures are."""
+
+
+class Difference(NamedTuple):
+    """How far B is from A over categories, in percentage points."""
+
+    mean: float
+    low: float
+    """95 % percentile-bootstrap interval of the mean; NaN for fewer than five categories."""
+    high: float
+    p_value: float
+    """Wilcoxon's signed-rank test, two-sided; NaN for fewer than six categories that differ."""
+
+
+def pair(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    """The cells that finished in both runs, the columns of the first with the ending `_a`, of the second with `_b`."""
+    return finished(first).merge(finished(second), on=CELL, suffixes=("_a", "_b"), validate="one_to_one")
+
+
+def paired_difference(by_category: np.ndarray, seed: int = 0) -> Difference:
+    """Interval and test of the differences of categories [C], in points; the resampling comes from the seed."""
+    low = high = p_value = float("nan")
+    if len(by_category) >= FEWEST_FOR_INTERVAL:
+        resampled = np.random.default_rng(seed).choice(by_category, (RESAMPLES, len(by_category))).mean(axis=1)
+        low, high = np.percentile(resampled, [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)])
+    if np.count_nonzero(by_category) >= FEWEST_FOR_TEST:
+        p_value = wilcoxon(by_category).pvalue
+    return Difference(float(by_category.mean()), float(low), float(high), float(p_value))
+
+
+def differences(pairs: pd.DataFrame) -> pd.DataFrame:
+    """A row a data set, method and metric: A and B in %, their difference, and how many categories and cells count."""
+    rows = []
+    for (dataset, method), cells in pairs.groupby(["dataset", "method"], sort=False):
+        for metric in metrics_of(_common(cells)):
+            both = cells[["category", f"{metric}_a", f"{metric}_b"]].dropna()
+            if len(both):
+                means = 100 * both.groupby("category").mean()
+                change = (means[f"{metric}_b"] - means[f"{metric}_a"]).round(9).to_numpy()
+                rows.append({
+                    "dataset": dataset, "method": method, "metric": metric, "a": means[f"{metric}_a"].mean(),
+                    "b": means[f"{metric}_b"].mean(), **paired_difference(change)._asdict(),
+                    "better": int((change > 0).sum()), "worse": int((change < 0).sum()),
+                    "categories": len(change), "cells": len(both),
+                })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _common(pairs: pd.DataFrame) -> list[str]:
+    """The columns that both runs have."""
+    return [name.removesuffix("_a") for name in pairs if str(name).endswith("_a")]
+
+
+def unpaired(first: pd.DataFrame, second: pd.DataFrame) -> Iterator[str]:
+    """What one run finished and the other did not, a sentence a method."""
+    for name, own, other in (("A", first, second), ("B", second, first)):
+        done = finished(other).set_index(CELL).index
+        cells = finished(own)
+        lonely = cells[~cells.set_index(CELL).index.isin(done)]
+        for method, count in lonely["method"].value_counts(sort=False).items():
+            yield f"{method}: {count} cells finished only in {name}; they are left out."
