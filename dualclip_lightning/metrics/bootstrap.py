@@ -1,9 +1,9 @@
 """Confidence intervals by resampling images from the stored data of each image, without scoring again.
 
 Images are taken with replacement, as many as there are, and the metrics of each resample are those of the sum of its
-images' counts; the interval is between percentiles of the resamples (Efron & Tibshirani, 1993, ch. 13). It describes the
-variation with other images of the same kind, not with other seeds. Resamples without a normal or an anomalous entry have no
-metrics and are skipped.
+images' counts; the interval is between percentiles of the resamples (Efron & Tibshirani, 1993, ch. 13). It describes
+the variation with other images of the same kind, not with other seeds. Resamples without a normal or an anomalous entry
+have no metrics and are skipped.
 """
 
 from __future__ import annotations
