@@ -14,7 +14,15 @@ import torch
 from dualclip_lightning.backbone.checkpoints.choosing import DEMO, DEMO_FOLDER, RANDOM
 from dualclip_lightning.benchmark.names import slug
 from dualclip_lightning.benchmark.plan import catalogue
-from dualclip_lightning.benchmark.plan.schema import Config, DataSettings, MethodSettings, arguments_of, categories_of
+from dualclip_lightning.benchmark.plan.schema import (
+    Config,
+    DataSettings,
+    MethodSettings,
+    arguments_of,
+    categories_of,
+    class_name_of,
+    masks_of,
+)
 from dualclip_lightning.models.base import LIBRARIES
 from dualclip_lightning.utilities.files import files_digest
 from dualclip_lightning.utilities.versions import versions
@@ -82,12 +90,13 @@ def _cells(
     for category in categories_of(dataset[1], dataset[0]):
         for seed in seeds:
             yield Cell(
-                method=method[0], model=method[1].model, arguments=arguments_of(method[1], config),
+                method=method[0], model=method[1].model,
+                arguments=arguments_of(method[1], config, dataset[0], category),
                 checkpoint=method[1].checkpoint, dataset=dataset[0], data=dataset[1].data or dataset[0],
                 data_arguments=catalogue.split(dataset[1].data or dataset[0]) | dataset[1].arguments,
-                category=category, class_name=dataset[1].class_name, seed=seed, device=device,
+                category=category, class_name=class_name_of(dataset[1], category), seed=seed, device=device,
                 precision=config.precision, batch_size=config.batch_size, num_workers=config.num_workers,
-                masks=method[1].masks or config.masks, evaluation=asdict(config.evaluation),
+                masks=masks_of(method[1], config, dataset[0]), evaluation=asdict(config.evaluation),
                 keep_maps=config.keep_maps == "all" or (config.keep_maps == "first" and seed == seeds[0]),
             )  # fmt: skip
 

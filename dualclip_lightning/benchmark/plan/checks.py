@@ -7,9 +7,18 @@ from dataclasses import fields
 from typing import Any
 
 from dualclip_lightning.benchmark.plan import catalogue
-from dualclip_lightning.benchmark.plan.schema import Config, DataSettings, Evaluation, MethodSettings, arguments_of
+from dualclip_lightning.benchmark.plan.schema import (
+    Config,
+    DatasetSettings,
+    DataSettings,
+    Evaluation,
+    MethodSettings,
+    arguments_of,
+    categories_of,
+)
 from dualclip_lightning.images.masks import RULES
 from dualclip_lightning.metrics.functional import FPR_LIMIT
+from dualclip_lightning.prompts.categories import check_class_name
 
 DEVICES = ("auto", "cpu", "cuda")
 KEEP_MAPS = ("none", "first", "all")
@@ -42,6 +51,7 @@ def layout_problems(content: Mapping[str, Any]) -> Iterator[str]:
             if not isinstance(entry, dict | None):
                 yield f"Expected settings under `{name}.{label}`, but got {entry!r}."
             yield from _unknown_keys(f"key of {name}.{label}", entry if isinstance(entry, dict) else {}, schema)
+            yield from _per_dataset_layout(label, entry) if schema is MethodSettings else ()
             if schema is MethodSettings and "model" not in (entry or {}):
                 yield f"Expected `{name}.{label}.model` to name a method: {', '.join(catalogue.method_names())}."
 
@@ -50,6 +60,19 @@ def layout_problems(content: Mapping[str, Any]) -> Iterator[str]:
         yield f"Expected settings under `evaluation`, but got {measured!r}."
     else:
         yield from _unknown_keys("key of evaluation", measured or {}, Evaluation)
+
+
+def _per_dataset_layout(label: str, entry: Any) -> Iterator[str]:
+    special = entry.get("per_dataset") if isinstance(entry, dict) else None
+    where = f"methods.{label}.per_dataset"
+    if not isinstance(special, dict | None):
+        yield f"Expected `{where}` to hold settings by data set, but got {special!r}."
+        return
+    for dataset, settings in (special or {}).items():
+        if not isinstance(settings, dict):
+            yield f"Expected settings under `{where}.{dataset}`, but got {settings!r}."
+        else:
+            yield from _unknown_keys(f"key of {where}.{dataset}", settings, DatasetSettings)
 
 
 def _unknown_keys(what: str, entry: Mapping[str, Any], schema: type) -> Iterator[str]:
@@ -73,6 +96,11 @@ def _value_problems(config: Config) -> Iterator[str]:
 
 def _evaluation_problems(config: Config) -> Iterator[str]:
     rules = {"masks": config.masks, **{f"methods.{label}.masks": m.masks for label, m in config.methods.items()}}
+    rules |= {
+        f"methods.{label}.per_dataset.{dataset}.masks": special.masks
+        for label, method in config.methods.items()
+        for dataset, special in method.per_dataset.items()
+    }
     for where, rule in rules.items():
         yield from filter(None, [rule is not None and catalogue.unknown(f"rule under {where}", rule, RULES)])
     measured = config.evaluation
@@ -93,6 +121,32 @@ def _method_problems(config: Config) -> Iterator[str]:
             continue
         known = catalogue.method_arguments(settings.model)
         yield from _argument_problems(f"methods.{label}", settings.model, arguments_of(settings, config), known)
+        for dataset, special in settings.per_dataset.items():
+            where = f"methods.{label}.per_dataset.{dataset}"
+            if problem := catalogue.unknown("data set of this configuration", dataset, config.datasets):
+                yield f"methods.{label}.per_dataset: {problem}"
+            else:
+                yield from _special_problems(where, settings.model, special, config.datasets[dataset], dataset)
+
+
+def _special_problems(
+    where: str, model: str, special: DatasetSettings, data: DataSettings, dataset: str
+) -> Iterator[str]:
+    """Yield errors of what differs on one data set; arguments without a default are checked for the method."""
+    known = dict.fromkeys(catalogue.method_arguments(model))
+    yield from _argument_problems(where, model, special.arguments, known)
+    named = (data.data or dataset) in catalogue.data_names()
+    asked = categories_of(data, dataset) if named and _lists_categories(data) else None
+    for category, arguments in special.categories.items():
+        problem = asked and catalogue.unknown(f"tested category of {dataset}", category, asked)
+        if problem:
+            yield f"{where}.categories: {problem}"
+        else:
+            yield from _argument_problems(f"{where}.categories.{category}", model, arguments, known)
+
+
+def _lists_categories(data: DataSettings) -> bool:
+    return data.categories == catalogue.WHOLE or isinstance(data.categories, list)
 
 
 def _argument_problems(where: str, owner: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[str]:
@@ -117,6 +171,25 @@ def _data_problems(config: Config) -> Iterator[str]:
             continue
         yield from _argument_problems(f"datasets.{label}", name, settings.arguments, catalogue.data_arguments(name))
         yield from _category_problems(label, settings, name)
+        yield from _class_name_problems(label, settings)
+
+
+def _class_name_problems(label: str, settings: DataSettings) -> Iterator[str]:
+    given, where = settings.class_name, f"datasets.{label}.class_name"
+    names = given.values() if isinstance(given, dict) else [given] if given is not None else []
+    yield from (f"{where}: {problem}" for problem in map(_class_name_refusal, names) if problem)
+    if isinstance(given, dict) and _lists_categories(settings):
+        asked = categories_of(settings, label)
+        found = (catalogue.unknown(f"tested category of {label}", str(category), asked) for category in given)
+        yield from (f"{where}: {problem}" for problem in found if problem)
+
+
+def _class_name_refusal(name: Any) -> str | None:
+    try:
+        check_class_name(name)
+    except (TypeError, ValueError) as error:
+        return str(error)
+    return None
 
 
 def _category_problems(label: str, settings: DataSettings, name: str) -> Iterator[str]:

@@ -9,6 +9,18 @@ from dualclip_lightning.benchmark.plan import catalogue
 
 
 @dataclass
+class DatasetSettings:
+    """What differs for one method on one data set."""
+
+    arguments: dict[str, Any] = field(default_factory=dict)
+    """Arguments that override those of the method."""
+    categories: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Arguments by category, which override all others."""
+    masks: str | None = None
+    """Rule in place of the method's."""
+
+
+@dataclass
 class MethodSettings:
     """One row of the tables."""
 
@@ -22,6 +34,8 @@ class MethodSettings:
     """Checkpoint of `anomalib train` for a method with trained layers (CLIP-AD's SDP+)."""
     masks: str | None = None
     """Rule in place of the run's; figures with another rule are marked."""
+    per_dataset: dict[str, DatasetSettings] = field(default_factory=dict)
+    """What differs on a data set, by the data set's label."""
 
 
 @dataclass
@@ -52,8 +66,8 @@ class DataSettings:
     """Arguments of its constructor, such as the root."""
     categories: Any = catalogue.WHOLE
     """"all" or a list."""
-    class_name: str | None = None
-    """Class name for a data set without categories; methods may have their own."""
+    class_name: Any = None
+    """Class name for all categories, or a mapping from categories to class names; methods may have their own."""
 
 
 @dataclass
@@ -90,7 +104,26 @@ def categories_of(settings: DataSettings, label: str) -> list[str]:
     return list(known) if settings.categories == catalogue.WHOLE else [str(name) for name in settings.categories]
 
 
-def arguments_of(settings: MethodSettings, config: Config) -> dict[str, Any]:
-    """Return the arguments of a method: its own override the common ones, which models of anomalib do not have."""
+def arguments_of(settings: MethodSettings, config: Config, dataset: str = "", category: str = "") -> dict[str, Any]:
+    """Return the arguments of a method: its own override the common ones, which models of anomalib do not have.
+
+    Args:
+        settings: the method.
+        config: the benchmark.
+        dataset: label of a data set, whose arguments override those of the method.
+        category: category of the data set, whose arguments override those of the data set.
+    """
     common = {} if settings.model in catalogue.TRAINED else config.arguments
-    return {**common, **settings.arguments}
+    special = settings.per_dataset.get(dataset, DatasetSettings())
+    return {**common, **settings.arguments, **special.arguments, **special.categories.get(category, {})}
+
+
+def masks_of(settings: MethodSettings, config: Config, dataset: str) -> str:
+    """Return the rule by which masks are resized for a method on a data set."""
+    return settings.per_dataset.get(dataset, DatasetSettings()).masks or settings.masks or config.masks
+
+
+def class_name_of(settings: DataSettings, category: str) -> str | None:
+    """Return the class name that a configuration gives to a category; None if it gives none."""
+    given = settings.class_name
+    return {str(name): value for name, value in given.items()}.get(category) if isinstance(given, dict) else given

@@ -65,16 +65,17 @@ def describe_method(model: Any, cell: Cell) -> dict[str, Any]:
 
 
 def rehearse(cells: Iterable[Cell]) -> None:
-    """Build every method once, so that invalid arguments are refused before anything runs.
+    """Build every method once with each of its arguments, so that invalid arguments are refused before anything runs.
 
     Missing weights are not refused here; they fail the cells that need them.
 
     Raises:
         ConfigError: constructors refuse arguments; the message has one line per method.
     """
-    refused = [refusal for cell in {cell.method: cell for cell in cells}.values() if (refusal := _refusal(cell))]
+    different = {(cell.method, json.dumps(dict(cell.arguments), default=str)): cell for cell in cells}
+    refused = [refusal for cell in different.values() if (refusal := _refusal(cell))]
     if refused:
-        raise ConfigError("\n".join(refused))
+        raise ConfigError("\n".join(dict.fromkeys(refused)))
 
 
 def _refusal(cell: Cell) -> str | None:

@@ -90,6 +90,25 @@ def test_weights_and_folders_of_a_method_count_by_content(tmp_path):
     assert now(b"one", b"a") == first
 
 
+def test_arguments_and_class_names_may_differ_by_data_set_and_category_and_change_only_the_keys_of_those():
+    data = {"first": {"data": "MVTec", "categories": ["pill", "wood"]}, "second": {"data": "BTech"}}
+    special = {"second": {"arguments": {"lowest": 0.4}, "categories": {"02": {"lowest": 0.5}}, "masks": "full"}}
+    methods = {"a": {"model": "MuSc", "arguments": {"lowest": 0.2}, "seeds": [0]}}
+    before = plan(tiny_config("data", "demo", methods=methods, datasets=data))
+    data["second"]["class_name"] = {"03": "tile"}
+    methods["a"]["per_dataset"] = special
+    after = plan(tiny_config("data", "demo", methods=methods, datasets=data))
+    assert [cell.arguments["lowest"] for cell in after] == [0.2, 0.2, 0.4, 0.5, 0.4]
+    assert [cell.class_name for cell in after] == [None, None, None, None, "tile"]
+    assert [cell.masks for cell in after] == ["nearest"] * 2 + ["full"] * 3
+    assert [one.key == other.key for one, other in zip(before, after, strict=True)] == [True, True, False, False, False]
+
+
+def test_the_paper_in_one_run_has_the_cells_of_its_two_tables():
+    one, *two = (set(keys(load_config(CONFIGS / f"{name}.yaml"))) for name in ("paper", "mvtec", "visa"))
+    assert one == set().union(*two)
+
+
 @pytest.mark.parametrize("keep", ["none", "first", "all"])
 def test_maps_are_kept_of_no_seed_the_first_or_all(keep):
     kept = [cell.keep_maps for cell in plan(tiny_config("data", "demo", keep_maps=keep)) if cell.method == "joint"]

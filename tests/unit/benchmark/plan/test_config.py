@@ -48,10 +48,31 @@ def refusal(content):
         ({"seeds": [0, 0]}, "Expected `seeds` to list different seeds, but got [0, 0]"),
         ({"batch_size": 0}, "Expected batch_size above 0"),
         ({"batch_size": "many"}, "many"),
+        ({"datasets": {"BTech": {"class_name": {"1": "product"}}}}, "tested category of BTech '1'. Did you mean '01'"),
+        ({"datasets": {"BTech": {"class_name": "--"}}}, "datasets.BTech.class_name: Expected a class name with at lea"),
+        ({"datasets": {"BTech": {"class_name": {"01": None}}}}, "datasets.BTech.class_name: "),
+        ({"datasets": {"BTech": {"class_name": ["product"]}}}, "datasets.BTech.class_name: "),
     ],
 )  # fmt: skip
 def test_what_cannot_be_meant_is_refused_with_the_nearest_valid_name(changes, sentence):
     assert sentence in refusal(CONTENT | changes)
+
+
+@pytest.mark.parametrize(
+    ("special", "sentence"),
+    [
+        (["MVTecAD"], "Expected `methods.a.per_dataset` to hold settings by data set, but got ['MVTecAD']"),
+        ({"MVTecAD": None}, "Expected settings under `methods.a.per_dataset.MVTecAD`, but got None"),
+        ({"MVTecAD": {"argument": {}}}, "key of methods.a.per_dataset.MVTecAD 'argument'. Did you mean 'arguments'"),
+        ({"MVTec": {}}, "a.per_dataset: Unknown data set of this configuration 'MVTec'. Did you mean 'MVTecAD'"),
+        ({"MVTecAD": {"arguments": {"lowst": 1}}}, "a.per_dataset.MVTecAD: Unknown argument of MuSc 'lowst'. Did"),
+        ({"MVTecAD": {"masks": "fulll"}}, "methods.a.per_dataset.MVTecAD.masks 'fulll'. Did you mean 'full'"),
+        ({"MVTecAD": {"categories": {"metal_nutt": {}}}}, "category of MVTecAD 'metal_nutt'. Did you mean 'metal_nut'"),
+        ({"MVTecAD": {"categories": {"metal_nut": {"seed": 1}}}}, "categories.metal_nut: seeds stand under `seeds`"),
+    ],
+)  # fmt: skip
+def test_what_differs_by_data_set_is_checked_like_everything_else(special, sentence):
+    assert sentence in refusal(CONTENT | {"methods": {"a": {"model": "MuSc", "per_dataset": special}}})
 
 
 def test_every_problem_is_said_at_once():
@@ -96,7 +117,7 @@ def test_shipped_configurations_are_valid(path):
     assert config.name == path.stem
 
 
-@pytest.mark.parametrize("name", ["demo", "mvtec", "visa"])
+@pytest.mark.parametrize("name", ["demo", "mvtec", "visa", "paper"])
 def test_the_papers_table_has_every_method(name):
     assert {method.model for method in load_config(CONFIGS / f"{name}.yaml").methods.values()} >= TABLE
 
