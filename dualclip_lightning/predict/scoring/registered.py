@@ -54,6 +54,8 @@ def registered_method(name: str, common: Common, arguments: Mapping[str, Any]) -
         ValueError: as `build_method`.
         dualclip_lightning.backbone.WeightsError: weights that cannot be had.
     """
+    from dualclip_lightning.models.base import Kind  # noqa: PLC0415 - imports anomalib, which Dual-Image CLIP spares
+
     method_class = getattr(import_module(MODELS[name]), name)
     parameters = signature(method_class).parameters
     check_arguments(name, arguments, [key for key in parameters if key not in _told(common)])
@@ -66,10 +68,10 @@ def registered_method(name: str, common: Common, arguments: Mapping[str, Any]) -
     told = {key: value for key, value in _told(common).items() if value is not None}
     method = method_class(**told, **arguments, post_processor=False, evaluator=False, visualizer=False).eval()
     _load_layers(method, common.checkpoint)
-    if {"transductive", "few-shot"} & set(method.kind.split(", ")):
+    if method.kind & (Kind.TRANSDUCTIVE | Kind.FEW_SHOT):
         msg = f"{name} is {method.kind}, and a detector has only the image and its references. Use {METHOD}."
         raise ValueError(msg)
-    compares = method.kind == "pair"
+    compares = Kind.PAIR in method.kind
     if compares and common.geometry.mode != "squash":
         msg = f"{name} compares images of one size. Set geometry to 'squash'."
         raise ValueError(msg)
