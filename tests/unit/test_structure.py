@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -46,6 +47,7 @@ def imports(tree, known):
             yield from (name if name in known else node.module for name in submodules)
 
 
+@cache
 def import_graph(package=PACKAGE):
     paths = {module_name(path, package): path for path in package.rglob("*.py")}
     trees = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in paths.items()}

@@ -48,6 +48,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_images(small,
     assert all(first[name] != other[name] for name in images)
 
 
+@pytest.mark.slow
 def test_the_whole_demo_is_the_same_again_and_another_seed_draws_the_materials_alone_anew(root, tmp_path):
     again, other = (digests(generate_demo(tmp_path / f"{seed}", seed)) for seed in (0, 1))
     first = digests(root)

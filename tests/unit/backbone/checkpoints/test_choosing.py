@@ -37,6 +37,7 @@ def test_weights_trained_with_quickgelu_take_the_architecture_that_has_it(given)
     assert choose(given, "openai") == ("ViT-B-16-quickgelu", "openai")
 
 
+@pytest.mark.slow
 def test_every_tag_that_is_taken_is_met_by_an_architecture_with_its_activation():
     refused = set()
     for backbone, tag in open_clip.list_pretrained():
