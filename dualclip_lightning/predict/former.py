@@ -21,7 +21,7 @@ ALIKE = ("method", "class_name", "temperature", "alpha", "class_weight", "drawin
 """Settings of a detector that are what their option says."""
 ALIKE_IN_ALL = ("method", "class_name", "seed")
 """Those of every method."""
-NEWER = {"method": METHOD, "arguments": {}, "checkpoint": None}
+NEWER: dict[str, Any] = {"method": METHOD, "arguments": {}, "checkpoint": None}
 """Options that runs of earlier versions do not name; a run with these values is still known again."""
 NO_RESULT = frozenset({"command", "former", "out", "fresh", "device", "devices", "batch_size", "quiet", "verbose"})
 """Options that change neither a score nor a file."""
