@@ -17,7 +17,8 @@ MODELS = {
     "MuSc": "dualclip_lightning.models.musc",
     "WinCLIP": "dualclip_lightning.models.winclip",
 }
-DATAMODULES = {"MVTec": "dualclip_lightning.data.mvtec", "Demo": "dualclip_lightning.data.demo"}
+DATAMODULES = {"MVTec": "dualclip_lightning.data.mvtec", "Demo": "dualclip_lightning.data.demo",
+               "Folders": "dualclip_lightning.data.folders"}  # fmt: skip
 
 
 def register() -> None:

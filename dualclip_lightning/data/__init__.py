@@ -1,4 +1,4 @@
-"""Additions to anomalib's data: the bundled demo and an older name of MVTec AD."""
+"""Additions to anomalib's data: the bundled demo, folders of folders, and an older name of MVTec AD."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dualclip_lightning.data.assets import texture_paths
     from dualclip_lightning.data.demo import Demo
+    from dualclip_lightning.data.folders import Folders
     from dualclip_lightning.data.mvtec import MVTec
 
-__all__ = ["Demo", "MVTec", "texture_paths"]
+__all__ = ["Demo", "Folders", "MVTec", "texture_paths"]
 
-_HOMES = {"Demo": "demo", "MVTec": "mvtec", "texture_paths": "assets"}
+_HOMES = {"Demo": "demo", "Folders": "folders", "MVTec": "mvtec", "texture_paths": "assets"}
 
 
 def __getattr__(name: str) -> Any:  # lazily, because anomalib takes seconds to import

@@ -85,10 +85,23 @@ def has_categories(name: str) -> bool:
     return "category" in inspect.signature(data_class(name)).parameters
 
 
-def categories(name: str) -> tuple[str, ...]:
-    """Return the categories of a data set; "all" if it has none."""
-    if not has_categories(name):
+def categories(name: str, arguments: Mapping[str, Any] | None = None) -> tuple[str, ...]:
+    """Return the categories of a data set; "all" if it has none.
+
+    Args:
+        name: name of the datamodule.
+        arguments: arguments of its constructor, where the categories are those found below a root.
+
+    Raises:
+        FileNotFoundError: there are no categories below the root.
+        ValueError: the categories are not known.
+    """
+    finder = getattr(data_class(name), "find_categories", None)
+    root = (arguments or {}).get("root")
+    if not has_categories(name) or (finder and root is None):
         return (WHOLE,)
+    if finder:
+        return tuple(finder(root))
     modules = (base.__module__ for base in data_class(name).__mro__)
     for module in modules:
         # anomalib defines the list in the module of the data set and not of its datamodule.

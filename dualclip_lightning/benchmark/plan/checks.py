@@ -135,8 +135,7 @@ def _special_problems(
     """Yield errors of what differs on one data set; arguments without a default are checked for the method."""
     known = dict.fromkeys(catalogue.method_arguments(model))
     yield from _argument_problems(where, model, special.arguments, known)
-    named = (data.data or dataset) in catalogue.data_names()
-    asked = categories_of(data, dataset) if named and _lists_categories(data) else None
+    asked = _tested(data, dataset) if (data.data or dataset) in catalogue.data_names() else []
     for category, arguments in special.categories.items():
         problem = asked and catalogue.unknown(f"tested category of {dataset}", category, asked)
         if problem:
@@ -145,8 +144,12 @@ def _special_problems(
             yield from _argument_problems(f"{where}.categories.{category}", model, arguments, known)
 
 
-def _lists_categories(data: DataSettings) -> bool:
-    return data.categories == catalogue.WHOLE or isinstance(data.categories, list)
+def _tested(data: DataSettings, dataset: str) -> list[str]:
+    """Return the tested categories of a data set; none if they are invalid, which `_category_problems` reports."""
+    try:
+        return categories_of(data, dataset)
+    except (TypeError, ValueError, OSError):
+        return []
 
 
 def _argument_problems(where: str, owner: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[str]:
@@ -178,8 +181,7 @@ def _class_name_problems(label: str, settings: DataSettings) -> Iterator[str]:
     given, where = settings.class_name, f"datasets.{label}.class_name"
     names = given.values() if isinstance(given, dict) else [given] if given is not None else []
     yield from (f"{where}: {problem}" for problem in map(_class_name_refusal, names) if problem)
-    if isinstance(given, dict) and _lists_categories(settings):
-        asked = categories_of(settings, label)
+    if isinstance(given, dict) and (asked := _tested(settings, label)):
         found = (catalogue.unknown(f"tested category of {label}", str(category), asked) for category in given)
         yield from (f"{where}: {problem}" for problem in found if problem)
 
@@ -194,6 +196,12 @@ def _class_name_refusal(name: Any) -> str | None:
 
 def _category_problems(label: str, settings: DataSettings, name: str) -> Iterator[str]:
     asked = settings.categories
+    try:
+        known = catalogue.categories(name, settings.arguments)
+    except OSError as error:  # categories in a list are checked when the data are there
+        if not isinstance(asked, list):
+            yield f"datasets.{label}: {error}"
+        return
     if asked == catalogue.WHOLE:
         return
     if not isinstance(asked, list) or not asked:
@@ -201,6 +209,5 @@ def _category_problems(label: str, settings: DataSettings, name: str) -> Iterato
     elif not catalogue.has_categories(name):
         yield f"datasets.{label}: {name} has no categories. Take `categories` out."
     else:
-        known = catalogue.categories(name)
         found = (catalogue.unknown(f"category of {name}", str(category), known) for category in asked)
         yield from (f"datasets.{label}: {problem}" for problem in found if problem)

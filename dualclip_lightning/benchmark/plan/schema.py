@@ -100,8 +100,9 @@ class Config:
 
 def categories_of(settings: DataSettings, label: str) -> list[str]:
     """Return the requested categories of a data set."""
-    known = catalogue.categories(settings.data or label)
-    return list(known) if settings.categories == catalogue.WHOLE else [str(name) for name in settings.categories]
+    if settings.categories != catalogue.WHOLE:
+        return [str(name) for name in settings.categories]
+    return list(catalogue.categories(settings.data or label, settings.arguments))
 
 
 def arguments_of(settings: MethodSettings, config: Config, dataset: str = "", category: str = "") -> dict[str, Any]:

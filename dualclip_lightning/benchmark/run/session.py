@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +19,7 @@ from dualclip_lightning.benchmark.plan.cells import Cell, plan
 from dualclip_lightning.benchmark.plan.config import ConfigError
 from dualclip_lightning.benchmark.plan.schema import Config
 from dualclip_lightning.benchmark.results import assemble, is_finished, read_cell, write_cell
+from dualclip_lightning.benchmark.run.data import check_data
 from dualclip_lightning.benchmark.run.execute import failed_result
 from dualclip_lightning.benchmark.run.local_runner import Event, run_here, run_in_processes
 from dualclip_lightning.benchmark.run.machine import CellPlace, default_workers, git_revision, places
@@ -27,6 +29,9 @@ from dualclip_lightning.benchmark.run.ray_runner import Resources, import_ray, r
 from dualclip_lightning.commandline.quiet import quiet
 from dualclip_lightning.utilities.files import write_bytes_atomically
 from dualclip_lightning.utilities.record import mark_results
+
+SECONDS_BETWEEN_TABLES = 30
+"""Time between two updates of results.csv during a run, because each reads all cells."""
 
 
 class DataError(RuntimeError):
@@ -72,7 +77,7 @@ def run_benchmark(
 ) -> pd.DataFrame:
     """Run the missing cells and return the results, one row per cell.
 
-    After an interruption, the same call continues; results.csv has the finished cells.
+    After an interruption, the same call continues; results.csv has the finished cells, also while the run goes on.
 
     Args:
         config: the benchmark.
@@ -91,10 +96,14 @@ def run_benchmark(
     write_bytes_atomically(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(asdict(config))).encode())
     mark_results(folder, ("cells", "tables"))
     assemble(folder, todo.keys)
+    due = 0.0
     try:
         workers = 1 if means.ray else means.workers or default_workers(todo.cells[0].device)
         board = Board(todo.cells, [cell.key for cell in todo.finished], workers)
         for event in watched(_events(todo.pending, folder, means, workers), board, console or Console(quiet=True)):
+            if event.row is not None and time.monotonic() >= due:
+                assemble(folder, todo.keys)
+                due = time.monotonic() + SECONDS_BETWEEN_TABLES
             if on_event is not None:
                 on_event(event)
     finally:
@@ -113,6 +122,7 @@ def refuse(cells: Sequence[Cell], on_cluster: bool = False) -> None:
         import_ray()
     else:
         _check_device(cells)
+        check_data(cells)
     with quiet():
         rehearse(cells)
 

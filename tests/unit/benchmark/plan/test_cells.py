@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -102,6 +103,14 @@ def test_arguments_and_class_names_may_differ_by_data_set_and_category_and_chang
     assert [cell.class_name for cell in after] == [None, None, None, None, "tile"]
     assert [cell.masks for cell in after] == ["nearest"] * 2 + ["full"] * 3
     assert [one.key == other.key for one, other in zip(before, after, strict=True)] == [True, True, False, False, False]
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_configuration_can_be_planned_without_its_data(path):
+    config = load_config(path)
+    cells = plan(config)
+    assert {(cell.method, cell.dataset) for cell in cells} == set(product(config.methods, config.datasets))
+    assert len({cell.key for cell in cells}) == len(cells)
 
 
 def test_the_paper_in_one_run_has_the_cells_of_its_two_tables():

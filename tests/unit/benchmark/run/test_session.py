@@ -34,6 +34,19 @@ def config(mvtec_root, tiny_folder):
     return tiny_config(mvtec_root, tiny_folder, seeds=[0, 1])
 
 
+def test_results_grow_while_the_run_goes_on(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(session, "SECONDS_BETWEEN_TABLES", 0)
+    rows = []
+
+    def look_in(event):
+        if event.row is not None:
+            rows.append(load_run(tmp_path).frame["key"].tolist())
+
+    run_benchmark(config, tmp_path, on_event=look_in)
+    keys = [cell.key for cell in plan(config)]
+    assert rows == [keys[: count + 1] for count in range(len(keys))]
+
+
 def test_a_run_leaves_its_configuration_and_a_row_for_every_cell(config, tmp_path):
     frame = run_benchmark(config, tmp_path)
     run = load_run(tmp_path)
