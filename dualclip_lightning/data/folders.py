@@ -45,6 +45,13 @@ class Folders(Folder):
     Raises:
         FileNotFoundError: the root does not exist or has no categories.
         ValueError: the category is unknown or missing, or its folders do not fit a layout.
+
+    Example:
+        >>> from dualclip_lightning.data import Demo, Folders
+        >>> demo = Demo(category="cork")
+        >>> demo.prepare_data()
+        >>> Folders(demo.root, category="cork").category
+        'cork'
     """
 
     def __init__(
