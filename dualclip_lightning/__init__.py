@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dualclip_lightning.registry import DATAMODULES, MODELS
 
 if TYPE_CHECKING:
-    from dualclip_lightning.data import Demo, MVTec
+    from dualclip_lightning.data import Demo, Folders, MVTec
     from dualclip_lightning.models import AnoCLIP, ClipAD, ClipZeroShot, DualImageCLIP, MuSc, WinCLIP
     from dualclip_lightning.predict import Detector, Failure, Geometry, ImageError, Prediction, Threshold
 
@@ -23,6 +23,7 @@ __all__ = [
     "Demo",
     "Detector",
     "DualImageCLIP",
+    "Folders",
     "Failure",
     "Geometry",
     "ImageError",
