@@ -93,7 +93,7 @@ class Folders(Folder):
     def _setup(self, _stage: str | None = None) -> None:
         super()._setup(_stage)
         if not self.has_training_images:  # anomalib's Folder cannot do without; the tested ones must not serve
-            self.train_data = None  # type: ignore[assignment]  # anomalib itself starts with no data at all
+            del self.train_data
 
     def train_dataloader(self) -> Any:
         """Return the loader of the normal training images.
@@ -102,7 +102,8 @@ class Folders(Folder):
             ValueError: the category has none.
         """
         if not self.has_training_images:
-            msg = f"'{Path(str(self.root), self.category)}' has no images to train on. Put normal ones into its folder 'train'."
+            folder = Path(str(self.root), self.category)
+            msg = f"'{folder}' has no images to train on. Put normal ones into its folder 'train'."
             raise ValueError(msg)
         return super().train_dataloader()
 

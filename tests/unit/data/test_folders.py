@@ -47,7 +47,7 @@ def test_every_image_outside_the_training_folder_is_tested_with_its_mask(root):
 def test_without_a_training_folder_no_tested_image_is_trained_on(root):
     data = Folders(root, "steel_plate")
     data.setup()
-    assert data.train_data is None
+    assert not hasattr(data, "train_data")
     assert len(data.test_data) == 4
     with pytest.raises(ValueError, match=r"no images to train on. Put normal ones into its folder 'train'"):
         data.train_dataloader()
