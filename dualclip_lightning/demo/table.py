@@ -28,7 +28,7 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
 def show(summary: pd.DataFrame, console: Console) -> None:
     """Print the summary with the best variant of each figure in bold."""
     caption = "(real): photographs of real defects; those of the materials are drawn"
-    table = Table(title=f"{', '.join(SHOWN.values())} in %, demo model on demo data", caption=caption)
+    table = Table(title=f"{', '.join(SHOWN.values())} in %, demo model on demo data", caption=caption, show_edge=False)
     table.add_column("category")
     variants = summary.columns.unique(level=0)
     for variant in variants:
@@ -37,10 +37,10 @@ def show(summary: pd.DataFrame, console: Console) -> None:
         best = row.groupby(level=1).transform("max")
         cells: dict[str, list[str]] = {variant: [] for variant in variants}
         for variant, metric in row.index:
-            text = f"{100 * row[variant, metric]:.1f}"
+            text = f"{100 * row[variant, metric]:5.1f}"
             cells[variant].append(f"[bold]{text}[/]" if row[variant, metric] == best[variant, metric] else text)
         table.add_row(
             f"{category} (real)" if category in REAL else str(category),
-            *("  ".join(cell) for cell in cells.values()),
+            *(" ".join(cell) for cell in cells.values()),
         )
     console.print(table)
