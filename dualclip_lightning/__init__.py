@@ -9,11 +9,11 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from dualclip_lightning.registry import DATAMODULES, MODELS
+from dualclip_lightning.registry import DATAMODULES, FORMER_NAMES, MODELS
 
 if TYPE_CHECKING:
     from dualclip_lightning.data import Demo, Folders, MVTec
-    from dualclip_lightning.models import AnoCLIP, ClipAD, ClipZeroShot, DualImageCLIP, MuSc, WinCLIP
+    from dualclip_lightning.models import AnoCLIP, ClipAD, ClipZeroShot, DualImageCLIP, MuSc, WinCLIP, WindowCLIP
     from dualclip_lightning.predict import Detector, Failure, Geometry, ImageError, Prediction, Threshold
 
 __all__ = [
@@ -32,11 +32,13 @@ __all__ = [
     "Prediction",
     "Threshold",
     "WinCLIP",
+    "WindowCLIP",
     "__version__",
 ]
 
 _PREDICT = ("Detector", "Failure", "Geometry", "ImageError", "Prediction", "Threshold")
-_HOMES = MODELS | DATAMODULES | dict.fromkeys(_PREDICT, "dualclip_lightning.predict")
+_FORMER = {name: MODELS[new] for name, new in FORMER_NAMES.items()}
+_HOMES = MODELS | _FORMER | DATAMODULES | dict.fromkeys(_PREDICT, "dualclip_lightning.predict")
 
 
 def __getattr__(name: str) -> Any:

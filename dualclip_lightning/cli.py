@@ -12,7 +12,13 @@ import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from dualclip_lightning.commandline.anomalib_arguments import nearest, unknown_arguments, unknown_classes
+from dualclip_lightning.commandline.anomalib_arguments import (
+    former_models,
+    nearest,
+    unknown_arguments,
+    unknown_classes,
+    with_current_models,
+)
 from dualclip_lightning.commandline.anomalib_help import help_of
 from dualclip_lightning.commandline.console import show_what_it_can
 from dualclip_lightning.commandline.host import REFUSALS, print_once, sentence_of
@@ -106,6 +112,9 @@ def _run_anomalib(arguments: list[str]) -> int:
     from anomalib.cli.cli import configure_logger  # noqa: PLC0415  # takes seconds
 
     register()
+    for message in former_models(arguments):
+        print(f"dualclip: {message}", file=sys.stderr)
+    arguments = with_current_models(arguments)
     for message in (*unknown_classes(arguments), *unknown_arguments(arguments)):
         return _fail(message)
     print_once()

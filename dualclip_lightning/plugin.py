@@ -16,6 +16,7 @@ import os
 import sys
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import PathFinder
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from dualclip_lightning.commandline.host import is_ours, print_once
@@ -72,9 +73,9 @@ def _refusal() -> str | None:
     """What is wrong with the options of anomalib's command, where that was given one of our models."""
     if not is_ours():
         return None
-    from dualclip_lightning.commandline.anomalib_arguments import unknown_arguments  # noqa: PLC0415
+    from dualclip_lightning.commandline.anomalib_arguments import former_models, unknown_arguments  # noqa: PLC0415
 
-    return next(unknown_arguments(sys.argv[1:]), None)
+    return next(chain(former_models(sys.argv[1:]), unknown_arguments(sys.argv[1:])), None)
 
 
 def _explain(error: Exception) -> None:

@@ -15,10 +15,23 @@ MODELS = {
     "ClipZeroShot": "dualclip_lightning.models.clip_zero_shot",
     "DualImageCLIP": "dualclip_lightning.models.dual_image_clip",
     "MuSc": "dualclip_lightning.models.musc",
-    "WinCLIP": "dualclip_lightning.models.winclip",
+    "WindowCLIP": "dualclip_lightning.models.winclip",
 }
+# anomalib ignores the case of names, and has a WinClip of its own.
+FORMER_NAMES = {"WinCLIP": "WindowCLIP"}
+"""Earlier names of models, which Python and our own commands still take; anomalib's commands do not."""
 DATAMODULES = {"MVTec": "dualclip_lightning.data.mvtec", "Demo": "dualclip_lightning.data.demo",
                "Folders": "dualclip_lightning.data.folders"}  # fmt: skip
+
+
+def current_name(model: str) -> str:
+    """What a model is called now; any other name stays."""
+    return FORMER_NAMES.get(model, model)
+
+
+def first_name(model: str) -> str:
+    """What a model was called at first, which is part of the keys of recorded results."""
+    return next((before for before, now in FORMER_NAMES.items() if now == model), model)
 
 
 def register() -> None:

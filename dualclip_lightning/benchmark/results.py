@@ -27,6 +27,7 @@ from omegaconf import OmegaConf
 from dualclip_lightning.benchmark.names import ENDINGS, METRICS, metrics_of
 from dualclip_lightning.benchmark.plan.config import read_yaml
 from dualclip_lightning.benchmark.status import DONE
+from dualclip_lightning.registry import current_name
 from dualclip_lightning.utilities.files import write_bytes_atomically
 
 TEXTS_BEFORE = ("key", "status", "error", "method", "model", "kind", "dataset", "category")
@@ -130,7 +131,9 @@ def read_cell(folder: Path, key: str) -> dict[str, Any] | None:
         row = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         return None
-    return row if isinstance(row, dict) and "status" in row else None
+    if not isinstance(row, dict) or "status" not in row:
+        return None
+    return row | {"model": current_name(row.get("model", ""))}
 
 
 def is_finished(folder: Path, key: str, with_maps: bool = False) -> bool:
@@ -176,6 +179,8 @@ def _read(path: Path, texts: list[str]) -> pd.DataFrame:
     """Read a table in which texts stay texts: category "01" is not a number, and "null" is not missing."""
     frame = pd.read_csv(path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""])
     numbers = {name: float for name in (*NUMBERS, *metrics_of(frame)) if name in frame}
+    if "model" in frame:
+        frame["model"] = frame["model"].map(current_name)
     return frame.astype(numbers)
 
 

@@ -8,7 +8,7 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dualclip_lightning.registry import DATAMODULES, MODELS
+from dualclip_lightning.registry import DATAMODULES, FORMER_NAMES, MODELS, current_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -41,6 +41,25 @@ def unknown_arguments(arguments: Sequence[str]) -> Iterator[str]:
                 near = nearest(key, known)
                 hint = f"Did you mean {option}.{near[0]}?" if near else f"Its arguments are {', '.join(known)}."
                 yield f"{name} has no argument '{key}'. {hint}"
+
+
+def former_models(arguments: Sequence[str]) -> Iterator[str]:
+    """Say what a model is called now that is given by a former name."""
+    for option, name in _options(arguments):
+        if option == "--model" and name in FORMER_NAMES:
+            yield f"The model {name} is called {FORMER_NAMES[name]}, because anomalib has a model of nearly that name."
+
+
+def with_current_models(arguments: Sequence[str]) -> list[str]:
+    """Arguments in which models have the names of today."""
+    renamed = list(arguments)
+    for position, argument in enumerate(renamed):
+        option, equals, name = argument.partition("=")
+        if equals and option == "--model":
+            renamed[position] = f"--model={current_name(name)}"
+        elif position and renamed[position - 1] == "--model":
+            renamed[position] = current_name(argument)
+    return renamed
 
 
 def nearest(name: str, choices: Iterable[str]) -> list[str]:

@@ -7,7 +7,7 @@ from dualclip_lightning.registry import DATAMODULES
 MODELS = {
     "DualImageCLIP": "two unlabelled test images are each other's reference; --model.tta true adapts to each image",
     "ClipZeroShot": "plain CLIP",
-    "WinCLIP": "windows of patches; with --model.k_shot K normal images it is WinCLIP+",
+    "WindowCLIP": "WinCLIP, windows of patches; with --model.k_shot K normal images it is WinCLIP+",
     "AnoCLIP": "V-V attention, 22 views, an adapter for each image",
     "ClipAD": "CLIP-AD's SDP; --model.variant sdp+ must be trained on other, labelled data",
     "MuSc": "all test images score each other; --model.num_references 1 for pairs",

@@ -13,7 +13,7 @@ import warnings
 from pathlib import Path
 from types import TracebackType
 
-from dualclip_lightning.registry import MODELS
+from dualclip_lightning.registry import FORMER_NAMES, MODELS
 
 PACKAGE = Path(__file__).parents[1]
 NOISY = tuple(f"{part}.utilities.rank_zero" for part in ("lightning.pytorch", "lightning.fabric", "lightning_fabric"))
@@ -40,7 +40,7 @@ def is_ours() -> bool:
 def _names_ours() -> bool:
     """Whether the command line of this process names one of our models."""
     given = {part.rpartition(".")[-1] for argument in sys.argv[1:] for part in argument.split("=")}
-    return not given.isdisjoint(MODELS)
+    return not given.isdisjoint({*MODELS, *FORMER_NAMES})
 
 
 def fits_zero_shot(record: logging.LogRecord) -> bool:

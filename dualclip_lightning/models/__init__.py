@@ -5,7 +5,7 @@ from dualclip_lightning.models.clip_ad import ClipAD, ClipADModel
 from dualclip_lightning.models.clip_zero_shot import ClipZeroShot, ClipZeroShotModel
 from dualclip_lightning.models.dual_image_clip import DualImageCLIP, DualImageCLIPModel
 from dualclip_lightning.models.musc import MuSc, MuScModel
-from dualclip_lightning.models.winclip import WinCLIP, WinCLIPModel
+from dualclip_lightning.models.winclip import WinCLIP, WinCLIPModel, WindowCLIP
 
 __all__ = [
     "AnoCLIP",
@@ -20,4 +20,5 @@ __all__ = [
     "MuScModel",
     "WinCLIP",
     "WinCLIPModel",
+    "WindowCLIP",
 ]

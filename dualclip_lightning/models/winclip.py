@@ -112,7 +112,7 @@ def visual_features(features: WindowFeatures) -> tuple[Tensor, ...]:
     return features.patch_tokens, *features.window_embeddings
 
 
-class WinCLIP(ZeroShotShell, AnomalibModule):
+class WindowCLIP(ZeroShotShell, AnomalibModule):
     """WinCLIP: text scores of small windows of patches, combined over positions and scales by harmonic means.
 
     The class embedding gives the image score. For the map, the tower runs on every window of 2x2 and of 3x3 patches;
@@ -121,7 +121,8 @@ class WinCLIP(ZeroShotShell, AnomalibModule):
     with those of the normal images, the two maps are averaged, and the image score is averaged with the largest value
     of the visual map. A normal image is compared only with the other ones.
 
-    anomalib has this method too, but its window embeddings are silently wrong with the version of open_clip that this
+    anomalib has this method as `WinClip` and ignores the case of names, so this class has another name;
+    `dualclip_lightning.WinCLIP` is the same class. anomalib's window embeddings are silently wrong with the version of open_clip that this
     package uses, as `tests/unit/models/test_winclip.py` shows. Where anomalib is correct, the numbers are equal.
 
     There is no released code. Given by the paper: backbone, prompts, scales, temperature, harmonic means. Given by the
@@ -133,8 +134,8 @@ class WinCLIP(ZeroShotShell, AnomalibModule):
 
     Example:
         >>> import torch
-        >>> from dualclip_lightning import WinCLIP
-        >>> method = WinCLIP(pretrained="demo")
+        >>> from dualclip_lightning import WindowCLIP
+        >>> method = WindowCLIP(pretrained="demo")
         >>> method.set_class_name("steel plate")  # anomalib's Engine does so
         >>> found = method.model(torch.rand(2, 3, 240, 240))
         >>> found.pred_score.shape, found.anomaly_map.shape
@@ -174,6 +175,10 @@ class WinCLIP(ZeroShotShell, AnomalibModule):
         self.model = WinCLIPModel(WindowEncoder(self.backbone.visual, scales), temperature, self.drawing)
         if k_shot:
             self.references = Bank(self.model, partial(normal_images, k_shot, self.seed, reference_dir))
+
+
+WinCLIP = WindowCLIP
+"""Its name before; also that of the class in exported files."""
 
 
 def normal_images(k_shot: int, seed: int, reference_dir: str | Path | None, datamodule: Any) -> list[str]:

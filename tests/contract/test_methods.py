@@ -31,7 +31,7 @@ CASES["DualImageCLIP with tta"] = ("DualImageCLIP", {"tta": True})
 CASES["MuSc with pairs"] = ("MuSc", {"num_references": 1})
 CASES["ClipAD sdp+"] = ("ClipAD", {"variant": "sdp+"})
 CASES["ClipAD as released"] = ("ClipAD", {"normalize_scores": True, "released_tokens": True})
-CASES["WinCLIP+"] = ("WinCLIP", {"k_shot": 2})
+CASES["WinCLIP+"] = ("WindowCLIP", {"k_shot": 2})
 CASES["AnoCLIP with a carried optimizer"] = ("AnoCLIP", {"carry_optimizer": True})
 pytestmark = pytest.mark.parametrize(("name", "settings"), CASES.values(), ids=CASES)
 

@@ -24,6 +24,7 @@ from dualclip_lightning.benchmark.plan.schema import (
     masks_of,
 )
 from dualclip_lightning.models.base import LIBRARIES
+from dualclip_lightning.registry import first_name
 from dualclip_lightning.utilities.files import files_digest
 from dualclip_lightning.utilities.versions import versions
 
@@ -116,6 +117,7 @@ def identity(cell: Cell) -> dict[str, Any]:
     """
     left_out = {"key", "batch_size", "num_workers", "keep_maps"}
     described = {name: value for name, value in asdict(cell).items() if name not in left_out}
+    described["model"] = first_name(cell.model)  # so that results recorded under it count
     described["arguments"] = catalogue.method_arguments(cell.model) | dict(cell.arguments)
     described["data_arguments"] = catalogue.data_arguments(cell.data) | dict(cell.data_arguments)
     described["files"] = dict(_fingerprints({**cell.arguments, "checkpoint": cell.checkpoint}))

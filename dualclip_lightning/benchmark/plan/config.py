@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from dualclip_lightning.benchmark.plan import checks
 from dualclip_lightning.benchmark.plan.errors import ConfigError
 from dualclip_lightning.benchmark.plan.schema import Config
+from dualclip_lightning.registry import current_name
 
 
 def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
@@ -63,7 +64,7 @@ def parse_config(content: Mapping[str, Any]) -> Config:
         ConfigError: as in `load_config`.
     """
     _complain(checks.layout_problems(content))
-    filled = {**content, "methods": _filled(content["methods"]), "datasets": _filled(content["datasets"])}
+    filled = {**content, "methods": _renamed(_filled(content["methods"])), "datasets": _filled(content["datasets"])}
     try:
         config = cast("Config", OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), filled)))
     except OmegaConfBaseException as error:
@@ -94,6 +95,11 @@ def _first_line(error: Exception) -> str:
 def _filled(entries: Mapping[str, Any]) -> dict[str, Any]:
     """Convert labels to texts, and entries without a value, such as "Demo:", to all defaults."""
     return {str(label): {} if entry is None else entry for label, entry in entries.items()}
+
+
+def _renamed(methods: Mapping[str, Any]) -> dict[str, Any]:
+    """Methods whose models have the names of today."""
+    return {label: entry | {"model": current_name(str(entry["model"]))} for label, entry in methods.items()}
 
 
 def _complain(problems: Iterable[str]) -> None:

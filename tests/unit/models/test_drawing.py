@@ -20,7 +20,7 @@ RELEASED = {
     "ClipZeroShot": (1, False, 0.0),  # no code is known; the plain drawing
     "DualImageCLIP": (3, True, 0.0),  # AnoCLIP's, whose architecture it keeps
     "MuSc": (1, True, 0.0),  # xrli-U/MuSc, models/musc.py
-    "WinCLIP": (1, False, 0.0),  # zqhang/Accurate-WinCLIP-pytorch and caoyunkang/WinClip
+    "WindowCLIP": (1, False, 0.0),  # zqhang/Accurate-WinCLIP-pytorch and caoyunkang/WinClip
 }
 """Side of the average, whether corners are aligned, and sigma."""
 

@@ -12,7 +12,7 @@ from dualclip_lightning.registry import MODELS
 from tests.tiny_benchmark import CONFIGS, tiny_content
 
 CONTENT = tiny_content("data", "demo")
-TABLE = {"ClipZeroShot", "WinCLIP", "AnoCLIP", "ClipAD", "MuSc", "DualImageCLIP"}
+TABLE = {"ClipZeroShot", "WindowCLIP", "AnoCLIP", "ClipAD", "MuSc", "DualImageCLIP"}
 
 
 def refusal(content):
@@ -26,7 +26,7 @@ def refusal(content):
     [
         ({"sedes": [0]}, "Unknown key 'sedes'. Did you mean 'seeds'"),
         ({"methods": {"a": {"model": "DualImgCLIP"}}}, "methods.a: Unknown method 'DualImgCLIP'. Did you mean 'Dual"),
-        ({"methods": {"a": {"model": "WinClip"}}}, "Did you mean 'WinCLIP'"),
+        ({"methods": {"a": {"model": "WinClip"}}}, "Did you mean 'WindowCLIP'"),
         ({"methods": {"a": {"modell": "MuSc"}}}, "Unknown key of methods.a 'modell'. Did you mean 'model'"),
         ({"methods": {"a": {}}}, "Expected `methods.a.model` to name a method"),
         ({"methods": {}}, "Expected `methods` to hold at least one label"),

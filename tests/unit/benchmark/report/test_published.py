@@ -130,7 +130,7 @@ def test_cells_without_a_result_are_said_beside_the_published_figures():
 
 def test_a_published_gain_stands_beside_the_gain_over_the_same_method_of_the_run():
     cells = [
-        cell("win", dataset="MVTec", model="WinCLIP", kind="inductive", metrics=0.30),
+        cell("win", dataset="MVTec", model="WindowCLIP", kind="inductive", metrics=0.30),
         cell("sdp", dataset="MVTec", model="ClipAD", kind="transductive", metrics=0.36, parameters=SDP),
     ]
     _, _, figures = compared(*cells)
@@ -145,7 +145,7 @@ def test_a_gain_over_a_method_that_did_not_run_is_left_out():
     assert list(comparisons(frame(cell("sdp", dataset="MVTec", model="ClipAD", parameters=SDP)))) == []
 
 
-WIN = {"dataset": "MVTec", "model": "WinCLIP", "kind": "inductive"}
+WIN = {"dataset": "MVTec", "model": "WindowCLIP", "kind": "inductive"}
 
 
 def test_documents_that_differ_stand_side_by_side_and_none_gets_a_figure_that_is_not_in_it():

@@ -239,7 +239,7 @@ def test_a_metric_that_was_asked_for_and_that_no_cell_has_is_named_with_the_reas
 def test_configurations_of_published_tables_have_the_rules_and_the_pro_of_the_released_codes(name, musc):
     config = load_config(CONFIGS / f"{name}.yaml")
     rules = {settings.model: settings.masks or config.masks for settings in config.methods.values()}
-    released = {"AnoCLIP": "bilinear", "ClipAD": "bilinear", "WinCLIP": "bilinear", "MuSc": musc}
+    released = {"AnoCLIP": "bilinear", "ClipAD": "bilinear", "WindowCLIP": "bilinear", "MuSc": musc}
     assert rules | released == rules
     assert config.evaluation.pro_200
 
