@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 
@@ -440,15 +441,63 @@ def test_a_precision_that_images_do_not_have_is_refused(precision, make, engine,
 
 
 @pytest.mark.parametrize(
-    "order", [("test", "train", "test"), ("train", "test", "train"), ("predict", "fit", "predict")]
-)
-def test_tests_and_trainings_share_a_folder_in_any_order(make, engine, mvtec_root, tmp_path, order):
+    ("order", "versions"),
+    [(("test", "train", "test"), 3), (("train", "test", "train"), 3), (("predict", "fit", "predict"), 2),
+     (("test", "predict", "test"), 3)],
+)  # fmt: skip
+def test_every_run_has_a_version_of_its_own_but_for_the_first_after_a_fit(
+    make, engine, mvtec_root, tmp_path, order, versions
+):
     for stage in order:
         getattr(engine(), stage)(make(), datamodule=metal_nut(mvtec_root))
     results = tmp_path / "results" / "DualImageCLIP" / "MVTecAD" / "metal_nut"
     assert (results / "latest").is_symlink()
     assert (results / "latest" / "provenance.json").is_file()
-    assert sorted(path.name for path in results.iterdir()) == ["latest", "v0", "v1"]
+    assert sorted(path.name for path in results.iterdir()) == ["latest", *(f"v{number}" for number in range(versions))]
+    assert all((version / "weights" / "lightning" / "model.ckpt").is_file() for version in results.glob("v*"))
+
+
+def test_a_run_from_a_checkpoint_writes_into_its_folder_and_one_without_takes_everything_to_another(
+    make, engine, mvtec_root, tmp_path
+):
+    data = mvtec(mvtec_root)
+    engine().train(make(visualizer=True), datamodule=data)
+    results = tmp_path / "results" / "DualImageCLIP" / "MVTecAD" / "metal_nut"
+    drawn = sorted(path.relative_to(results / "v0") for path in (results / "v0").rglob("*.png"))
+    record = (results / "v0" / "provenance.json").read_text()
+    engine().predict(make(visualizer=True, seed=5), datamodule=data)
+    assert sorted(path.relative_to(results / "v1") for path in (results / "v1").rglob("*.png")) == drawn
+    assert (results / "v0" / "provenance.json").read_text() == record
+    engine().test(make(seed=7), datamodule=data, ckpt_path=results / "v1" / "weights" / "lightning" / "model.ckpt")
+    assert json.loads((results / "v1" / "provenance.json").read_text())["parameters"]["seed"] == 7
+    assert not (results / "v2").exists()
+
+
+def test_one_object_writes_over_its_own_results(make, engine, mvtec_root, tmp_path):
+    method = make()
+    for _ in range(2):
+        engine().test(method, datamodule=mvtec(mvtec_root))
+    results = tmp_path / "results" / "DualImageCLIP" / "MVTecAD" / "metal_nut"
+    assert sorted(path.name for path in results.iterdir()) == ["latest", "v0"]
+
+
+def test_the_class_is_that_of_an_argument_then_of_the_data_then_of_the_checkpoint(make, engine, mvtec_root, photos):
+    data = mvtec(mvtec_root)
+    fitted = engine()
+    fitted.fit(make(), datamodule=data)
+    given = {"ckpt_path": fitted.best_model_path}
+    method = make()
+    engine().predict(method, data_path=photos, **given)
+    assert method.described_class == "metal nut"
+    method = make(class_name="screw")
+    engine().predict(method, data_path=photos, **given)
+    assert method.described_class == "screw"
+    write_mvtec(photos, "carpet", normal=2, anomalous=2)
+    method = make()
+    engine().test(method, datamodule=mvtec(photos, category="carpet"), **given)
+    assert method.described_class == "carpet"
+    loaded = DualImageCLIP.load_from_checkpoint(given["ckpt_path"])
+    assert loaded._chosen_words() == "metal nut"
 
 
 def test_a_folder_that_an_earlier_test_left_becomes_a_version(make, engine, mvtec_root, tmp_path):

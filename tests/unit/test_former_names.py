@@ -38,7 +38,7 @@ def test_recorded_results_are_of_the_model_of_today(tmp_path):
     (tmp_path / "cells" / "a.json").write_text(json.dumps({"status": "done", "model": "WinCLIP"}))
     (tmp_path / "results.csv").write_text("key,status,model,method\na,done,WinCLIP,WinCLIP\nb,done,MuSc,MuSc\n")
     assert read_cell(tmp_path, "a")["model"] == "WindowCLIP"
-    results = load_run(tmp_path).cells
+    results = load_run(tmp_path).frame
     assert results["model"].tolist() == ["WindowCLIP", "MuSc"]
     assert results["method"].tolist() == ["WinCLIP", "MuSc"]  # a label
 

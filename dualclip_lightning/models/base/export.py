@@ -56,8 +56,8 @@ class ExportMixin(Base):
     kind: Kind
     backbone: Backbone
     described_class: str | None
-    class_name: str | None
     set_class_name: Callable[[str], None]
+    _chosen_words: Callable[[], str]
 
     def to_torch(self, export_root: Path | str, model_file_name: str = "model") -> Path:
         """Export as anomalib does; the file is a pickle, so load it only from a trusted source.
@@ -103,7 +103,7 @@ class ExportMixin(Base):
             msg = f"{type(self).__name__} cannot be exported with these settings: {reason}."
             raise ValueError(msg)
         if self.described_class is None:
-            self.set_class_name(self.class_name or "object")
+            self.set_class_name(self._chosen_words())
 
     def _own_size(self) -> tuple[int, int]:
         return self.backbone.preprocessing.at_size(self.hparams["image_size"]).size

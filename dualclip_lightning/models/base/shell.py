@@ -31,7 +31,8 @@ from dualclip_lightning.models.base.arguments import NamedArguments, check_compo
 from dualclip_lightning.models.base.export import ExportMixin
 from dualclip_lightning.models.base.kind import Kind
 from dualclip_lightning.models.base.memory import out_of_memory_advice
-from dualclip_lightning.models.base.results import drop_frozen_weights, link_latest, plain
+from dualclip_lightning.models.base.results import drop_frozen_weights, plain
+from dualclip_lightning.models.base.run_folder import RECORD, RunFolderMixin
 from dualclip_lightning.models.references import PerImage
 from dualclip_lightning.models.references.data import batch_names, geometry_of, order_data, transform_of
 from dualclip_lightning.prompts import (
@@ -52,7 +53,7 @@ logger = logging.getLogger(__name__)
 LIBRARIES = (*SCORING, *ADAPTATION, *ENGINE)
 
 
-class ZeroShotShell(NamedArguments, ExportMixin):
+class ZeroShotShell(NamedArguments, RunFolderMixin, ExportMixin):
     """The constructor, prompts, steps and provenance of every method, without training, validation or labels.
 
     A method derives from this class and from AnomalibModule, declares its own arguments, passes the others on
@@ -174,17 +175,11 @@ class ZeroShotShell(NamedArguments, ExportMixin):
         """Return the metrics of published tables (`dualclip_lightning.metrics.default_evaluator`)."""
         return default_evaluator()
 
-    def prepare_data(self) -> None:
-        """Create `latest` as the link to a version that anomalib's training expects, before results are written."""
-        super().prepare_data()
-        if self.trainer.is_global_zero:
-            link_latest(Path(self.trainer.default_root_dir), self.name)
-
     def setup(self, stage: str) -> None:
         """Set the text anchors of the class, and replace the data loaders by ordered ones."""
         super().setup(stage)
         check_precision(str(self.trainer.precision))
-        self.set_class_name(self.class_name or self._class_words_of(getattr(self.trainer, "datamodule", None)))
+        self.set_class_name(self._chosen_words())
         if stage in {"test", "predict"} or (stage == "validate" and self.trainer.limit_val_batches):
             self._comparison().start()
             masks: MaskRule = getattr(self.evaluator, "masks", "nearest")
@@ -203,10 +198,15 @@ class ZeroShotShell(NamedArguments, ExportMixin):
         chosen = {name: self.hparams[name] for name in ("domain", "states", "templates")}
         self._encode_prompts(prompt_ensemble(class_name, **chosen, wording=self.wording))
 
+    def _chosen_words(self) -> str:
+        """Return the name of the class in prompts: from the argument, else from the data, else from a checkpoint."""
+        datamodule = getattr(self._trainer, "datamodule", None)  # no trainer if a checkpoint is read outside a run
+        return self.class_name or self._class_words_of(datamodule) or self.described_before or "object"
+
     def _class_words_of(self, datamodule: Any) -> str:
-        """Return the name in prompts of what the images of a datamodule show."""
+        """Return the name in prompts of what the images of a datamodule show; empty if it is not known."""
         data = next((kind.__name__ for kind in type(datamodule).__mro__ if kind.__name__ in DATA_WORDS), "")
-        return self._class_words(getattr(datamodule, "category", None) or "", data) or "object"
+        return self._class_words(getattr(datamodule, "category", None) or "", data)
 
     def _class_words(self, category: str, data: str = "") -> str:
         """Return the name of a category of the data in prompts."""
@@ -272,7 +272,7 @@ class ZeroShotShell(NamedArguments, ExportMixin):
             run = {"device": str(self.device), "devices": trainer.world_size, "precision": str(trainer.precision)}
             content = json.dumps(self.provenance() | run, indent=2)
             folder = Path(trainer.default_root_dir).resolve()
-            write_bytes_atomically(folder / "provenance.json", content.encode())
+            write_bytes_atomically(folder / RECORD, content.encode())
             logger.info("Results: %s", folder)
 
     def provenance(self) -> dict[str, Any]:
