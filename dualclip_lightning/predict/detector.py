@@ -46,7 +46,7 @@ class Detector:
 
     Args:
         class_name: what the images show, in words that are inserted into the prompts.
-        method: name of the method: "DualImageCLIP", "AnoCLIP", "ClipAD", "ClipZeroShot" or "WinCLIP", or "MuSc" with
+        method: name of the method: "DualImageCLIP", "AnoCLIP", "ClipAD", "ClipZeroShot" or "WindowCLIP", or "MuSc" with
             `num_references`.
         backbone: open_clip architecture, or "hf-hub:owner/name".
         pretrained: weights tag, file or folder; "demo" is the small model of this package. None takes the default of

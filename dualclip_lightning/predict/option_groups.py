@@ -122,7 +122,7 @@ def _add_method(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--method", default=METHOD,
         help="one that scores an image by itself or by a few others: DualImageCLIP, AnoCLIP, ClipAD, ClipZeroShot, "
-        "WinCLIP, or MuSc with --num-references",
+        "WindowCLIP, or MuSc with --num-references",
     )  # fmt: skip
     group.add_argument(
         "--set", dest="arguments", action="append", default=[], metavar="NAME=VALUE",

@@ -17,6 +17,7 @@ from dualclip_lightning.predict.former import check_threshold, former_options
 from dualclip_lightning.predict.limits import DRAWING_NAMES, METHOD, PRETRAINED
 from dualclip_lightning.predict.names import check_method
 from dualclip_lightning.predict.option_groups import add_options
+from dualclip_lightning.registry import current_name
 
 EPILOG = """exit status: 0 all judged, 1 some files could not be used (see failures.csv), 2 wrong use, 3 stopped: a
 result could not be written, memory ran out or a process died, 130 interrupted. The same command continues where one
@@ -77,6 +78,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     options = _parse_with_former(parser, with_new_names(arguments, RENAMED))
     options.command = shlex.join(["dualclip", "predict", *arguments])
     try:
+        options.method = current_name(options.method)
         check_method(options.method)
         options.arguments = _arguments(options.arguments)
     except ValueError as error:

@@ -460,7 +460,7 @@ def test_every_run_has_a_version_of_its_own_but_for_the_first_after_a_fit(
 def test_a_run_from_a_checkpoint_writes_into_its_folder_and_one_without_takes_everything_to_another(
     make, engine, mvtec_root, tmp_path
 ):
-    data = mvtec(mvtec_root)
+    data = metal_nut(mvtec_root)
     engine().train(make(visualizer=True), datamodule=data)
     results = tmp_path / "results" / "DualImageCLIP" / "MVTecAD" / "metal_nut"
     drawn = sorted(path.relative_to(results / "v0") for path in (results / "v0").rglob("*.png"))
@@ -476,13 +476,13 @@ def test_a_run_from_a_checkpoint_writes_into_its_folder_and_one_without_takes_ev
 def test_one_object_writes_over_its_own_results(make, engine, mvtec_root, tmp_path):
     method = make()
     for _ in range(2):
-        engine().test(method, datamodule=mvtec(mvtec_root))
+        engine().test(method, datamodule=metal_nut(mvtec_root))
     results = tmp_path / "results" / "DualImageCLIP" / "MVTecAD" / "metal_nut"
     assert sorted(path.name for path in results.iterdir()) == ["latest", "v0"]
 
 
 def test_the_class_is_that_of_an_argument_then_of_the_data_then_of_the_checkpoint(make, engine, mvtec_root, photos):
-    data = mvtec(mvtec_root)
+    data = metal_nut(mvtec_root)
     fitted = engine()
     fitted.fit(make(), datamodule=data)
     given = {"ckpt_path": fitted.best_model_path}
@@ -494,7 +494,7 @@ def test_the_class_is_that_of_an_argument_then_of_the_data_then_of_the_checkpoin
     assert method.described_class == "screw"
     write_mvtec(photos, "carpet", normal=2, anomalous=2)
     method = make()
-    engine().test(method, datamodule=mvtec(photos, category="carpet"), **given)
+    engine().test(method, datamodule=metal_nut(photos, category="carpet"), **given)
     assert method.described_class == "carpet"
     loaded = DualImageCLIP.load_from_checkpoint(given["ckpt_path"])
     assert loaded._chosen_words() == "metal nut"

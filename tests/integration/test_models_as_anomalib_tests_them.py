@@ -12,7 +12,7 @@ from anomalib.deploy import ExportType
 from anomalib.engine import Engine
 from anomalib.models import get_model, list_models
 
-from dualclip_lightning.pairing import OrderedView
+from dualclip_lightning.pairing import OrderedDataset
 from dualclip_lightning.registry import MODELS, register
 from tests.towers import write_mvtec
 
@@ -82,7 +82,7 @@ def test_fit_reads_no_item_and_so_no_label(objects, tmp_path, monkeypatch):
         raise LookupError
 
     monkeypatch.setattr(AnomalibDataset, "__getitem__", read)
-    monkeypatch.setattr(OrderedView, "load", read)
+    monkeypatch.setattr(OrderedDataset, "load", read)
     model, data, engine = objects()
     engine._cache.args["default_root_dir"] = tmp_path
     engine.fit(model=model, datamodule=data)

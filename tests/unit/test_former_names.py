@@ -8,10 +8,10 @@ import pytest
 
 import dualclip_lightning
 from dualclip_lightning import cli
-from dualclip_lightning.commandline.anomalib_arguments import former_models, with_current_models
 from dualclip_lightning.benchmark.plan.cells import identity, plan
 from dualclip_lightning.benchmark.plan.config import parse_config
 from dualclip_lightning.benchmark.results import load_run, read_cell
+from dualclip_lightning.commandline.anomalib_arguments import former_models, with_current_models
 from dualclip_lightning.models import winclip
 from dualclip_lightning.registry import FORMER_NAMES, MODELS
 

@@ -38,9 +38,9 @@ UNFIT: Mapping[tuple[str, str], tuple[Callable[[Any], bool], str]] = {
         """With normalize_scores, the scores of ClipAD depend on all images of a set. Leave it out, or use
         'dualclip test' or 'dualclip benchmark'.""",
     ),
-    ("WinCLIP", "k_shot"): (
+    ("WindowCLIP", "k_shot"): (
         bool,
-        """With k_shot, WinCLIP compares with images that are known to be normal. Leave it out, or use DualImageCLIP
+        """With k_shot, WindowCLIP compares with images that are known to be normal. Leave it out, or use DualImageCLIP
         with reference_dir, whose images need no label.""",
     ),
 }

@@ -26,7 +26,7 @@ OFFERED = {
     "ClipZeroShot": [{}, {"text_mean": "raw", "image_size": [32, 64]}],
     "DualImageCLIP": [{}, {"alpha": 0.3, "num_references": 2}],
     "MuSc": [{"num_references": 1}, {"num_references": 2, "r": [1, 3], "image_score": "patches"}],
-    "WinCLIP": [{}, {"scales": [2], "domain": "texture"}],
+    "WindowCLIP": [{}, {"scales": [2], "domain": "texture"}],
 }
 CASES = [(name, arguments) for name, choices in OFFERED.items() for arguments in choices]
 
@@ -97,17 +97,17 @@ def test_trained_layers_come_from_a_checkpoint(make_detector, shots, tiny_folder
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"method": "WinClip"}, r"Unknown method 'WinClip'\. Did you mean 'WinCLIP'\?"),
-        ({"method": "PatchCore"}, r"Unknown method 'PatchCore'\. There are AnoCLIP, .*WinCLIP\."),
+        ({"method": "WinClip"}, r"Unknown method 'WinClip'\. Did you mean 'WindowCLIP'\?"),
+        ({"method": "PatchCore"}, r"Unknown method 'PatchCore'\. There are AnoCLIP, .*WindowCLIP\."),
         ({"method": "AnoCLIP", "vievs": False}, "AnoCLIP has no argument 'vievs' here. Did you mean 'views'?"),
         ({"alhpa": 0.3}, "DualImageCLIP has no argument 'alhpa' here. Did you mean 'alpha'?"),
-        ({"method": "WinCLIP", "alpha": 0.3}, "WinCLIP has no argument 'alpha' here"),
-        ({"method": "WinCLIP", "num_references": 1}, "WinCLIP has no argument 'num_references' here"),
-        ({"method": "WinCLIP", "resize": "crop"}, "WinCLIP has no argument 'resize' here"),
+        ({"method": "WinCLIP", "alpha": 0.3}, "WindowCLIP has no argument 'alpha' here"),
+        ({"method": "WinCLIP", "num_references": 1}, "WindowCLIP has no argument 'num_references' here"),
+        ({"method": "WinCLIP", "resize": "crop"}, "WindowCLIP has no argument 'resize' here"),
         ({"method": "WinCLIP", "temperature": -1}, "temperature to be a number above 0"),
-        ({"method": "WinCLIP", "spatial_window": 0.1}, "WinCLIP has no spatial_window"),
+        ({"method": "WinCLIP", "spatial_window": 0.1}, "WindowCLIP has no spatial_window"),
         ({"method": "WinCLIP", "compare_with": "stream"}, "scores each image by itself. Leave compare_with='stream'"),
-        ({"method": "WinCLIP", "checkpoint": "a.ckpt"}, "WinCLIP has no layers that are trained"),
+        ({"method": "WinCLIP", "checkpoint": "a.ckpt"}, "WindowCLIP has no layers that are trained"),
         ({"checkpoint": "a.ckpt"}, "DualImageCLIP has no layers that are trained"),
         ({"method": "WinCLIP", "k_shot": 2}, "known to be normal. Leave it out, or use DualImageCLIP"),
         ({"method": "AnoCLIP", "carry_optimizer": True}, "order of all images of a run. Leave it out"),
@@ -190,7 +190,7 @@ def test_the_default_method_takes_further_arguments_too(place, make_detector):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--method", "Winclip"], "Unknown method 'Winclip'. Did you mean 'WinCLIP'?"),
+        (["--method", "Winclip"], "Unknown method 'Winclip'. Did you mean 'WindowCLIP'?"),
         (["--set", "views"], "expected NAME=VALUE, such as views=false, but got 'views'"),
         (["--set", "alpha=0.3", "--alpha", "0.4"], "--set alpha and --alpha exclude each other"),
         (["--set", "seed=3"], "give --seed instead of --set seed"),

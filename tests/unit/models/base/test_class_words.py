@@ -26,8 +26,8 @@ def method():
         (Kolektor(), "electrical commutator"),
         (Kaputt(category=None), "packaged item"),
         (MVTecAD(category="metal_nut"), "metal nut"),
-        (Folder(name="02", normal_dir="good"), "object"),
-        (None, "object"),
+        (Folder(name="02", normal_dir="good"), ""),
+        (None, ""),
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
