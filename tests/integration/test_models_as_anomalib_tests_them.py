@@ -122,7 +122,7 @@ def test_export_from_the_checkpoint_works_or_says_why_not(objects, checkpoint, n
     model, _, engine = objects()
     missing = [package for package in PACKAGES[kind] if find_spec(package) is None]
     if name not in EXPORTED:
-        with pytest.raises(ValueError, match=rf"^{model.name} cannot be exported as it is set: .*\.$"):
+        with pytest.raises(ValueError, match=rf"^{model.name} cannot be exported with these settings: .*\.$"):
             engine.export(model=model, ckpt_path=checkpoint, export_type=kind)
     elif missing:
         with pytest.raises(ImportError, match=f"This export needs {' and '.join(missing)}"):
