@@ -217,7 +217,10 @@ def test_a_category_becomes_words_and_a_name_that_was_given_stays(make, argument
     told = []
     method._encode_prompts = lambda prompts: told.append(prompts.normal[0])
     data = SimpleNamespace(category="metal_nut")
-    method._trainer = SimpleNamespace(precision="32-true", datamodule=data, limit_val_batches=0)
+    strategy = SimpleNamespace(broadcast=lambda value: value)
+    method._trainer = SimpleNamespace(
+        precision="32-true", datamodule=data, limit_val_batches=0, strategy=strategy, default_root_dir="results"
+    )
     method.setup("validate")
     assert expected in told[-1]
     assert method.provenance()["class_name"] == expected
