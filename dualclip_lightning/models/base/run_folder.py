@@ -47,7 +47,8 @@ class RunFolderMixin(Base):
     def setup(self, stage: str) -> None:
         """Tell all processes the folder."""
         super().setup(stage)
-        self.trainer._default_root_dir = self.trainer.strategy.broadcast(self.trainer.default_root_dir)  # noqa: SLF001
+        trainer: Any = self.trainer
+        trainer._default_root_dir = trainer.strategy.broadcast(trainer.default_root_dir)  # noqa: SLF001 - as below
 
     def teardown(self, stage: str) -> None:
         """Leave a checkpoint."""
