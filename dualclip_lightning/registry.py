@@ -26,7 +26,7 @@ DATAMODULES = {"MVTec": "dualclip_lightning.data.mvtec", "Demo": "dualclip_light
 
 def current_name(model: str) -> str:
     """What a model is called now; any other name stays."""
-    return FORMER_NAMES.get(model, model)
+    return next((now for before, now in FORMER_NAMES.items() if before == model), model)
 
 
 def first_name(model: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import random
 from pathlib import Path
@@ -13,6 +14,7 @@ from anomalib.data import Folder, PredictDataset
 from anomalib.engine import Engine
 from anomalib.models import Padim
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.trainer.states import TrainerFn
 from PIL import Image
 from torch.utils.data import DataLoader
@@ -92,6 +94,17 @@ def test_scores_do_not_depend_on_batch_size_or_workers(make, test_scores, mvtec_
     assert scores == pytest.approx(expected, **SAME)
     assert metrics.keys() == IMAGE | PIXEL
     assert again == pytest.approx(metrics, abs=1e-3)
+
+
+def test_a_logger_gets_the_metrics(make, mvtec_root, tmp_path):
+    engine = Engine(
+        accelerator="cpu", logger=CSVLogger(tmp_path, name="log", version=""), default_root_dir=tmp_path / "results",
+        enable_progress_bar=False,
+    )  # fmt: skip
+    (metrics,) = engine.test(make(), datamodule=metal_nut(mvtec_root))
+    (logged,) = csv.DictReader((tmp_path / "log" / "metrics.csv").open())
+    assert {name: float(logged[name]) for name in metrics} == pytest.approx(metrics, **SAME)
+    assert metrics.keys() == IMAGE | PIXEL
 
 
 def test_scores_are_those_of_the_module_called_by_hand(make, engine, mvtec_root):
