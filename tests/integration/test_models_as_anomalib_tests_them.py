@@ -91,6 +91,7 @@ def test_fit_reads_no_item_and_so_no_label(objects, tmp_path, monkeypatch):
         engine.test(model=model, datamodule=data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["test", "train"])
 def test_test_and_train_from_the_checkpoint_give_the_figures_of_a_test_without(objects, checkpoint, stage, tmp_path):
     model, data, engine = objects(visualizer=False)
@@ -117,6 +118,7 @@ def test_predict_from_the_checkpoint_scores_every_image(objects, checkpoint):
     assert all(torch.isfinite(batch.pred_score).all() for batch in batches)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(ExportType))
 def test_export_from_the_checkpoint_works_or_says_why_not(objects, checkpoint, name, kind):
     model, _, engine = objects()
