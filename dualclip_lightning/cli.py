@@ -103,7 +103,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _meant_for_anomalib(arguments: Sequence[str]) -> bool:
-    """Whether `predict`, which both have, is used in anomalib's way."""
+    """Return whether `predict`, which both have, is used in anomalib's way."""
     return arguments[0] == "predict" and any(argument.startswith(_ANOMALIBS_OPTIONS) for argument in arguments)
 
 

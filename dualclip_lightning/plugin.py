@@ -70,7 +70,7 @@ def _register() -> None:
 
 
 def _refusal() -> str | None:
-    """What is wrong with the options of anomalib's command, where that was given one of our models."""
+    """Return what is wrong with the options of anomalib's command, where that was given one of our models."""
     if not is_ours():
         return None
     from dualclip_lightning.commandline.anomalib_arguments import former_models, unknown_arguments  # noqa: PLC0415

@@ -25,12 +25,12 @@ DATAMODULES = {"MVTec": "dualclip_lightning.data.mvtec", "Demo": "dualclip_light
 
 
 def current_name(model: str) -> str:
-    """What a model is called now; any other name stays."""
+    """Return what a model is called now; any other name stays."""
     return next((now for before, now in FORMER_NAMES.items() if before == model), model)
 
 
 def first_name(model: str) -> str:
-    """What a model was called at first, which is part of the keys of recorded results."""
+    """Return what a model was called at first, which is part of the keys of recorded results."""
     return next((before for before, now in FORMER_NAMES.items() if now == model), model)
 
 

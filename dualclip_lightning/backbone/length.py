@@ -68,7 +68,7 @@ def _lost(tokenizer: Any, text: str) -> str:
 
 
 def _same(tokenizer: Any, normal: Sequence[str], anomalous: Sequence[str], cut: set[str]) -> int:
-    """How many sentences of the normal state are cut to what one of the anomalous state is cut to."""
+    """Return how many sentences of the normal state are cut to what one of the anomalous state is cut to."""
     first, second = (
         {tuple(row): text for row, text in zip(tokenizer(list(texts)).tolist(), texts, strict=True)}
         for texts in (normal, anomalous)

@@ -40,7 +40,7 @@ def encode_texts(clip: nn.Module, tokenizer: Tokenizer, texts: Sequence[str], ba
 
 
 def _can_cut(clip: nn.Module) -> bool:
-    """Whether this text tower is causal and pools the end-of-text token, which has the largest number."""
+    """Return whether this text tower is causal and pools the end-of-text token, which has the largest number."""
     return isinstance(clip, CLIP) and clip.attn_mask is not None and clip.text_pool_type == "argmax"
 
 

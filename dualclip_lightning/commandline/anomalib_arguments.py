@@ -1,4 +1,4 @@
-"""Names on the command line of anomalib that nobody has, told in one sentence with the nearest there is."""
+"""Unknown names on anomalib's command line, reported in one sentence with the nearest known name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OF_JSONARGPARSE = {"help", "class_path", "init_args", "dict_kwargs"}
 
 
 def unknown_classes(arguments: Sequence[str]) -> Iterator[str]:
-    """Say which short class names on the command line nobody has, and what comes nearest."""
+    """Report unknown short class names on the command line, with the nearest known ones."""
     for option, name in _options(arguments):
         # Anything else is a class path, a configuration file or, for predict, a folder.
         if name.isidentifier() and not Path(name).exists() and name not in (known := _known_classes(option)):
@@ -28,7 +28,7 @@ def unknown_classes(arguments: Sequence[str]) -> Iterator[str]:
 
 
 def unknown_arguments(arguments: Sequence[str]) -> Iterator[str]:
-    """Say which arguments of our models and datamodules nobody has; jsonargparse takes a dozen lines for that."""
+    """Report unknown arguments of our models and datamodules in one line; jsonargparse takes a dozen."""
     for option, path in dict(_options(arguments)).items():  # the last of each counts
         module, _, name = path.rpartition(".")
         home = _OURS[option].get(name)

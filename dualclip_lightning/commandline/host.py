@@ -33,12 +33,12 @@ _OF_OTHER_TYPES = "Expected a <class|Import path |Not of type "
 
 
 def is_ours() -> bool:
-    """Whether this process is anomalib's command with one of our models."""
+    """Return whether this process is anomalib's command with one of our models."""
     return Path(sys.argv[0]).stem == "anomalib" and _names_ours()
 
 
 def _names_ours() -> bool:
-    """Whether the command line of this process names one of our models."""
+    """Return whether the command line of this process names one of our models."""
     given = {part.rpartition(".")[-1] for argument in sys.argv[1:] for part in argument.split("=")}
     return not given.isdisjoint({*MODELS, *FORMER_NAMES})
 

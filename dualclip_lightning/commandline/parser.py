@@ -56,7 +56,7 @@ class Parser(argparse.ArgumentParser):
         volume.add_argument("--verbose", action="store_true", help="also what the libraries log and warn of")
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
-        """As argparse, but an option that nobody has is told before one that is missing."""
+        """Parse as argparse does, but report an unknown option before a missing one."""
         arguments = list(sys.argv[1:] if args is None else args)
         for option in unknown_options(arguments, self._option_string_actions):
             self.error(self._unknown(option))
@@ -78,7 +78,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def unknown_options(arguments: Sequence[str], known: Iterable[str]) -> Iterator[str]:
-    """Those arguments that look like an option and are none of the known ones."""
+    """Return the arguments that look like an option but are not a known one."""
     names = set(known)
     for argument in arguments:
         if argument == "--":

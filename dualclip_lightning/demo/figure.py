@@ -33,7 +33,7 @@ Examples = Mapping[tuple[str, str], Mapping[str, Example]]
 
 
 def choose_examples(examples: Examples, by: str) -> dict[tuple[str, str], Example]:
-    """For each category the image in which a viewer sees most: that of the highest contrast in the maps of a variant.
+    """Return, for each category, the image whose map of one variant has the highest contrast.
 
     The choice looks at masks, so the picture is an illustration and no result.
 

@@ -107,7 +107,7 @@ def _save(run: BenchmarkRun, frame: pd.DataFrame, table: pd.DataFrame, folder: P
 
 
 def _provenance(run: BenchmarkRun, frame: pd.DataFrame) -> dict[str, Any]:
-    """What produced the figures of every run, in the order of the frame."""
+    """Return what produced the figures of every run, in the order of the frame."""
     keys = run.frame.set_index(["category", "method", "seed"])["key"]
     return {
         f"{row.category}, {row.variant}, seed {row.seed}": (

@@ -86,7 +86,7 @@ def odd_masks(paths: Iterable[str | Path], threads: int = 4) -> list[OddMask]:
 
 
 def read_mask(path: str | Path) -> Mask:
-    """What is defective in a mask: [H, W] of zeros and ones.
+    """Return what is defective in a mask: [H, W] of zeros and ones.
 
     Grey values of an odd mask count above half of the largest. Colours count where they are not that of the background:
     the palette's first if the mask has it, else the most frequent one.
@@ -129,7 +129,7 @@ class _Judged(NamedTuple):
 
 
 def _judge(image: Image.Image) -> _Judged | None:
-    """What is defective in a mask that `> 0` misreads; None for a plain one."""
+    """Return what is defective in a mask that `> 0` misreads; None for a plain one."""
     if image.mode == "1":
         return None
     if image.mode in {"L", "I", "I;16", "I;16B", "LA", "F"}:

@@ -95,7 +95,7 @@ def overlay(grey: Bytes | int, scores: Floats, scale: Scale) -> Bytes:
 
 @lru_cache(maxsize=1)
 def _palette() -> tuple[Floats, Floats]:
-    """For each of 256 steps the colour times its opacity [256, 3], and the share of the ground that is left [256]."""
+    """Return, for each of 256 steps, the colour times its opacity [256, 3], and the share of the ground left [256]."""
     opacity = np.linspace(0, OPACITY, 256, dtype=np.float32)
     colours = mpl.colormaps[COLOURS](np.arange(256))[:, :3].astype(np.float32) * 255
     return colours * opacity[:, None], 1 - opacity

@@ -101,7 +101,7 @@ def as_sources(images: Images, max_megapixels: float, called: str = "image") -> 
 
 
 def can_be_images(images: object) -> bool:
-    """Whether `as_sources` can take something of this type; neither files nor pixels are looked at."""
+    """Return whether `as_sources` can take something of this type; neither files nor pixels are looked at."""
     if isinstance(images, list | tuple):
         return all(isinstance(image, _ONE) for image in images)
     return isinstance(images, _ONE) or (isinstance(images, Iterable) and not isinstance(images, bytes | Mapping))

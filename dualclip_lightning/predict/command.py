@@ -113,7 +113,7 @@ def _place(
 
 
 def _arguments(options: Namespace) -> dict[str, Any]:
-    """Those of the detector."""
+    """Return the settings of the detector."""
     size = options.image_size
     return {
         "class_name": options.class_name,

@@ -185,7 +185,7 @@ class Detector:
 
     @property
     def threshold(self) -> Threshold | None:
-        """By which images are decided; may be set, as in the constructor. None also where each call has its own.
+        """The threshold that decides; may be set, as in the constructor. None also where each call has its own.
 
         Raises:
             ValueError: when set to one that was made with other settings.
@@ -351,7 +351,7 @@ class Detector:
 
 
 def _threshold(chosen: float | str | Path | Threshold | None) -> Threshold | None:
-    """What the user means by a threshold."""
+    """Return what the user means by a threshold."""
     if chosen is None or chosen == "auto":
         return None
     if isinstance(chosen, Threshold):

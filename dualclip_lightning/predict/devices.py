@@ -65,7 +65,7 @@ def choose_workers(arguments: Mapping[str, Any], count: int) -> list[Worker]:
 def score_on_devices(
     workers: Sequence[Worker], sources: Sequence[Source], done: AbstractSet[int] = frozenset()
 ) -> Iterator[tuple[int, Outcome]]:
-    """As `Detector.score`, each worker in a process of its own.
+    """Score as `Detector.score` does, with each worker in a process of its own.
 
     Raises:
         DeviceError: a process ended early, for example because the system took its memory back.
@@ -90,7 +90,7 @@ def score_on_devices(
 
 
 def _received(connection: Any, processes: dict[Any, SpawnProcess]) -> Iterator[tuple[int, Outcome]]:
-    """What a worker has sent; one that is done is taken off the list."""
+    """Return what a worker has sent; one that is done is taken off the list."""
     try:
         message = connection.recv()
     except (EOFError, OSError) as error:

@@ -32,7 +32,7 @@ DEFAULTS = {
     "overlap": 0.25,
     "scale": ["run"],
 }
-"""Of options that only some others leave a meaning; it is known whether they were given."""
+"""Defaults of options that have a meaning only with certain others, so that it matters whether the user set them."""
 OF_METHOD = {
     "pretrained": PRETRAINED,
     "num_references": 1,
@@ -137,7 +137,7 @@ def _value(text: str) -> Any:
 
 
 def _contradictions(options: argparse.Namespace) -> Iterator[str]:
-    """What would otherwise be dropped without a word."""
+    """Return what would otherwise be dropped without a word."""
     if options.image_size is not None and len(options.image_size) > 2:  # noqa: PLR2004
         yield "argument --image-size: expected a side, or a height and a width"
     measured = options.good is not None or options.threshold in {None, "auto"}

@@ -170,7 +170,7 @@ class Run:
 
 
 def score_settings(detector: Detector) -> dict[str, Any]:
-    """What the scores of a detector depend on: its settings, the state of its references, and the libraries."""
+    """Return what the scores of a detector depend on: its settings, the state of its references, and the libraries."""
     references = [[name, file_stamp(name)] for name in detector.reference_names]
     return {
         **detector.settings, "reference_images": references, "versions": versions(*SCORING, *ADAPTATION),

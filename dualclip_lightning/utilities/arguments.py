@@ -166,7 +166,7 @@ def check_names(name: str, given: Iterable[str], known: Sequence[str]) -> None:
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a finite number; true and false are none."""
+    """Return whether it is a finite number; true and false are none."""
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 

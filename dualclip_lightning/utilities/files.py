@@ -20,7 +20,7 @@ def files_digest(files: Mapping[str, Path]) -> str:
 
 @cache
 def _file_digest(path: Path, modified: int, size: int) -> str:
-    """Digest of a file, read once in a process; what it is known by changes with it."""
+    """Return the digest of a file, which is read once per process and again if the file changes."""
     del modified, size
     sha = hashlib.sha256()
     with path.open("rb") as stream:

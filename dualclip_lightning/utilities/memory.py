@@ -9,7 +9,7 @@ WORDS = ("allocate memory", "out of memory", "status_alloc_failed")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that memory ran out, on whatever device."""
+    """Return whether an error means that memory ran out, on whatever device."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in WORDS)

@@ -71,7 +71,7 @@ def _without_marks(state: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def _uses_quick_gelu(module: torch.jit.ScriptModule) -> bool:
-    """Whether the code of an archive computes x * sigmoid(1.702 x) rather than GELU."""
+    """Return whether the code of an archive computes x * sigmoid(1.702 x) rather than GELU."""
     return "aten::gelu" not in str(module.inlined_graph)
 
 
@@ -106,7 +106,7 @@ def _named(name: str | None, *, quick: bool) -> str:
 
 
 def _shape_of(state: dict[str, Tensor]) -> dict[str, Any]:
-    """What the shapes of the weights say of an architecture, as open_clip's configurations say it."""
+    """Return what the shapes of the weights say of an architecture, as open_clip's configurations say it."""
     patch_weights, positions = state["visual.conv1.weight"], state["visual.positional_embedding"]
     patch, grid = patch_weights.shape[-1], round((len(positions) - 1) ** 0.5)
     text_width = state["ln_final.weight"].shape[0]

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 def choose(backbone: str, pretrained: str) -> tuple[str, str | None]:
-    """What open_clip calls model name and pretrained; the second is None where the first carries its weights.
+    """Return what open_clip calls model name and pretrained; the second is None where the first carries its weights.
 
     Weights that were trained with QuickGELU take the architecture that has it: `openai` for ViT-B-16 means
     ViT-B-16-quickgelu.
@@ -127,7 +127,7 @@ def _stated_activation(path: Path, known: Known | None) -> bool | None:
 
 
 def has_quick_gelu(backbone: str) -> bool:
-    """Whether open_clip builds an architecture with QuickGELU."""
+    """Return whether open_clip builds an architecture with QuickGELU."""
     return bool((open_clip.get_model_config(backbone) or {}).get("quick_gelu", False))
 
 

@@ -1,4 +1,4 @@
-"""CLIP's own vision forward: the class embedding alone, or with the patch tokens of the last block."""
+"""CLIP's own vision forward: only the class embedding, or also the patch tokens of the last block."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dualclip_lightning.backbone.encoders.dual_path import DualPathFeatures
 
 
 class ClassEncoder(nn.Module):
-    """CLIP's image embedding; the last block computes the class token alone, with the same numbers.
+    """CLIP's image embedding; the last block computes only the class token, with the same numbers.
 
     Args:
         visual: an unmodified open_clip VisionTransformer; it is read, never changed.

@@ -95,7 +95,7 @@ def project_qkv(attention: nn.MultiheadAttention, x: Tensor) -> tuple[Tensor, Te
 
 
 def project_class_query(attention: nn.MultiheadAttention, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """As `project_qkv`, with the class token's query alone [B, H, 1, C/H]: all the last block needs."""
+    """Same as `project_qkv`, but only with the class token's query [B, H, 1, C/H], as the last block needs it."""
     width = attention.embed_dim
     weight, bias = attention.in_proj_weight, attention.in_proj_bias
     q = F.linear(x[:, :1], weight[:width], None if bias is None else bias[:width])
@@ -122,7 +122,7 @@ def run_block(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
 
 
 def run_class_block(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
-    """An ordinary block for the class token alone: [B, T, C] -> [B, 1, C].
+    """Compute an ordinary block for the class token only: [B, T, C] -> [B, 1, C].
 
     One query needs no keys and values of its own kind: q . (W_k x) is (W_k^T q) . x, where the bias of the keys adds
     the same to all tokens and so nothing to their softmax, and a mean of W_v x + b is W_v of the mean of x, plus b. So

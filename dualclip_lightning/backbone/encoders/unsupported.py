@@ -25,7 +25,7 @@ def check_vision(backbone: str, config: dict[str, Any]) -> None:
 
 
 def _lacking(vision: dict[str, Any]) -> str | None:
-    """What keeps a vision tower from being used, or None."""
+    """Return what keeps a vision tower from being used, or None."""
     if "timm_model_name" in vision:
         return _timm_lacks(vision["timm_model_name"])
     if not isinstance(vision.get("layers"), int):
@@ -38,7 +38,7 @@ def _lacking(vision: dict[str, Any]) -> str | None:
 
 
 def _timm_lacks(name: str) -> str:
-    """What a tower of timm lacks, read from the tower itself, which is built without memory."""
+    """Return what a tower of timm lacks, read from the tower itself, which is built without memory."""
     import timm  # noqa: PLC0415  # only a refusal needs it
 
     try:

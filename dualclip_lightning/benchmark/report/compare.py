@@ -47,7 +47,7 @@ PROVENANCE = (
 
 
 def provenance_differences(pairs: pd.DataFrame) -> dict[tuple[str, str, str], list[str]]:
-    """What was not the same in both runs: (what, in A, in B) with the methods that it holds for."""
+    """Return what was not the same in both runs: (what, in A, in B) with the methods that it holds for."""
     found: dict[tuple[str, str, str], list[str]] = {}
     for method, cells in pairs.groupby("method", sort=False):
         first, second = (_provenance(cells, ending) for ending in ("_a", "_b"))
@@ -82,7 +82,7 @@ def compare(first: BenchmarkRun, second: BenchmarkRun) -> tuple[list[Table], pd.
 
 
 def _other_masks(pairs: pd.DataFrame) -> Iterator[str]:
-    """Which differences of pixel figures come from the masks, too."""
+    """Return which differences of pixel figures come from the masks, too."""
     rules = pairs.groupby("method", sort=False)[["masks_a", "masks_b"]].first().dropna()
     for method, (a, b) in rules[rules["masks_a"] != rules["masks_b"]].iterrows():
         yield f"{method}: {a} masks in A and {b} masks in B, so its pixel figures are not of one protocol."

@@ -34,7 +34,7 @@ SPEAK_FOR_THEMSELVES = {"backbone", "pretrained", "class_name", "seed", "visuali
 
 
 def comparisons(results: pd.DataFrame) -> Iterator[tuple[str, Table, pd.DataFrame]]:
-    """For every data set with published figures: its name, the table, and the same with one row for each figure."""
+    """Yield, for every data set with published figures, its name, the table, and the table with one row per figure."""
     for dataset, cells in results.groupby("dataset", sort=False):
         summary = summarise(cells, str(dataset))
         done = finished(cells)
@@ -67,7 +67,7 @@ def compare(method: Mapping[str, Any], entry: Published, summary: DatasetSummary
 
 
 def protocol_notes(method: Mapping[str, Any], entry: Published, cells: pd.DataFrame) -> Iterator[str]:
-    """What keeps the two figures from being the same measurement."""
+    """Return what keeps the two figures from being the same measurement."""
     name = method["method"]
     own = finished(cells[cells["method"] == name])
     categories = own["category"].nunique()
@@ -133,7 +133,7 @@ def _table(dataset: str, shown: list[tuple[Any, Published, pd.DataFrame]], notes
 
 
 def _label(compared: tuple[Any, Published, Any]) -> str:
-    """What a row is called that is of this run."""
+    """Return what a row is called that is of this run."""
     method, entry, _ = compared
     return f"{method['method']}, gain over {entry.over['model']}" if entry.over else str(method["method"])
 

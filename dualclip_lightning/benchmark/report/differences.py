@@ -50,7 +50,7 @@ def paired_difference(by_category: np.ndarray, seed: int = 0) -> Difference:
 
 
 def differences(pairs: pd.DataFrame) -> pd.DataFrame:
-    """A row a data set, method and metric: A and B in %, their difference, and how many categories and cells count."""
+    """Return one row per data set, method and metric: A and B in %, their difference, and the numbers compared."""
     rows = []
     for (dataset, method), cells in pairs.groupby(["dataset", "method"], sort=False):
         for metric in metrics_of(_common(cells)):
@@ -73,7 +73,7 @@ def _common(pairs: pd.DataFrame) -> list[str]:
 
 
 def unpaired(first: pd.DataFrame, second: pd.DataFrame) -> Iterator[str]:
-    """What one run finished and the other did not, a sentence a method."""
+    """Return what one run finished and the other did not, a sentence a method."""
     for name, own, other in (("A", first, second), ("B", second, first)):
         done = finished(other).set_index(CELL).index
         cells = finished(own)

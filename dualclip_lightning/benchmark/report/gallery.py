@@ -32,7 +32,7 @@ class GalleryExample(NamedTuple):
 
 
 def pick(images: pd.DataFrame) -> dict[str, str]:
-    """What to show of one category, by path.
+    """Return what to show of one category, by path.
 
     Each method ranks the images; the mean of the ranks decides, so one method alone decides for itself. Missed are the
     anomalous images ranked lowest, found those ranked highest, false alarms the normal images ranked highest.

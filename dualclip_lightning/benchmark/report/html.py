@@ -119,7 +119,7 @@ def sections(run: BenchmarkRun) -> Iterator[Section]:
 
 
 def provenance_table(results: pd.DataFrame) -> Table:
-    """What produced each method's figures; several values where cells differ."""
+    """Return what produced each method's figures; several values where cells differ."""
     done = finished(results)
     rows = [
         [TableCell(str(method)), *(TableCell(_values(own[column])) for column in PROVENANCE)]

@@ -79,7 +79,7 @@ def canonical(dataset: str) -> str | None:
 
 
 def matches(method: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether a method of a run (a row of its results) is the one described."""
+    """Return whether a method of a run (a row of its results) is the one described."""
     parameters = parameters_of(method)
     return all(method[name] == value for name, value in wanted.items() if name != "parameters") and all(
         _is_on(parameters.get(name)) is value if isinstance(value, bool) else parameters.get(name) == value
@@ -93,7 +93,7 @@ def without_activation(method: Mapping[str, Any]) -> str:
 
 
 def _is_on(value: Any) -> bool:
-    """Whether a switch is on; settings of no step are off."""
+    """Return whether a switch is on; settings of no step are off."""
     return value.get("steps") != 0 if isinstance(value, Mapping) else bool(value)
 
 

@@ -69,12 +69,12 @@ def latex(table: Table, label: str) -> str:
 
 
 def screen() -> Console:
-    """For what a command prints: as wide as the terminal, or as a table needs where there is none."""
+    """Return a console as wide as the terminal, or as wide as a table needs if there is no terminal."""
     return Console(width=None if sys.stdout.isatty() else WIDTH, soft_wrap=True)
 
 
 def terminal(table: Table, width: int) -> Iterator[rich.table.Table]:
-    """For a rich console: the best in bold, the second best underlined.
+    """Return a table for a rich console, with the best in bold and the second best underlined.
 
     What does not fit beside the words in `width` characters follows below in a part of its own: a name or figure that
     is cut off helps nobody.

@@ -51,7 +51,7 @@ class DatasetSummary(NamedTuple):
 
 
 def summaries(results: pd.DataFrame) -> Iterator[DatasetSummary]:
-    """For every data set the mean over its categories, then, if it has several, each of them."""
+    """Yield, for every data set, the mean over its categories and then, if there are several, each of them."""
     for dataset, cells in results.groupby("dataset", sort=False):
         yield summarise(cells, str(dataset))
         if len(cells["category"].unique()) > 1:
@@ -99,7 +99,7 @@ def seed_spread(done: pd.DataFrame, metric: str) -> pd.Series:
 
 
 def describe_methods(cells: pd.DataFrame) -> pd.DataFrame:
-    """What tables say of a method beside its figures: kind, seeds, mean seconds an image, peak memory in MB."""
+    """Return what tables say of a method beside its figures: kind, seeds, mean seconds an image, peak memory in MB."""
     groups = cells.groupby("method", sort=False)
     return pd.DataFrame(
         {
@@ -131,7 +131,7 @@ def _remarks(cells: pd.DataFrame) -> Iterator[str]:
 
 
 def differing(methods: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
-    """By method and metric, whether a pixel figure rests on another rule for masks than those of most methods."""
+    """Return, by method and metric, whether a pixel figure uses a mask rule that most methods do not use."""
     known = methods["masks"][methods["masks"] != "n/a"]
     usual = known.mode()
     other = methods["masks"].isin(known) & (methods["masks"] != (usual[0] if len(usual) else None))

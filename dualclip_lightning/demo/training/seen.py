@@ -66,7 +66,7 @@ class Groups(Dataset):
     views: int = VIEWS
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Return how many there are."""
         return self.count
 
     def __getitem__(self, number: int) -> Group:

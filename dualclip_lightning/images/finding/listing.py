@@ -99,7 +99,7 @@ def check_there(paths: Sequence[Path], targets: Sequence[str | Path], *, every: 
 
 
 def is_image_name(path: Path) -> bool:
-    """Whether a file is named as images are that can be read."""
+    """Return whether a file is named as images are that can be read."""
     return path.suffix.lower() in _image_suffixes()
 
 

@@ -33,7 +33,7 @@ def expand_pattern(pattern: Path, walk: Walk, is_image: Callable[[Path], bool]) 
 
 
 def _fits(names: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Whether the parts of a path fit those of a pattern; ** stands for any number of them."""
+    """Return whether the parts of a path fit those of a pattern; ** stands for any number of them."""
     if not pattern:
         return not names
     if pattern[0] == "**":

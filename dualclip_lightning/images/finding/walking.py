@@ -40,7 +40,7 @@ class Walk:
         return sorted(found)
 
     def is_result(self, path: Path) -> bool:
-        """Whether a file or folder belongs to the results of a run, which are then noted as left out."""
+        """Return whether a file or folder belongs to the results of a run, which are then noted as left out."""
         around = results_around(path)
         if around is not None:
             self.results[str(around)] = None

@@ -78,7 +78,7 @@ def read_stream(file: IO[bytes], max_megapixels: float) -> Picture:
 
 
 def is_reduced_by_pillow(file: IO[bytes]) -> bool:
-    """Whether Pillow may give fewer bits of an open file than are in it, or read its numbers as others."""
+    """Return whether Pillow may give fewer bits of an open file than are in it, or read its numbers as others."""
     place = file.tell()
     file.seek(0)
     head = file.read(HEAD)

@@ -58,7 +58,7 @@ def as_rgb(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def depth_notes(values: npt.NDArray[Any]) -> tuple[str, ...]:
-    """What to say of numbers that are not bytes, and of bytes that are all 0 or 1: a dark frame, or a mask."""
+    """Return what to say of numbers that are not bytes, and of bytes that are all 0 or 1: a dark frame, or a mask."""
     if values.dtype == np.uint8:
         return (NEARLY_BLACK,) if values.max() == 1 else ()
     if values.dtype.newbyteorder("=") == np.uint16:
@@ -67,7 +67,7 @@ def depth_notes(values: npt.NDArray[Any]) -> tuple[str, ...]:
 
 
 def deep_notes(values: npt.NDArray[Any], bits: int, largest: int) -> tuple[str, ...]:
-    """What to say of whole numbers of so many bits; a camera of 12 bits may not fill 16."""
+    """Return what to say of whole numbers of so many bits; a camera of 12 bits may not fill 16."""
     found = int(values.max())
     dark = (f"largest value {found} of {largest}",) if largest == WORD and found <= TWELVE_BITS else ()
     return (f"{bits} bits a channel", *dark)

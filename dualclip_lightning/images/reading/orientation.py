@@ -28,5 +28,5 @@ def upright(values: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
 
 
 def orientation_notes(orientation: int) -> tuple[str, ...]:
-    """What to say of an orientation."""
+    """Return what to say of an orientation."""
     return ("turned upright by EXIF",) if orientation in range(2, 9) else ()

@@ -24,7 +24,7 @@ WITH_ALPHA = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
 
 @lru_cache(maxsize=1)
 def known_formats() -> tuple[str, ...]:
-    """Those of `FORMATS` that this Pillow was built with."""
+    """Return the `FORMATS` that this build of Pillow supports."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
@@ -49,7 +49,7 @@ def from_pillow(image: Image.Image) -> Picture:
 
 
 def origin_notes(image: Image.Image) -> tuple[str, ...]:
-    """What is left out of a file, and how it is turned."""
+    """Return what is left out of a file, and how it is turned."""
     frames = getattr(image, "n_frames", 1)
     several = (f"first of {frames} frames",) if frames > 1 else ()
     alpha = ("alpha dropped",) if image.mode in WITH_ALPHA or "transparency" in image.info else ()

@@ -84,7 +84,7 @@ def embedded(batch: ViewBatch) -> DualPathFeatures:
 
 
 def _patch_set(image: Prepared, batches: Iterator[ViewBatch] | Sequence[ViewBatch]) -> PatchSet:
-    """All patches of an image, or a random choice that depends on their number alone."""
+    """Return all patches of an image, or a random choice that depends only on their number."""
     size = image.plan.view[0] * image.plan.view[1]
     chosen = _chosen(len(image.plan.corners) * size)
     embeddings, places = [], []

@@ -48,7 +48,7 @@ def _tiles(encoder: ViewReader, path: Path) -> int:
 
 @torch.inference_mode()
 def _seconds_per_view(encoder: ImageEncoder) -> list[float]:
-    """Of each of a few full batches, after one that warms up."""
+    """Yield the seconds of each of a few full batches, after one that warms up."""
     views = torch.zeros(encoder.batch_size, 3, *encoder.preprocessing.size)
     _seconds(encoder, views)
     taken: list[float] = []

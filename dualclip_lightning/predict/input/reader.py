@@ -110,7 +110,7 @@ class ViewReader:
         ]
 
     def features(self, views: Tensor) -> DualPathFeatures | None:
-        """What is known of views [V, 3, h, w] beside their pixels."""
+        """Return what is known of views [V, 3, h, w] beside their pixels."""
         del views
         return None
 

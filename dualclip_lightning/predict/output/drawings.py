@@ -96,7 +96,7 @@ def draw_all(
 
 
 def _look(patch_map: npt.NDArray[np.float32], level: float | None, drawing: Drawing) -> str:
-    """What a drawing of one state of an image depends on."""
+    """Return what a drawing of one state of an image depends on."""
     return sha256(repr((drawing, level)).encode() + patch_map.tobytes()).hexdigest()
 
 

@@ -20,7 +20,7 @@ WORK = ".work"
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a run, by which it is known again.
+    """The request of a run, by which the same request is recognised later.
 
     Args:
         options: of the command, as plain data; without those that change no result.
@@ -48,7 +48,7 @@ class Place(NamedTuple):
 
 
 def make_request(options: Mapping[str, Any], settings: Mapping[str, Any], paths: Sequence[Path]) -> Request:
-    """What is asked, as it compares with what comes back from a file."""
+    """Return what is asked, as it compares with what comes back from a file."""
     plain = json.loads(json.dumps([options, settings], default=str))
     return Request(plain[0], plain[1], {str(path): file_stamp(path) for path in paths})
 
@@ -83,7 +83,7 @@ def choose_place(wanted: Path, request: Request, *, fresh: bool = False) -> Plac
 
 
 def _numbered(wanted: Path) -> dict[int, Path]:
-    """What there is of the folder and its numbered siblings, by number in ascending order."""
+    """Return what there is of the folder and its numbered siblings, by number in ascending order."""
     pattern = re.compile(rf"{re.escape(_stem(wanted))}([1-9]\d*)")
     siblings = list(wanted.parent.iterdir()) if wanted.parent.is_dir() else []
     matches = {path: pattern.fullmatch(path.name) for path in siblings}
@@ -94,7 +94,7 @@ def _numbered(wanted: Path) -> dict[int, Path]:
 
 
 def _stem(wanted: Path) -> str:
-    """What numbers are added to; a digit is not mistaken for one of them."""
+    """Return what numbers are added to; a digit is not mistaken for one of them."""
     return f"{wanted.name}-" if wanted.name[-1].isdigit() else wanted.name
 
 

@@ -69,7 +69,7 @@ def write_gallery(
 def _content(
     ranked: Sequence[tuple[Entry, Decision]], failures: Sequence[Failure], layout: Layout, home: Path
 ) -> dict[str, Any]:
-    """What the script shows, as plain data; images name their references by number, as many may share one."""
+    """Return what the script shows, as plain data; images name their references by number, as many may share one."""
     numbers: dict[str, int] = {}
     images = [
         {
@@ -127,5 +127,5 @@ def _read(name: str) -> str:
 
 
 def _digest(text: str) -> str:
-    """By which the page's policy knows its own style and script; browsers run no other."""
+    """Return the hash by which the page's policy recognises its own style and script; browsers run no other."""
     return f"sha256-{base64.b64encode(sha256(text.encode()).digest()).decode()}"

@@ -110,7 +110,7 @@ def from_old_name(references: str | Images) -> tuple[Any, Images | None]:
 
 
 def _exists(target: str) -> bool:
-    """Whether a path is there; a pattern may find nothing, which is told when it is read."""
+    """Return whether a path is there; a pattern may find nothing, which is told when it is read."""
     return bool(set("*?[") & set(target)) or expand_user(target).exists()
 
 

@@ -29,7 +29,7 @@ class Comparison:
         self.given = list(given)
 
     def order(self, sources: Sequence[Source]) -> Order:
-        """In which order images are scored, and whom each may take as its references."""
+        """Order in which images are scored, and the references that each may take."""
         if self.mode == "pairs":
             return PairOrder([source.name for source in sources], self.num_references, self.seed)
         return InSequence(len(sources), stream=self.mode == "stream")

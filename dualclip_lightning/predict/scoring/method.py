@@ -16,7 +16,7 @@ from dualclip_lightning.predict.scoring.scorer import Scorer
 
 
 class Common(NamedTuple):
-    """What every method is told."""
+    """Settings that every method receives."""
 
     class_name: str
     backbone: str

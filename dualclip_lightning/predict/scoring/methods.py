@@ -18,7 +18,7 @@ def build_method(name: str, common: Common, arguments: Mapping[str, Any]) -> Met
 
     Args:
         name: as in the registry, or its former name there.
-        common: what every method is told.
+        common: settings that every method receives.
         arguments: of this method; it has its own defaults for the others.
 
     Raises:

@@ -136,7 +136,7 @@ def from_run(
 
 
 def for_later_images(threshold: Threshold) -> Threshold:
-    """What a threshold says of images that are not among those that it was taken from.
+    """Return what a threshold says of images that are not among those that it was taken from.
 
     Images believed good and numbers are for later images in any case. Of the n images of a run, k lie above by
     construction. A further normal image takes any of n + 1 ranks, so it lies above with a probability of at most

@@ -55,12 +55,12 @@ class InSequence:
         self.stream = stream
 
     def chunks(self, size: int) -> Iterator[list[int]]:
-        """In the order given."""
+        """Return the images in the order given."""
         for start in range(0, self.count, size):
             yield list(range(start, min(start + size, self.count)))
 
     def candidates(self, position: int) -> Iterator[int]:
-        """Those before."""
+        """Return the images before it."""
         return iter(range(position - 1, -1, -1) if self.stream else ())
 
 
@@ -82,6 +82,6 @@ class StreamBank:
             self._sets.clear()
 
     def latest(self) -> list[Reference]:
-        """What is kept, the latest first."""
+        """Return what is kept, the latest first."""
         with self._lock:
             return list(reversed(self._sets))

@@ -93,7 +93,7 @@ def registered_method(name: str, common: Common, arguments: Mapping[str, Any]) -
 
 
 def _told(common: Common) -> dict[str, Any]:
-    """What is common, as arguments of a method's class."""
+    """Return what is common, as arguments of a method's class."""
     names = ("class_name", "backbone", "pretrained", "preprocessing", "image_size", "seed")
     return {name: getattr(common, name) for name in names} | common.prompts
 

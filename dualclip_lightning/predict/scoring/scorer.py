@@ -129,7 +129,7 @@ class MethodScorer:
 
 
 def view_names(plan: ViewPlan, batch: ViewBatch, name: str) -> list[str]:
-    """From which a method takes its seeds: the image's path, and the number of the view where there are several."""
+    """Return what a method takes its seeds from: the image's path, and the number of the view if there are several."""
     if len(plan.corners) == 1:
         return [name]
     name = file_identity(name)

@@ -24,7 +24,7 @@ class Scored(Protocol):
 
     @property
     def score(self) -> float:
-        """Of the image, in [0, 1]."""
+        """Score of the image, in [0, 1]."""
 
     @property
     def peak(self) -> float:
@@ -209,7 +209,7 @@ def counted(number: int, what: str) -> str:
 
 
 def same_kind(images: Sequence[Scored]) -> list[Any]:
-    """Those that were compared with references, or all where none was: scores of both kinds lie on other levels."""
+    """Return the images compared with references, or all if none was: the two kinds of scores are not comparable."""
     return [image for image in images if image.references] or list(images)
 
 

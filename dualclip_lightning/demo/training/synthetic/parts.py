@@ -25,7 +25,7 @@ def colour(rng: np.random.Generator) -> Colour:
 
 
 def random_ground(textures: Textures, rng: np.random.Generator, size: int) -> Ground:
-    """What parts lie on: mostly a plain surface."""
+    """Return what parts lie on: mostly a plain surface."""
     if rng.random() < 0.6:  # noqa: PLR2004
         return flat(textures, rng, size)
     return photograph(textures, rng, size)[1]

@@ -43,7 +43,7 @@ class Scene:
         return _paint(self.ground(rng), self.pieces)
 
     def shoot(self, image: Image, mask: Mask, rng: np.random.Generator) -> tuple[Image, Mask]:
-        """What the camera makes of a clean picture and of a mask [S, S]."""
+        """Return what the camera makes of a clean picture and of a mask [S, S]."""
         return take(self.camera, image, mask, rng)
 
     def sound(self, rng: np.random.Generator) -> Image:
