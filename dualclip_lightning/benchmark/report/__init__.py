@@ -1,1 +1,1 @@
-"""What is made of the results: tables, published figures beside them, curves, galleries, comparisons, one HTML file."""
+"""Outputs made from the results: tables, published figures, curves, galleries, comparisons and one HTML file."""

@@ -1,4 +1,4 @@
-"""Which methods of a run differ in only one number: the points of an ablation's curve."""
+"""Search for the methods of a run that differ in only one number: the points of an ablation's curve."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pandas as pd
 from dualclip_lightning.benchmark.status import finished
 
 IGNORED = {"seed"}
-"""Every cell of a method may have its own."""
+"""Parameters that may differ between the cells of one method."""
 FEWEST = 3
-"""Points that make a curve."""
+"""Minimum number of points of a curve."""
 
 
 class Ablation(NamedTuple):
@@ -27,7 +27,7 @@ class Ablation(NamedTuple):
 
 
 def find_ablations(results: pd.DataFrame) -> Iterator[Ablation]:
-    """Every family of at least three methods of one model whose parameters agree in all but one number."""
+    """Yield every family of at least three methods of one model whose parameters agree in all but one number."""
     done = finished(results).drop_duplicates(["dataset", "method"])
     for (dataset, model), rows in done.groupby(["dataset", "model"], sort=False):
         settings = {row.method: flat(json.loads(row.parameters)) for row in rows.itertuples()}
@@ -37,7 +37,7 @@ def find_ablations(results: pd.DataFrame) -> Iterator[Ablation]:
 
 
 def flat(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested parameters under dotted names."""
+    """Return nested parameters under dotted names."""
     leaves: dict[str, Any] = {}
     for name, value in parameters.items():
         if isinstance(value, dict) and value:

@@ -1,8 +1,8 @@
-"""`dualclip compare RUN_A RUN_B`: two runs side by side, cell by cell.
+"""`dualclip compare RUN_A RUN_B`: a comparison of two runs, cell by cell.
 
 Only cells that finished in both runs count: the same method, data set, category and seed. Their differences B - A are
-averaged over seeds, then over categories. Categories are what the interval and the test resample, because seeds of one
-category see the same images; so both speak of other categories like these, and of nothing else.
+averaged over seeds, then over categories. The interval and the test are computed over categories, because all seeds of
+one category see the same images; both therefore generalise only to other, similar categories.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ PROVENANCE = (
 
 
 def provenance_differences(pairs: pd.DataFrame) -> dict[tuple[str, str, str], list[str]]:
-    """Return what was not the same in both runs: (what, in A, in B) with the methods that it holds for."""
+    """Return what differs between the runs: (what, value in A, value in B) with the methods to which it applies."""
     found: dict[tuple[str, str, str], list[str]] = {}
     for method, cells in pairs.groupby("method", sort=False):
         first, second = (_provenance(cells, ending) for ending in ("_a", "_b"))
@@ -59,10 +59,10 @@ def provenance_differences(pairs: pd.DataFrame) -> dict[tuple[str, str, str], li
 
 
 def compare(first: BenchmarkRun, second: BenchmarkRun) -> tuple[list[Table], pd.DataFrame]:
-    """The tables of two runs, and the differences as numbers.
+    """Return the tables that compare two runs, and the differences as numbers.
 
     Raises:
-        ValueError: no cell finished in both.
+        ValueError: no cell finished in both runs.
     """
     pairs = pair(first.frame, second.frame)
     if pairs.empty:
@@ -82,7 +82,7 @@ def compare(first: BenchmarkRun, second: BenchmarkRun) -> tuple[list[Table], pd.
 
 
 def _other_masks(pairs: pd.DataFrame) -> Iterator[str]:
-    """Return which differences of pixel figures come from the masks, too."""
+    """Yield a note for each method whose pixel figures also differ because of the masks."""
     rules = pairs.groupby("method", sort=False)[["masks_a", "masks_b"]].first().dropna()
     for method, (a, b) in rules[rules["masks_a"] != rules["masks_b"]].iterrows():
         yield f"{method}: {a} masks in A and {b} masks in B, so its pixel figures are not of one protocol."
@@ -115,7 +115,7 @@ def _method_notes(found: pd.DataFrame) -> Iterator[str]:
 
 
 def _provenance(cells: pd.DataFrame, ending: str) -> dict[str, str]:
-    """Everything that describes how some cells came about, as text."""
+    """Return everything that describes how the cells were produced, as text."""
     plain = {name: cells[name + ending].dropna().astype(str).unique() for name in PROVENANCE}
     images = cells.groupby("category")[[f"num_images{ending}", f"images_sha256{ending}"]].first()
     described = {name: ", ".join(sorted(values)) for name, values in plain.items()}
@@ -152,7 +152,10 @@ def _save(folder: Path, tables: list[Table], found: pd.DataFrame) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the comparison of two runs; 2 if they cannot be compared, 3 if the files cannot be written, else 0."""
+    """Print the comparison of two runs.
+
+    Return 2 if they cannot be compared, 3 if the files cannot be written, and 0 otherwise.
+    """
     try:
         tables, found = compare(load_run(options.run_a), load_run(options.run_b))
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Published figures beside a run's own, with the difference and what makes the two hard to compare."""
+"""Comparison of a run's figures with published ones: the difference, and what makes the two hard to compare."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from dualclip_lightning.benchmark.status import finished
 from dualclip_lightning.registry import MODELS
 
 UNCLEAR = "‡"
-"""Marks a published figure whose document does not say how it is computed."""
+"""Mark of a published figure whose document does not say how it is computed."""
 
 
 SPEAK_FOR_THEMSELVES = {"backbone", "pretrained", "class_name", "seed", "visualizer", "evaluator"}
-"""Arguments that have columns of their own or touch no score."""
+"""Arguments that have their own columns or do not affect any score."""
 
 
 def comparisons(results: pd.DataFrame) -> Iterator[tuple[str, Table, pd.DataFrame]]:
-    """Yield, for every data set with published figures, its name, the table, and the table with one row per figure."""
+    """Yield the name, the table and a frame with one row per figure for every data set with published figures."""
     for dataset, cells in results.groupby("dataset", sort=False):
         summary = summarise(cells, str(dataset))
         done = finished(cells)
@@ -48,7 +48,7 @@ def comparisons(results: pd.DataFrame) -> Iterator[tuple[str, Table, pd.DataFram
 
 
 def compare(method: Mapping[str, Any], entry: Published, summary: DatasetSummary, methods: list[Any]) -> pd.DataFrame:
-    """Figures here and published in %, with spread and difference: one row for each published metric."""
+    """Return the run's and the published figures in %, with spread and difference: one row per published metric."""
     metrics = list(entry.figures)
     here = summary.mean.loc[method["method"]].reindex(metrics)
     spread = summary.spread.loc[method["method"]].reindex(metrics)
@@ -67,7 +67,7 @@ def compare(method: Mapping[str, Any], entry: Published, summary: DatasetSummary
 
 
 def protocol_notes(method: Mapping[str, Any], entry: Published, cells: pd.DataFrame) -> Iterator[str]:
-    """Return what keeps the two figures from being the same measurement."""
+    """Yield the reasons why the two figures are not the same measurement."""
     name = method["method"]
     own = finished(cells[cells["method"] == name])
     categories = own["category"].nunique()
@@ -92,12 +92,12 @@ def protocol_notes(method: Mapping[str, Any], entry: Published, cells: pd.DataFr
 
 
 def summary_metrics(cells: pd.DataFrame) -> set[str]:
-    """The metrics of which some cell has a figure."""
+    """Return the metrics for which at least one cell has a figure."""
     return {name for name in metrics_of(cells) if cells[name].notna().any()}
 
 
 def changed_parameters(method: Mapping[str, Any]) -> dict[str, Any]:
-    """Constructor arguments of one of our methods that are not its defaults and may move its scores."""
+    """Return the constructor arguments of one of our methods that differ from the defaults and may affect scores."""
     if method["model"] not in MODELS:
         return {}
     arguments = signature(getattr(import_module(MODELS[method["model"]]), method["model"])).parameters
@@ -109,7 +109,7 @@ def changed_parameters(method: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _stored(value: Any) -> Any:
-    """A default as it comes back from the JSON of a result, where tuples are lists and keys are texts."""
+    """Return a default as read back from the JSON of a result, where tuples are lists and keys are strings."""
     return json.loads(json.dumps(value, default=str))
 
 
@@ -133,7 +133,7 @@ def _table(dataset: str, shown: list[tuple[Any, Published, pd.DataFrame]], notes
 
 
 def _label(compared: tuple[Any, Published, Any]) -> str:
-    """Return what a row is called that is of this run."""
+    """Return the name of a row of this run's own figures."""
     method, entry, _ = compared
     return f"{method['method']}, gain over {entry.over['model']}" if entry.over else str(method["method"])
 
@@ -141,7 +141,7 @@ def _label(compared: tuple[Any, Published, Any]) -> str:
 def _row(
     name: str, what: str, values: pd.Series, spread: pd.Series | None, unclear: Sequence[str] = ()
 ) -> list[TableCell]:
-    """A row of the table; without a spread it is one of differences."""
+    """Return a row of the table; without a spread it is a row of differences."""
     sign = "+" if spread is None else ""
     shown = {metric: "n/a" if pd.isna(value) else f"{value:{sign}.{DIGITS}f}" for metric, value in values.items()}
     for metric, deviation in ({} if spread is None else spread.dropna()).items():

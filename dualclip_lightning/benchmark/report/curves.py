@@ -16,7 +16,7 @@ from dualclip_lightning.metrics.regions import region_areas
 
 GRID = 301
 NEXT = 1e-9
-"""Less than the recall of a single entry."""
+"""A value below the recall that a single entry contributes."""
 
 
 class Panel(NamedTuple):
@@ -24,14 +24,14 @@ class Panel(NamedTuple):
 
     title: str
     level: str
-    """"image" or "pixel"."""
+    """Level of the curve: "image" or "pixel"."""
     name: CurveName
     limit: float
-    """Where the abscissa ends."""
+    """Upper end of the abscissa."""
 
     @property
     def grid(self) -> Floats:
-        """Abscissae [GRID] at which the curve is read."""
+        """The abscissae [GRID] at which the curve is read."""
         return np.linspace(0, self.limit, GRID)
 
 
@@ -47,7 +47,7 @@ Lines = Mapping[tuple[str, Panel], Floats]
 
 
 def image_curve(scores: NDArray[Any], labels: NDArray[Any]) -> Curve | None:
-    """The curve of image scores [N]; None unless there are normal and anomalous images."""
+    """Return the curve of image scores [N], or None unless there are both normal and anomalous images."""
     labels = np.asarray(labels).astype(bool)
     if labels.all() or not labels.any():
         return None
@@ -56,9 +56,10 @@ def image_curve(scores: NDArray[Any], labels: NDArray[Any]) -> Curve | None:
 
 
 def pixel_curve(maps: NDArray[Any], masks: NDArray[np.bool_]) -> Curve | None:
-    """The curve of maps [N, H, W] against masks [N, H, W]; None unless there are normal and anomalous pixels.
+    """Return the curve of maps [N, H, W] against masks [N, H, W].
 
-    Maps are kept in half precision, so the curve may differ in the fourth decimal from the one that was measured.
+    Return None unless there are both normal and anomalous pixels. Maps are stored in half precision, so the curve may
+    differ in the fourth decimal from the one that was measured.
     """
     if masks.all() or not masks.any():
         return None
@@ -68,9 +69,9 @@ def pixel_curve(maps: NDArray[Any], masks: NDArray[np.bool_]) -> Curve | None:
 
 
 def read(curve: Curve, panel: Panel) -> Floats:
-    """Ordinates of a curve [GRID], linear between its points.
+    """Return the ordinates of a curve [GRID], interpolated linearly between its points.
 
-    Precision is that of the threshold that first reaches the recall, so that the area is the average precision.
+    The precision is that of the first threshold to reach the recall, so that the area is the average precision.
     """
     x, y = points(curve, panel.name)
     if panel.name == "pr":
@@ -81,11 +82,11 @@ def read(curve: Curve, panel: Panel) -> Floats:
 def category_lines(
     images: pd.DataFrame, maps: Mapping[str, Mapping[str, NDArray[Any]]]
 ) -> dict[tuple[str, Panel], Floats]:
-    """All curves of one category and seed.
+    """Compute all curves of one category and seed.
 
     Args:
         images: rows of the run's image scores: method, score, label.
-        maps: of the methods that kept them: `maps` and `masks`.
+        maps: `maps` and `masks` of the methods that kept them.
     """
     curves: dict[tuple[str, str], Curve | None] = {}
     for method, own in images.groupby("method", sort=False):
@@ -102,9 +103,9 @@ def category_lines(
 
 
 def mean_lines(categories: Iterable[Lines]) -> dict[tuple[str, Panel], Floats]:
-    """The mean ordinate at each abscissa over categories; scores of different categories are never pooled.
+    """Average the ordinates at each abscissa over categories; scores of different categories are never pooled.
 
-    A method that lacks a category others have says so in its name.
+    A method without a category that others have is labelled with its number of categories.
     """
     found: dict[tuple[str, Panel], list[Floats]] = {}
     for lines in categories:

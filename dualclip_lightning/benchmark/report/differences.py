@@ -19,11 +19,11 @@ RESAMPLES, CONFIDENCE = 9999, 0.95
 
 
 FEWEST_FOR_INTERVAL, FEWEST_FOR_TEST = 5, 6
-"""Categories; with fewer than six that differ, the signed-rank test cannot fall below 0.05 whatever the figures are."""
+"""Minimum numbers of categories; with fewer than six that differ, the signed-rank p-value cannot fall below 0.05."""
 
 
 class Difference(NamedTuple):
-    """How far B is from A over categories, in percentage points."""
+    """Difference between B and A over categories, in percentage points."""
 
     mean: float
     low: float
@@ -34,12 +34,12 @@ class Difference(NamedTuple):
 
 
 def pair(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
-    """The cells that finished in both runs, the columns of the first with the ending `_a`, of the second with `_b`."""
+    """Return the cells that finished in both runs; columns of the first end in `_a`, those of the second in `_b`."""
     return finished(first).merge(finished(second), on=CELL, suffixes=("_a", "_b"), validate="one_to_one")
 
 
 def paired_difference(by_category: np.ndarray, seed: int = 0) -> Difference:
-    """Interval and test of the differences of categories [C], in points; the resampling comes from the seed."""
+    """Compute the interval and the test of category differences [C], in points; the seed fixes the resampling."""
     low = high = p_value = float("nan")
     if len(by_category) >= FEWEST_FOR_INTERVAL:
         resampled = np.random.default_rng(seed).choice(by_category, (RESAMPLES, len(by_category))).mean(axis=1)
@@ -50,7 +50,10 @@ def paired_difference(by_category: np.ndarray, seed: int = 0) -> Difference:
 
 
 def differences(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per data set, method and metric: A and B in %, their difference, and the numbers compared."""
+    """Return one row per data set, method and metric.
+
+    A row has A and B in %, their difference, and the number of categories and cells that count.
+    """
     rows = []
     for (dataset, method), cells in pairs.groupby(["dataset", "method"], sort=False):
         for metric in metrics_of(_common(cells)):
@@ -68,12 +71,12 @@ def differences(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _common(pairs: pd.DataFrame) -> list[str]:
-    """The columns that both runs have."""
+    """Return the columns that both runs have."""
     return [name.removesuffix("_a") for name in pairs if str(name).endswith("_a")]
 
 
 def unpaired(first: pd.DataFrame, second: pd.DataFrame) -> Iterator[str]:
-    """Return what one run finished and the other did not, a sentence a method."""
+    """Yield one sentence per method on the cells that only one of the runs finished."""
     for name, own, other in (("A", first, second), ("B", second, first)):
         done = finished(other).set_index(CELL).index
         cells = finished(own)

@@ -1,4 +1,4 @@
-"""The pictures of a report. Colours stay apart for colour-blind readers and line styles do in grey print."""
+"""Figures of a report, with colours that colour-blind readers can tell apart and line styles for greyscale print."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ LOOKS: list[dict[str, Any]] = [
     {"linestyle": style, "color": colour} for style in ("-", "--", ":", "-.") for colour in COLOURS
 ]
 TITLE_WIDTH = 18
-"""Characters above a map."""
+"""Width of the title above a map, in characters."""
 SCALE_HEIGHT = 0.42
-"""Inches for the scales below the maps."""
+"""Height of the scales below the maps, in inches."""
 TEXT: dict[Any, Any] = {"font.size": 9, "svg.fonttype": "path", "svg.hashsalt": "dualclip"}
 
 
 def plot_curves(lines: Lines) -> str:
-    """Image curves above, pixel curves below, one line per method, as a data address of an SVG."""
+    """Plot image curves above pixel curves, one line per method, and return the SVG as a data URL."""
     with mpl.rc_context(TEXT):
         rows = 1 + any(panel.level == "pixel" for _, panel in lines)
         figure = Figure(figsize=(9.6, 3.1 * rows), layout="constrained")
@@ -65,7 +65,10 @@ def _plot_panel(axis: Any, panel: Panel, lines: Mapping[str, Floats], looks: Map
 
 
 def plot_ablation(ablation: Ablation, summary: DatasetSummary) -> str:
-    """A panel a metric: mean over categories against the parameter, one standard deviation over seeds as a band."""
+    """Plot the mean over categories against the parameter, with one panel per metric.
+
+    The band is one standard deviation over seeds.
+    """
     with mpl.rc_context(TEXT):
         methods, x = list(ablation.points), np.array(list(ablation.points.values()))
         metrics = [metric for metric in summary.mean if summary.mean.loc[methods, metric].notna().any()]
@@ -86,7 +89,7 @@ def plot_ablation(ablation: Ablation, summary: DatasetSummary) -> str:
 
 
 def scales(examples: Sequence[GalleryExample], methods: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """The lowest and the highest value of each method's maps among the examples.
+    """Return the lowest and the highest value of each method's maps among the examples.
 
     Maps of different methods are on different scales: some are probabilities near 0.5, some distances.
     """
@@ -95,14 +98,17 @@ def scales(examples: Sequence[GalleryExample], methods: Sequence[str]) -> dict[s
 
 
 def plot_gallery(examples: Sequence[GalleryExample], methods: Sequence[str]) -> str:
-    """A row an image: the image, its mask, and the map of every method on one scale a method, which stands below."""
+    """Plot one row per image: the image, its mask, and the map of every method.
+
+    Each method has one scale, which is drawn below its maps.
+    """
     with mpl.rc_context(TEXT | {"font.size": 8}):
         width, height = 1.45 * (2 + len(methods)), 1.6 * len(examples)
         lines = max(fill(method, TITLE_WIDTH).count("\n") for method in methods)
         top = 0.3 + 0.15 * lines
         whole = height + top + SCALE_HEIGHT
         figure = Figure(figsize=(width + 0.3, whole))
-        # Set by hand: a layout engine takes longer than everything else together.
+        # Set by hand: a layout engine takes longer than everything else combined.
         figure.subplots_adjust(0.25 / (width + 0.3), (SCALE_HEIGHT + 0.2) / whole, 1 - 0.05 / (width + 0.3),
                                1 - top / whole, wspace=0.06, hspace=0.22)  # fmt: skip
         axes = figure.subplots(len(examples), 2 + len(methods), squeeze=False)
@@ -136,7 +142,7 @@ def _plot_example(row: Any, example: GalleryExample, limits: Mapping[str, tuple[
 
 
 def _plot_scale(figure: Figure, column: Any, shown: Any, ends: tuple[float, float]) -> None:
-    """The colours of one method with the values at both ends, below its column."""
+    """Draw the colour scale of one method below its column, with the values at both ends."""
     place = column.get_position()
     height = figure.get_size_inches()[1]
     axis = figure.add_axes((place.x0 + 0.1 * place.width, 0.24 / height, 0.8 * place.width, 0.09 / height))
@@ -147,7 +153,7 @@ def _plot_scale(figure: Figure, column: Any, shown: Any, ends: tuple[float, floa
 
 
 def _address(figure: Figure, kind: str, **settings: Any) -> str:
-    """The picture as a data address, the same bytes for the same picture."""
+    """Return the figure as a data URL; the same figure gives the same bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format=kind, metadata={"Date": None} if kind == "svg" else None, **settings)
     media = {"svg": "image/svg+xml"}.get(kind, f"image/{kind}")

@@ -1,4 +1,4 @@
-"""Which images of a category to look at: the worst misses, the worst false alarm, the best hits."""
+"""Selection of the images of a category to show: the worst misses, the worst false alarm and the best hits."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ MISSES, FALSE_ALARMS, HITS = 2, 1, 2
 
 
 class GalleryExample(NamedTuple):
-    """One image with the maps that methods drew of it."""
+    """One image with the maps that the methods produced for it."""
 
     what: str
-    """"missed", "false alarm" or "found"."""
+    """Outcome: "missed", "false alarm" or "found"."""
     path: str
     image: NDArray[np.uint8] | None
-    """[H, W, 3], squeezed to the shape of the maps; None if the file cannot be read any more."""
+    """Image [H, W, 3] resized to the shape of the maps; None if the file can no longer be read."""
     mask: NDArray[np.bool_]
     maps: Mapping[str, NDArray[np.float32]]
-    """By method, [H, W]."""
+    """Maps [H, W] by method."""
     scores: Mapping[str, float]
 
 
 def pick(images: pd.DataFrame) -> dict[str, str]:
-    """Return what to show of one category, by path.
+    """Select the images of one category to show, and return their outcomes by path.
 
-    Each method ranks the images; the mean of the ranks decides, so one method alone decides for itself. Missed are the
-    anomalous images ranked lowest, found those ranked highest, false alarms the normal images ranked highest.
+    Each method ranks the images, and the mean of the ranks decides. The lowest-ranked anomalous images are "missed",
+    the highest-ranked ones "found", and the highest-ranked normal images "false alarm".
 
     Args:
-        images: one category, one seed: method, image_path, label, score.
+        images: rows of one category and one seed: method, image_path, label, score.
     """
     place = images.groupby("method")["score"].rank(pct=True)
     mean = images.assign(place=place).groupby("image_path").agg(label=("label", "first"), place=("place", "mean"))
@@ -51,7 +51,7 @@ def pick(images: pd.DataFrame) -> dict[str, str]:
 
 
 def examples(images: pd.DataFrame, maps: Mapping[str, Mapping[str, NDArray[Any]]]) -> list[GalleryExample]:
-    """The picked images of one category with the maps of every method that kept them."""
+    """Return the selected images of one category with the maps of every method that kept them."""
     places = {method: {str(p): i for i, p in enumerate(kept["image_path"])} for method, kept in maps.items()}
     known = set.intersection(*(set(each) for each in places.values())) if places else set()
     scores = images.set_index(["image_path", "method"])["score"]
@@ -67,7 +67,7 @@ def examples(images: pd.DataFrame, maps: Mapping[str, Mapping[str, NDArray[Any]]
 
 
 def read_image(path: str, size: tuple[int, ...]) -> NDArray[np.uint8] | None:
-    """An image squeezed to (H, W), or None if there is none to be read at the path."""
+    """Return the image resized to (H, W), or None if no image can be read from the path."""
     try:
         image = read_rgb(path)
     except ImageError:

@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that needs nothing else, neither a network nor scripts, and prints well."""
+"""The report of a run: one self-contained HTML file that needs neither a network nor scripts, and prints well."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from dualclip_lightning.benchmark.status import finished
 from dualclip_lightning.utilities.files import write_bytes_atomically
 
 MAPS_SHOWN = 8
-"""A gallery with more methods could not be read in print."""
+"""Maximum number of methods in a gallery; with more it would be illegible in print."""
 PROVENANCE = {"kind": "kind", "backbone": "backbone", "weights": "weights", "weights_sha256": "SHA-256 of the weights",
               "weights_origin": "weights from", "masks": "masks",
               "device": "device", "precision": "precision", "git_revision": "revision",
               "num_images": "images a category"}  # fmt: skip
 LONG = {"weights_sha256", "git_revision"}
-"""Digests, of which the first characters do."""
+"""Digests, which are shortened to their first characters."""
 
 
 class ReportFigure(NamedTuple):
@@ -41,7 +41,7 @@ class ReportFigure(NamedTuple):
 
     address: str
     alt: str
-    """What it shows, for those who cannot see it."""
+    """Text alternative for readers who cannot see the figure."""
     caption: str
 
 
@@ -63,7 +63,7 @@ class Section(NamedTuple):
     table: Table
     published: Table | None
     finished: bool
-    """Whether any cell did."""
+    """Whether any cell finished."""
     ablations: list[ReportFigure]
     curves: ReportFigure | None
     categories: list[Category]
@@ -95,7 +95,7 @@ def write_report(run: BenchmarkRun) -> Path:
 
 
 def sections(run: BenchmarkRun) -> Iterator[Section]:
-    """A section a data set."""
+    """Yield one section per data set."""
     published = {dataset: table for dataset, table, _ in comparisons(run.frame)}
     parts = list(summaries(run.frame))
     for overall in (part for part in parts if part.category is None):
@@ -119,7 +119,7 @@ def sections(run: BenchmarkRun) -> Iterator[Section]:
 
 
 def provenance_table(results: pd.DataFrame) -> Table:
-    """Return what produced each method's figures; several values where cells differ."""
+    """Return the table of what produced each method's figures; it lists several values where cells differ."""
     done = finished(results)
     rows = [
         [TableCell(str(method)), *(TableCell(_values(own[column])) for column in PROVENANCE)]
@@ -130,7 +130,7 @@ def provenance_table(results: pd.DataFrame) -> Table:
 
 
 def method_settings(results: pd.DataFrame) -> dict[str, str]:
-    """The arguments of each method that are not null, as text."""
+    """Return the arguments of each method that are not null, as text."""
     done = finished(results).drop_duplicates("method")
     return {
         row.method: ", ".join(
@@ -159,7 +159,7 @@ def _versions(done: pd.DataFrame) -> str:
 
 
 def _evidence(run: BenchmarkRun, cells: pd.DataFrame) -> tuple[Lines, ReportFigure | None]:
-    """Curves and gallery of one category: of each method's first finished seed."""
+    """Return the curves and the gallery of one category, from each method's first finished seed."""
     first = finished(cells).sort_values("seed", kind="stable").drop_duplicates("method")
     first = first.set_index("key").loc[[key for key in cells["key"] if key in set(first["key"])]]
     images = run.images[run.images["key"].isin(first.index)].dropna(subset=["label", "score"])

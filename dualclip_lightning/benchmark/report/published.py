@@ -1,4 +1,4 @@
-"""Published figures as `published.yaml` lists them, and to which methods of a run they belong."""
+"""Published figures as listed in `published.yaml`, and the methods of a run to which they belong."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ class Published:
     figures: Mapping[str, float]
     """Figures in % by metric; where `over` is set, percentage points gained."""
     match: Mapping[str, Any]
-    """Which methods of a run it belongs to."""
+    """Description of the methods of a run to which the result belongs."""
     spread: Mapping[str, float]
     """Standard deviations over seeds by metric, in percentage points."""
     protocol: tuple[str, ...]
     categories: int | None
-    """How many the data set has."""
+    """Number of categories of the data set."""
     backbone: str | None = None
     over: Mapping[str, Any] | None = None
-    """The method that the gain is over, described as in `match`."""
+    """The method over which the gain is measured, described as in `match`."""
     unclear: tuple[str, ...] = ()
-    """Metrics of which the document does not say how they are computed."""
+    """Metrics whose computation the document does not describe."""
 
 
 @cache
@@ -43,7 +43,7 @@ def _document() -> dict[str, Any]:
 
 
 def load_published() -> list[Published]:
-    """Every published result of `published.yaml`."""
+    """Return every published result of `published.yaml`."""
     document = _document()
     return [
         _published(entry, dataset, document)
@@ -70,7 +70,7 @@ def _published(entry: Mapping[str, Any], dataset: str, document: Mapping[str, An
 
 
 def canonical(dataset: str) -> str | None:
-    """What `published.yaml` calls a data set of a run, whatever its case and spaces; None for one it does not have."""
+    """Return the name of a run's data set in `published.yaml`, ignoring case and spaces; None if it is not listed."""
     wanted = dataset.replace(" ", "").lower()
     for name, about in _document()["datasets"].items():
         if wanted in {other.replace(" ", "").lower() for other in about["names"]}:
@@ -88,19 +88,19 @@ def matches(method: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 
 
 def without_activation(method: Mapping[str, Any]) -> str:
-    """Its backbone as papers call it: open_clip's `-quickgelu` is the activation that the weights ask for."""
+    """Return the backbone as named in papers: open_clip's `-quickgelu` is the activation that the weights require."""
     return str(method["backbone"]).removesuffix("-quickgelu")
 
 
 def _is_on(value: Any) -> bool:
-    """Return whether a switch is on; settings of no step are off."""
+    """Return whether a switch is on; settings with zero steps count as off."""
     return value.get("steps") != 0 if isinstance(value, Mapping) else bool(value)
 
 
 def find_published(method: Mapping[str, Any]) -> list[Published]:
-    """The published results of a method of a run on its data set: those with its backbone if there are any.
+    """Return the published results of a method on its data set: those with its backbone if there are any.
 
-    Documents that give different figures of one method are entries of their own.
+    Documents that give different figures for one method are separate entries.
     """
     dataset = canonical(method["dataset"])
     found = [entry for entry in load_published() if entry.dataset == dataset and matches(method, entry.match)]
@@ -108,5 +108,5 @@ def find_published(method: Mapping[str, Any]) -> list[Published]:
 
 
 def parameters_of(method: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a method as its row of the results has them."""
+    """Return the arguments of a method from its row of the results."""
     return json.loads(method["parameters"]) if isinstance(method["parameters"], str) else {}

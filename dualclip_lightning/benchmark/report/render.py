@@ -1,4 +1,4 @@
-"""One table, three forms: Markdown, LaTeX and the terminal. The report draws the same table in HTML."""
+"""Rendering of a table as Markdown, as LaTeX and in the terminal. The report renders the same table in HTML."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ LATEX = str.maketrans({
     "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "±": r"$\pm$", "†": r"$^\dagger$", "‡": r"$^\ddagger$",
 })  # fmt: skip
-"""What LaTeX would read as markup, and the signs of these tables."""
+"""Characters that LaTeX would read as markup, and the symbols used in the tables."""
 MARKS = "The best figure is bold, the second best {second}; methods of every kind are ranked together."
 STYLES = ("", "bold", "underline")
-"""In a terminal, by rank."""
+"""Terminal styles by rank."""
 WIDTH = 160
-"""Columns of a table that goes to a file."""
+"""Width of a table that is written to a file, in characters."""
 
 
 class TableCell(NamedTuple):
@@ -29,27 +29,27 @@ class TableCell(NamedTuple):
 
     text: str
     rank: int = 0
-    """1 is marked as the best, 2 as the second best."""
+    """Rank: 1 is marked as the best, 2 as the second best."""
 
 
 class Table(NamedTuple):
-    """A table before it has a form."""
+    """A table, independent of its output format."""
 
     caption: str
     columns: Sequence[str]
     rows: Sequence[Sequence[TableCell]]
     notes: Sequence[str] = ()
     text_columns: int = 1
-    """How many columns from the left hold words; the others hold numbers."""
+    """Number of columns from the left that hold text; the others hold numbers."""
 
     def explained(self, second: str) -> list[str]:
-        """The notes, before them what the marks mean; `second` says how the second best is marked."""
+        """Return the meaning of the marks and the notes; `second` says how the second best is marked."""
         ranked = any(cell.rank for row in self.rows for cell in row)
         return [*([MARKS.format(second=second)] if ranked else []), *self.notes]
 
 
 def markdown(table: Table) -> str:
-    """GitHub's Markdown: the best in bold, the second best in italics."""
+    """Render the table in GitHub's Markdown: the best in bold, the second best in italics."""
     marks = ("{}", "**{}**", "*{}*")
     rules = ["---" if number < table.text_columns else "--:" for number in range(len(table.columns))]
     rows = [[marks[cell.rank].format(_one_line(cell.text)) for cell in row] for row in table.rows]
@@ -59,7 +59,7 @@ def markdown(table: Table) -> str:
 
 
 def latex(table: Table, label: str) -> str:
-    """A `table` environment for the booktabs package: the best in bold, the second best underlined."""
+    """Render a `table` environment for the booktabs package: the best in bold, the second best underlined."""
     marks = ("{}", r"\textbf{{{}}}", r"\underline{{{}}}")
     rows = [[marks[cell.rank].format(cell.text.translate(LATEX)) for cell in row] for row in table.rows]
     frame = pd.DataFrame(rows, columns=[name.translate(LATEX) for name in table.columns])
@@ -69,15 +69,15 @@ def latex(table: Table, label: str) -> str:
 
 
 def screen() -> Console:
-    """Return a console as wide as the terminal, or as wide as a table needs if there is no terminal."""
+    """Return the console for a command's output: as wide as the terminal, or `WIDTH` if there is none."""
     return Console(width=None if sys.stdout.isatty() else WIDTH, soft_wrap=True)
 
 
 def terminal(table: Table, width: int) -> Iterator[rich.table.Table]:
-    """Return a table for a rich console, with the best in bold and the second best underlined.
+    """Render the table for a rich console: the best in bold, the second best underlined.
 
-    What does not fit beside the words in `width` characters follows below in a part of its own: a name or figure that
-    is cut off helps nobody.
+    Columns that do not fit beside the text columns in `width` characters follow below in a separate part, so that no
+    name or figure is cut off.
     """
     parts = list(_columns_that_fit(table, width))
     notes = escape("\n".join(table.explained("underlined")))
@@ -94,7 +94,7 @@ def terminal(table: Table, width: int) -> Iterator[rich.table.Table]:
 
 
 def _columns_that_fit(table: Table, width: int) -> Iterator[list[int]]:
-    """Numbers of the columns of each part: the words, then as many figures as fit, at least one."""
+    """Yield the column indices of each part: the text columns, then as many figures as fit, at least one."""
     columns = [[name, *(row[number].text for row in table.rows)] for number, name in enumerate(table.columns)]
     widths = [max(map(len, column)) + 3 for column in columns]
     words, figures = list(range(table.text_columns)), list(range(table.text_columns, len(widths)))

@@ -1,7 +1,7 @@
 """Means and spreads of a run: from one row per cell to one row per method.
 
-A cell is one method on one category with one seed. Nothing is averaged away: a mean that rests on fewer cells than were
-planned says how many, and takes no part in the ranking.
+A cell is one method on one category with one seed. Gaps are not hidden: a mean that rests on fewer cells than planned
+is reported with their number, and is not ranked.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ _REASONS = {
     "pixel_AUPIMO": "too few normal pixels, or too few thresholds among them",
     "image_F1@run": "too few images for a threshold, or too many with one highest score",
 }
-"""Why a metric that was asked for may exist in no cell, beside missing labels and masks."""
+"""Reasons why a requested metric may not exist in any cell, apart from missing labels and masks."""
 DIGITS = 1
-"""Decimals of a percentage; what looks the same in a table ranks the same."""
+"""Decimals of a percentage; figures that look the same in a table have the same rank."""
 RANKED = 2
-"""Best and second best are marked."""
+"""Number of ranks that are marked: the best and the second best."""
 
 
 class DatasetSummary(NamedTuple):
-    """Some cells of one data set. All frames have one row per method, in the order of the results."""
+    """Summary of cells of one data set. All frames have one row per method, in the order of the results."""
 
     dataset: str
     category: str | None
@@ -47,11 +47,11 @@ class DatasetSummary(NamedTuple):
     rank: pd.DataFrame
     """Rank by metric: 1 the best, 2 the second best, 0 for others, for gaps, and where there is nothing to compare."""
     remarks: tuple[str, ...] = ()
-    """What one must know of the images to read the figures."""
+    """What a reader must know about the images to interpret the figures."""
 
 
 def summaries(results: pd.DataFrame) -> Iterator[DatasetSummary]:
-    """Yield, for every data set, the mean over its categories and then, if there are several, each of them."""
+    """Yield, for every data set, the mean over its categories and then, if it has several, each of them."""
     for dataset, cells in results.groupby("dataset", sort=False):
         yield summarise(cells, str(dataset))
         if len(cells["category"].unique()) > 1:
@@ -77,7 +77,7 @@ def summarise(cells: pd.DataFrame, dataset: str, category: str | None = None) ->
 
 
 def planned_cells(cells: pd.DataFrame) -> pd.DataFrame:
-    """How many cells should have a figure, by method and metric: seeds of the method x categories with the metric.
+    """Count the cells that should have a figure, by method and metric: the method's seeds x categories with the metric.
 
     A category lacks a metric when it has finished cells and none of them has a figure, for example without masks.
     """
@@ -91,7 +91,7 @@ def planned_cells(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def seed_spread(done: pd.DataFrame, metric: str) -> pd.Series:
-    """Standard deviation over seeds of the category mean by method, in points; seeds with a gap do not count."""
+    """Compute the standard deviation over seeds of each method's category mean, in points, without seeds with gaps."""
     table = done.set_index(["method", "seed", "category"])[metric].unstack("category")  # noqa: PD010 (a pivot table drops gaps)
     of_method = table.notna().groupby("method").transform("any")
     whole = table.notna().eq(of_method).all(axis=1)
@@ -99,7 +99,7 @@ def seed_spread(done: pd.DataFrame, metric: str) -> pd.Series:
 
 
 def describe_methods(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return what tables say of a method beside its figures: kind, seeds, mean seconds an image, peak memory in MB."""
+    """Return the columns that describe a method: kind, seeds, mean seconds per image, peak memory in MB, masks."""
     groups = cells.groupby("method", sort=False)
     return pd.DataFrame(
         {
@@ -113,7 +113,7 @@ def describe_methods(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _remarks(cells: pd.DataFrame) -> Iterator[str]:
-    """Odd masks, maps that were not kept, metrics that no cell has, and what a label-free threshold assumes."""
+    """Yield remarks on odd masks, maps that were not kept, metrics of no cell, and the label-free threshold."""
     done = finished(cells)
     for category, own in done.groupby("category", sort=False):
         said = [json.loads(text) for text in own["evaluation"].dropna()]
@@ -131,7 +131,7 @@ def _remarks(cells: pd.DataFrame) -> Iterator[str]:
 
 
 def differing(methods: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
-    """Return, by method and metric, whether a pixel figure uses a mask rule that most methods do not use."""
+    """Return, by method and metric, whether a pixel figure uses a different rule for masks than most methods."""
     known = methods["masks"][methods["masks"] != "n/a"]
     usual = known.mode()
     other = methods["masks"].isin(known) & (methods["masks"] != (usual[0] if len(usual) else None))
@@ -139,12 +139,12 @@ def differing(methods: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
 
 
 def ranks(mean: pd.DataFrame) -> pd.DataFrame:
-    """1 for the best and 2 for the second best of every column, as rounded for the tables; 0 for the others."""
+    """Return 1 for the best and 2 for the second best of every column, as rounded for the tables, and 0 otherwise."""
     rank = mean.round(DIGITS).rank(ascending=False, method="dense")
     return rank.where((rank <= RANKED) & (mean.notna().sum() > 1), 0).astype(int)
 
 
 def failures(results: pd.DataFrame) -> pd.DataFrame:
-    """The cells that did not finish: method, dataset, category, seed, error."""
+    """Return the cells that did not finish: method, dataset, category, seed, error."""
     failed = results[results["status"] != DONE]
     return failed[["method", "dataset", "category", "seed", "error"]].reset_index(drop=True)

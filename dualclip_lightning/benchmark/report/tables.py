@@ -1,4 +1,4 @@
-"""The tables of a run: methods down, metrics across, mean and spread over seeds, best and second best marked."""
+"""Tables of a run: one row per method, one column per metric, with mean and spread and the two best marked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dualclip_lightning.utilities.files import write_bytes_atomically
 
 MISSING = "n/a"
 OTHER_MASKS = "‡"
-"""Marks pixel figures of another rule for masks than that of most methods."""
+"""Mark of pixel figures that use a different rule for masks than most methods."""
 
 
 def write_tables(run: BenchmarkRun) -> list[Path]:
@@ -54,7 +54,7 @@ def show_tables(run: BenchmarkRun, console: Console) -> None:
 
 
 def summary_table(summary: DatasetSummary) -> Table:
-    """The table of one summary; a metric that no method has is left out."""
+    """Return the table of one summary; a metric that no method has is left out."""
     metrics = [metric for metric in summary.mean if summary.planned[metric].any()]
     rows = [
         [TableCell(method), TableCell(str(about["kind"])), TableCell(str(about["seeds"])),
@@ -67,12 +67,12 @@ def summary_table(summary: DatasetSummary) -> Table:
 
 
 def numbers(parts: Sequence[DatasetSummary]) -> pd.DataFrame:
-    """The same as plain numbers, one row per category and method: mean, spread, rank and cells of every metric."""
+    """Return plain numbers, one row per category and method: mean, spread, rank and cells of every metric."""
     return pd.concat([_numbers(part) for part in parts], ignore_index=True)
 
 
 def interval_table(cells: pd.DataFrame) -> Table | None:
-    """Figures of the first finished seed of each method and category with their intervals; None without any."""
+    """Return the figures of each method's and category's first finished seed with intervals; None without any."""
     first = finished(cells).sort_values("seed", kind="stable").drop_duplicates(["method", "category"]).sort_index()
     metrics = [name for name in metrics_of(cells) if f"{name}_low" in first and first[f"{name}_low"].notna().any()]
     if not metrics:
@@ -90,7 +90,7 @@ def interval_table(cells: pd.DataFrame) -> Table | None:
 
 
 def failed_table(failed: pd.DataFrame) -> Table:
-    """The cells that did not finish, with the last line of each error."""
+    """Return the table of the cells that did not finish, with the last line of each error."""
     last = failed["error"].fillna("no reason recorded").astype(str).str.strip().str.split("\n").str[-1]
     rows = [[TableCell(str(value)) for value in row] for row in failed.assign(error=last).itertuples(index=False)]
     return Table(f"Cells without a result: {len(rows)}", list(failed.columns), rows, text_columns=len(failed.columns))
@@ -157,7 +157,7 @@ def _notes(summary: DatasetSummary) -> Iterator[str]:
 
 
 def mask_notes(summary: DatasetSummary) -> Iterator[str]:
-    """The rule by which masks were resized, and the methods that have another."""
+    """Yield the rule by which masks were resized, and the methods that use another."""
     rules = summary.methods["masks"][summary.methods["masks"] != "n/a"]
     if rules.empty or not summary.mean.filter(like="pixel").notna().any(axis=None):
         return
