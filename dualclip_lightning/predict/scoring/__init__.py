@@ -1,1 +1,1 @@
-"""From embeddings to scores, and from scores to thresholds and decisions."""
+"""Scores from embeddings, and thresholds and decisions from scores."""

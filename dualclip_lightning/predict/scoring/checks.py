@@ -1,4 +1,4 @@
-"""What a detector's arguments mean, and which are refused before weights are loaded."""
+"""Interpretation and validation of a detector's arguments, before weights are loaded."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ MODES = ("pairs", "stream", "none")
 def check_numbers(
     num_references: int | None, bank_size: int, batch_size: int, spatial_window: float | None, max_megapixels: float
 ) -> None:
-    """Refuse numbers out of range.
+    """Check that the numbers are in range.
 
     Raises:
-        ValueError: names the argument.
+        ValueError: If one is not; the message names the argument.
     """
     for name, count in {"bank_size": bank_size, "batch_size": batch_size}.items():
         check_whole(name, count, 1)
@@ -45,10 +45,10 @@ def check_numbers(
 
 
 def check_checkpoint(checkpoint: Any) -> None:
-    """Refuse what is neither None nor a path.
+    """Check that the checkpoint is None or a path.
 
     Raises:
-        ValueError: says what was expected.
+        ValueError: If it is neither; the message says what was expected.
     """
     if not isinstance(checkpoint, str | PathLike | None):
         msg = f"Expected checkpoint to be the path of a file, but got {checkpoint!r}."
@@ -56,11 +56,11 @@ def check_checkpoint(checkpoint: Any) -> None:
 
 
 def check_references(compare_with: Any, reference_dir: Images | None) -> None:
-    """Refuse another word for whom images are compared with, or two answers to that.
+    """Check that `compare_with` is a known mode, and that it does not contradict `reference_dir`.
 
     Raises:
-        ValueError: says what was expected.
-        FileNotFoundError: a folder that is not there.
+        ValueError: If an argument is invalid or both are given; the message says what was expected.
+        FileNotFoundError: If the folder does not exist.
     """
     check_choice("compare_with", compare_with, MODES)
     if reference_dir is not None and not can_be_images(reference_dir):
@@ -75,12 +75,12 @@ def check_references(compare_with: Any, reference_dir: Images | None) -> None:
 
 
 def check_compared(method: str, compare_with: str, reference_dir: Images | None, *, compares: bool) -> None:
-    """Refuse references for a method that takes none, and none for one that only compares.
+    """Check that references are given only to a method that takes them, and always to one that needs them.
 
     Raises:
-        ValueError: says what to leave out or to choose.
+        ValueError: If this is not so; the message says what to leave out or to choose.
     """
-    if method == METHOD:  # which has a score from text alone and one from references
+    if method == METHOD:  # it has a score from text only and one from references
         return
     if not compares and (reference_dir is not None or compare_with == "stream"):
         word = "reference_dir" if reference_dir is not None else "compare_with='stream'"
@@ -92,10 +92,10 @@ def check_compared(method: str, compare_with: str, reference_dir: Images | None,
 
 
 def from_old_name(references: str | Images) -> tuple[Any, Images | None]:
-    """`compare_with` and `reference_dir` as one argument said them before; warns that it will go.
+    """Return `compare_with` and `reference_dir` from the former argument for both; warn that it is deprecated.
 
     Raises:
-        FileNotFoundError: neither a kind nor a path.
+        FileNotFoundError: If the argument is neither a mode nor an existing path.
     """
     warnings.warn(
         "references is called compare_with (pairs, stream, none) or reference_dir (images) now; the old name will go.",
@@ -110,22 +110,22 @@ def from_old_name(references: str | Images) -> tuple[Any, Images | None]:
 
 
 def _exists(target: str) -> bool:
-    """Return whether a path is there; a pattern may find nothing, which is told when it is read."""
+    """Return whether a path exists; a pattern always passes, and is reported when it is read if it matches nothing."""
     return bool(set("*?[") & set(target)) or expand_user(target).exists()
 
 
 def reference_mode(compare_with: str, reference_dir: Images | None, *, text_only: bool) -> tuple[str, Images | None]:
-    """The kind of references ("pairs", "stream", "none" or "folder"), and where those of a folder are."""
+    """Return the kind of references ("pairs", "stream", "none" or "folder"), and the location of those of a folder."""
     if text_only:
         return "none", None
     return ("folder", reference_dir) if reference_dir is not None else (compare_with, None)
 
 
 def adaptation_settings(tta: bool | Mapping[str, Any]) -> AdaptationSettings | None:
-    """Settings of test-time adaptation as the user wants it, or None.
+    """Return the settings of test-time adaptation that the user chose, or None.
 
     Raises:
-        ValueError: as `AdaptationSettings.from_choice`.
+        ValueError: Same as `AdaptationSettings.from_choice`.
     """
     if tta is False:
         return None
@@ -137,10 +137,10 @@ def adaptation_settings(tta: bool | Mapping[str, Any]) -> AdaptationSettings | N
 def make_adaptation(
     settings: AdaptationSettings | None, preprocessing: Preprocessing, seed: int
 ) -> TestTimeAdaptation | None:
-    """Test-time adaptation with these settings.
+    """Create the test-time adaptation with these settings.
 
     Raises:
-        ValueError: a texture folder that is missing or empty.
+        ValueError: If the texture folder is missing or empty.
     """
     if settings is None:
         return None
@@ -150,25 +150,25 @@ def make_adaptation(
 
 
 def check_device(name: Any) -> None:
-    """Refuse what cannot name a device; whether it can be used here is for `choose_device`.
+    """Check that the argument can name a device; `choose_device` checks that the device can be used here.
 
     Raises:
-        ValueError: neither a text nor a device of PyTorch's.
+        ValueError: If it is neither a string nor a `torch.device`.
     """
     if not isinstance(name, torch.device):
         check_text("device", name, "cuda")
 
 
 def choose_device(name: str | torch.device) -> torch.device:
-    """The device by that name; "auto" is a GPU if PyTorch can use one.
+    """Return the device of that name; "auto" is a GPU if PyTorch can use one.
 
     Raises:
-        ValueError: a device that PyTorch does not know or cannot use here.
+        ValueError: If PyTorch does not know the device or cannot use it here.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device("no such device" if name == "meta" else name)  # which computes nothing
+        device = torch.device("no such device" if name == "meta" else name)  # "meta" computes nothing
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         msg = f"The device '{name}' cannot be used here ({str(error).splitlines()[0]}). Set device='cpu' or 'auto'."

@@ -1,4 +1,4 @@
-"""Which references an image gets: others of its run, those before it, or given ones."""
+"""Choice of the references of an image: other images of its run, earlier images, or given ones."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from dualclip_lightning.predict.scoring.references import InSequence, Order, Pai
 
 
 class Comparison:
-    """Supplies references.
+    """Supplier of the references of each image.
 
     Args:
         mode: "pairs", "stream", "folder" or "none".
-        num_references: how many an image has, of pairs and of a stream.
-        seed: draws the pairs.
-        given: the references of "folder".
+        num_references: number of references per image, for pairs and for a stream.
+        seed: seed from which the pairs are drawn.
+        given: the references of the mode "folder".
     """
 
     def __init__(self, mode: str, num_references: int, seed: int, given: Sequence[Reference] = ()) -> None:
@@ -29,7 +29,7 @@ class Comparison:
         self.given = list(given)
 
     def order(self, sources: Sequence[Source]) -> Order:
-        """Order in which images are scored, and the references that each may take."""
+        """Return the order in which images are scored, with the images that each may take as its references."""
         if self.mode == "pairs":
             return PairOrder([source.name for source in sources], self.num_references, self.seed)
         return InSequence(len(sources), stream=self.mode == "stream")
@@ -37,14 +37,14 @@ class Comparison:
     def references(
         self, position: int, sources: Sequence[Source], working: WorkingSet, order: Order, earlier: Sequence[Reference]
     ) -> list[Reference]:
-        """The references of an image.
+        """Return the references of an image.
 
         Args:
-            position: of the image among the sources.
+            position: position of the image among the sources.
             sources: all images.
-            working: reads them.
-            order: of these sources.
-            earlier: images of a stream before the sources, the latest first.
+            working: working set that reads them.
+            order: order of these sources.
+            earlier: images of a stream that precede the sources, the latest first.
         """
         name = sources[position].name
         found = self._given_without(name)
@@ -53,17 +53,17 @@ class Comparison:
         return found + list(earlier[: max(0, self.num_references - len(found))])
 
     def _given_without(self, name: str) -> list[Reference]:
-        """The given references but the image itself."""
+        """Return the given references without the image itself."""
         own = str(Path(name).resolve()) if self.given else ""
         return [reference for reference in self.given if str(Path(reference.name).resolve()) != own]
 
 
 def read_references(images: Images, reader: ViewReader, batch_size: int, max_megapixels: float) -> list[Reference]:
-    """The images that every image is compared with.
+    """Read the images that every image is compared with.
 
     Raises:
-        ImageError: one that cannot be used.
-        ValueError: none.
+        ImageError: If one cannot be used.
+        ValueError: If there are none.
     """
     sources = as_sources(images, max_megapixels, called="reference").complete()
     found: list[Reference] = []

@@ -1,4 +1,4 @@
-"""From the map of an image's patches to one of its pixels."""
+"""Drawing of pixel maps from the maps of an image's patches."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from dualclip_lightning.scoring import DRAWINGS, MapDrawing, draw
 
 
 class Drawer(NamedTuple):
-    """Draws maps of patches at any size, so that at the size at which the model sees an image they are the method's."""
+    """Drawer of patch maps at any size; at the size at which the model sees an image, it gives the method's map."""
 
     drawing: MapDrawing = DRAWINGS["anoclip"]
     patch: Size = (16, 16)
     """Height and width of a patch in pixels of the image as the model sees it."""
 
     def __call__(self, patch_map: npt.NDArray[np.float32], size: Size) -> npt.NDArray[np.float32]:
-        """The map [H, W] of an image from that of its patches [h, w]."""
+        """Draw the map [H, W] of an image from the map [h, w] of its patches."""
         seen = patch_map.shape[0] * self.patch[0], patch_map.shape[1] * self.patch[1]
         maps = torch.from_numpy(np.array(patch_map, dtype=np.float32))[None]
         return draw(maps, size, self.drawing, seen)[0].numpy()
 
     def on_patches(self, patch_map: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """The map drawn with one pixel a patch: [h, w]."""
+        """Draw the map with one pixel per patch: [h, w]."""
         return self(patch_map, (patch_map.shape[0], patch_map.shape[1]))
 
 

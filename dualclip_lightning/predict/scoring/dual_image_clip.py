@@ -1,4 +1,4 @@
-"""Dual-Image CLIP for a detector: images are encoded once, as themselves and as references, several at a time."""
+"""Dual-Image CLIP for a detector; images are encoded in batches, and only once for scoring and as references."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from dualclip_lightning.scoring.dual_image import DualImageScoring
 
 
 def dual_image_clip(common: Common, arguments: Mapping[str, Any]) -> Method:
-    """The method with its arguments.
+    """Build the method with its arguments.
 
     Raises:
-        ValueError: as `build_method`.
-        dualclip_lightning.backbone.WeightsError: weights that cannot be had.
+        ValueError: Same as `build_method`.
+        dualclip_lightning.backbone.WeightsError: If the weights cannot be obtained.
     """
     _, *known = signature(_dual_image_clip).parameters
     check_arguments(METHOD, arguments, known)
@@ -47,7 +47,7 @@ def _dual_image_clip(
     drawing: str | dict[str, Any] = "anoclip",
 ) -> Method:
     check_text_side(temperature, text_mean, vv_blocks)
-    DualImageScoring(temperature, alpha, class_weight)  # refuses numbers out of range before weights are loaded
+    DualImageScoring(temperature, alpha, class_weight)  # rejects numbers out of range before weights are loaded
     settings = adaptation_settings(tta)
     prompts = prompt_ensemble(common.class_name, **common.prompts)
     chosen = MapDrawing.from_choice(drawing)

@@ -1,4 +1,4 @@
-"""What a detector tells a method, and what a method is to a detector."""
+"""The interface between a detector and a method."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from dualclip_lightning.predict.scoring.scorer import Scorer
 
 
 class Common(NamedTuple):
-    """Settings that every method receives."""
+    """Settings that are passed to every method."""
 
     class_name: str
     backbone: str
     pretrained: str | None
-    """None for the method's own."""
+    """Name of the weights; None for the method's default."""
     preprocessing: PreprocessingChoice
     image_size: int | tuple[int, int] | None
     seed: int
@@ -32,14 +32,14 @@ class Common(NamedTuple):
     batch_size: int
     device: str
     checkpoint: str | Path | None
-    """Of layers that were trained, for a method that has such."""
+    """Checkpoint of the trained layers, for a method that has such layers."""
     spatial_window: float | None
     references: int | None
-    """How many an image has of a stream or of given ones; None for pairs and for none."""
+    """Number of references per image, for a stream or given references; None for pairs and for no references."""
 
     @property
     def prompts(self) -> dict[str, Any]:
-        """The choice of words."""
+        """The arguments that choose the prompts."""
         return {"domain": self.domain, "states": self.states, "templates": self.templates}
 
 
@@ -48,7 +48,7 @@ class Method(NamedTuple):
 
     name: str
     compares: bool
-    """Whether images are compared with others."""
+    """True if images are compared with others."""
     clip: Backbone
     preprocessing: Preprocessing
     device: torch.device
@@ -56,4 +56,4 @@ class Method(NamedTuple):
     scorer: Scorer
     drawer: Drawer
     settings: dict[str, Any]
-    """What its scores depend on beside the weights, the geometry and the references."""
+    """The settings, besides the weights, the geometry and the references, on which its scores depend."""

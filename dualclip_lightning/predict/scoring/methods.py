@@ -1,4 +1,4 @@
-"""A method by its name."""
+"""Construction of a method by its name."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from dualclip_lightning.registry import current_name
 
 
 def build_method(name: str, common: Common, arguments: Mapping[str, Any]) -> Method:
-    """A method with its arguments.
+    """Build a method with its arguments.
 
     Args:
         name: as in the registry, or its former name there.
-        common: settings that every method receives.
-        arguments: of this method; it has its own defaults for the others.
+        common: settings that are passed to every method.
+        arguments: arguments of this method; those not given have the method's own defaults.
 
     Raises:
-        ValueError: an unknown method or argument, with the nearest one; a value out of range; or a method that cannot
-            score the images of a detector, with what to do instead.
-        dualclip_lightning.backbone.WeightsError: weights that cannot be had.
+        ValueError: If the method or an argument is unknown (the message names the nearest one), a value is out of
+            range, or the method cannot score the images of a detector (the message says what to do instead).
+        dualclip_lightning.backbone.WeightsError: If the weights cannot be obtained.
     """
     name = current_name(name)
     check_method(name)

@@ -1,4 +1,4 @@
-"""Thresholds that are scores of images: they assume no distribution, and a score can always reach them."""
+"""Thresholds taken from the scores of images; they assume no distribution, and a score can always reach them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from dualclip_lightning.predict.scoring.thresholds import Scored, Threshold, cou
 
 REMEDY = "Give images believed good (--good FOLDER, or Detector.calibrate), or a number (--threshold)."
 HIGHEST_PIXEL = float(np.nextafter(np.float32(1), np.float32(0)))
-"""So that a map that is saturated at 1 can lie above."""
+"""Highest pixel threshold, below 1 so that a map that is saturated at 1 can lie above it."""
 
 
 class NoThresholdError(ValueError):
-    """The scores do not give a usable threshold; the message says why and what to do."""
+    """Error for scores that give no usable threshold; the message says why and what to do."""
 
 
 def from_good(
@@ -28,21 +28,21 @@ def from_good(
     confidence: float = 0.95,
     settings: Mapping[str, Any] | None = None,
 ) -> Threshold:
-    """A quantile of images believed good, with the false alarms to expect of more images like them.
+    """Return a quantile of the scores of images believed good, with the false alarms to expect on similar images.
 
-    With the k-th smallest of n scores as threshold, the share of further such images above it is distributed as
+    If the threshold is the k-th smallest of n scores, the share of further such images above it is distributed as
     Beta(n + 1 - k, k), whatever the distribution of scores (order statistics; Wilks 1941): its mean is the expected
-    rate, its quantiles the interval. k is the smallest whose mean is no more than asked, or n.
+    rate, and its quantiles give the interval. k is the smallest for which the mean is at most the requested rate, or n.
 
     Args:
-        images: believed good. Where any was compared with references, those that were not do not count.
-        false_alarm_rate: asked, in (0, 1).
-        confidence: of the interval, in (0, 1).
-        settings: of the detector.
+        images: images believed good. If any was compared with references, those that were not are ignored.
+        false_alarm_rate: requested rate, in (0, 1).
+        confidence: confidence of the interval, in (0, 1).
+        settings: settings of the detector.
 
     Raises:
-        NoThresholdError: the k-th smallest score is 1, above which no image can lie.
-        ValueError: no image, scores that are not finite, or a rate or confidence out of range.
+        NoThresholdError: If the k-th smallest score is 1, above which no image can lie.
+        ValueError: If there is no image, a score is not finite, or the rate or confidence is out of range.
     """
     check_shares(false_alarm_rate=false_alarm_rate, confidence=confidence)
     scores, peaks, compared = _sorted(images)
@@ -83,23 +83,24 @@ def from_run(
     confidence: float = 0.95,
     settings: Mapping[str, Any] | None = None,
 ) -> Threshold:
-    """The score above which the highest k of n unlabelled images lie, k / n being no more than the rate asked.
+    """Return the score above which the highest k of n unlabelled images lie; k / n is at most the requested rate.
 
-    Where an anomalous image is at least as likely to lie above as a normal one, the expected share of the normal images
+    If an anomalous image is at least as likely to lie above as a normal one, the expected share of the normal images
     above is at most k / n. If both are equally likely, the number of normal images above is hypergeometric, which gives
-    the upper end of the interval: the largest over all shares of normal images from a half up. The lower end is 0,
-    because all images above may be anomalous. No distribution of scores is assumed. The price is that no more than k
-    images are found, however many are anomalous.
+    the upper end of the interval: the largest over all shares of normal images of at least a half. The lower end is 0,
+    because all images above may be anomalous. No distribution of scores is assumed. In return, no more than k images
+    are found, however many are anomalous.
 
     Args:
-        images: of the run. Where any was compared with references, those that were not do not count.
-        false_alarm_rate: asked, in (0, 1).
-        confidence: of the interval, in (0, 1).
-        settings: of the detector.
+        images: images of the run. If any was compared with references, those that were not are ignored.
+        false_alarm_rate: requested rate, in (0, 1).
+        confidence: confidence of the interval, in (0, 1).
+        settings: settings of the detector.
 
     Raises:
-        NoThresholdError: fewer than 1 / rate images; or more images share one highest score than the rate allows.
-        ValueError: scores that are not finite, or a rate or confidence out of range.
+        NoThresholdError: If there are fewer than 1 / rate images, or more images share the highest score than the rate
+            allows.
+        ValueError: If a score is not finite, or the rate or confidence is out of range.
     """
     check_shares(false_alarm_rate=false_alarm_rate, confidence=confidence)
     scores, peaks, compared = _sorted(images)
@@ -136,10 +137,10 @@ def from_run(
 
 
 def for_later_images(threshold: Threshold) -> Threshold:
-    """Return what a threshold says of images that are not among those that it was taken from.
+    """Return the threshold as it applies to images other than those that it was taken from.
 
-    Images believed good and numbers are for later images in any case. Of the n images of a run, k lie above by
-    construction. A further normal image takes any of n + 1 ranks, so it lies above with a probability of at most
+    Thresholds from good images and fixed thresholds already apply to others. Of the n images of a run, k lie above
+    by construction. A further normal image takes any of n + 1 ranks, so it lies above with a probability of at most
     (k + 1) / (n + 1). That is the mean of Beta(k + 1, n - k), whose quantile is the upper end of the interval (order
     statistics; Wilks 1941). Anomalous images in the run, at least as likely to lie above as normal ones, only raise the
     threshold.
@@ -159,7 +160,10 @@ def for_later_images(threshold: Threshold) -> Threshold:
 
 
 def _most_normal_above(n: int, above: int, confidence: float) -> float:
-    """Upper end of the share of normal images above, if those above are any of the n and at least half are normal."""
+    """Return the upper end of the share of normal images above.
+
+    The images above may be any of the n, and at least half of the n are normal.
+    """
     from scipy.stats import hypergeom  # noqa: PLC0415 - takes nearly a second, and not every run needs it
 
     normal = np.arange(math.ceil(n / 2), n + 1)
@@ -167,10 +171,10 @@ def _most_normal_above(n: int, above: int, confidence: float) -> float:
 
 
 def check_shares(**shares: float) -> None:
-    """Refuse what is not strictly between 0 and 1.
+    """Check that every share lies strictly between 0 and 1.
 
     Raises:
-        ValueError: names it.
+        ValueError: If one does not; the message names it.
     """
     for name, value in shares.items():
         if not 0 < value < 1:
@@ -179,10 +183,10 @@ def check_shares(**shares: float) -> None:
 
 
 def _sorted(images: Sequence[Scored]) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Scores and peaks of images of one kind, each in ascending order, and whether they were compared.
+    """Return scores and peaks of images of one kind, each in ascending order, and whether they were compared.
 
     Raises:
-        ValueError: one that is not finite.
+        ValueError: If one is not finite.
     """
     alike: list[Scored] = same_kind(images)
     scores, peaks = (np.sort(np.array(values, dtype=float)) for values in ([i.score for i in alike],

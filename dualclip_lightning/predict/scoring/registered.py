@@ -1,4 +1,4 @@
-"""Any other method of the registry for a detector, as its Lightning class makes it."""
+"""Any other method of the registry for a detector, built by its Lightning class."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ UNFIT: Mapping[tuple[str, str], tuple[Callable[[Any], bool], str]] = {
         with reference_dir, whose images need no label.""",
     ),
 }
-"""Arguments with which a method cannot score the images of a detector, and what to do instead."""
+"""Arguments with which a method cannot score the images of a detector, with messages that say what to do instead."""
 
 
 def registered_method(name: str, common: Common, arguments: Mapping[str, Any]) -> Method:
-    """A method with its arguments.
+    """Build a method with its arguments.
 
     Raises:
-        ValueError: as `build_method`.
-        dualclip_lightning.backbone.WeightsError: weights that cannot be had.
+        ValueError: Same as `build_method`.
+        dualclip_lightning.backbone.WeightsError: If the weights cannot be obtained.
     """
-    from dualclip_lightning.models.base import Kind  # noqa: PLC0415 - imports anomalib, which Dual-Image CLIP spares
+    from dualclip_lightning.models.base import Kind  # noqa: PLC0415 - imports anomalib, which METHOD does not need
 
     method_class = getattr(import_module(MODELS[name]), name)
     parameters = signature(method_class).parameters
@@ -86,14 +86,14 @@ def registered_method(name: str, common: Common, arguments: Mapping[str, Any]) -
         name, compares, clip, prepared, device,
         ViewReader(prepared, (height, width), common.geometry, common.batch_size),
         MethodScorer(method.model, device, compares=compares, named=named),
-        Drawer(DRAWINGS["winclip"], (1, 1)),  # its maps are drawn already; they are only brought to another size
+        Drawer(DRAWINGS["winclip"], (1, 1)),  # its maps are already drawn; they are only resized
         {"seed": common.seed, "arguments": _own_arguments(method), **_trained_layers(method),
          "drawing": asdict(method.drawing), "prompts": common.prompts},
     )  # fmt: skip
 
 
 def _told(common: Common) -> dict[str, Any]:
-    """Return what is common, as arguments of a method's class."""
+    """Return the common settings as arguments of a method's class."""
     names = ("class_name", "backbone", "pretrained", "preprocessing", "image_size", "seed")
     return {name: getattr(common, name) for name in names} | common.prompts
 
@@ -105,10 +105,10 @@ def _refuse_unfit(name: str, values: Mapping[str, Any]) -> None:
 
 
 def _load_layers(method: Any, checkpoint: str | Path | None) -> None:
-    """Take the trained layers of a method from a checkpoint; the frozen weights are not in it.
+    """Load the trained layers of a method from a checkpoint, which does not contain the frozen weights.
 
     Raises:
-        ValueError: a checkpoint that cannot be read or does not fit, one too many, or none where there must be one.
+        ValueError: If the checkpoint cannot be read or does not fit, is not needed, or is missing where one is needed.
     """
     name, trains = type(method).__name__, getattr(method, "training_settings", None) is not None
     if checkpoint is None and trains:
@@ -140,7 +140,7 @@ def _trained_layers(method: Any) -> dict[str, Any]:
 
 
 def _own_arguments(method: Any) -> dict[str, Any]:
-    """The arguments that a method has beside those of all methods, as plain data."""
+    """Return the arguments that a method has besides those of all methods, as plain data."""
     from dualclip_lightning.models.base import ZeroShotShell  # noqa: PLC0415 - takes seconds
     from dualclip_lightning.models.base.results import plain  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""Scores of one image, in its views, against whatever its references are and wherever they lie."""
+"""Scores of the views of one image, by itself or against its references."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 class Scorer(Protocol):
-    """Scores images by a method."""
+    """Scorer of images by a method."""
 
     def score(self, image: EncodedImage, references: Sequence[Reference], name: str) -> tuple[float, Tensor]:
-        """Image score, and the map on the image's lattice [rows, columns], on the CPU.
+        """Return the image score, and the map on the image's lattice [rows, columns], on the CPU.
 
-        Of several views the map is blended; the highest of their scores counts.
+        With several views, their maps are blended and the highest of their scores is returned.
         """
 
 
@@ -34,10 +34,10 @@ class DualImageScorer:
     """Dual-Image CLIP (arXiv 2405.04782) on the views of one image; with one view it is the method as published.
 
     Args:
-        encoder: for the pseudo-anomalous copies of adaptation.
-        anchors: [2, D].
-        scoring: joins the scores.
-        window: how far from a patch's place a reference's patch may lie, as a share of the side; None for anywhere.
+        encoder: encoder of the pseudo-anomalous copies of adaptation.
+        anchors: text anchors [2, D].
+        scoring: combination of the scores.
+        window: largest distance of a reference's patch from a patch's place, as a share of the side; None for no limit.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class DualImageScorer:
 
     @torch.inference_mode()
     def score(self, image: EncodedImage, references: Sequence[Reference], name: str) -> tuple[float, Tensor]:
-        """See `Scorer`; of several views the highest class-token score counts."""
+        """See `Scorer`; with several views, the highest class-token score is used."""
         class_scores, maps = [], []
         for batch in image.batches():
             class_scores.append(self.scoring.text(embedded(batch).class_embedding, self.anchors))
@@ -60,7 +60,7 @@ class DualImageScorer:
         return float(self.scoring.image_scores(class_score[None], score_map[None])), score_map
 
     def _maps(self, plan: ViewPlan, batch: ViewBatch, references: Sequence[Reference], name: str) -> Tensor:
-        """The map of every view [V, h, w]."""
+        """Return the maps of all views [V, h, w]."""
         patches = embedded(batch).patch_embeddings
         visual = None
         if references:
@@ -71,7 +71,7 @@ class DualImageScorer:
         return self.scoring.final_map(joint, patches, images, names, self.anchors, self._patches)
 
     def _visual(self, patches: Tensor, places: Tensor, reference: Reference) -> Tensor:
-        """Distances [V, h, w] to one reference (eq. 5); all views count as one tall image."""
+        """Return the distances [V, h, w] to one reference (eq. 5); all views are treated as one tall image."""
         if not isinstance(reference, PatchSet):
             msg = f"The reference '{reference.name}' is not encoded."
             raise TypeError(msg)
@@ -89,13 +89,13 @@ class DualImageScorer:
 class MethodScorer:
     """Any method that scores images by themselves or by given references, on the views of one image.
 
-    Its maps are those that it draws at the size of a view, a value for each pixel.
+    The maps are those that the method draws at the size of a view, with one value per pixel.
 
     Args:
         model: the method as a plain module, on `device`.
-        device: where it is.
-        compares: whether it takes references, through `predict_patches` and `draw`; images then have one view.
-        named: whether it takes names, from which it draws what it leaves to chance.
+        device: device of the model.
+        compares: True if it takes references, through `predict_patches` and `draw`; images then have one view.
+        named: True if it takes names, from which it derives its random seeds.
     """
 
     def __init__(self, model: Any, device: torch.device, *, compares: bool, named: bool) -> None:
@@ -119,7 +119,7 @@ class MethodScorer:
         return self.model(images, names) if self.named else self.model(images)
 
     def _compare(self, images: Tensor, references: Sequence[Reference], names: Sequence[str]) -> Any:
-        """The first image by the others: the rows of a batch that holds them all."""
+        """Compare the first image with the others, all in one batch."""
         others = [
             each.views.to(self.device) for each in references if isinstance(each, ViewSet) and each.views is not None
         ]
@@ -129,7 +129,7 @@ class MethodScorer:
 
 
 def view_names(plan: ViewPlan, batch: ViewBatch, name: str) -> list[str]:
-    """Return what a method takes its seeds from: the image's path, and the number of the view if there are several."""
+    """Return the names from which a method derives its seeds: the image's path, and the view's number if needed."""
     if len(plan.corners) == 1:
         return [name]
     name = file_identity(name)

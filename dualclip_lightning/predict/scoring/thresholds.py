@@ -1,4 +1,4 @@
-"""Decisions without labels: a threshold, what it says of an image, and its file."""
+"""Decisions without labels: thresholds, their decisions on images, and their files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Scored(Protocol):
 
     @property
     def score(self) -> float:
-        """Score of the image, in [0, 1]."""
+        """The score of the image, in [0, 1]."""
 
     @property
     def peak(self) -> float:
@@ -36,38 +36,38 @@ class Scored(Protocol):
 
 
 class Decision(NamedTuple):
-    """What a threshold says of an image."""
+    """The decision of a threshold on an image."""
 
     word: Word = ""
-    """Empty where the threshold says nothing of it."""
+    """The decision; empty if the threshold makes none."""
     p_value: float | None = None
-    """Share of normal images that score at least as high, as far as the threshold knows; None for a fixed one."""
+    """Estimated share of normal images that score at least as high; None for a fixed threshold."""
     reason: str = ""
-    """Why there is no decision, or what is particular about the marked pixels."""
+    """The reason why there is no decision, or a note on the marked pixels."""
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """Above which score an image counts as anomalous, and above which value of its map a pixel of such an image does.
+    """The score above which an image counts as anomalous, and the value above which its pixels do.
 
     Args:
-        score: for image scores, in [0, 1).
-        pixel: for the maps of anomalous images, in [0, 1); None takes `score`.
-        kind: "good" from images believed good, "run" from the unlabelled run that it decides, "earlier run" from an
-            unlabelled run before (`quantiles.for_later_images`), "fixed" as the user says.
-        false_alarm_rate: share of normal images above `score`: expected of "good", at most that of a run; None where
-            nothing was measured.
-        interval: where that share lies with the confidence below; None where it was not measured.
-        confidence: of the interval.
-        images: how many images it comes from.
-        assumption: what must hold for it to mean what it says.
-        settings: of the detector that gave the scores; another one's scores mean something else.
-        compared: whether it comes from images that were compared with references, or from text scores, which lie on
-            another level; None decides both.
-        scores: from which it was taken, in ascending order.
+        score: threshold of image scores, in [0, 1).
+        pixel: threshold of the maps of anomalous images, in [0, 1); None takes `score`.
+        kind: "good" if taken from images believed good, "run" from the unlabelled run that it decides, "earlier run"
+            from an earlier unlabelled run (`quantiles.for_later_images`), "fixed" if chosen by the user.
+        false_alarm_rate: share of normal images above `score`: the expected share for "good", an upper bound for a
+            run; None if it was not measured.
+        interval: interval of that share at the confidence below; None if it was not measured.
+        confidence: confidence of the interval.
+        images: number of images that it was taken from.
+        assumption: assumption under which the threshold is valid.
+        settings: settings of the detector that gave the scores; scores of other settings are not comparable.
+        compared: True if it comes from images that were compared with references, False if from text scores, which
+            lie on another level; None decides both.
+        scores: scores from which it was taken, in ascending order.
 
     Raises:
-        ValueError: `score` or `pixel` is not in [0, 1), so that no image, or every image, would lie above.
+        ValueError: If `score` or `pixel` is not in [0, 1), so that no image, or every image, would lie above.
 
     Example:
         >>> from dualclip_lightning.predict import Threshold
@@ -95,7 +95,10 @@ class Threshold:
                 raise ValueError(msg)
 
     def decide(self, image: Scored) -> Decision:
-        """Whether an image is anomalous; no decision on one that has no reference where those of the threshold had."""
+        """Decide whether an image is anomalous.
+
+        There is no decision if only one of the image and the images of the threshold was compared with references.
+        """
         if self.compared is not None and self.compared != bool(image.references):
             return Decision(reason=_other_kind(self.compared))
         if image.score <= self.score:
@@ -104,11 +107,11 @@ class Threshold:
         return Decision("anomalous", self.p_value(image.score), reason)
 
     def p_value(self, score: float) -> float | None:
-        """Share of the threshold's own scores that are at least as high; None where it has none.
+        """Return the share of the threshold's own scores that are at least as high; None if it has none.
 
-        Of images believed good it is the conformal p-value (1 + number) / (n + 1), valid for any further image like
-        them (Vovk et al., Algorithmic Learning in a Random World, 2005), and so it is of an earlier run, where
-        anomalous images only raise it. Of the run that it decides, where the image itself is among them, it is
+        For images believed good it is the conformal p-value (1 + number) / (n + 1), valid for any further image like
+        them (Vovk et al., Algorithmic Learning in a Random World, 2005). The same holds for an earlier run, where
+        anomalous images only raise it. For the run that the threshold decides, which contains the image itself, it is
         number / n, and never 0.
         """
         n = len(self.scores)
@@ -118,11 +121,11 @@ class Threshold:
         return max(1, above) / n if n else None
 
     def level(self, image: Scored, patch_map: npt.NDArray[np.float32]) -> float | None:
-        """The value of an image's map above which pixels are marked: none of a normal image, some of an anomalous one.
+        """Return the value of an image's map above which pixels are marked, or None to mark none.
 
-        `patch_map` is the map drawn with one pixel a patch.
-        Where no patch of an anomalous image lies above `pixel`, it is halfway between its highest patch and the next,
-        so that its highest place is marked. None marks nothing.
+        No pixels of a normal image are marked, and some of an anomalous one. `patch_map` is the map drawn with one
+        pixel per patch. If no patch of an anomalous image lies above `pixel`, the value is halfway between its highest
+        patch and the next, so that its highest place is marked.
         """
         if self.decide(image).word != "anomalous":
             return None
@@ -136,7 +139,7 @@ class Threshold:
         return self.score if self.pixel is None else self.pixel
 
     def describe(self) -> str:
-        """Sentences that say what it is, what to expect, where it comes from and what it assumes."""
+        """Return a description: the values, the expected false alarms, the origin and the assumption."""
         text = f"Threshold {self.score:.4f} (pixels {self._pixel:.4f})"
         if self.false_alarm_rate is not None:
             text += f"; expected false alarms: {'at most ' * (self.kind != 'good')}{self.false_alarm_rate:.1%}"
@@ -145,20 +148,20 @@ class Threshold:
         return f"{text}. {self.assumption}"
 
     def save(self, path: str | Path) -> None:
-        """Write it as JSON.
+        """Write the threshold as JSON.
 
         Raises:
-            OSError: the file cannot be written.
+            OSError: If the file cannot be written.
         """
         content = {"version": VERSION, **asdict(self)}
         write_bytes_atomically(Path(path), (json.dumps(content, indent=2, default=str) + "\n").encode())
 
     @classmethod
     def load(cls, path: str | Path) -> Threshold:
-        """Read what `save` wrote.
+        """Read a threshold that `save` wrote.
 
         Raises:
-            ValueError: no such file, or not a threshold.
+            ValueError: If the file does not exist or does not contain a threshold.
         """
         try:
             return cls._from_facts(json.loads(Path(path).read_text(encoding="utf-8")))
@@ -179,10 +182,10 @@ class Threshold:
                    scores=scores)  # fmt: skip
 
     def check_settings(self, settings: Mapping[str, Any]) -> None:
-        """Refuse to judge the scores of another detector; a fixed threshold without settings fits all.
+        """Check that the scores come from the same detector; a fixed threshold without settings fits all.
 
         Raises:
-            ValueError: names what differs.
+            ValueError: If they do not; the message names the settings that differ.
         """
         own, others = _as_stored(self.settings), _as_stored(settings)
         differing = [key for key in others if own and own.get(key) != others[key]]
@@ -193,9 +196,9 @@ class Threshold:
 
 
 def marked(values: npt.NDArray[np.float32], level: float | None) -> npt.NDArray[np.bool_]:
-    """Which values of a drawn map are marked, given `Threshold.level`; at least the highest unless the level is None.
+    """Return which values of a drawn map are marked at a `Threshold.level`; at least the highest unless it is None.
 
-    A map that is drawn smaller than its patches may miss the height of the highest.
+    A map that is drawn smaller than its patches may not reach the value of the highest patch.
     """
     if level is None:
         return np.zeros(values.shape, dtype=bool)
@@ -204,12 +207,12 @@ def marked(values: npt.NDArray[np.float32], level: float | None) -> npt.NDArray[
 
 
 def counted(number: int, what: str) -> str:
-    """A number with its noun, in the plural unless it is one."""
+    """Return a number with its noun, which is in the plural unless the number is one."""
     return f"{number} {what}" + "s" * (number != 1)
 
 
 def same_kind(images: Sequence[Scored]) -> list[Any]:
-    """Return the images compared with references, or all if none was: the two kinds of scores are not comparable."""
+    """Return the images that were compared with references, or all if none was; the scores are on different levels."""
     return [image for image in images if image.references] or list(images)
 
 
@@ -223,5 +226,5 @@ def _other_kind(compared: bool) -> str:
 
 
 def _as_stored(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as they come back from a file, where tuples are lists."""
+    """Return settings as they are read back from a file, where tuples are lists."""
     return json.loads(json.dumps(settings, default=str))
