@@ -1,1 +1,1 @@
-"""The embedded demo: its stand-in model, the training of that model, and `dualclip demo`."""
+"""The embedded demo: its small model, the training of that model, and `dualclip demo`."""

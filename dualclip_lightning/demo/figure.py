@@ -1,4 +1,4 @@
-"""The demo's picture: images, masks, and maps over the images in grey on one scale."""
+"""The demo's picture: images, masks, and maps drawn over the greyscale images, on one scale."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ class Example(NamedTuple):
 
     @property
     def contrast(self) -> float:
-        """Mean of the map inside the mask, less its mean outside."""
+        """Mean of the map inside the mask minus its mean outside."""
         return float(self.score_map[self.mask].mean() - self.score_map[~self.mask].mean())
 
 
 Examples = Mapping[tuple[str, str], Mapping[str, Example]]
-"""By category and variant, then by path: every image with a defect."""
+"""Every image with a defect, by category and variant, then by path."""
 
 
 def choose_examples(examples: Examples, by: str) -> dict[tuple[str, str], Example]:
     """Return, for each category, the image whose map of one variant has the highest contrast.
 
-    The choice looks at masks, so the picture is an illustration and no result.
+    The choice uses masks, so the picture is an illustration, not a result.
 
     Args:
         examples: the same images for every variant of a category.
-        by: the variant whose maps count.
+        by: the variant whose maps determine the choice.
     """
     paths = {
         category: max(own.values(), key=lambda example: (example.contrast, example.path)).path
@@ -50,14 +50,14 @@ def choose_examples(examples: Examples, by: str) -> dict[tuple[str, str], Exampl
 
 
 def plot_examples(examples: Mapping[tuple[str, str], Example], variants: Sequence[str]) -> bytes:
-    """A PNG with one row per category: image, mask, and the map of every variant over the image in grey.
+    """Return a PNG with one row per category: image, mask, and the map of every variant over the greyscale image.
 
     All maps are on one scale, from the median of their scores to the largest.
 
-    Masks and maps, which have the shape that the model sees, are stretched to that of their image.
+    Masks and maps, which have the shape of the model's input, are stretched to that of their image.
 
     Args:
-        examples: by category and variant.
+        examples: examples by category and variant.
         variants: the columns, in order.
     """
     categories = list(dict.fromkeys(category for category, _ in examples))

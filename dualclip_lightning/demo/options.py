@@ -11,7 +11,7 @@ from dualclip_lightning.data.assets import CATEGORIES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demo and return its exit status; what is mistyped is said before PyTorch is imported."""
+    """Run the demo and return its exit status; invalid options are reported before PyTorch is imported."""
     options = parse(arguments)
     from dualclip_lightning.demo.run import run  # noqa: PLC0415 - takes seconds
 
@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parse(arguments: Sequence[str] | None = None) -> Namespace:
-    """Options from the command line; what cannot be meant ends the process with one line and status 2."""
+    """Parse the command line; invalid options end the process with one line and status 2."""
     parser = Parser("dualclip demo", "The method on the data and the model that the package carries, offline.")
     parser.add_argument("--out", type=Path, default=Path("results/demo"), help="folder for tables and pictures")
     parser.add_argument("--seeds", type=whole_from_one, default=3, metavar="N", help="how many seeds draw the pairs")

@@ -1,7 +1,7 @@
 """`dualclip demo`: the method on the data and the model that the package carries, offline, in a minute or two.
 
-The demo is the benchmark of `configs/benchmark/demo_parts.yaml`, in the folder `runs`. Beside it stand a table over
-categories, a picture of heatmaps, and what produced every figure.
+The demo is the benchmark of `configs/benchmark/demo_parts.yaml`, in the folder `runs`. Next to it are a table over
+categories, a picture of heatmaps, and the provenance of every figure.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ from dualclip_lightning.utilities.files import write_bytes_atomically
 from dualclip_lightning.utilities.record import mark_results
 
 CONFIG, DATA, CHOSEN = "demo_parts", "Demo", "joint"
-"""Name of the configuration, and in it the data set and the method whose maps choose the images of the picture."""
+"""Name of the configuration, of its data set, and of the method whose maps determine the images of the picture."""
 RUNS = "runs"
-"""Folder of the benchmark below that of the demo."""
+"""Subfolder of the demo's folder for the benchmark."""
 SOME_FAILED = 1
 
 
 def configure(seeds: int, categories: Sequence[str]) -> Config:
-    """The benchmark of the demo with that many seeds and these categories."""
+    """Return the demo's benchmark with the given number of seeds and categories."""
     overrides = [f"seeds={list(range(seeds))}", f"datasets.{DATA}.categories={json.dumps(list(categories))}"]
     return load_config(find_config(CONFIG, "benchmark"), overrides)
 
 
 def run(options: Namespace) -> int:
-    """Run the demo with the options of `options.parse` and print what it found.
+    """Run the demo with the options of `options.parse` and print its results.
 
     Returns:
         0, or 1 if a run failed.
@@ -84,7 +84,7 @@ def _tell(event: Event, console: Console) -> None:
 
 
 def to_frame(results: pd.DataFrame, categories: Sequence[str]) -> pd.DataFrame:
-    """One row per run, category by category; `defects` says whether those of the category are real or drawn."""
+    """Return one row per run, by category; `defects` tells whether those of the category are real or drawn."""
     metrics = [name for name in metrics_of(results) if name in results]
     frame = results[["category", "method", "kind", "seed", *metrics]].rename(columns={"method": "variant"})
     frame.insert(1, "defects", np.where(frame["category"].isin(REAL), "real", "drawn"))
@@ -107,7 +107,7 @@ def _save(run: BenchmarkRun, frame: pd.DataFrame, table: pd.DataFrame, folder: P
 
 
 def _provenance(run: BenchmarkRun, frame: pd.DataFrame) -> dict[str, Any]:
-    """Return what produced the figures of every run, in the order of the frame."""
+    """Return the provenance of the figures of every run, in the order of the frame."""
     keys = run.frame.set_index(["category", "method", "seed"])["key"]
     return {
         f"{row.category}, {row.variant}, seed {row.seed}": (
@@ -118,7 +118,7 @@ def _provenance(run: BenchmarkRun, frame: pd.DataFrame) -> dict[str, Any]:
 
 
 def _examples(run: BenchmarkRun, key: str) -> dict[str, Example] | None:
-    """Every image of a run that has a defect, with its map; None if the run kept no maps."""
+    """Return every defective image of a run with its map; None if the run kept no maps."""
     kept = run.maps(key)
     if kept is None:
         return None

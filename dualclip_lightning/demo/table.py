@@ -1,4 +1,4 @@
-"""The table that `dualclip demo` prints: a row for each category, and for each variant of the method its figures."""
+"""The table that `dualclip demo` prints: one row per category, with the figures of each variant of the method."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from rich.table import Table
 from dualclip_lightning.data.assets import MATERIALS, REAL
 
 SHOWN = {"image_AUROC": "image AUROC", "pixel_AUROC": "pixel AUROC", "pixel_PRO": "PRO"}
-"""The metrics of the table, and what it calls them."""
+"""The metrics of the table and their titles."""
 
 
 def summarise(frame: pd.DataFrame) -> pd.DataFrame:
-    """Mean over seeds by category and variant; below, the means over the materials, the real categories, and all.
+    """Return means over seeds by category and variant, then means over the materials, the real categories, and all.
 
     Args:
-        frame: one row per run, with `category`, `variant` and the metrics that are shown.
+        frame: one row per run, with `category`, `variant` and the displayed metrics.
     """
     table = frame.pivot_table(index="category", columns="variant", values=list(SHOWN), aggfunc="mean", sort=False)
     table = table.swaplevel(axis=1)[[(variant, metric) for variant in frame["variant"].unique() for metric in SHOWN]]
@@ -26,7 +26,7 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def show(summary: pd.DataFrame, console: Console) -> None:
-    """Print the summary with the best variant of each figure in bold."""
+    """Print the summary with the best figure among the variants in bold."""
     caption = "(real): photographs of real defects; those of the materials are drawn"
     table = Table(title=f"{', '.join(SHOWN.values())} in %, demo model on demo data", caption=caption, show_edge=False)
     table.add_column("category")

@@ -1,1 +1,1 @@
-"""Training of the demo's stand-in for CLIP: scenes, defects, the stem, losses, and a synthetic validation."""
+"""Training of the demo's small CLIP model: scenes, defects, the stem, losses, and a synthetic validation."""

@@ -1,9 +1,9 @@
-"""What each kind of scene and of defect brings: train a small model without it, everything else being equal.
+"""Ablation of each kind of scene and defect: train a small model without it, all else being equal.
 
     python -m dualclip_lightning.demo.training.ablate --textures FOLDER
 
-The groups are drawn once; every model is trained on as many of those that do not show the kind. The figures are those
-of the synthetic validation. Models that lack nothing, from several seeds, say how much chance there is in a difference.
+The groups are drawn once; every model is trained on the same number of groups that do not show the kind. The figures
+are those of the synthetic validation. Complete models from several seeds show how much a figure varies by chance.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ Row = tuple[str, dict[str, tuple[float, float]]]
 
 
 def without(seen: Seen, kind: str | None, count: int) -> Seen:
-    """The first so many groups that do not show a kind of scene or defect; None for any.
+    """Return the first `count` groups that do not show a kind of scene or defect; None allows any.
 
     Raises:
-        ValueError: there are fewer.
+        ValueError: there are fewer such groups.
     """
     numbers = [number for number, kinds in enumerate(seen.kinds) if kind not in kinds][:count]
     if len(numbers) < count:
@@ -44,7 +44,7 @@ def without(seen: Seen, kind: str | None, count: int) -> Seen:
 
 
 def ablations(clip: CLIP, seen: Seen, checks: Seen, settings: Settings, seeds: int) -> Iterator[Row]:
-    """Figures of models trained from the same start on `settings.groups` groups: lacking nothing, then each kind."""
+    """Yield figures of models trained from the same start on `settings.groups` groups: complete, then without each."""
     everything: list[tuple[str | None, int]] = [(None, seed) for seed in range(seeds)]
     for kind, seed in [*everything, *((kind, 0) for kind in sorted(frozenset().union(*seen.kinds)))]:
         chosen = without(seen, kind, settings.groups)
@@ -53,7 +53,7 @@ def ablations(clip: CLIP, seen: Seen, checks: Seen, settings: Settings, seeds: i
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print a row for every kind as soon as its model is trained."""
+    """Print one row per kind as soon as its model is trained."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--textures", type=Path, required=True, help="folder with one folder of photographs a material")
     parser.add_argument("--drawn", type=int, default=600, help="groups that are drawn (default: %(default)s)")

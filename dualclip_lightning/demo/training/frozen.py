@@ -1,8 +1,8 @@
-"""A CLIP over a frozen stem, whose last channels no layer changes.
+"""A CLIP over a frozen stem, in which no layer changes the last channels.
 
-The last channels of every token are the stem's own map (`backbone.stem`). All layers are kept from writing to them, and
-the projection carries them to the last entries of the embedding, where the embeddings of texts are zero. So the
-reference score (eq. 5) compares what the pretrained network saw beside what was learned.
+The last channels of every token are the stem's own map (`backbone.stem`). No layer writes to them, and the projection
+copies them to the last entries of the embedding, where text embeddings are zero. The reference score (eq. 5) thus
+compares the features of the pretrained network in addition to the learned ones.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from dualclip_lightning.demo.training.seen import Seen
 
 
 def new_clip(config: Mapping[str, Any], weights: Mapping[str, Tensor], seed: int) -> CLIP:
-    """A CLIP with random weights drawn from the seed over a stem with pretrained ones, which is frozen.
+    """Return a CLIP with random weights, drawn from the seed, over a frozen stem with pretrained weights.
 
     Args:
-        config: of a folder, with a `stem_cfg`.
-        weights: state dict of the whole network that the stem is the beginning of.
-        seed: draws the rest.
+        config: configuration of a model folder, with a `stem_cfg`.
+        weights: state dict of the whole network whose first layers are the stem.
+        seed: seed of the other weights.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -39,16 +39,16 @@ def new_clip(config: Mapping[str, Any], weights: Mapping[str, Tensor], seed: int
 
 
 def stem_features(clip: CLIP) -> StemFeatures:
-    """The frozen part of the stem."""
+    """Return the frozen part of the stem."""
     features: StemFeatures = clip.visual.conv1[0]
     return features
 
 
 def published_weights(model: str, file: Path) -> dict[str, Tensor]:
-    """State dict under timm's names from a file that has the same tensors in the same order under other names.
+    """Return a state dict under timm's names from a file with the same tensors in the same order under other names.
 
     Raises:
-        ValueError: another number of tensors, or other shapes.
+        ValueError: the number of tensors or their shapes differ.
     """
     own = timm.create_model(model, pretrained=False).state_dict()
     read = torch.load(file, map_location="cpu", weights_only=True)
@@ -59,7 +59,7 @@ def published_weights(model: str, file: Path) -> dict[str, Tensor]:
 
 
 def standardise(clip: CLIP, maps: Tensor) -> None:
-    """Set mean and deviation of the stem's channels to those of maps [..., C, h, w] it gave while they were 0 and 1."""
+    """Set mean and deviation of the stem's channels to those of maps [..., C, h, w] made while they were 0 and 1."""
     values = maps.float().movedim(-3, 0).flatten(1)
     features = stem_features(clip)
     features.mean.copy_(values.mean(1)[:, None, None])
@@ -67,16 +67,16 @@ def standardise(clip: CLIP, maps: Tensor) -> None:
 
 
 def standardised(clip: CLIP, seen: Seen) -> Seen:
-    """Maps that the stem gave while its mean and deviation were 0 and 1, as it gives them now."""
+    """Standardise maps that the stem gave while its mean and deviation were 0 and 1."""
     features = stem_features(clip)
-    for group in seen.maps:  # in place: they take a gigabyte
+    for group in seen.maps:  # in place, because they take a gigabyte
         group.copy_((group.float() - features.mean) / features.std)
     return seen
 
 
 @contextmanager
 def on_maps(clip: CLIP) -> Iterator[CLIP]:
-    """The model as one that is given the stem's maps in place of images, while the context lasts."""
+    """Context in which the model takes the stem's maps instead of images."""
     visual = clip.visual
     whole, patch = visual.conv1, visual.patch_size
     visual.conv1, visual.patch_size = whole[1], (1, 1)  # a map has one place for each patch
@@ -88,12 +88,12 @@ def on_maps(clip: CLIP) -> Iterator[CLIP]:
 
 @torch.no_grad()
 def keep_channels(clip: CLIP, kept: int, scale: float) -> None:
-    """Undo what a step of training changed about the kept channels.
+    """Undo the changes of a training step to the kept channels.
 
     Args:
         clip: the model.
-        kept: how many there are.
-        scale: of the kept entries of an embedding, against what they are after the last normalisation.
+        kept: number of kept channels.
+        scale: factor of the kept entries of an embedding, relative to their values after the last normalisation.
     """
     visual = clip.visual
     for block in visual.transformer.resblocks:

@@ -1,4 +1,4 @@
-"""What the demo's CLIP is trained for, in the terms of the method: eq. 1 to 5 of arXiv 2405.04782."""
+"""Training losses of the demo's CLIP, based on the scores of the method: eq. 1 to 5 of arXiv 2405.04782."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from dualclip_lightning.backbone import DualPathFeatures
 from dualclip_lightning.scoring import reference_score, state_logits
 
 TEMPERATURE = 0.01
-"""What CLIP's own training ends at (arXiv 2103.00020, section 2.5: logits are scaled by at most 100). The method scores
-at 0.07, where such a text score is soft; one that was trained to be 0 or 1 there would outweigh the reference score."""
+"""Final temperature of CLIP's own training (arXiv 2103.00020, section 2.5: logits are scaled by at most 100). The
+method scores at 0.07, where this text score is soft; one trained to be 0 or 1 there would dominate the reference score.
+"""
 DAMAGED = 0.08
-"""Share of a patch from which on it counts as damaged: a line of two pixels across 16 has 0.12."""
+"""Smallest defective share of a damaged patch: a line of two pixels across 16 has 0.12."""
 MARGIN = 0.5
-"""How far a damaged patch should be from the nearest sound one."""
+"""Desired distance of a damaged patch from the nearest sound one."""
 
 
 def compute_losses(features: DualPathFeatures, share: Tensor, named: Tensor, spoken: Tensor) -> dict[str, Tensor]:
-    """Losses of a step by name.
+    """Compute the losses of a step by name.
 
     Args:
-        features: of all images [C*V, ...], the V views of a scene after one another, sound ones first.
+        features: features of all images [C*V, ...], with the V views of a scene in sequence, sound ones first.
         share: damaged share of every patch [C*V, h, w].
-        named: anchors [C, 2, D] under each scene's own name: they tell scenes and states apart.
-        spoken: anchors [C, 2, D] under that name or another: they tell states apart.
+        named: anchors [C, 2, D] for each scene's own name, to distinguish scenes and states.
+        spoken: anchors [C, 2, D] for that name or another, to distinguish states.
     """
     classes = len(named)
     views = len(share) // classes
@@ -42,14 +43,14 @@ def compute_losses(features: DualPathFeatures, share: Tensor, named: Tensor, spo
 
 
 def _patch_loss(logits: Tensor, share: Tensor) -> Tensor:
-    """Cross-entropy of sound and damaged patches, both kinds weighing the same; patches on a border do not count."""
+    """Compute the cross-entropy of sound and damaged patches with equal weight; patches on a border are ignored."""
     sound, damaged = share == 0, share > DAMAGED
     loss = F.cross_entropy(logits.permute(0, 3, 1, 2), damaged.long(), reduction="none")
     return _mean(loss[sound]) + _mean(loss[damaged])
 
 
 def _reference_loss(patches: Tensor, share: Tensor, views: int) -> Tensor:
-    """Sound patches near, damaged ones far from the sound view beside them (eq. 5 with a margin)."""
+    """Compute the loss that draws sound patches to the paired sound view and repels damaged ones (eq. 5, margin)."""
     sound = views // 2
     place = torch.arange(len(patches))
     partner = place - place % views + (place % views + 1) % sound
@@ -58,5 +59,5 @@ def _reference_loss(patches: Tensor, share: Tensor, views: int) -> Tensor:
 
 
 def _mean(values: Tensor) -> Tensor:
-    """The mean, and 0 where there is nothing: a step may have no clearly damaged patch."""
+    """Return the mean, or 0 if there are no values, because a step may have no clearly damaged patch."""
     return values.mean() if values.numel() else values.sum()

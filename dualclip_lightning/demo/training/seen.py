@@ -1,4 +1,4 @@
-"""Groups of training images as the frozen stem sees them, drawn once and kept in memory."""
+"""Features of the frozen stem for groups of training images, computed once and kept in memory."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from dualclip_lightning.images.reading.tensors import read_rgb
 from dualclip_lightning.utilities.seeding import derive_seed
 
 MEAN = STD = 0.5
-"""The stem's network was trained on images in [-1, 1], and the demo model is given the same."""
+"""Normalisation to [-1, 1], on which the stem's network was trained; the demo model uses the same."""
 
 
 class Seen(NamedTuple):
-    """What the stem made of the groups."""
+    """Output of the stem for the groups."""
 
     maps: Tensor
-    """[G, V, C, h, w], half precision."""
+    """Maps [G, V, C, h, w] in half precision."""
     share: Tensor
     """Share of each patch inside a defect [G, V, h, w]."""
     names: list[tuple[str, ...]]
@@ -37,10 +37,10 @@ class Seen(NamedTuple):
 
 
 def load_textures(folder: Path, size: int, without: frozenset[str]) -> dict[str, list[np.ndarray]]:
-    """Photographs by material as bytes [size, size, 3], one folder a material.
+    """Read photographs by material as bytes [size, size, 3], from one folder per material.
 
     Raises:
-        ValueError: no photograph.
+        ValueError: there is no photograph.
     """
     textures: dict[str, list[np.ndarray]] = {}
     for path in sorted(folder.glob("*/*.*")):
@@ -56,7 +56,7 @@ def load_textures(folder: Path, size: int, without: frozenset[str]) -> dict[str,
 
 @dataclass
 class Groups(Dataset):
-    """Groups by number; each has a seed of its own, so that the order of drawing does not matter."""
+    """Groups by number; each has its own seed, so that the order of drawing does not matter."""
 
     textures: Textures
     kinds: Kinds
@@ -66,11 +66,11 @@ class Groups(Dataset):
     views: int = VIEWS
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of groups."""
         return self.count
 
     def __getitem__(self, number: int) -> Group:
-        """Draw one."""
+        """Draw one group."""
         cv2.setNumThreads(1)
         rng = np.random.default_rng(derive_seed(self.seed, "group", number))
         return make_group(self.textures, self.kinds, rng, self.size, self.views)
@@ -78,7 +78,7 @@ class Groups(Dataset):
 
 @torch.no_grad()
 def see(features: nn.Module, groups: Dataset, workers: int = 0) -> Seen:
-    """Draw all groups and run the stem over them."""
+    """Draw all groups and run the stem on them."""
     maps, shares, names, kinds = [], [], [], []
     for group in DataLoader(groups, batch_size=None, num_workers=workers):
         seen = features(to_input(group.images))
@@ -91,5 +91,5 @@ def see(features: nn.Module, groups: Dataset, workers: int = 0) -> Seen:
 
 
 def to_input(images: Sequence[np.ndarray] | np.ndarray | Tensor) -> Tensor:
-    """Bytes [V, S, S, 3] as the model is given them: [V, 3, S, S] in [-1, 1]."""
+    """Convert bytes [V, S, S, 3] to the model's input [V, 3, S, S] in [-1, 1]."""
     return (torch.as_tensor(images).permute(0, 3, 1, 2) / 255 - MEAN) / STD

@@ -2,10 +2,10 @@
 
     python -m dualclip_lightning.demo.training.train --textures FOLDER --out open_clip_model.safetensors
 
-FOLDER holds one folder of photographs for each material; what is held out stands in `held_out`. The images are drawn
-and seen by the stem once, and the transformer behind it is trained on what the stem made of them. Everything is drawn
-from one seed, and the weights are rounded to half precision before they are saved, so that what is measured is what is
-shipped.
+FOLDER holds one folder of photographs per material; `held_out` lists what is excluded from training. The images are
+drawn and passed through the stem once, and the transformer after it is trained on the stem's output. All random choices
+come from one seed, and the weights are rounded to half precision before validation, so that the measured model is the
+one that is shipped.
 """
 
 from __future__ import annotations
@@ -55,32 +55,32 @@ from dualclip_lightning.demo.training.words import Words
 from dualclip_lightning.utilities.files import write_bytes_atomically
 
 STANDARD, CHECKS = 100, 48
-"""Groups that set the stem's mean and deviation, and groups of the validation."""
+"""Number of groups that determine the stem's mean and deviation, and number of validation groups."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How the transformer is trained; chosen on the synthetic validation."""
+    """Training settings of the transformer, chosen on the synthetic validation."""
 
     groups: int = 3600
-    """Groups of images that are drawn."""
+    """Number of groups of images that are drawn."""
     epochs: int = 2
-    """How often each is used."""
+    """Number of times each group is used."""
     batch: int = 5
-    """Groups in a step."""
+    """Number of groups in a step."""
     prompts: int = 4
-    """Prompts of each state in a step."""
+    """Number of prompts per state in a step."""
     learning_rate: float = 1e-3
     weight_decay: float = 0.02
     kept_scale: float = 3.0
     """Scale of the stem's own channels in the embedding (`keep_channels`)."""
     without: tuple[str, ...] = ()
-    """Kinds of scenes and of defects that are left out, to see what each brings; "logical" for all logical ones."""
+    """Kinds of scenes and defects that are left out, for ablations; "logical" for all logical ones."""
     seed: int = 0
 
 
 def stem_file() -> Path:
-    """The published weights of EfficientNet-Lite0.
+    """Return the path of the published weights of EfficientNet-Lite0.
 
     Raises:
         ImportError: their package is not installed.
@@ -93,7 +93,7 @@ def stem_file() -> Path:
 
 
 class Trainer:
-    """A model in training with its optimiser and its draws."""
+    """A model in training, with its optimiser and random generators."""
 
     def __init__(self, clip: CLIP, seen: Seen, settings: Settings) -> None:
         self.clip, self.seen, self.settings = clip, seen, settings
@@ -110,7 +110,7 @@ class Trainer:
         )
 
     def run(self) -> Iterator[dict[str, float]]:
-        """Take all steps; the losses of each by name."""
+        """Take all steps, and yield the losses of each by name."""
         numbers, kept = self._order(), self.clip.visual.conv1.kept
         for _ in range(self.steps):
             keep_channels(self.clip, kept, self.settings.kept_scale)
@@ -118,7 +118,7 @@ class Trainer:
         keep_channels(self.clip, kept, self.settings.kept_scale)
 
     def step(self, numbers: Sequence[int]) -> dict[str, float]:
-        """One step on the groups of these numbers."""
+        """Take one step on the groups with these numbers."""
         maps = self.seen.maps[numbers].flatten(0, 1).float()
         names = [str(self.rng.choice(self.seen.names[number])) for number in numbers]
         anchors = self.words.anchors([*names, *(self.words.say(name) for name in names)])
@@ -151,7 +151,7 @@ def fit(clip: CLIP, seen: Seen, settings: Settings, report_every: int = 50) -> C
 def prepare(
     textures: Path, config: dict, weights: dict[str, Tensor], settings: Settings, workers: int
 ) -> tuple[CLIP, Seen, Seen]:
-    """A new model, its training groups, and the validation's, each of which is a test set of 24 images."""
+    """Return a new model, its training groups, and the validation groups, each a test set of 24 images."""
     size = config["model_cfg"]["vision_cfg"]["image_size"]
     materials = load_textures(textures, size, DEMO_MATERIALS)
     held_out = validation_materials(list(materials))
@@ -171,7 +171,7 @@ def prepare(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train, say how the model does on the validation, and save it."""
+    """Train a model, print its figures on the validation, and save it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--textures", type=Path, required=True, help="folder with one folder of photographs a material")
     parser.add_argument("--out", type=Path, required=True, help="safetensors file to write")

@@ -1,4 +1,4 @@
-"""How a model does on synthetic images of scenes, materials and kinds of defect that training never draws."""
+"""Validation of a model on synthetic images with scenes, materials and kinds of defects excluded from training."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ VARIANTS: Mapping[str, tuple[float, float, int]] = {
     "joint": (0.5, 0.5, 1),
     "joint, K=4": (0.5, 0.5, 4),
 }
-"""Weight of the text map, weight of the class token, and references an image, as in `DualImageCLIP`."""
+"""Weight of the text map, weight of the class token, and references per image, as in `DualImageCLIP`."""
 
 
 def validate(clip: CLIP, seen: Seen, seed: int = 0) -> dict[str, tuple[float, float]]:
-    """Image AUROC and AUROC of patches by variant, as means over groups; every group is one test set.
+    """Return image AUROC and patch AUROC by variant, as means over groups; every group is one test set.
 
     The last variant, "frozen", is the reference score of the stem's own channels with one reference.
     """

@@ -1,4 +1,4 @@
-"""What the training images are called, as the text tower hears it."""
+"""Names of the training images in the captions for the text tower."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ OTHER_WORDS = (
     "metal nut", "pill", "screw", "toothbrush", "transistor", "zipper", "leather", "grid", "candle", "steel plate",
     "circuit board",
 )  # fmt: skip
-"""Said in place of the class now and then, so that the words of state carry the decision for classes never seen."""
+"""Words that sometimes replace the class, so that the state words decide for unseen classes."""
 
 
 def captions(domain: str) -> list[str]:
-    """Templates of the training captions for objects or textures: those that the method asks with.
+    """Return the templates of the training captions for objects or textures, which are those of the method.
 
-    They say "a industrial photo" where the method says "an", as the embedded model has learned them.
+    They have "a industrial photo" instead of the method's "an", because the embedded model was trained with them.
     """
     words = WORDINGS["anoclip"]
     nouns = words.object_nouns if domain == "object" else words.texture_nouns
@@ -34,12 +34,12 @@ def captions(domain: str) -> list[str]:
 
 
 class Words:
-    """Text anchors of names, from a few random prompts at a time.
+    """Text anchors of names, computed from a few random prompts at a time.
 
     Args:
-        clip: its text tower is trained with them.
-        rng: chooses prompts and other words.
-        prompts: how many of each state.
+        clip: model whose text tower is trained with them.
+        rng: generator that selects prompts and other words.
+        prompts: number of prompts per state.
     """
 
     def __init__(self, clip: CLIP, rng: np.random.Generator, prompts: int) -> None:
@@ -47,7 +47,7 @@ class Words:
         self.tokenizer = get_tokenizer("ViT-B-32")
 
     def anchors(self, names: Sequence[str]) -> Tensor:
-        """Anchors [C, 2, D] (normal, anomalous)."""
+        """Return the anchors [C, 2, D] (normal, anomalous)."""
         texts: list[str] = []
         for name in names:
             templates = captions(str(self.rng.choice(["object", "texture"])))
@@ -57,5 +57,5 @@ class Words:
         return F.normalize(embeddings.unflatten(0, (len(names), 2, self.prompts)).mean(2), dim=-1)
 
     def say(self, name: str) -> str:
-        """The name or, as often, some other word."""
+        """Return the name or, equally often, another word."""
         return str(self.rng.choice(OTHER_WORDS)) if self.rng.random() < 0.5 else name  # noqa: PLR2004

@@ -1,1 +1,1 @@
-"""The synthetic images that training draws: grounds, pieces, scenes, the camera and defects."""
+"""Synthetic training images: grounds, pieces, scenes, the camera and defects."""

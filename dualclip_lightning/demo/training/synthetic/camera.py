@@ -1,4 +1,4 @@
-"""How a scene is taken: light, place, focus, noise and compression, with a little of each changing between views."""
+"""Simulated camera: light, position, focus, noise and compression, each of which varies slightly between views."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from dualclip_lightning.data.defects import Image, Mask
 
 
 class Camera(NamedTuple):
-    """What all views of a scene share."""
+    """Settings shared by all views of a scene."""
 
     grey: bool
     turn: float
-    """Largest rotation of a view in degrees; 180 for parts that lie as they fall."""
+    """Largest rotation of a view in degrees; 180 for parts that lie in any orientation."""
     shift: float
     """Largest shift of a view as a share of the side."""
     gamma: float
     light: float
     """Strength of a lighting gradient."""
     direction: float
-    """Where the light comes from, in radians."""
+    """Direction of the light, in radians."""
     blur: float
     noise: float
     quality: int
-    """Of the JPEG compression; 100 for none."""
+    """Quality of the JPEG compression; 100 for none."""
 
 
 def random_camera(rng: np.random.Generator, turn: float = 3.0, shift: float = 0.03) -> Camera:
-    """A camera for one scene."""
+    """Draw a camera for one scene."""
     return Camera(
         grey=rng.random() < 0.35,  # noqa: PLR2004
         turn=turn,
@@ -46,7 +46,7 @@ def random_camera(rng: np.random.Generator, turn: float = 3.0, shift: float = 0.
 
 
 def take(camera: Camera, image: Image, mask: Mask, rng: np.random.Generator) -> tuple[Image, Mask]:
-    """A view [S, S, 3] of a clean picture, and the mask [S, S] moved with it."""
+    """Return a view [S, S, 3] of a clean image, and the mask [S, S] transformed in the same way."""
     image, mask = _move(camera, image, mask, rng)
     seen: npt.NDArray = image.astype(np.float32) / 255
     if camera.grey:

@@ -1,7 +1,7 @@
-"""Kinds of defects that only training draws, beside those of `dualclip_lightning.data.defects`.
+"""Kinds of defects that are used only in training, in addition to those of `dualclip_lightning.data.defects`.
 
-Every kind takes an RGB image [H, W, 3] of bytes, a generator and an image of another material, and gives what is drawn
-[H, W, 3] and the region [H, W] it may have changed; `add_fault` makes the exact mask.
+Every kind takes an RGB image [H, W, 3] of bytes, a generator and an image of another material, and returns the drawn
+image [H, W, 3] and the region [H, W] that it may have changed; `add_fault` computes the exact mask.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from dualclip_lightning.demo.training.synthetic.marks import chip, cut, dead, fi
 from dualclip_lightning.demo.training.synthetic.stains import bubble, burn, corrosion, dust, faded, patch, pits, smear
 
 SMALLEST = 96
-"""Sides in pixels of the smallest part of an image that a fault is drawn into."""
+"""Side in pixels of the smallest part of an image into which a fault is drawn."""
 
 
 def add_fault(image: Image, kind: str, rng: np.random.Generator, other: Image) -> Defective:
-    """Draw a fault of a kind of `FAULTS` somewhere, at a random scale: it fills a square part of the image.
+    """Draw a fault of a kind of `FAULTS` at a random position and scale: it fills a square part of the image.
 
     Args:
         image: RGB bytes [H, W, 3].
         kind: name of the fault.
-        rng: decides place, scale, shape and strength.
+        rng: generator for position, scale, shape and strength.
         other: RGB bytes [H, W, 3] of another material, for foreign pieces.
 
     Raises:
-        ValueError: it cannot be seen on this image.
+        ValueError: the fault is not visible on this image.
     """
     side = min(image.shape[:2])
     part = int(np.exp(rng.uniform(np.log(min(SMALLEST, side)), np.log(side))))
@@ -51,4 +51,4 @@ def add_fault(image: Image, kind: str, rng: np.random.Generator, other: Image) -
 
 OWN = (pits, corrosion, smear, burn, bubble, fibre, fold, scrape, cut, moved, ring, faded, chip, dust, dead, patch)
 FAULTS: Mapping[str, DefectMaker] = {**DEFECTS, **{kind.__name__: kind for kind in OWN}}
-"""All kinds of defects by name: those of the demo's data and those of training."""
+"""All kinds of defects by name, those of the demo's data and those of training."""

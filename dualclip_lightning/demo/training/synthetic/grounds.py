@@ -1,7 +1,7 @@
-"""What lies under the pieces of a scene, or fills it: photographs of materials and procedural surfaces.
+"""Grounds under the pieces of a scene, or filling it: photographs of materials and procedural surfaces.
 
-Each maker draws its parameters once and returns a function that paints a picture [S, S, 3] of them; what it draws from
-its own generator differs between views, as places on one material do.
+Each maker draws its parameters once and returns a function that paints an image [S, S, 3] with them. That function
+takes its own generator, so that views differ like different places on one material.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ Ground = Callable[[np.random.Generator], Image]
 
 
 def tone(rng: np.random.Generator) -> npt.NDArray:
-    """A colour, often a grey."""
+    """Draw a colour, often a grey."""
     grey = rng.uniform(15, 240)
     return np.clip(grey + rng.normal(0, rng.choice([2, 30]), 3), 0, 255)
 
 
 def photograph(textures: Textures, rng: np.random.Generator, size: int) -> tuple[str, Ground]:
-    """A material's name, and its photograph moved and mirrored, at one scale and tint."""
+    """Return the name of a material, and its photograph shifted and mirrored, with a fixed scale and tint."""
     name = str(rng.choice(sorted(textures)))
     image = textures[name][int(rng.integers(len(textures[name])))]
     part = int(size * rng.uniform(0.45, 1.0))
@@ -43,7 +43,7 @@ def photograph(textures: Textures, rng: np.random.Generator, size: int) -> tuple
 
 
 def flat(textures: Textures, rng: np.random.Generator, size: int) -> Ground:
-    """One tone with a faint, smooth unevenness, or a photograph with little contrast."""
+    """Return a ground of one tone with faint, smooth unevenness, or a photograph with low contrast."""
     colour, cells, strength = tone(rng), int(rng.integers(3, 40)), rng.uniform(0, 8)
     _, material = photograph(textures, rng, size)
     contrast = rng.choice([0.0, rng.uniform(0.05, 0.3)])
@@ -57,7 +57,7 @@ def flat(textures: Textures, rng: np.random.Generator, size: int) -> Ground:
 
 
 def brushed(textures: Textures, rng: np.random.Generator, size: int) -> Ground:
-    """Metal with fine lines along one direction, straight or round a centre."""
+    """Return metal with fine lines, straight in one direction or around a centre."""
     del textures
     colour, strength, length = tone(rng) * 0.6 + 80, rng.uniform(4, 22), int(rng.integers(15, 90)) | 1
     round_, upright = rng.random() < 0.25, rng.random() < 0.5  # noqa: PLR2004
@@ -77,7 +77,7 @@ def brushed(textures: Textures, rng: np.random.Generator, size: int) -> Ground:
 
 
 def turned(textures: Textures, rng: np.random.Generator, size: int) -> Ground:
-    """A cylinder lit from one side, with grooves, segments or a thread, and often a dark margin."""
+    """Return a cylinder lit from one side, with grooves, segments or a thread, and often a dark margin."""
     del textures
     y, x = np.mgrid[:size, :size].astype(np.float32) / size
     if rng.random() < 0.5:  # noqa: PLR2004
@@ -103,7 +103,7 @@ def turned(textures: Textures, rng: np.random.Generator, size: int) -> Ground:
 
 
 def stripes(textures: Textures, rng: np.random.Generator, size: int) -> Ground:
-    """Stripes, checks, a mesh or a weave in two tones or materials."""
+    """Return stripes, checks, a mesh or a weave in two tones or materials."""
     one, two = tone(rng), tone(rng)
     _, material = photograph(textures, rng, size)
     y, x = np.mgrid[:size, :size].astype(np.float32) / size

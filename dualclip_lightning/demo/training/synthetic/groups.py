@@ -1,4 +1,4 @@
-"""Groups of training images: views of one scene, sound ones first, then as many with defects."""
+"""Groups of training images: views of one scene, first sound ones, then an equal number with defects."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from dualclip_lightning.demo.training.synthetic.grounds import Textures
 from dualclip_lightning.demo.training.synthetic.scenes import SCENES, Scene
 
 VIEWS = 4
-"""Images of a group; the second half has defects."""
+"""Number of images in a group; the second half has defects."""
 LOGICAL_KIND = "logical"
 LOGICAL_SHARE = 0.35
-"""How often a scene that has logical faults shows one instead of a drawn defect."""
+"""Probability that a scene with possible logical faults shows one instead of a drawn defect."""
 
 
 class Kinds(NamedTuple):
-    """What is drawn."""
+    """Kinds of scenes and defects that are drawn."""
 
     scenes: tuple[str, ...]
     faults: tuple[str, ...]
     logical: bool = True
-    """Whether logical faults are, too, where a scene has them."""
+    """Whether logical faults are also drawn in scenes that can have them."""
 
 
 class Group(NamedTuple):
     """Views of one scene."""
 
     images: npt.NDArray[np.uint8]
-    """[V, S, S, 3]"""
+    """Images [V, S, S, 3]."""
     masks: npt.NDArray[np.bool_]
-    """[V, S, S]"""
+    """Masks [V, S, S]."""
     names: tuple[str, ...]
     """Words for what is shown."""
     kinds: frozenset[str]
-    """The kind of its scene, and those of its defects; all logical faults are one kind, `LOGICAL_KIND`."""
+    """Kinds of the scene and of its defects; all logical faults are one kind, `LOGICAL_KIND`."""
 
 
 def make_group(textures: Textures, kinds: Kinds, rng: np.random.Generator, size: int, views: int = VIEWS) -> Group:
@@ -57,7 +57,7 @@ def make_group(textures: Textures, kinds: Kinds, rng: np.random.Generator, size:
 def _faulty(
     scene: Scene, textures: Textures, kinds: Kinds, rng: np.random.Generator
 ) -> tuple[Image, Mask, tuple[str, ...]]:
-    """A view with a logical fault, or one or two drawn defects and their kinds; again where nothing can be seen."""
+    """Draw a view with a logical fault, or one or two drawn defects, and their kinds; retry if nothing is visible."""
     suitable = [kind for kind in kinds.faults if kind in scene.suits] or kinds.faults
     while True:
         if kinds.logical and scene.faults and rng.random() < LOGICAL_SHARE:
@@ -91,10 +91,10 @@ def _damaged(
 
 
 def all_faults(without: frozenset[str]) -> tuple[str, ...]:
-    """Names of the kinds of drawn defects, without some."""
+    """Return the names of the kinds of drawn defects, without some."""
     return tuple(kind for kind in FAULTS if kind not in without)
 
 
 def all_scenes(without: frozenset[str]) -> tuple[str, ...]:
-    """Names of the kinds of scenes, without some."""
+    """Return the names of the kinds of scenes, without some."""
     return tuple(kind for kind in SCENES if kind not in without)

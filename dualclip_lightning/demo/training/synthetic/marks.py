@@ -14,7 +14,7 @@ from dualclip_lightning.demo.training.synthetic.brushes import Drawn, line, soft
 
 
 def fibre(image: Image, rng: np.random.Generator, other: Image) -> Drawn:
-    """One to three hairs or threads lying on the surface."""
+    """Draw one to three hairs or threads lying on the surface."""
     del other
     region = np.zeros(image.shape[:2], bool)
     for _ in range(rng.integers(1, 4)):
@@ -23,7 +23,7 @@ def fibre(image: Image, rng: np.random.Generator, other: Image) -> Drawn:
 
 
 def fold(image: Image, rng: np.random.Generator, other: Image) -> Drawn:
-    """A crease: a bright line beside a dark one."""
+    """Draw a crease: a bright line beside a dark one."""
     del other
     points, width = line(image, rng, 0.02), int(rng.integers(1, 5))
     shift = rng.uniform(-1.5, 1.5, 2) * width
@@ -34,7 +34,7 @@ def fold(image: Image, rng: np.random.Generator, other: Image) -> Drawn:
 
 
 def scrape(image: Image, rng: np.random.Generator, other: Image) -> Drawn:
-    """A band of fine parallel scratches."""
+    """Draw a band of fine parallel scratches."""
     del other
     points, region = line(image, rng, 0.01), np.zeros(image.shape[:2], bool)
     across = (points[-1] - points[0])[::-1] * [1, -1] / (np.linalg.norm(points[-1] - points[0]) + 1e-6)
@@ -45,7 +45,7 @@ def scrape(image: Image, rng: np.random.Generator, other: Image) -> Drawn:
 
 
 def cut(image: Image, rng: np.random.Generator, other: Image) -> Drawn:
-    """A strip whose pattern is shifted along itself, as after a slip or a bad seam."""
+    """Shift the pattern of a strip along its length, as after a slip or a bad seam."""
     del other
     height = image.shape[0]
     rows = int(rng.uniform(0.06, 0.3) * height)
@@ -62,7 +62,7 @@ def cut(image: Image, rng: np.random.Generator, other: Image) -> Drawn:
 
 
 def moved(image: Image, rng: np.random.Generator, other: Image) -> Drawn:
-    """A piece of the image itself at a place where it does not belong, turned."""
+    """Draw a rotated piece of the image in a place where it does not belong."""
     del other
     region = blob(image.shape, rng, 0.06, 0.2)
     turned = np.rot90(image, int(rng.integers(1, 4))) if image.shape[0] == image.shape[1] else image[::-1, ::-1]
@@ -71,7 +71,7 @@ def moved(image: Image, rng: np.random.Generator, other: Image) -> Drawn:
 
 
 def ring(image: Image, rng: np.random.Generator, other: Image) -> Drawn:
-    """The mark of a dried drop: a rim darker or brighter than its inside."""
+    """Draw the mark of a dried drop, with a rim that is darker or brighter than its inside."""
     del other
     region = blob(image.shape, rng, 0.06, 0.2).astype(np.uint8)
     rim = cv2.morphologyEx(region, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
@@ -81,7 +81,7 @@ def ring(image: Image, rng: np.random.Generator, other: Image) -> Drawn:
 
 
 def chip(image: Image, rng: np.random.Generator, other: Image) -> Drawn:
-    """A broken-off corner or splinter: a polygon in one tone, or of another material."""
+    """Draw a broken-off corner or splinter as a polygon in one tone or of another material."""
     side = min(image.shape[:2])
     centre = rng.uniform(0.1, 0.9, 2) * image.shape[1::-1]
     angles = np.sort(rng.uniform(0, 2 * np.pi, rng.integers(3, 7)))
@@ -94,7 +94,7 @@ def chip(image: Image, rng: np.random.Generator, other: Image) -> Drawn:
 
 
 def dead(image: Image, rng: np.random.Generator, other: Image) -> Drawn:
-    """A rectangle that is darker or brighter than the rest, as of a dead cell."""
+    """Draw a rectangle that is darker or brighter than the rest, like a dead cell."""
     del other
     height, width = image.shape[:2]
     size = (rng.uniform(0.06, 0.35, 2) * (height, width)).astype(int) + 2

@@ -1,4 +1,4 @@
-"""Single parts made of pieces, in rows and scattered."""
+"""Parts made of pieces: single, in rows, or scattered."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ MIDDLE = np.array([0.5, 0.5])
 
 
 def colour(rng: np.random.Generator) -> Colour:
-    """A colour for a piece."""
+    """Draw a colour for a piece."""
     return tuple(tone(rng))
 
 
 def random_ground(textures: Textures, rng: np.random.Generator, size: int) -> Ground:
-    """Return what parts lie on: mostly a plain surface."""
+    """Draw the ground on which parts lie, which is mostly a plain surface."""
     if rng.random() < 0.6:  # noqa: PLR2004
         return flat(textures, rng, size)
     return photograph(textures, rng, size)[1]
 
 
 def random_material(textures: Textures, rng: np.random.Generator, size: int) -> npt.NDArray | None:
-    """A photograph or brushed metal as the texture of pieces, or None for a plain colour."""
+    """Draw a photograph or brushed metal as the texture of pieces, or None for a plain colour."""
     if rng.random() < 0.5:  # noqa: PLR2004
         return None
     return (brushed(textures, rng, size) if rng.random() < 0.4 else photograph(textures, rng, size)[1])(rng)  # noqa: PLR2004
@@ -49,7 +49,7 @@ def _outline(rng: np.random.Generator, middle: npt.NDArray, radius: float, kind:
 
 
 def _build(rng: np.random.Generator, texture: npt.NDArray | None) -> list[Piece]:
-    """A part of radius 0.4 about the origin, its body first: plates with holes, rings, gears, pins with a thread."""
+    """Draw a part of radius 0.4 about the origin, body first: a plate with holes, a ring, a gear or a threaded pin."""
     kind, turn = int(rng.integers(4)), rng.uniform(0, np.pi)
     outline, body = _outline(rng, np.zeros(2), 0.4, kind, turn), colour(rng)
     edge, shade = rng.uniform(-60, 60), rng.choice([0, rng.uniform(10, 60)])
@@ -58,7 +58,7 @@ def _build(rng: np.random.Generator, texture: npt.NDArray | None) -> list[Piece]
 
 
 def _thread(rng: np.random.Generator, outline: npt.NDArray, inner: Colour, turn: float) -> list[Piece]:
-    """Lines across a pin."""
+    """Draw the lines across a pin."""
     along = np.array([np.cos(turn), np.sin(turn)])
     reach, width = outline @ along, np.ptp(outline @ (along[::-1] * [-1, 1])) / 2
     across = along[::-1] * np.array([-1, 1]) * width
@@ -68,7 +68,7 @@ def _thread(rng: np.random.Generator, outline: npt.NDArray, inner: Colour, turn:
 
 
 def _holes(rng: np.random.Generator, texture: npt.NDArray | None, inner: Colour, turn: float) -> list[Piece]:
-    """Rings about the middle, and holes or bolts on a circle."""
+    """Draw rings about the centre, and holes or bolts on a circle."""
     pieces = []
     for radius in sorted(rng.uniform(0.05, 0.3, rng.integers(0, 4)), reverse=True):
         material = texture if rng.random() < 0.3 else None  # noqa: PLR2004
@@ -87,14 +87,14 @@ def _placed(pieces: Sequence[Piece], place: npt.NDArray, scale: float, turn: flo
 
 
 def part(textures: Textures, rng: np.random.Generator, size: int) -> Product:
-    """One part in the middle."""
+    """Draw one part in the centre."""
     pieces = _placed(_build(rng, random_material(textures, rng, size)), MIDDLE, rng.uniform(0.7, 1.15))
     names = ("screw", "metal nut", "gear", "washer", "capsule", "bottle", "part", "pill", "bolt", "lens")
     return names, random_ground(textures, rng, size), pieces, range(1, len(pieces)), ()
 
 
 def array_of(textures: Textures, rng: np.random.Generator, size: int) -> Product:
-    """Equal parts in rows and columns."""
+    """Draw equal parts in rows and columns."""
     made, count = _build(rng, random_material(textures, rng, size)), int(rng.integers(2, 6))
     step, bodies = 1 / count, []
     pieces: list[Piece] = []
@@ -113,7 +113,7 @@ def array_of(textures: Textures, rng: np.random.Generator, size: int) -> Product
 
 
 def scattered(textures: Textures, rng: np.random.Generator, size: int) -> Product:
-    """Equal parts lying as they fall."""
+    """Draw equal parts at random positions and orientations."""
     made, scale, pieces = _build(rng, random_material(textures, rng, size)), rng.uniform(0.2, 0.5), []
     places: list[npt.NDArray] = []
     for _ in range(40):

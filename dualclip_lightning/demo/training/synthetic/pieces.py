@@ -1,4 +1,4 @@
-"""Pieces that scenes are made of: a polygon, a stroke or a word with its material, drawn one over the other."""
+"""Pieces of scenes: polygons, strokes and words, each with its material, drawn one over the other."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ import numpy.typing as npt
 from dualclip_lightning.data.defects import Image
 
 FINE = 16
-"""Fractions of a pixel that OpenCV is given, as a power of two: 4 bits."""
+"""Subpixel resolution of coordinates passed to OpenCV, a power of two: 4 bits."""
 Colour = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Something with an outline and a material, in units of the image's side."""
+    """A shape with an outline and a material, in units of the image's side."""
 
     points: npt.NDArray
     """Outline [n, 2] (x, y), or a line if `thickness` is not 0."""
     colour: Colour
     texture: Image | None = None
-    """A material [S, S, 3] in place of one colour; the colour tints it."""
+    """Material [S, S, 3] used instead of a plain colour; the colour tints it."""
     thickness: float = 0.0
     edge: float = 0.0
-    """How much darker (below 0) or brighter the outline is, in levels."""
+    """Brightness of the outline relative to the piece, in levels; negative values are darker."""
     shade: float = 0.0
-    """Strength of a gradient over the piece, as of something round, in levels."""
+    """Strength of a gradient over the piece, as on a round object, in levels."""
 
     def moved(self, shift: npt.NDArray, turn: float = 0.0) -> Piece:
-        """The piece elsewhere, turned about its middle."""
+        """Return the piece shifted, and rotated about its centre."""
         middle = self.points.mean(axis=0)
         c, s = np.cos(turn), np.sin(turn)
         return replace(self, points=(self.points - middle) @ np.array([[c, s], [-s, c]]) + middle + shift)
 
     def size(self) -> npt.NDArray:
-        """Width and height."""
+        """The width and height."""
         return np.ptp(self.points, axis=0) + self.thickness
 
 
 def paint_piece(canvas: Image, piece: Piece) -> None:
-    """Draw over a picture [S, S, 3] in place."""
+    """Draw a piece over an image [S, S, 3] in place."""
     side = len(canvas)
     points = np.rint(piece.points * side * FINE).astype(np.int32)
     low, high = points.min(axis=0) // FINE, points.max(axis=0) // FINE
@@ -82,26 +82,26 @@ def _material(piece: Piece, shape: tuple[int, ...], corner: tuple[int, int]) -> 
 
 
 def regular(middle: npt.NDArray, radius: float, corners: int, turn: float = 0.0, teeth: float = 0.0) -> npt.NDArray:
-    """A regular polygon [n, 2]; with `teeth` every second corner lies further in by that share, as on a gear."""
+    """Return a regular polygon [n, 2]; `teeth` moves every second corner inwards by that share, as on a gear."""
     angles = turn + np.arange(corners) * 2 * np.pi / corners
     lengths = radius * np.where(np.arange(corners) // 2 % 2, 1 - teeth, 1.0)
     return middle + lengths[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
 def ellipse(middle: npt.NDArray, radii: npt.NDArray, turn: float = 0.0) -> npt.NDArray:
-    """An ellipse as a polygon [48, 2]."""
+    """Return an ellipse as a polygon [48, 2]."""
     angles = np.linspace(0, 2 * np.pi, 48, endpoint=False)
     c, s = np.cos(turn), np.sin(turn)
     return middle + (radii * np.stack([np.cos(angles), np.sin(angles)], axis=1)) @ np.array([[c, s], [-s, c]])
 
 
 def rectangle(low: npt.NDArray, size: npt.NDArray) -> npt.NDArray:
-    """Corners [4, 2] of an upright rectangle."""
+    """Return the corners [4, 2] of an axis-aligned rectangle."""
     return np.asarray(low) + np.asarray(size) * np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
 
 
 def capsule(middle: npt.NDArray, length: float, radius: float, turn: float) -> npt.NDArray:
-    """A rectangle with round ends [n, 2]."""
+    """Return a rectangle with round ends [n, 2]."""
     half = np.linspace(-np.pi / 2, np.pi / 2, 16)
     end = np.stack([np.cos(half) * radius + length / 2, np.sin(half) * radius], axis=1)
     c, s = np.cos(turn), np.sin(turn)

@@ -16,13 +16,13 @@ from dualclip_lightning.demo.training.synthetic.parts import (
 from dualclip_lightning.demo.training.synthetic.pieces import Colour, Piece, ellipse, rectangle
 
 END = 0.85
-"""Where the bars of a code end."""
+"""Coordinate at which the bars of a code end."""
 PRINTED = ("speck", "moved", "cut", "hole")
-"""Drawn defects that a mask of black and white can have."""
+"""Drawn defects that are possible in a black-and-white mask."""
 
 
 def cells(textures: Textures, rng: np.random.Generator, size: int) -> Product:
-    """A grid of cells with joints and, on some, lines across: solar cells, tiles, wafers, windows."""
+    """Draw a grid of cells with joints, some with lines across: solar cells, tiles, wafers, windows."""
     rows, columns, gap = int(rng.integers(1, 7)), int(rng.integers(1, 7)), rng.uniform(0.005, 0.03)
     texture, base, ground = random_material(textures, rng, size), colour(rng), flat(textures, rng, size)
     step = np.array([1 / columns, 1 / rows])
@@ -46,7 +46,7 @@ def cells(textures: Textures, rng: np.random.Generator, size: int) -> Product:
 
 
 def cable(textures: Textures, rng: np.random.Generator, size: int) -> Product:
-    """A cut through a cable: cores with strands in a sheath."""
+    """Draw the cross-section of a cable: cores with strands in a sheath."""
     pieces = [Piece(ellipse(MIDDLE, np.array([0.45, 0.45])), colour(rng), edge=-30)]
     cores, first = int(rng.integers(1, 5)), rng.uniform(0, 2 * np.pi)
     ring, radius = (0.0, 0.3) if cores == 1 else (0.22, 0.42 / cores + 0.04)
@@ -61,7 +61,7 @@ def cable(textures: Textures, rng: np.random.Generator, size: int) -> Product:
 
 
 def board(textures: Textures, rng: np.random.Generator, size: int) -> Product:
-    """A circuit board: traces at right and half right angles, pads and chips; in colour or as a mask."""
+    """Draw a circuit board, in colour or as a mask: traces at angles of 90 and 45 degrees, pads and chips."""
     del textures
     binary = rng.random() < 0.4  # noqa: PLR2004
     low, high = (0.0, 255.0) if rng.random() < 0.6 else (255.0, 0.0)  # noqa: PLR2004
@@ -100,7 +100,7 @@ def board(textures: Textures, rng: np.random.Generator, size: int) -> Product:
 
 
 def label(textures: Textures, rng: np.random.Generator, size: int) -> Product:
-    """A label: bars of a code, lines of strokes like letters, a frame."""
+    """Draw a label: the bars of a code, lines of letter-like strokes, and a frame."""
     ink, pieces = colour(rng), []
     paper = Piece(rectangle(np.array([0.06, 0.06]), np.array([0.88, 0.88])), colour(rng), edge=-40)
     bars = np.cumsum(rng.uniform(0.012, 0.04, int(rng.integers(0, 25)))) + 0.15

@@ -1,4 +1,4 @@
-"""Sound training images: what an inspection camera might see, as scenes of which any number of views can be taken."""
+"""Scenes such as an inspection camera might see, from which any number of sound training images can be rendered."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dualclip_lightning.demo.training.synthetic.pieces import Piece, paint_piece
 from dualclip_lightning.demo.training.synthetic.products import board, cable, cells, label
 
 LOGICAL = ("missing", "extra", "displaced", "swapped", "broken")
-"""Faults of a scene made of pieces."""
+"""Logical faults of a scene made of pieces."""
 
 
 @dataclass(frozen=True)
@@ -25,34 +25,34 @@ class Scene:
     names: tuple[str, ...]
     """Words for what is shown."""
     ground: Callable[[np.random.Generator], Image]
-    """A picture [S, S, 3] of what lies under the pieces; it may differ between views."""
+    """Function that paints the ground [S, S, 3] under the pieces, which may differ between views."""
     pieces: Sequence[Piece]
     loose: Sequence[int]
-    """Numbers of the pieces that may be missing, displaced and so on."""
+    """Indices of the pieces that may be missing, displaced and so on."""
     suits: Sequence[str]
     """Kinds of drawn defects that a product like this can have; empty for all."""
     camera: Camera
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """The logical faults that it can have."""
+        """Return the logical faults that the scene can have."""
         return LOGICAL if self.loose else ()
 
     def render(self, rng: np.random.Generator) -> Image:
-        """A clean picture [S, S, 3]."""
+        """Render a clean image [S, S, 3]."""
         return _paint(self.ground(rng), self.pieces)
 
     def shoot(self, image: Image, mask: Mask, rng: np.random.Generator) -> tuple[Image, Mask]:
-        """Return what the camera makes of a clean picture and of a mask [S, S]."""
+        """Apply the camera to a clean image and a mask [S, S]."""
         return take(self.camera, image, mask, rng)
 
     def sound(self, rng: np.random.Generator) -> Image:
-        """A view without a defect."""
+        """Render a view without a defect."""
         image = self.render(rng)
         return self.shoot(image, np.zeros(image.shape[:2], bool), rng)[0]
 
     def faulty(self, kind: str, rng: np.random.Generator) -> tuple[Image, Mask]:
-        """A view with a logical fault of a kind of `LOGICAL`, and the mask [S, S] of what differs visibly.
+        """Render a view with a logical fault of a kind of `LOGICAL`, and the mask [S, S] of its visible differences.
 
         Raises:
             ValueError: no piece shows such a fault.
@@ -139,4 +139,4 @@ SCENES: Mapping[str, Make] = {
     "board": _of_pieces(board),
     "label": _of_pieces(label),
 }
-"""Kinds of scenes by name: each makes a scene from photographs of materials, a generator and the side in pixels."""
+"""Kinds of scenes by name; each makes a scene from photographs of materials, a generator and the side in pixels."""

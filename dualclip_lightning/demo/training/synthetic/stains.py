@@ -1,4 +1,4 @@
-"""Faults of a surface: what spreads over a region of it."""
+"""Surface faults that spread over a region."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dualclip_lightning.demo.training.synthetic.brushes import Drawn, blend, noi
 
 
 def pits(image: Image, rng: np.random.Generator, other: Image) -> Drawn:
-    """A cluster of small dark pits with bright edges, as of surface fatigue."""
+    """Draw a cluster of small dark pits with bright edges, as caused by surface fatigue."""
     del other
     where = blob(image.shape, rng, 0.08, 0.25)
     candidates = np.argwhere(where)
@@ -31,7 +31,7 @@ def pits(image: Image, rng: np.random.Generator, other: Image) -> Drawn:
 
 
 def corrosion(image: Image, rng: np.random.Generator, other: Image) -> Drawn:
-    """A ragged patch of rust, mould or oxide with holes in it."""
+    """Draw a ragged patch of rust, mould or oxide with holes in it."""
     del other
     where = soft(blob(image.shape, rng, 0.08, 0.22), max(1.0, 0.02 * len(image)))
     ragged = where[..., 0] + 0.25 * noise(image.shape, rng, int(rng.integers(6, 24))) > 0.5  # noqa: PLR2004
@@ -41,7 +41,7 @@ def corrosion(image: Image, rng: np.random.Generator, other: Image) -> Drawn:
 
 
 def smear(image: Image, rng: np.random.Generator, other: Image) -> Drawn:
-    """A region blurred along one direction."""
+    """Blur a region along one direction."""
     del other
     length = int(rng.integers(9, 25)) | 1
     kernel: npt.NDArray = np.zeros((length, length), np.float32)
@@ -52,7 +52,7 @@ def smear(image: Image, rng: np.random.Generator, other: Image) -> Drawn:
 
 
 def burn(image: Image, rng: np.random.Generator, other: Image) -> Drawn:
-    """A dark, bleached or coloured spot that fades out."""
+    """Draw a dark, bleached or coloured spot that fades out."""
     del other
     weight = soft(blob(image.shape, rng, 0.06, 0.2), rng.uniform(0.01, 0.06) * len(image))
     tone = rng.choice([rng.uniform(0, 60, 3), rng.uniform(190, 255, 3), rng.uniform(0, 255, 3)])
@@ -60,7 +60,7 @@ def burn(image: Image, rng: np.random.Generator, other: Image) -> Drawn:
 
 
 def bubble(image: Image, rng: np.random.Generator, other: Image) -> Drawn:
-    """A blister: bright on the side of the light, dark on the other."""
+    """Draw a blister that is bright on the side of the light and dark on the other."""
     del other
     region = blob(image.shape, rng, 0.05, 0.16)
     height = cv2.GaussianBlur(region.astype(np.float32), (0, 0), 0.02 * len(image) + 1)
@@ -72,7 +72,7 @@ def bubble(image: Image, rng: np.random.Generator, other: Image) -> Drawn:
 
 
 def faded(image: Image, rng: np.random.Generator, other: Image) -> Drawn:
-    """A region that lost its contrast or brightness."""
+    """Reduce the contrast or brightness of a region."""
     del other
     weight = soft(blob(image.shape, rng, 0.08, 0.25), rng.uniform(0.8, 4))
     flat = image.mean(axis=(0, 1)) * rng.uniform(0.6, 1.4)
@@ -80,7 +80,7 @@ def faded(image: Image, rng: np.random.Generator, other: Image) -> Drawn:
 
 
 def dust(image: Image, rng: np.random.Generator, other: Image) -> Drawn:
-    """Specks strewn over a region, brighter or darker than what they lie on."""
+    """Draw specks scattered over a region, brighter or darker than the surface."""
     del other
     where = noise(image.shape, rng, 5) > rng.uniform(0.3, 1.2)
     points = (rng.random(image.shape[:2]) < rng.uniform(0.01, 0.06)) & where
@@ -89,7 +89,7 @@ def dust(image: Image, rng: np.random.Generator, other: Image) -> Drawn:
 
 
 def patch(image: Image, rng: np.random.Generator, other: Image) -> Drawn:
-    """Another material showing through where smooth noise is high."""
+    """Draw another material that shows through where smooth noise is high."""
     field = noise(image.shape, rng, int(rng.integers(2, 7)))
     ragged = field > np.quantile(field, rng.uniform(0.85, 0.97))
     return blend(image, other, soft(ragged, 0.7) * rng.uniform(0.4, 1.0))
