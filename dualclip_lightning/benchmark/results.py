@@ -50,9 +50,9 @@ class Maps(NamedTuple):
 
     image_path: list[str]
     maps: np.ndarray
-    """[N, H, W], float16."""
+    """Maps [N, H, W], float16."""
     masks: np.ndarray
-    """[N, H, W], bool."""
+    """Masks [N, H, W], bool."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class CellResult:
     row: Mapping[str, Any]
     """Values by column of the results, and further entries of the cell's file."""
     images: pd.DataFrame | None = None
-    """image_path, label, score."""
+    """Image scores with the columns image_path, label and score."""
     maps: Maps | None = None
 
 

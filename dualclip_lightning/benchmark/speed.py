@@ -1,4 +1,4 @@
-"""Earlier name of `python -m dualclip_lightning.measuring.speed`, which it runs."""
+"""Former name of `python -m dualclip_lightning.measuring.speed`, which it runs."""
 
 from runpy import run_module
 

@@ -96,7 +96,7 @@ def generate_demo(root: Path, seed: int = 0) -> Path:
         try:
             made.replace(root)
         except OSError:
-            if not _is_demo(root, seed):  # else another process was quicker
+            if not _is_demo(root, seed):  # otherwise another process was faster
                 raise
     return root
 

@@ -92,7 +92,7 @@ class Folders(Folder):
 
     def _setup(self, _stage: str | None = None) -> None:
         super()._setup(_stage)
-        if not self.has_training_images:  # anomalib's Folder cannot do without; the tested ones must not serve
+        if not self.has_training_images:  # anomalib's Folder requires some, and test images must not be used
             del self.train_data
 
     def train_dataloader(self) -> Any:

@@ -122,9 +122,9 @@ class WindowCLIP(ZeroShotShell, AnomalibModule):
     of the visual map. A normal image is compared only with the other ones.
 
     anomalib has this method as `WinClip` and ignores the case of names, so this class has another name;
-    `dualclip_lightning.WinCLIP` is the same class. The window embeddings of anomalib's are silently wrong with the
-    version of open_clip that this package uses, as `tests/unit/models/test_winclip.py` shows. Where anomalib is
-    correct, the numbers are equal.
+    `dualclip_lightning.WinCLIP` is the same class. The window embeddings of anomalib's `WinClip` are silently wrong
+    with the version of open_clip that this package uses, as `tests/unit/models/test_winclip.py` shows. Where anomalib
+    is correct, the numbers are equal.
 
     There is no released code. Given by the paper: backbone, prompts, scales, temperature, harmonic means. Given by the
     best known re-implementation (github.com/zqhang/Accurate-WinCLIP-pytorch), which
@@ -179,7 +179,7 @@ class WindowCLIP(ZeroShotShell, AnomalibModule):
 
 
 WinCLIP = WindowCLIP
-"""Its name before; also that of the class in exported files."""
+"""Former name of the class, and its name in exported files."""
 
 
 def normal_images(k_shot: int, seed: int, reference_dir: str | Path | None, datamodule: Any) -> list[str]:

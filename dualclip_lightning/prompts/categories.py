@@ -11,7 +11,7 @@ from dualclip_lightning.utilities.arguments import check_choice, check_text
 
 Words = Literal["plain", "released"]
 AS_THEY_STAND: Mapping[str, str] = MappingProxyType({})
-"""Renamed categories of released code that renames none."""
+"""Renamed categories for released code that uses category names unchanged."""
 
 WORDS: Mapping[str, str] = {
     "pcb": "printed circuit board",
@@ -36,7 +36,7 @@ DATA_WORDS: Mapping[str, Mapping[str, str]] = {
         "Retina_OCT2017": "retinal OCT scan",
         "Retina_RESC": "retinal OCT scan",
     },
-    # Its description says no more than "industrial products".
+    # Its description says only "industrial products".
     "BTech": dict.fromkeys(("01", "02", "03"), "industrial product"),
     # Categories are the packaging of items; without one, all are tested together.
     "Kaputt": {
@@ -74,9 +74,9 @@ DATA_WORDS: Mapping[str, Mapping[str, str]] = {
     },
     "VAD": {"vad": "piezo element"},  # with wires and solder dots, arXiv 2405.04953
 }
-"""Categories that need their data set to be understood, by the name of anomalib's datamodule; "" stands for none.
+"""Names of categories that are unclear without their data set, by anomalib's datamodule; "" means no category.
 
-Assumed, as far as papers and released codes do not give them.
+Assumed where papers and released codes do not give them.
 """
 
 TEXTURES = frozenset({

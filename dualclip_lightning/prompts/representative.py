@@ -20,9 +20,9 @@ from dualclip_lightning.utilities.arguments import check_choice, check_positive,
 Representative = Literal["mean", "pca", "kde", "dbscan", "mean_shift"]
 
 KDE_BANDWIDTH = 0.3
-"""As published."""
+"""Bandwidth of the kernel density, as published."""
 SHIFT_BANDWIDTH = 2.0
-"""As published. The distance of unit vectors is at most 2, so this finds a single cluster and gives the mean."""
+"""Bandwidth of mean shift, as published. Unit vectors are at most 2 apart, so there is one cluster: the mean."""
 
 logger = logging.getLogger(__name__)
 

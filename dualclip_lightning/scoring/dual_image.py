@@ -1,4 +1,4 @@
-"""What Dual-Image CLIP makes of its parts (arXiv 2405.04782, eq. 6 to 13), wherever its references come from."""
+"""Combination of the scores of Dual-Image CLIP (arXiv 2405.04782, eq. 6 to 13), for references of any origin."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DualImageScoring:
-    """Joins the scores of text and references, and adapts them, for the Lightning model and `Detector` alike.
+    """Combination and adaptation of text and reference scores, shared by the Lightning model and `Detector`.
 
     Args:
-        temperature: of the softmax over the two states; above 0.
+        temperature: temperature of the softmax over the two states; above 0.
         alpha: weight of the text map in the joint map, in [0, 1] (eq. 6); 1 is text only.
         class_weight: weight of the class-token score in the image score, in [0, 1] (eq. 13).
         adaptation: test-time adaptation, or None for the method without it.
 
     Raises:
-        ValueError: a number out of its range.
+        ValueError: a number is out of range.
     """
 
     temperature: float = 0.07
@@ -41,26 +41,26 @@ class DualImageScoring:
         check_share("class_weight", self.class_weight)
 
     def text(self, embeddings: Tensor, anchors: Tensor) -> Tensor:
-        """Text scores [...] of embeddings [..., D], of the class token or of patches (eq. 1 to 4)."""
+        """Return text scores [...] of embeddings [..., D] of the class token or of patches (eq. 1 to 4)."""
         return text_score(embeddings, anchors, self.temperature)
 
     def joint_map(self, text: Tensor, visual: Tensor | None) -> Tensor:
-        """A_J from A_T and A_V of one shape (eq. 6); A_T for an image that has no reference."""
+        """Return A_J from A_T and A_V of equal shape (eq. 6), or A_T for an image without references."""
         return text if visual is None else joint_score(text, visual, self.alpha)
 
     def final_map(
         self, joint: Tensor, patches: Tensor, images: Tensor, names: Sequence[str], anchors: Tensor,
         encode: Callable[[Tensor], Tensor],
     ) -> Tensor:  # fmt: skip
-        """The joint map [B, h, w] joined with the adapted text map (eq. 7 to 12); as it is without adaptation.
+        """Combine the joint map [B, h, w] with the adapted text map (eq. 7 to 12); unchanged without adaptation.
 
         Args:
             joint: A_J.
             patches: [B, h, w, D], patch embeddings of the images.
             images: [B, 3, H, W], preprocessed.
-            names: from which adaptation takes its seeds; from the pixels where there are none.
+            names: names that give the seeds of adaptation; if empty, the pixels give them.
             anchors: [2, D].
-            encode: images -> patch embeddings, for pseudo-anomalous copies.
+            encode: function from images to patch embeddings, for pseudo-anomalous copies.
         """
         if self.adaptation is None or not self.adaptation.settings.steps:
             return joint
@@ -68,5 +68,5 @@ class DualImageScoring:
         return joint_score(adapted, joint, self.adaptation.settings.map_weight)
 
     def image_scores(self, class_scores: Tensor, maps: Tensor) -> Tensor:
-        """Image scores [B] from class-token scores [B] and final maps [B, h, w] (eq. 13)."""
+        """Return image scores [B] from class-token scores [B] and final maps [B, h, w] (eq. 13)."""
         return image_score(class_scores, maps, self.class_weight)

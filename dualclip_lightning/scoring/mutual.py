@@ -146,7 +146,7 @@ def _standardise(layer: Tensor, r: Sequence[int]) -> _Tokens:
 
 
 def _average(values: Tensor, side: int) -> Tensor:
-    """Mean over side x side neighbourhoods, with zeros beyond the border: [n, h, w, M] -> [n, h, w, M].
+    """Average over side x side neighbourhoods, with zeros beyond the border: [n, h, w, M] -> [n, h, w, M].
 
     This equals the released code, which flattens a neighbourhood channel by channel and pools it to one value per
     channel.

@@ -1,4 +1,4 @@
-"""Two square tiles that cover an oblong image, and joining of their maps (AnoVL's released `vis_test.py`, for VisA)."""
+"""Two square tiles that cover an oblong image, and the joining of their maps (as in AnoVL's `vis_test.py` for VisA)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def join_tiles(tiles: Tensor, size: tuple[int, int]) -> Tensor:
     """Join the maps of both tiles, with their mean where they overlap: [..., 2, S, S] -> [..., H, W].
 
     Args:
-        tiles: maps of the tiles that `cut_tiles` gives.
+        tiles: maps of the tiles from `cut_tiles`.
         size: H and W; the shorter is S.
 
     Example:

@@ -57,7 +57,7 @@ def fetch(source: WeightsSource) -> Fetched:
         msg = f"Cannot fetch {source} ({first_line(error)})."
         raise WeightsError(msg) from error
     found = find(source)
-    if found is None:  # a mirror may say that it has a file, and not give it
+    if found is None:  # a mirror may list a file without serving it
         msg = f"Cannot fetch {source} (it was downloaded, but is not in the cache)."
         raise WeightsError(msg)
     return found
@@ -70,7 +70,7 @@ def find(source: WeightsSource) -> Fetched | None:
         return Fetched(path, {"url": source.url}) if path.is_file() and _is_whole(path, source) else None
     for name in source.files:
         cached = huggingface_hub.try_to_load_from_cache(str(source.repository), name)
-        if isinstance(cached, str):  # else not there, or known not to be in the repository
+        if isinstance(cached, str):  # otherwise missing, or known to be missing from the repository
             revision = Path(cached).parents[len(PurePosixPath(name).parts) - 1].name
             origin = {"repository": str(source.repository), "file": name, "revision": revision}
             return Fetched(Path(cached), origin)

@@ -118,7 +118,7 @@ def _tag_in_name(repository: str, tags: frozenset[str]) -> str | None:
 
 
 def _file_names(file: str) -> tuple[str, ...]:
-    """File names that open_clip tries in a repository: safetensors first."""
+    """Return the file names that open_clip tries in a repository, safetensors first."""
     if not file:
         return HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
     if file.endswith((".bin", ".pth")):

@@ -40,20 +40,20 @@ class Cell:
     """One method on one category with one seed."""
 
     method: str
-    """Label."""
+    """Label of the method."""
     model: str
     arguments: Mapping[str, Any]
     checkpoint: str | None
     """Checkpoint with trained layers, for a method that has them."""
     dataset: str
-    """Label."""
+    """Label of the data set."""
     data: str
     data_arguments: Mapping[str, Any]
     category: str
     class_name: str | None
     seed: int
     device: str
-    """"cpu" or "cuda"."""
+    """Device: "cpu" or "cuda"."""
     precision: str
     batch_size: int
     num_workers: int

@@ -98,7 +98,7 @@ def _filled(entries: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _renamed(methods: Mapping[str, Any]) -> dict[str, Any]:
-    """Methods whose models have the names of today."""
+    """Return the methods with the current names of their models."""
     return {label: entry | {"model": current_name(str(entry["model"]))} for label, entry in methods.items()}
 
 

@@ -10,13 +10,13 @@ PACKAGE = Path(__file__).resolve().parents[2]
 
 
 def config_folder() -> Path:
-    """Return their folder: inside an installed package, or next to the package in a checkout."""
+    """Return the folder of the configurations: inside an installed package, or next to the package in a checkout."""
     installed = PACKAGE / "configs"
     return installed if installed.is_dir() else PACKAGE.parent / "configs"
 
 
 def config_names(kind: str) -> list[str]:
-    """Return the names of one kind: "benchmark", "model" or "regression"."""
+    """Return the names of the configurations of one kind: "benchmark", "model" or "regression"."""
     return sorted(path.stem for path in (config_folder() / kind).glob("*.yaml"))
 
 

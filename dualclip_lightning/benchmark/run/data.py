@@ -11,7 +11,7 @@ from dualclip_lightning.data.manual import missing_by_hand
 
 
 def check_data(cells: Sequence[Cell]) -> None:
-    """Check that data which cannot be downloaded are there.
+    """Check that data which cannot be downloaded are present.
 
     Raises:
         ConfigError: some are missing; the message has one sentence per data set, about the first missing category.

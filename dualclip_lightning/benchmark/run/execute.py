@@ -44,7 +44,7 @@ def run_cell(cell: Cell, place: CellPlace = CellPlace()) -> CellResult:  # noqa:
     try:
         with quiet(), threads(place.threads), seeded(cell.seed):
             result = _score(cell, place)
-    except Exception as error:  # noqa: BLE001  # the other cells go on, whatever this one met
+    except Exception as error:  # noqa: BLE001  # the other cells continue after any error
         return failed_result(cell, error, began)
     finally:
         _free_memory(cell)

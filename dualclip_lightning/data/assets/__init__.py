@@ -1,4 +1,4 @@
-"""Photographs that the package carries; LICENSES.md beside this file says where they come from."""
+"""Photographs included in the package; LICENSES.md next to this file lists their sources."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ MATERIALS = tuple(sorted(path.name for path in (ASSETS / "materials").iterdir())
 REAL = ("pcb", "spindle")
 """Categories whose defects are real; those of materials are drawn."""
 CATEGORIES = (*MATERIALS, *REAL)
-"""Of the demo data."""
+"""Categories of the demo data."""
 
 
 def photographs(material: str) -> list[Path]:
-    """Photographs of one material of the demo data, sorted by name."""
+    """Return the photographs of one material of the demo data, sorted by name."""
     return sorted((ASSETS / "materials" / material).glob("*.jpg"))
 
 
 def texture_paths() -> list[Path]:
-    """Photographs of other materials, from which pseudo anomalies take their texture; sorted by name."""
+    """Return the photographs of other materials, which give pseudo anomalies their texture, sorted by name."""
     return sorted((ASSETS / "textures").glob("*.jpg"))

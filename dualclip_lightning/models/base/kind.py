@@ -1,4 +1,4 @@
-"""What a score may depend on beside its image, by which results of different methods can be compared at all."""
+"""Kinds of methods by what a score depends on besides its image, which decides whether results are comparable."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import Flag, auto
 class Kind(Flag):
     """Kind of a method; one that depends on several things combines them with ``|``.
 
-    Its text is what files and tables show:
+    Files and tables show its string form:
 
     Example:
         >>> str(Kind.FEW_SHOT), str(Kind.AUXILIARY | Kind.TRANSDUCTIVE)
@@ -18,17 +18,17 @@ class Kind(Flag):
     """
 
     INDUCTIVE = 0
-    """On nothing else."""
+    """The score depends on nothing else."""
     PAIR = auto()
-    """On its references among the unlabelled test images."""
+    """The score depends on the image's references among the unlabelled test images."""
     FEW_SHOT = auto()
-    """On a few images that are known to be normal."""
+    """The score depends on a few images that are known to be normal."""
     FULL_SHOT = auto()
-    """On the normal training images of the category."""
+    """The score depends on the normal training images of the category."""
     AUXILIARY = auto()
-    """On labelled images of other data."""
+    """The score depends on labelled images of other data."""
     TRANSDUCTIVE = auto()
-    """On the whole unlabelled test set."""
+    """The score depends on the whole unlabelled test set."""
 
     def __str__(self) -> str:
         parts = [part for part in type(self) if part and part in self]

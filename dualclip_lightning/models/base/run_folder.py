@@ -1,4 +1,4 @@
-"""Where anomalib's Engine puts what a run leaves, and the checkpoint from which its commands go on."""
+"""The folder in which anomalib's Engine puts the files of a run, and the checkpoint from which commands continue."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ else:
     Base = object
 
 RECORD = "provenance.json"
-"""Stands in the folder of a run that has ended."""
+"""Name of the file that marks the folder of a completed run."""
 DESCRIBED = "described_class"
-"""Where a checkpoint says what the prompts called the class."""
+"""Key of a checkpoint with the name of the class in the prompts."""
 
 
 class RunFolderMixin(Base):
-    """Mixin before AnomalibModule: a run keeps what others left, and leaves a checkpoint though nothing is validated.
+    """Mixin before AnomalibModule: a run keeps the files of earlier runs, and saves a checkpoint without validation.
 
-    The Engine begins with a validation wherever it is given no checkpoint: it is all of `fit`, and `train`, `test` and
-    `predict` go on from there. Ours has no batches, because labels would decide in it.
+    The Engine starts with a validation if no checkpoint is given: `fit` consists of only that, and `train`, `test` and
+    `predict` continue from it. Our validation has no batches, because it would use labels.
     """
 
     described_class: str | None
     described_before: str | None = None
-    """What a checkpoint says that the prompts called the class."""
+    """Name of the class in the prompts according to a checkpoint."""
     set_class_name: Callable[[str], None]
     _chosen_words: Callable[[], str]
     _folder: Path | None = None
-    """Where the results of this object go."""
+    """Folder for the results of this object."""
 
     def prepare_data(self) -> None:
-        """Find a folder for what the run leaves, before anything is written there."""
+        """Choose the folder for the files of the run, before anything is written there."""
         super().prepare_data()
         if self.trainer.is_global_zero:
             link_latest(Path(self.trainer.default_root_dir), self.name)
@@ -45,24 +45,24 @@ class RunFolderMixin(Base):
                 self._folder = keep_earlier_results(self.trainer, self.name, self._folder)
 
     def setup(self, stage: str) -> None:
-        """Tell all processes the folder."""
+        """Broadcast the folder to all processes."""
         super().setup(stage)
         trainer: Any = self.trainer
         trainer._default_root_dir = trainer.strategy.broadcast(trainer.default_root_dir)  # noqa: SLF001 - as below
 
     def teardown(self, stage: str) -> None:
-        """Leave a checkpoint."""
+        """Save a checkpoint."""
         super().teardown(stage)
         if stage == "validate":
             leave_checkpoint(self.trainer, self)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what the prompts call the class."""
+        """Add the name of the class in the prompts."""
         super().on_save_checkpoint(checkpoint)
         checkpoint[DESCRIBED] = self.described_class
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Call the class as before, unless an argument or the data of this run say otherwise."""
+        """Restore the name of the class, unless an argument or the data of this run give another."""
         super().on_load_checkpoint(checkpoint)
         self.described_before = checkpoint.get(DESCRIBED)
         words = self._chosen_words()
@@ -71,14 +71,15 @@ class RunFolderMixin(Base):
 
 
 def link_latest(root: Path, name: str) -> None:
-    """Make the folder `latest` of anomalib's Engine a link to a new version, where it is none yet.
+    """Make the folder `latest` of anomalib's Engine a link to a new version, unless it is a link already.
 
-    The Engine tests into `latest` without making it; training replaces it by a link to a version and fails if it is a
-    folder. What an earlier test left in such a folder becomes the version. A system without links keeps a plain folder.
+    The Engine tests into `latest` without creating it; training replaces it by a link to a version and fails if it is a
+    folder. The content of such a folder from an earlier test becomes the version. A system without links keeps a plain
+    folder.
 
     Args:
-        root: where the results of a run go.
-        name: of the model, as the Engine has it in the path; other folders called latest are left alone.
+        root: folder for the results of a run.
+        name: name of the model in the Engine's path; other folders called latest are not changed.
     """
     if root.name != "latest" or name not in root.parts or root.is_symlink():
         return
@@ -91,14 +92,14 @@ def link_latest(root: Path, name: str) -> None:
 
 
 def keep_earlier_results(trainer: Any, name: str, own: Path | None) -> Path:
-    """Give a run a new version where the Engine would write over what another run left, and return its folder.
+    """Create a new version if the Engine would overwrite the results of another run, and return the run's folder.
 
-    The Engine tests and predicts into the latest version, whatever is there.
+    The Engine tests and predicts into the latest version, whatever its content.
 
     Args:
-        trainer: of the run.
-        name: of the model, as the Engine has it in the path; folders that are not the Engine's are left alone.
-        own: the folder that the same object used before; its results it may write over.
+        trainer: trainer of the run.
+        name: name of the model in the Engine's path; folders that are not the Engine's are not changed.
+        own: folder that the same object used before, whose results it may overwrite.
     """
     folder = Path(trainer.default_root_dir).resolve()
     if folder == own or name not in folder.parts or not (folder / RECORD).is_file():
@@ -112,9 +113,9 @@ def keep_earlier_results(trainer: Any, name: str, own: Path | None) -> Path:
 
 
 def leave_checkpoint(trainer: Any, method: Any) -> None:
-    """Save a checkpoint after a validation that was left out; anomalib saves those of zero-shot models after one.
+    """Save a checkpoint after a skipped validation, because anomalib saves those of zero-shot models after validation.
 
-    A validation outside a folder that the Engine made for the model leaves nothing.
+    Nothing is saved outside a folder that the Engine created for the model.
     """
     if method.name in Path(trainer.default_root_dir).parts and trainer.limit_val_batches == 0:
         for callback in trainer.checkpoint_callbacks:

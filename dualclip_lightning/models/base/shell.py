@@ -148,7 +148,7 @@ class ZeroShotShell(NamedArguments, RunFolderMixin, ExportMixin):
 
     @property
     def learning_type(self) -> LearningType:
-        """Zero-shot."""
+        """The learning type, zero-shot."""
         return LearningType.ZERO_SHOT
 
     def val_dataloader(self) -> list:

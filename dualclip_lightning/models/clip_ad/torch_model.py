@@ -23,7 +23,7 @@ class ClipADModel(AnchoredModel):
 
     Args:
         encoder: module that returns the tokens of every stage.
-        temperature: of the softmax that scores the class token and, in SDP+, the patches; above 0.
+        temperature: temperature of the softmax that scores the class token and, in SDP+, the patches; above 0.
         drawing: how a map of patches is drawn in pixels.
         normalize_scores: whether both parts of an image score are min-max scaled over the test set before they are
             joined; without a range in `score_ranges` the batch is the test set.
