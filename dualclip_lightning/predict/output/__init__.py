@@ -1,1 +1,1 @@
-"""What a run says of each image, and the files that it leaves."""
+"""Predictions of a run, and the files that it writes."""

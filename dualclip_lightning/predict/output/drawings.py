@@ -1,4 +1,4 @@
-"""The pictures of a run: heatmaps, raw maps and masks, each drawn once and written whole or not at all."""
+"""The pictures of a run: heatmaps, raw maps and masks, each drawn once and written atomically."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from dualclip_lightning.predict.scoring.thresholds import Threshold, marked
 from dualclip_lightning.utilities.files import write_bytes_atomically
 
 COMPRESSION = 3
-"""Level of PNG files: less than half the time of the default, for heatmaps up to a tenth larger."""
+"""Compression level of PNG files; it takes less than half the time of the default, for files up to a tenth larger."""
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """What is drawn of every image.
+    """Choice of the files that are drawn for every image.
 
     Args:
         heatmaps: pictures of each image and its map (`draw_heatmap`), as PNG.
         maps: raw maps [H, W] at the size of the image, as .npy in single precision.
-        masks: anomalous pixels in white, as PNG; needs a threshold. That of a normal image is black.
-        scale: scores with no colour and with the full one, "run" to take them from all maps of the run
+        masks: anomalous pixels in white, as PNG; needs a threshold. The mask of a normal image is black.
+        scale: scores drawn with no colour and with full colour, "run" to take them from all maps of the run
             (`common_scale`), or None for each map's own range.
-        drawer: draws maps as the detector's method does.
+        drawer: drawer of the maps, as in the detector's method.
     """
 
     heatmaps: bool = True
@@ -54,21 +54,22 @@ def draw_all(
     journal: Journal, names: Sequence[str], layout: Layout, threshold: Threshold | None, drawing: Drawing,
     max_megapixels: float = MAX_MEGAPIXELS,
 ) -> Iterable[Failure | None]:  # fmt: skip
-    """Draw every scored image that is not drawn yet with this threshold and scale, and take away what earlier runs left
-    of other images or kinds.
+    """Draw every scored image that is not yet drawn with this threshold and scale.
+
+    Files of other images or kinds that earlier runs left are removed.
 
     Yields:
-        None for an image that is drawn, a failure where it can no longer be read (its score stays).
+        None for an image that is drawn, a failure for one that can no longer be read (its score is kept).
 
     Raises:
-        OSError: a result cannot be written.
+        OSError: If a result cannot be written.
     """
     if drawing.scale == "run" and drawing.heatmaps:
         drawing = replace(
             drawing, scale=common_scale(drawing.drawer.on_patches(journal.patch_map(name)) for name in names)
         )
     with Log(journal.folder / "drawn.jsonl") as log:
-        # By file, which images of different runs may share; the last one drew it.
+        # By file, since images of different runs may share one; the last entry is the image that drew it.
         drawn: dict[str, tuple[str, str, Stamp]] = {
             file: (r["name"], r["look"], tuple(r["stamp"])) for r in log if "files" in r for file in r["files"]
         }
@@ -96,12 +97,12 @@ def draw_all(
 
 
 def _look(patch_map: npt.NDArray[np.float32], level: float | None, drawing: Drawing) -> str:
-    """Return what a drawing of one state of an image depends on."""
+    """Return a digest of all that the drawing of an image depends on, except the state of its file."""
     return sha256(repr((drawing, level)).encode() + patch_map.tobytes()).hexdigest()
 
 
 def _check_unchanged(entry: Entry) -> None:
-    """Refuse to draw a map beside another image than its own; a file that is gone is for the reader to report."""
+    """Check that the file still holds the image that was scored; a missing file is reported by the reader."""
     if file_stamp(entry.name) not in {None, entry.stamp}:
         msg = "the file has changed since. Run the same command again."
         raise ImageError(msg)

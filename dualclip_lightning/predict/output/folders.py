@@ -1,4 +1,4 @@
-"""Which folder a run writes to: a new one, unless it continues a run that was asked for in the same way."""
+"""Choice of the folder that a run writes to: a new one, unless it continues a run with the same request."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ from dualclip_lightning.predict.output.journal import Stamp, file_stamp, read_jo
 from dualclip_lightning.utilities.record import read_record
 
 WORK = ".work"
-"""Below a run's folder: what a later run continues from."""
+"""Subfolder of a run's folder with the data from which a later run continues."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """The request of a run, by which the same request is recognised later.
+    """The request for a run, by which the run is recognised later.
 
     Args:
-        options: of the command, as plain data; without those that change no result.
-        settings: what the scores depend on, as plain data.
-        stamps: the state of every image by name, those believed good among them; None for one that cannot be looked
-            up.
+        options: options of the command, as plain data, without those that change no result.
+        settings: settings on which the scores depend, as plain data.
+        stamps: the state of every image by name, including those believed good; None if it cannot be determined.
     """
 
     options: Mapping[str, Any]
@@ -40,35 +39,35 @@ class Request:
 
 
 class Place(NamedTuple):
-    """Where a run writes."""
+    """The folder that a run writes to."""
 
     folder: Path
     former: Path | None
-    """A run whose scores it may take over."""
+    """Folder of a run whose scores it may take over."""
 
 
 def make_request(options: Mapping[str, Any], settings: Mapping[str, Any], paths: Sequence[Path]) -> Request:
-    """Return what is asked, as it compares with what comes back from a file."""
+    """Return the request in a form that can be compared with one read from a file."""
     plain = json.loads(json.dumps([options, settings], default=str))
     return Request(plain[0], plain[1], {str(path): file_stamp(path) for path in paths})
 
 
 def choose_place(wanted: Path, request: Request, *, fresh: bool = False) -> Place:
-    """The folder for a run: `wanted`, or the same name with a number where that is taken; created if it is missing.
+    """Return the folder for a run: `wanted`, or the same name with a number if that is taken; create it if missing.
 
-    A run is continued if the same was asked of it and every image that it scored is still there in the same state; one
-    that is finished must have had exactly the same images. Any other run gets a new folder, so that no result of
-    another run changes. It may take over the scores of the latest run with the same settings whose images it all has:
-    who references whom depends on the images of a run.
+    A run is continued if its request was the same and every image that it scored still exists in the same state; a
+    finished run must also have had exactly the same images. Otherwise the run gets a new folder, so that no result of
+    another run changes. It may take over the scores of the latest run with the same settings, if it includes all images
+    of that run, because the references of an image depend on the images of a run.
 
     Args:
         wanted: the folder as the user named it.
-        request: what is asked.
-        fresh: neither continue a run nor take over scores.
+        request: the request for the run.
+        fresh: if True, neither continue a run nor take over scores.
 
     Raises:
-        ValueError: the folder has no name of its own, as . and .. have none.
-        OSError: the folder cannot be created.
+        ValueError: If the folder has no name of its own, such as . or ..
+        OSError: If the folder cannot be created.
     """
     if wanted.name in {"", ".."}:
         msg = f"Expected --out to name a folder, which is created, but got '{wanted}'."
@@ -83,7 +82,7 @@ def choose_place(wanted: Path, request: Request, *, fresh: bool = False) -> Plac
 
 
 def _numbered(wanted: Path) -> dict[int, Path]:
-    """Return what there is of the folder and its numbered siblings, by number in ascending order."""
+    """Return the existing ones of the folder and its numbered siblings, by number in ascending order."""
     pattern = re.compile(rf"{re.escape(_stem(wanted))}([1-9]\d*)")
     siblings = list(wanted.parent.iterdir()) if wanted.parent.is_dir() else []
     matches = {path: pattern.fullmatch(path.name) for path in siblings}
@@ -94,16 +93,16 @@ def _numbered(wanted: Path) -> dict[int, Path]:
 
 
 def _stem(wanted: Path) -> str:
-    """Return what numbers are added to; a digit is not mistaken for one of them."""
+    """Return the name to which numbers are appended, separated from a final digit by a hyphen."""
     return f"{wanted.name}-" if wanted.name[-1].isdigit() else wanted.name
 
 
 def _create(wanted: Path, taken: int) -> Path:
-    """A new, empty folder with the next number, or the wanted one if it is empty."""
+    """Create an empty folder with the next number, or return the wanted one if it is empty."""
     if taken <= 1 and wanted.is_dir() and not any(wanted.iterdir()):
         return wanted
     wanted.parent.mkdir(parents=True, exist_ok=True)
-    while True:  # another run may have taken the number since
+    while True:  # another run may have taken the number in the meantime
         folder = wanted if taken == 0 else wanted.with_name(f"{_stem(wanted)}{taken + 1}")
         try:
             folder.mkdir()

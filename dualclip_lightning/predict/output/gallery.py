@@ -1,4 +1,4 @@
-"""A page of a run's images, to look through and to mark: one HTML file, whose pictures are the heatmaps beside it."""
+"""An HTML page for browsing and marking the images of a run; it shows the heatmaps stored beside it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dualclip_lightning.predict.scoring.thresholds import Decision, Threshold
 from dualclip_lightning.utilities.files import write_bytes_atomically
 
 SCRIPTS = ("page.js", "marks.js", "scores.js", "cards.js", "gallery.js")
-"""In this order they make one script."""
+"""Files that are joined to one script, in this order."""
 
 
 def write_gallery(
@@ -37,17 +37,17 @@ def write_gallery(
     """Write the gallery.
 
     Args:
-        path: of the HTML file.
+        path: path of the HTML file.
         entries: scored images in any order.
         failures: images that could not be used, with their reasons.
-        layout: where the heatmaps lie; of an image without one the page shows the image itself.
-        threshold: decides; None for scores alone.
-        facts: named values, which are folded away at the head of the page.
-        most: how many images are on the page, the highest scores first; all are in scores.csv.
-        again: the command that decides anew when `--threshold NUMBER` follows.
+        layout: locations of the heatmaps; for an image without one, the page shows the image itself.
+        threshold: threshold for the decisions; None for scores only.
+        facts: named values, shown in a collapsed section at the top of the page.
+        most: maximum number of images on the page, the highest scores first; all are in scores.csv.
+        again: the command that makes new decisions if `--threshold NUMBER` is appended.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: If the file cannot be written.
     """
     ranked = sorted(entries, key=lambda entry: (-entry.score, entry.name))
     decisions = [Decision() if threshold is None else threshold.decide(entry) for entry in ranked]
@@ -69,12 +69,12 @@ def write_gallery(
 def _content(
     ranked: Sequence[tuple[Entry, Decision]], failures: Sequence[Failure], layout: Layout, home: Path
 ) -> dict[str, Any]:
-    """Return what the script shows, as plain data; images name their references by number, as many may share one."""
+    """Return the content for the script as plain data; references are given by number, as many images may share one."""
     numbers: dict[str, int] = {}
     images = [
         {
             **_named(entry.name, layout, home),
-            # Marks are kept for this state of the file. As text, since the numbers exceed a double's precision.
+            # Marks are kept for this state of the file; it is text because the numbers exceed a double's precision.
             "state": "-".join(map(str, entry.stamp)),
             "score": entry.score,
             "word": decision.word,
@@ -93,7 +93,7 @@ def _content(
 
 
 def _named(name: str, layout: Layout, home: Path) -> dict[str, str]:
-    """An image's name as shown, its absolute path as a list needs it, and its address from the page."""
+    """Return an image's name as shown, its absolute path for lists, and its address relative to the page."""
     return {"name": _shown(name, layout), "path": os.path.abspath(name), "image": _address(Path(name), home)}  # noqa: PTH100 - links stay as named
 
 
@@ -103,7 +103,7 @@ def _heatmap(entry: Entry, layout: Layout, home: Path) -> str | None:
 
 
 def _address(path: Path, home: Path) -> str:
-    """A file's address relative to the page, so that both can be moved together."""
+    """Return a file's address relative to the page, so that both can be moved together."""
     try:
         relative = os.path.relpath(path, home)
     except ValueError:  # on another drive
@@ -112,13 +112,13 @@ def _address(path: Path, home: Path) -> str:
 
 
 def _shown(name: str, layout: Layout) -> str:
-    """An image's path below the images' folder, or as given where it lies elsewhere."""
+    """Return an image's path relative to the images' folder, or as given if it lies elsewhere."""
     relative = layout.relative(name)
     return _text(name if os.pardir in relative.parts else str(relative))
 
 
 def _text(name: str) -> str:
-    """A name whose bytes are no UTF-8 as text."""
+    """Return a name as text, even if its bytes are not valid UTF-8."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
@@ -127,5 +127,5 @@ def _read(name: str) -> str:
 
 
 def _digest(text: str) -> str:
-    """Return the hash by which the page's policy recognises its own style and script; browsers run no other."""
+    """Return the digest with which the page's policy allows its own style and script, and no other."""
     return f"sha256-{base64.b64encode(sha256(text.encode()).digest()).decode()}"

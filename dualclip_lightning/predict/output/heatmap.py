@@ -1,4 +1,4 @@
-"""The picture of one image: as it is, and in grey under the colours of its map, with a colour bar."""
+"""The heatmap of one image: the image, the same in grey under the colours of its map, and a colour bar."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from dualclip_lightning.predict.scoring.drawer import DEFAULT_DRAWER, Drawer
 from dualclip_lightning.predict.scoring.thresholds import marked
 
 LONGEST = 720
-"""Pixels of a panel's longer side; larger images are shrunk to it, whatever their size."""
+"""Longest side of a panel in pixels, to which larger images are shrunk."""
 SHORTEST = 160
-"""Pixels of a panel's shorter side below which small images are enlarged, so that the bar can be read."""
+"""Length of a panel's shorter side in pixels to which smaller images are enlarged, so that the bar is legible."""
 GAP = 8
 
 
@@ -38,18 +38,18 @@ def draw_heatmap(
     threshold: float | None = None,
     drawer: Drawer = DEFAULT_DRAWER,
 ) -> Image.Image:
-    """The image, the same in grey under the colours of its map, and the colour bar; wide images one above the other.
+    """Draw the image, the same in grey under the colours of its map, and the colour bar; wide images are stacked.
 
     Args:
         pixels: [H, W, 3], bytes or single precision in [0, 1].
-        patch_map: [h, w], of the whole image.
-        scale: scores with no colour and with the full one, the same for all images that are to be compared
+        patch_map: map [h, w] of the whole image.
+        scale: scores drawn with no colour and with full colour, the same for all images that are to be compared
             (`common_scale`); None takes this map's own range.
-        threshold: value whose contour is drawn in both (`Threshold.level`); None draws none.
-        drawer: draws the map at the size of the panel.
+        threshold: value whose contour is drawn in both panels (`Threshold.level`); None draws none.
+        drawer: drawer of the map at the size of the panel.
 
     Raises:
-        ValueError: a scale without extent.
+        ValueError: If the scale has no extent.
     """
     if scale is None:
         scale = _range(drawer.on_patches(patch_map))
@@ -75,7 +75,7 @@ def _range(values: npt.NDArray[np.float32]) -> Scale:
 
 
 def panel_size(size: tuple[int, ...]) -> tuple[int, int]:
-    """Height and width at which an image is shown: its own aspect ratio, as far as that leaves both sides visible."""
+    """Return the height and width of the panel; the aspect ratio is kept as far as both sides remain visible."""
     factor = min(1.0, LONGEST / max(size))
     factor = min(max(factor, SHORTEST / min(size)), max(factor, LONGEST / max(size)))
     height, width = (max(8, min(LONGEST, round(side * factor))) for side in size)
@@ -83,6 +83,6 @@ def panel_size(size: tuple[int, ...]) -> tuple[int, int]:
 
 
 def shrink(pixels: Pixels, size: tuple[int, int]) -> Bytes:
-    """The image at another size, as bytes [h, w, 3] of its own."""
+    """Return a resized copy of the image as bytes [h, w, 3]."""
     resized = cv2.resize(pixels, (size[1], size[0]), interpolation=cv2.INTER_AREA)
     return np.array(resized if pixels.dtype == np.uint8 else np.rint(resized.clip(0, 1) * 255), dtype=np.uint8)

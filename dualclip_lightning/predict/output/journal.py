@@ -1,4 +1,4 @@
-"""What a run has done so far, in a form that survives being killed at any moment."""
+"""Record of the progress of a run, which remains usable if the run is killed at any moment."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 LOG = "journal.jsonl"
-"""In a journal's folder."""
+"""Name of the log in a journal's folder."""
 Stamp = tuple[int, int]
-"""Size and time of change of a file: when they differ, what was computed from it no longer counts."""
+"""Size and modification time of a file; if either differs, results computed from it are no longer valid."""
 
 
 @dataclass(frozen=True)
@@ -41,20 +41,20 @@ class Entry:
     seconds: float
     notes: tuple[str, ...]
     reference_stamps: tuple[Stamp | None, ...] = ()
-    """Of the files it was compared with."""
+    """Stamps of the files that it was compared with."""
 
 
 class Journal:
-    """The scored images of a run and their maps, to be continued by a run with the same settings.
+    """The scored images of a run and their maps, from which a run with the same settings can continue.
 
     Args:
-        folder: for the log and the maps.
-        settings: what the scores depend on.
-        fresh: forget what other runs left.
+        folder: folder for the log and the maps.
+        settings: settings on which the scores depend.
+        fresh: if True, discard the results of earlier runs.
 
     Raises:
-        ValueError: the folder holds the results of other settings, or another run is writing there.
-        OSError: the folder cannot be written.
+        ValueError: If the folder holds the results of other settings, or another run is writing to it.
+        OSError: If the folder cannot be written.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], *, fresh: bool = False) -> None:
@@ -92,17 +92,17 @@ class Journal:
             raise ValueError(msg)
 
     def knows(self, name: str, stamp: Stamp | None) -> bool:
-        """Whether the score of this state of a file, against this state of its references, is there with its map."""
+        """Return whether there are a score and a map for this state of a file and its references' current state."""
         entry = self.entries.get(name)
         if entry is None or entry.stamp != stamp or entry.reference_stamps != _stamps(entry.references):
             return False
         return _map_file(self.folder, name).is_file()
 
     def add(self, prediction: Prediction, stamp: Stamp) -> None:
-        """Keep a result: first its map, then the line that says so.
+        """Store a result: first its map, then its line in the log.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: If it cannot be written.
         """
         buffer = io.BytesIO()
         np.save(buffer, prediction.patch_map, allow_pickle=False)
@@ -117,14 +117,14 @@ class Journal:
         self.entries[entry.name] = entry
 
     def read_again(self) -> None:
-        """Take the entries from the file, which an interruption between its line and the memory of it leaves ahead."""
+        """Read the entries from the file, which may have one more than the memory after an interruption."""
         self.entries = read_journal(self.folder)[1]
 
     def adopt(self, folder: Path) -> None:
-        """Take over the scores that another journal of the same settings has of images that have not changed since.
+        """Copy the scores of unchanged images from another journal with the same settings.
 
         Raises:
-            OSError: one cannot be written.
+            OSError: If one cannot be written.
         """
         settings, entries = read_journal(folder)
         for entry in entries.values() if settings == self.settings else ():
@@ -135,12 +135,12 @@ class Journal:
             self._keep(entry)
 
     def patch_map(self, name: str) -> npt.NDArray[np.float32]:
-        """The map of an image that it knows."""
+        """Return the map of an image that is in the journal."""
         return np.load(_map_file(self.folder, name), allow_pickle=False)
 
 
 def read_journal(folder: Path) -> tuple[dict[str, Any] | None, dict[str, Entry]]:
-    """The settings of a journal, None if there are none yet, and its entries by name; the later of two counts."""
+    """Return the settings of a journal, or None if there are none yet, and its entries by name; the latest counts."""
     settings: dict[str, Any] | None = None
     entries: dict[str, Entry] = {}
     for record in read_records(folder / LOG):
@@ -157,10 +157,10 @@ def _map_file(folder: Path, name: str) -> Path:
 
 
 def file_stamp(path: str | Path) -> Stamp | None:
-    """The state of a file, None if it cannot be looked up."""
+    """Return the state of a file, or None if it cannot be determined."""
     try:
         status = Path(path).stat()
-    except (OSError, ValueError):  # gone, or a name that no file can have
+    except (OSError, ValueError):  # missing, or a name that no file can have
         return None
     return status.st_size, status.st_mtime_ns
 
@@ -170,7 +170,7 @@ def _stamps(names: Iterable[str]) -> tuple[Stamp | None, ...]:
 
 
 def _entry(record: Mapping[str, Any]) -> Entry | None:
-    """A line as an entry, None if it is none."""
+    """Return the entry of a line, or None if the line is not an entry."""
     try:
         size, stamp = record["size"], record["stamp"]
         lists = {key: tuple(record[key]) for key in ("references", "notes")}

@@ -1,4 +1,4 @@
-"""A file of lines that survives being killed at any moment."""
+"""A log file that remains readable if the process is killed at any moment."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 try:
     import fcntl
-except ImportError:  # not a POSIX system: two runs into one folder are not noticed there
+except ImportError:  # not a POSIX system, where two runs that write to one folder are not detected
     fcntl = None  # type: ignore[assignment]
 
 
 class Log:
-    """A file of JSON lines that are only ever appended, each in one write; what a kill left of a line is passed over.
+    """An append-only file of JSON lines, each added in one write; incomplete lines are skipped.
 
     Args:
-        path: created with its folders where it is missing.
+        path: path of the file; it is created with its folders if it is missing.
 
     Raises:
-        OSError: it cannot be written.
-        BlockingIOError: another process has it open.
+        OSError: If it cannot be written.
+        BlockingIOError: If another process has it open.
     """
 
     def __init__(self, path: Path) -> None:
@@ -56,7 +56,7 @@ class Log:
         """Add a line.
 
         Raises:
-            OSError: it cannot be written, for example because the disk is full; whatever was written of it is ignored.
+            OSError: If it cannot be written, for example because the disk is full; a part already written is ignored.
         """
         line = ("\n" if self._torn else "") + json.dumps(record) + "\n"
         self._torn = True
@@ -67,12 +67,12 @@ class Log:
         self._torn = False
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all lines."""
         self._file.truncate(0)
 
 
 def read_records(path: Path) -> Iterator[dict[str, Any]]:
-    """Lines of a log that are whole and ours; none of a file that is not there."""
+    """Yield the valid records of a log; none if the file does not exist."""
     try:
         lines = path.open("rb")
     except OSError:
@@ -81,7 +81,7 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
         for line in lines:
             try:
                 record = json.loads(line)
-            except ValueError:  # torn, or not ours
+            except ValueError:  # incomplete, or from another program
                 continue
             if isinstance(record, dict):
                 yield record

@@ -1,4 +1,4 @@
-"""What is said of one image."""
+"""The prediction for one image."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from dualclip_lightning.predict.scoring.thresholds import Decision, Threshold, m
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Prediction:
-    """Score, map and decision of one image; higher is more anomalous, in [0, 1].
+    """Score, map and decision of one image; scores lie in [0, 1], and higher ones are more anomalous.
 
     Args:
-        name: path, or what the image was called.
-        score: of the image.
+        name: path or given name of the image.
+        score: score of the image.
         patch_map: [h, w], the map on the lattice of patches, from which `map` is drawn.
         size: height and width of the image, upright, in pixels.
-        references: names of the images it was compared with; none if its text score stands alone.
-        geometry: how it was brought to the model.
-        seconds: spent on it, reading included; images that share a batch share its time.
-        notes: what was done to the image on the way in.
-        threshold: by which to decide, if there is one.
-        drawer: draws `map` from `patch_map`.
-        undecided: why there is none, if that is not the user's wish.
+        references: names of the images it was compared with; empty if it only has a text score.
+        geometry: geometry with which it was passed to the model.
+        seconds: time spent on it, including reading; images that share a batch share its time.
+        notes: notes on how the image was read and resized.
+        threshold: threshold for the decision, if there is one.
+        drawer: drawer of `map` from `patch_map`.
+        undecided: reason why there is no threshold, if the user did not choose to have none.
 
     Example:
         >>> import numpy as np
@@ -66,22 +66,22 @@ class Prediction:
 
     @property
     def peak(self) -> float:
-        """The largest value of the map, drawn with one pixel a patch."""
+        """The largest value of the map when drawn with one pixel per patch."""
         return float(self.drawer.on_patches(self.patch_map).max())
 
     @property
     def decision(self) -> str | None:
-        """Either "anomalous" or "normal"; None without a threshold that fits the image (see `reason`)."""
+        """The decision, "anomalous" or "normal"; None without a threshold that fits the image (see `reason`)."""
         return self._decision.word or None
 
     @property
     def p_value(self) -> float | None:
-        """Share of normal images that score at least as high, as far as the threshold knows (`Threshold.p_value`)."""
+        """Estimated share of normal images that score at least as high (see `Threshold.p_value`)."""
         return self._decision.p_value
 
     @property
     def reason(self) -> str:
-        """Why there is no decision, or what is particular about the marked pixels; often empty."""
+        """The reason why there is no decision, or a note on the marked pixels; often empty."""
         return self._decision.reason
 
     @property
@@ -90,12 +90,12 @@ class Prediction:
 
     @property
     def map(self) -> npt.NDArray[np.float32]:
-        """The map at the size and place of the original image: [H, W]. Drawn when asked for; 4 bytes a pixel."""
+        """The map [H, W] at the size of the original image, drawn at each access; it takes 4 bytes per pixel."""
         return self.drawer(self.patch_map, self.size)
 
     @property
     def mask(self) -> npt.NDArray[np.bool_] | None:
-        """Anomalous pixels [H, W]: none of a normal image, some of an anomalous one; None without a decision."""
+        """Mask [H, W] of anomalous pixels: none for a normal image, some for an anomalous one; None if undecided."""
         return None if self.decision is None else marked(self.map, self._level)
 
     @property
@@ -103,15 +103,15 @@ class Prediction:
         return None if self.threshold is None else self.threshold.level(self, self.drawer.on_patches(self.patch_map))
 
     def heatmap(self, image: InMemory | None = None, scale: Scale | None = (0.0, 1.0)) -> Image.Image:
-        """The image, and in grey under its map, with the contour of its marked pixels and a bar (see `draw_heatmap`).
+        """Draw the image, and its map over the image in grey, with a bar and the marked contour (see `draw_heatmap`).
 
         Args:
-            image: that was judged; None reads it again from its file.
-            scale: scores with no colour and with the full one; `common_scale` of the maps of several images tells them
-                apart best, None takes this map's own range.
+            image: the image that was scored; None reads it again from its file.
+            scale: scores drawn with no colour and with full colour; the `common_scale` of the maps of several images
+                distinguishes them best, None takes this map's own range.
 
         Raises:
-            ImageError: a file that can no longer be read, or an image that was no file and is not given.
+            ImageError: If the file can no longer be read, or the image did not come from a file and is not given.
         """
         if image is None and not Path(self.name).is_file():
             msg = f"There is no file '{self.name}' to draw. Pass the image."

@@ -1,4 +1,4 @@
-"""How far a run is: a bar on a terminal; a line now and then in a pipe or a log."""
+"""Progress of a run: a bar on a terminal, or regular lines in a pipe or a log."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 EVERY_SECONDS = 10.0
-"""Between lines where there is no terminal."""
+"""Seconds between lines if there is no terminal."""
 
 
 class ProgressReporter:
-    """Reports the stages of a run (`run.Reporter`).
+    """Reporter of the stages of a run (see `report.Reporter`).
 
     Args:
-        console: where to.
-        clock: seconds.
+        console: console to report to.
+        clock: function that returns the time in seconds.
     """
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
@@ -52,7 +52,7 @@ class ProgressReporter:
         self._bar.stop()
 
     def begin(self, stage: str, total: int, done: int) -> None:
-        """A stage starts, of whose images some were done by an earlier run."""
+        """Start a stage, some of whose images were done by an earlier run."""
         if done:
             self._print(f"Continuing: {done} of {total} done before.")
         self._stage, self._total, self._done, self._before = stage, total, done, done
@@ -62,7 +62,7 @@ class ProgressReporter:
             self._line(f"{stage}: {total - done} to do")
 
     def advance(self) -> None:
-        """One more image is done."""
+        """Count one more image as done."""
         self._done += 1
         if self._task is not None:
             self._bar.advance(self._task)
@@ -80,7 +80,7 @@ class ProgressReporter:
         return f"{text}, {rate:.1f} images/s" + f", {left} left" * (self._done < self._total)
 
     def _line(self, text: str) -> None:
-        """Print where no bar says so."""
+        """Print a line if there is no bar."""
         if not self._console.is_terminal:
             self._print(text)
 
@@ -89,7 +89,7 @@ class ProgressReporter:
 
 
 class _Rate(ProgressColumn):
-    """Images per second."""
+    """Column that shows the images per second."""
 
     def render(self, task: Task) -> Text:
         return Text("" if task.speed is None else f"{task.speed:.1f} images/s")

@@ -1,4 +1,4 @@
-"""What a run found, and who hears how far it is."""
+"""The results of a run, and the interface for reporting its progress."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from dualclip_lightning.predict.scoring.thresholds import Threshold
 
 
 class Reporter(Protocol):
-    """Hears how far a run is."""
+    """Receiver of the progress of a run."""
 
     def begin(self, stage: str, total: int, done: int) -> None:
-        """A stage starts, of which some is done already."""
+        """Start a stage of `total` images, of which `done` are already done."""
 
     def advance(self) -> None:
-        """One more image."""
+        """Count one more image as done."""
 
 
 class Silent:
-    """Says nothing."""
+    """Reporter that prints nothing."""
 
     def begin(self, stage: str, total: int, done: int) -> None:
         """See `Reporter`."""
@@ -32,11 +32,11 @@ class Silent:
 
 @dataclass
 class Report:
-    """What a run found."""
+    """The results of a run."""
 
     entries: list[Entry] = field(default_factory=list)
     """Scored images in the order given."""
     failures: list[Failure] = field(default_factory=list)
     resumed: int = 0
-    """How many of them an earlier run had scored."""
+    """Number of images that an earlier run had scored."""
     threshold: Threshold | None = None

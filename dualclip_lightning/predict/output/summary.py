@@ -1,4 +1,4 @@
-"""What a run says at its end."""
+"""The summary printed at the end of a run."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from dualclip_lightning.predict.output.report import Report
 from dualclip_lightning.predict.scoring.thresholds import counted
 
 MOST_LISTED = 20
-"""Anomalous images, and images that could not be used, that are named on the screen."""
+"""Maximum number of anomalous images, and of images that could not be used, that are named on the screen."""
 HIGHEST = 3
-"""Scores that are shown where nothing is anomalous or decided."""
+"""Number of scores that are shown if nothing is anomalous or decided."""
 
 
 def summarise(report: Report, listing: Listing, folder: Path) -> Iterator[str]:
-    """Lines for the screen: counts, what could not be used, the threshold, the anomalous images, the folder.
+    """Yield lines for the screen: counts, unusable images, the threshold, the anomalous images, the folder.
 
     Args:
-        report: of the run.
-        listing: of the images that were asked for.
-        folder: of the results.
+        report: report of the run.
+        listing: listing of the requested images.
+        folder: folder of the results.
     """
     scored = {entry.name for entry in report.entries}
     undrawn = [failure for failure in report.failures if failure.name in scored]
@@ -72,7 +72,7 @@ def _highest(ranked: Sequence[Entry]) -> Iterator[str]:
 
 
 def _listed(lines: Iterable[str], count: int, file: str) -> Iterator[str]:
-    """The first lines, and how many more are in a file."""
+    """Yield the first lines, and the number of further ones in a file."""
     yield from (f"  {line}" for line in islice(lines, MOST_LISTED))
     if count > MOST_LISTED:
         yield f"  and {count - MOST_LISTED} more, all in {file}"
@@ -83,6 +83,6 @@ def _line(entry: Entry) -> str:
 
 
 def printable(name: str) -> str:
-    """A name on one line that any terminal can show."""
+    """Return a name on one line that any terminal can show."""
     shown = name if name.isprintable() else ascii(name)[1:-1]
     return shown.encode(sys.stdout.encoding or "utf-8", "backslashreplace").decode(sys.stdout.encoding or "utf-8")

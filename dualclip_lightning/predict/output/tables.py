@@ -1,4 +1,4 @@
-"""The tables of a run, each written whole or not at all."""
+"""The tables of a run, each written atomically."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ COLUMNS = ("path", "score", "decision", "p_value", "threshold", "references", "r
 
 
 def write_scores(path: Path, entries: Iterable[Entry], threshold: Threshold | None, layout: Layout) -> None:
-    """`scores.csv`, a row an image; bytes of names that are no UTF-8 appear as backslash escapes.
+    """Write `scores.csv`, one row per image; bytes of names that are not valid UTF-8 appear as backslash escapes.
 
-    Of the images it was compared with the row has their number, and the path where it is one. The heatmap's path is
-    below the folder of the results; empty where there is none.
+    A row has the number of images that the image was compared with, and the path if there is only one. The heatmap's
+    path is relative to the folder of the results, and empty if there is no heatmap.
     """
     _write_csv(path, COLUMNS, (_row(entry, threshold, layout) for entry in entries))
 
@@ -42,7 +42,7 @@ def _row(entry: Entry, threshold: Threshold | None, layout: Layout) -> tuple[obj
 
 
 def write_failures(path: Path, failures: Sequence[Failure]) -> None:
-    """`failures.csv`, a row an image that could not be used; none at all if there are none."""
+    """Write `failures.csv`, one row per image that could not be used; write no file if there are none."""
     if failures:
         _write_csv(path, ("path", "reason"), failures)
     else:
@@ -50,7 +50,7 @@ def write_failures(path: Path, failures: Sequence[Failure]) -> None:
 
 
 def threshold_facts(threshold: Threshold | None) -> dict[str, Any] | None:
-    """A threshold as plain data, without settings and scores, which are stored beside it anyway."""
+    """Return a threshold as plain data, without settings and scores, which are stored separately."""
     stored = {"settings", "scores"}
     return None if threshold is None else {k: v for k, v in asdict(threshold).items() if k not in stored}
 
