@@ -104,7 +104,7 @@ def within(seconds: float, call: Callable[[], T]) -> T:
     def ask() -> None:
         try:
             answer.set_result(call())
-        except Exception as error:  # noqa: BLE001  # raised again where it is waited for
+        except Exception as error:  # noqa: BLE001  # raised again in the waiting thread
             answer.set_exception(error)
 
     threading.Thread(target=ask, daemon=True).start()

@@ -132,7 +132,7 @@ def _method_problems(config: Config) -> Iterator[str]:
 def _special_problems(
     where: str, model: str, special: DatasetSettings, data: DataSettings, dataset: str
 ) -> Iterator[str]:
-    """Yield errors of what differs on one data set; arguments without a default are checked for the method."""
+    """Yield errors of settings for one data set; arguments without a default are checked for the method."""
     known = dict.fromkeys(catalogue.method_arguments(model))
     yield from _argument_problems(where, model, special.arguments, known)
     asked = _tested(data, dataset) if (data.data or dataset) in catalogue.data_names() else []

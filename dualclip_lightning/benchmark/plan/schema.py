@@ -10,7 +10,7 @@ from dualclip_lightning.benchmark.plan import catalogue
 
 @dataclass
 class DatasetSettings:
-    """What differs for one method on one data set."""
+    """Settings that differ for one method on one data set."""
 
     arguments: dict[str, Any] = field(default_factory=dict)
     """Arguments that override those of the method."""
@@ -35,7 +35,7 @@ class MethodSettings:
     masks: str | None = None
     """Rule in place of the run's; figures with another rule are marked."""
     per_dataset: dict[str, DatasetSettings] = field(default_factory=dict)
-    """What differs on a data set, by the data set's label."""
+    """Settings that differ on a data set, by the data set's label."""
 
 
 @dataclass

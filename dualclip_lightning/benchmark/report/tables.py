@@ -26,7 +26,7 @@ def write_tables(run: BenchmarkRun) -> list[Path]:
     """Write the tables of every data set into `tables/` of the run folder, and return the files.
 
     `<data set>.md`, `.tex` and `.csv` hold the mean over categories and every category. Where there are any,
-    `<data set>_intervals.*` hold bootstrap intervals, `<data set>_published.*` the figures beside published ones, and
+    `<data set>_intervals.*` hold bootstrap intervals, `<data set>_published.*` the figures next to published ones, and
     `failed.*` the cells that did not finish.
     """
     documents = [(dataset, list(group), numbers(part)) for dataset, part, group in _by_dataset(run)]
@@ -43,7 +43,7 @@ def write_tables(run: BenchmarkRun) -> list[Path]:
 
 
 def show_tables(run: BenchmarkRun, console: Console) -> None:
-    """Print the mean over categories of every data set, the published figures beside it, and what failed."""
+    """Print the mean over categories of every data set, the comparison with published figures, and what failed."""
     tables = [summary_table(part) for part in summaries(run.frame) if part.category is None]
     tables += [table for _, table, _ in comparisons(run.frame)]
     failed = failures(run.frame)

@@ -27,7 +27,7 @@ class Event(NamedTuple):
 
     cell: Cell
     row: Mapping[str, Any] | None
-    """Its result; None if it has started."""
+    """Result of the cell; None if it has started."""
 
 
 class WorkerDiedError(RuntimeError):

@@ -77,7 +77,7 @@ def run_benchmark(
 ) -> pd.DataFrame:
     """Run the missing cells and return the results, one row per cell.
 
-    After an interruption, the same call continues; results.csv has the finished cells, also while the run goes on.
+    After an interruption, the same call continues; results.csv has the finished cells, also during the run.
 
     Args:
         config: the benchmark.

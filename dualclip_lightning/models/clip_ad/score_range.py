@@ -19,7 +19,7 @@ RANGE_BATCH = 8
 
 
 class ScaledOverSet(PerImage):
-    """Scale both parts of an image score by their range over the data set, which is found in a first pass.
+    """Scaling of both parts of an image score by their range over the data set, which is found in a first pass.
 
     Args:
         model: ClipADModel that normalises its scores.

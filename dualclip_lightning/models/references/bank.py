@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 class Bank(PerImage):
-    """Every image is compared with the same images, which are encoded when a run starts.
+    """References that are the same images for every image, encoded when a run starts.
 
     Args:
         model: model as for `PerImage`, which gets the paths and has `set_references(images, names)`.

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class Pairs(PerImage):
-    """Each image gets K other images as references, which depend on the seed and the set of images.
+    """References that are K other images for each image, depending on the seed and the set of images.
 
     In a batch that does not come from a data set of a run, neighbours are each other's references.
 

@@ -16,7 +16,7 @@ ReadImages = Callable[[Sequence[str]], Tensor]
 
 
 class PerImage:
-    """Each image is scored individually, in the order of the data.
+    """Scoring of each image individually, in the order of the data.
 
     This is the base class of the other kinds of references. A run calls `start`, then `arrange` for each of its data
     loaders, then `encode`, and `score` for every batch.

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class WholeSet(PerImage):
-    """All images of a data set score each other at the first batch; later batches look up the results.
+    """Mutual scoring of all images of a data set at the first batch; later batches look up the results.
 
     If several processes share a run, each scores the whole data set and looks up its own part, which repeats the work.
     A batch that does not come from a data set of a run is its own set.
