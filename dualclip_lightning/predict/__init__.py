@@ -1,4 +1,4 @@
-"""Images of one's own, without labels: a score, a map in the image's geometry, and a decision."""
+"""Prediction on your own images without labels: a score, a map in the image's geometry, and a decision."""
 
 from __future__ import annotations
 

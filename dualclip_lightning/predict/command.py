@@ -1,4 +1,4 @@
-"""`dualclip predict PATH`: scores, heatmaps and decisions for images of one's own, in one line."""
+"""The command `dualclip predict PATH`: scores, heatmaps and decisions for your own images."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ DONE, SOME_FAILED, WRONG, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
 def run(options: Namespace, listing: Listing) -> int:
     """Run the command with the options of `options.parse` and their images, and return its exit status.
 
-    0: every image was judged. 1: some could not be used; they are listed, the rest was judged. 2: nothing was run,
-    because of what was asked. 3: a result could not be written, memory
-    ran out or a process died. 130: interrupted; what was done is kept.
+    0: every image was scored. 1: some could not be used; they are listed, and the rest were scored. 2: nothing was run,
+    because the request is invalid. 3: a result could not be written, memory ran out or a process died.
+    130: interrupted; finished results are kept.
     """
     console, errors = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
     notes = Console(quiet=True) if options.quiet else errors
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # what is wrong with a file stands in failures.csv
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # problems of a file are listed in failures.csv
     try:
         with _terminated_like_interrupted():
             return _predict(options, listing, console, notes)
@@ -76,7 +76,7 @@ def _predict(options: Namespace, listing: Listing, console: Console, notes: Cons
         raise ValueError(msg)
     arguments = _arguments(options)
     workers = choose_workers(arguments, options.devices)
-    # With workers that have the devices, the detector here only knows what was asked.
+    # With several workers, which use the devices, the detector of this process only holds the settings.
     detector = Detector(**arguments if len(workers) == 1 else {**arguments, "device": "cpu"})
     drawing = _drawing(options)
     good = [] if options.good is None else good_images(options, detector, notes)
@@ -98,7 +98,7 @@ def _predict(options: Namespace, listing: Listing, console: Console, notes: Cons
 def _place(
     options: Namespace, detector: Detector, paths: Sequence[Path], notes: Console
 ) -> tuple[Place, dict[str, Any]]:
-    """The folder of this run, which `options.out` names from now on, and what its record says of the request."""
+    """Return the folder of this run and the request for its record; `options.out` is set to the folder."""
     request = make_request(asked(options), score_settings(detector), paths)
     place = choose_place(options.out, request, fresh=options.fresh)
     if place.folder != options.out:
@@ -113,7 +113,7 @@ def _place(
 
 
 def _arguments(options: Namespace) -> dict[str, Any]:
-    """Return the settings of the detector."""
+    """Return the arguments of the detector."""
     size = options.image_size
     return {
         "class_name": options.class_name,
@@ -173,7 +173,7 @@ def _say(errors: Console, text: str, status: int) -> int:
 
 @contextmanager
 def _terminated_like_interrupted() -> Iterator[None]:
-    """A polite kill is treated as Ctrl-C."""
+    """Treat SIGTERM in the same way as Ctrl-C."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         del number, frame

@@ -1,4 +1,4 @@
-"""The threshold that the options of a run ask for."""
+"""The threshold that the options of a run request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dualclip_lightning.predict.scoring.thresholds import Threshold
 
 
 def good_images(options: Namespace, detector: Detector, notes: Console) -> list[Path]:
-    """The images believed good."""
+    """Return the paths of the images believed good."""
     listing = find_images([options.good], options.exclude)
     _check_usable(listing.unreadable.items())
     if listing.left_out:
@@ -28,7 +28,7 @@ def good_images(options: Namespace, detector: Detector, notes: Console) -> list[
 
 
 def good_threshold(options: Namespace, paths: Sequence[Path], run: Run) -> Threshold:
-    """The threshold from images believed good."""
+    """Return the threshold from images believed good."""
     report = run.score(paths, part="good")
     run.detector.forget()
     _check_usable(report.failures)
@@ -42,7 +42,7 @@ def _check_usable(failures: Iterable[tuple[str, str]]) -> None:
 
 
 def stated_threshold(options: Namespace, detector: Detector) -> Threshold | None:
-    """The threshold as the user says it; None where there is none or where it comes from the run itself."""
+    """Return the threshold that the user gave; None if there is none or if it is taken from the run itself."""
     if options.threshold == "auto":
         return None
     chosen = None if options.threshold == "none" else _chosen_threshold(options, detector)
@@ -53,7 +53,7 @@ def stated_threshold(options: Namespace, detector: Detector) -> Threshold | None
 
 
 def _chosen_threshold(options: Namespace, detector: Detector) -> Threshold:
-    """A number, or a file."""
+    """Return the threshold given as a number or a file."""
     try:
         score = float(options.threshold)
     except ValueError:
@@ -68,7 +68,7 @@ def _rate(options: Namespace) -> float:
 
 
 def own_threshold(options: Namespace, entries: Sequence[Entry], detector: Detector, notes: Console) -> Threshold | None:
-    """The threshold from the unlabelled run, if it was asked for and can be had."""
+    """Return the threshold from the unlabelled run, if it was requested and there is a usable one."""
     if options.threshold == "none":
         return None
     try:

@@ -1,4 +1,4 @@
-"""Scores, maps and decisions for images, by a method that is loaded once; without labels or a Lightning run."""
+"""Scores, maps and decisions for images from a method that is loaded once, without labels or a Lightning run."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ class Detector:
             the method, "laion400m_e32" for Dual-Image CLIP.
         checkpoint: file with trained layers, for ClipAD with `variant="sdp+"`.
         compare_with: "pairs" compares the images of a call with each other in random pairs; "stream" compares each with
-            the `bank_size` images before it, also of earlier calls; "none" uses only text. Methods that score images
-            one by one ignore "pairs".
+            the `bank_size` images before it, including those of earlier calls; "none" uses only text. Methods that
+            score images one by one ignore "pairs".
         reference_dir: a folder of unlabelled images of the product (or a list of images), with which every image is
             compared instead.
         references: former name of both arguments; deprecated.
@@ -63,19 +63,19 @@ class Detector:
         bank_size: number of images that a "stream" keeps.
         spatial_window: for products that are always aligned: compare only with reference patches within this share of
             the image's side, for example 0.1; None for all. Only for Dual-Image CLIP.
-        threshold: a number for image scores, a `Threshold`, or its file; "auto" takes that of the images of each call
-            of `predict` (`quantiles.from_run`), which needs several; None for no decisions.
-        geometry: "keep" the aspect ratio; "squash" as published and as the Lightning model does; "tiles"; or a
-            `Geometry` with its numbers. MuSc needs "squash".
-        image_size: input size of the model: side, or height and width, multiples of the patch; None takes that of the
-            weights.
+        threshold: a number for image scores, a `Threshold`, or its file; "auto" takes one from the images of each
+            call of `predict` (`quantiles.from_run`), which needs several; None for no decisions.
+        geometry: "keep" keeps the aspect ratio; "squash" resizes as published and as the Lightning model does; "tiles";
+            or a `Geometry` with its numbers. MuSc needs "squash".
+        image_size: input size of the model: side, or height and width, as multiples of the patch; None takes the size
+            of the weights.
         temperature: temperature of the softmax over the two states. For this argument and those down to `drawing`,
-            None takes the default of the method, and a method that lacks one refuses it.
+            None takes the default of the method, and a method without the argument rejects it.
         alpha: weight of the text map.
         class_weight: weight of the class-token score.
         vv_blocks: numbers of the blocks in the V-V path.
         tta: test-time adaptation; True, or settings by name (see `AdaptationSettings`).
-        text_mean: "raw" for the mean of unnormalised text embeddings, "unit" for that of normalised ones.
+        text_mean: "raw" for the mean of unnormalised text embeddings, "unit" for the mean of normalised ones.
         drawing: how maps of patches become maps of pixels.
         seed: seed of all random choices: pairs, pseudo anomalies, noise.
         preprocessing: "openai", "imagenet", "inception", or some of mean, std and interpolation by name; needed only
@@ -85,15 +85,15 @@ class Detector:
         templates: sentences with one `{}` for the state phrase; None for those of the method.
         batch_size: number of views processed at a time; it affects speed and memory, not scores.
         device: "auto", "cpu", "cuda", "mps" or another PyTorch device.
-        max_megapixels: limit above which images are refused; if it exceeds Pillow's own limit, that is raised in this
-            process.
+        max_megapixels: limit above which images are rejected; if it exceeds Pillow's own limit, that limit is raised in
+            this process.
         **arguments: further arguments of the method, for example `views=False` for AnoCLIP.
 
     Raises:
-        ValueError: an argument is out of range or unknown, or the method cannot score single images or pairs; the
+        ValueError: If an argument is out of range or unknown, or the method cannot score single images or pairs; the
             message says what to use instead.
-        FileNotFoundError: the references do not exist.
-        dualclip_lightning.backbone.WeightsError: the weights cannot be loaded.
+        FileNotFoundError: If the references do not exist.
+        dualclip_lightning.backbone.WeightsError: If the weights cannot be loaded.
 
     Example:
         >>> import numpy as np
@@ -172,9 +172,9 @@ class Detector:
             "preprocessing": asdict(built.preprocessing), "geometry": asdict(chosen), "references": self.mode,
             "num_references": self.num_references or len(given_images),
         } | built.settings  # fmt: skip
-        """What the scores depend on, as plain data to store beside them."""
+        """The settings on which the scores depend, as plain data to store with them."""
         self.weights_origin = dict(built.clip.origin)
-        """Where the weights are from; scores depend on their digest, whatever place they came from."""
+        """The origin of the weights; scores depend only on their digest."""
         self.threshold = threshold if self._threshold is None else self._threshold
 
     def __repr__(self) -> str:
@@ -185,10 +185,10 @@ class Detector:
 
     @property
     def threshold(self) -> Threshold | None:
-        """The threshold that decides; may be set, as in the constructor. None also where each call has its own.
+        """The threshold for decisions, which can be set as in the constructor; also None if each call has its own.
 
         Raises:
-            ValueError: when set to one that was made with other settings.
+            ValueError: If it is set to one that was made with other settings.
         """
         return self._threshold
 
@@ -201,25 +201,25 @@ class Detector:
 
     @property
     def reference_names(self) -> list[str]:
-        """The images with which every image is compared, of a detector that was given some."""
+        """The names of the given reference images, with which every image is compared."""
         return [reference.name for reference in self._judge.comparison.given]
 
     def predict(self, images: Images, errors: Literal["raise", "return"] = "raise") -> Any:
-        """Judge images.
+        """Return scores, maps and decisions for images.
 
         Args:
             images: a path to a file, folder, pattern or list; a Pillow image, an array [H, W, 3] or a tensor
-                [3, H, W] (bytes, or floats from 0 to 1); a batch of those; or a sequence of any.
-            errors: "raise" at an image that cannot be used, or "return" a `Failure` in its place.
+                [3, H, W] (bytes, or floats from 0 to 1); a batch of those; or a sequence of any of these.
+            errors: "raise" raises an error for an image that cannot be used, "return" returns a `Failure` in its place.
 
         Returns:
-            A `Prediction` for one image, a list of them in order for several.
+            A `Prediction` for one image, or a list of them in order for several.
 
         Raises:
-            ImageError: an image that cannot be used; its name comes first.
-            FileNotFoundError: a path that does not exist.
-            TypeError: something that is no image.
-            ValueError: another word for `errors`.
+            ImageError: If an image cannot be used; the message names it.
+            FileNotFoundError: If a path does not exist.
+            TypeError: If an object is not an image.
+            ValueError: If `errors` has another value.
 
         Example:
             >>> import numpy as np
@@ -249,7 +249,7 @@ class Detector:
         return outcomes[0] if sources.single else [*outcomes, *sources.failures]
 
     def _decide_together(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
-        """Decide the images of a call by their own threshold, or say why there is none."""
+        """Decide the images of a call by their own threshold, or add the reason why there is none."""
         try:
             threshold = from_run([each for each in outcomes if isinstance(each, Prediction)], settings=self.settings)
             said: dict[str, Any] = {"threshold": threshold}
@@ -258,11 +258,11 @@ class Detector:
         return [replace(each, **said) if isinstance(each, Prediction) else each for each in outcomes]
 
     def calibrate(self, images: Images, false_alarm_rate: float = RATE, confidence: float = 0.95) -> Threshold:
-        """Take the threshold from images believed good, which needs no label of a defect (`quantiles.from_good`).
+        """Set the threshold from images believed good, without defect labels (`quantiles.from_good`), and return it.
 
         Raises:
-            ImageError: an image that cannot be used.
-            ValueError: no image, a single one without a reference, or a rate out of range.
+            ImageError: If an image cannot be used.
+            ValueError: If there is no image or only one without a reference, or the rate is out of range.
 
         Example:
             >>> import numpy as np
@@ -285,10 +285,12 @@ class Detector:
         return self.threshold
 
     def check_good(self, count: int) -> None:
-        """Refuse a single image believed good where images are compared with each other: it has only its text score.
+        """Check that there is not only one good image if images are compared with each other.
+
+        A single image has only its text score.
 
         Raises:
-            ValueError: says what to do.
+            ValueError: If there is only one; the message says what is needed.
         """
         if self.mode in {"pairs", "stream"} and count == 1:
             msg = "Expected at least two good images, which are compared with each other as others are, but got one."
@@ -317,22 +319,22 @@ class Detector:
         bank: StreamBank | None = None,
         share: Share = Share(),  # noqa: B008 - immutable
     ) -> Iterator[tuple[int, Outcome]]:
-        """Judge many images with bounded memory, one after another as they are ready, not in the order given.
+        """Score many images with bounded memory, and yield each as soon as it is ready, not in the order given.
 
         Args:
-            sources: distinct images; who references whom depends on all of them.
-            done: positions that are known already; they are read only where others need them as references.
-            bank: of a stream, instead of the detector's own.
-            share: of the images, when several processes divide them; whole groups of images that reference each other.
+            sources: distinct images; the references of each depend on all of them.
+            done: positions that are already scored; they are read only if others need them as references.
+            bank: bank of a stream, instead of the detector's own.
+            share: share of the images, if several processes divide them; groups with common references stay together.
 
         Yields:
-            The position of an image and what is said of it.
+            The position of an image, with its prediction or failure.
         """
         bank = self._bank if bank is None else bank
         yield from self._judge(sources, done, bank, share, self._threshold)
 
     def forecast(self, paths: Sequence[Path], *, timed: bool = True) -> str:
-        """How many tiles these images have and how long they take to encode; empty where images are not tiled."""
+        """Return the number of tiles of these images and the time to encode them; empty if images are not tiled."""
         return (
             forecast_tiles(self._judge.method.reader, paths, timed=timed)
             if self._judge.method.reader.geometry.mode == "tiles"
@@ -340,18 +342,18 @@ class Detector:
         )
 
     def pair_scores(self, paths: Sequence[str]) -> Callable[[str, str], tuple[float, float]]:
-        """A function of an image and its one reference that gives the score and the peak (see `Prediction.peak`).
+        """Return a function that maps an image and its one reference to the score and the peak (see `Prediction.peak`).
 
         All images are encoded once and stay in memory, so that many draws of pairs are cheap.
 
         Raises:
-            ImageError: an image that cannot be used.
+            ImageError: If an image cannot be used.
         """
         return self._judge.pair_scores(file_sources([Path(path) for path in paths], self.max_megapixels))
 
 
 def _threshold(chosen: float | str | Path | Threshold | None) -> Threshold | None:
-    """Return what the user means by a threshold."""
+    """Return the threshold that the user chose; None for "auto" and for no decisions."""
     if chosen is None or chosen == "auto":
         return None
     if isinstance(chosen, Threshold):

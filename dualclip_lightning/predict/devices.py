@@ -1,6 +1,6 @@
-"""One run on several devices: a process each, which scores its share and sends what it finds as it finds it.
+"""One run on several devices, with one process per device that scores its share and sends each result immediately.
 
-Who references whom depends on all images alone, so that every process knows it and none waits for another; groups of
+The references depend only on the set of images, so that every process knows them and none waits for another; groups of
 images that reference each other stay on one device. Nothing is padded, so no image is scored twice and none is missing.
 """
 
@@ -24,28 +24,28 @@ STOP_SECONDS = 5.0
 
 
 class DeviceError(RuntimeError):
-    """A process ended before its share was done."""
+    """Error for a process that ended before its share was done."""
 
 
 class Worker(NamedTuple):
-    """What a process needs to know to score its share."""
+    """Settings of a process that scores its share."""
 
     arguments: Mapping[str, Any]
-    """Of its `Detector`."""
+    """Arguments of its `Detector`."""
     threads: int
-    """To compute with, on the CPU."""
+    """Number of CPU threads for computation."""
     share: Share
 
 
 def choose_workers(arguments: Mapping[str, Any], count: int) -> list[Worker]:
-    """So many processes on the GPUs in turn, or sharing the cores.
+    """Return the settings of `count` processes, one per GPU, or sharing the cores.
 
     Args:
-        arguments: of a `Detector`; "auto" and "cuda" mean as many GPUs, any other device is shared.
-        count: of devices.
+        arguments: arguments of a `Detector`; "auto" and "cuda" use `count` GPUs, any other device is shared.
+        count: number of devices.
 
     Raises:
-        ValueError: fewer than one, or more than there are GPUs.
+        ValueError: If `count` is less than one or exceeds the number of GPUs.
     """
     if count < 1:
         msg = f"Expected devices to be at least 1, but got {count}."
@@ -65,11 +65,11 @@ def choose_workers(arguments: Mapping[str, Any], count: int) -> list[Worker]:
 def score_on_devices(
     workers: Sequence[Worker], sources: Sequence[Source], done: AbstractSet[int] = frozenset()
 ) -> Iterator[tuple[int, Outcome]]:
-    """Score as `Detector.score` does, with each worker in a process of its own.
+    """Same as `Detector.score`, but with each worker in its own process.
 
     Raises:
-        DeviceError: a process ended early, for example because the system took its memory back.
-        Exception: whatever a worker raised.
+        DeviceError: If a process ended early, for example because the system was out of memory.
+        Exception: Any error that a worker raised.
     """
     context = get_context("spawn")  # a fork would inherit threads and CUDA in an unusable state
     processes: dict[Any, SpawnProcess] = {}
@@ -90,7 +90,7 @@ def score_on_devices(
 
 
 def _received(connection: Any, processes: dict[Any, SpawnProcess]) -> Iterator[tuple[int, Outcome]]:
-    """Return what a worker has sent; one that is done is taken off the list."""
+    """Yield the result that a worker has sent; remove a worker that is done from `processes`."""
     try:
         message = connection.recv()
     except (EOFError, OSError) as error:
@@ -107,14 +107,14 @@ def _received(connection: Any, processes: dict[Any, SpawnProcess]) -> Iterator[t
 
 
 def _serve(connection: Connection, worker: Worker, sources: Sequence[Source], done: AbstractSet[int]) -> None:
-    """Score a share; what goes wrong is sent, too."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who asked decides what an interrupt means
+    """Score a share and send the results; errors are sent as well."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles interrupts
     torch.set_num_threads(worker.threads)
     try:
         for outcome in Detector(**worker.arguments).score(sources, done, share=worker.share):
             connection.send(outcome)
         connection.send(None)
-    except BrokenPipeError:  # nobody listens any more
+    except BrokenPipeError:  # the parent process has closed the connection
         return
-    except Exception as error:  # noqa: BLE001  # raised again where the images were asked for
+    except Exception as error:  # noqa: BLE001  # raised again in the parent process
         connection.send(error)

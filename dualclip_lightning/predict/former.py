@@ -1,4 +1,4 @@
-"""What a former run was asked: to know the same request again, and to take its settings over (`--from`)."""
+"""The options of a former run, to recognise the same request and to reuse its settings (`--from`)."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ SETTINGS = frozenset({
     "bank_size", "spatial_window", "geometry", "tile", "overlap", "temperature", "alpha", "class_weight", "seed", "tta",
     "domain", "drawing", "max_megapixels", "method", "arguments", "checkpoint",
 })  # fmt: skip
-"""Options that `--from` takes over: those of the detector."""
+"""Options that `--from` reuses: those of the detector."""
 ALIKE = ("method", "class_name", "temperature", "alpha", "class_weight", "drawing", "seed", "spatial_window")
-"""Settings of a detector that are what their option says."""
+"""Settings of a detector that equal the value of their option."""
 ALIKE_IN_ALL = ("method", "class_name", "seed")
-"""Those of every method."""
+"""The settings among them that every method has."""
 NEWER: dict[str, Any] = {"method": METHOD, "arguments": {}, "checkpoint": None}
-"""Options that runs of earlier versions do not name; a run with these values is still known again."""
+"""Options that runs of earlier versions do not record; a run with these values is still recognised."""
 NO_RESULT = frozenset({"command", "former", "out", "fresh", "device", "devices", "batch_size", "quiet", "verbose"})
 """Options that change neither a score nor a file."""
 THRESHOLD = "threshold.json"
 
 
 def asked(options: argparse.Namespace) -> dict[str, Any]:
-    """The options by which a run is known again, with the state of the file that a threshold comes from."""
+    """Return the options by which a run is recognised, with the content of the file that a threshold comes from."""
     own = {name: value for name, value in vars(options).items() if name not in NO_RESULT}
     own = {name: value for name, value in own.items() if name not in NEWER or value != NEWER[name]}
     file = Path(str(options.threshold))
@@ -37,10 +37,10 @@ def asked(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def check_threshold(options: argparse.Namespace) -> None:
-    """Refuse a threshold's file that cannot be read or was made for other settings, as far as options tell them.
+    """Check that a threshold's file can be read and was made with the same settings, as far as the options tell.
 
     Raises:
-        ValueError: names what differs.
+        ValueError: If this is not so; the message names what differs.
     """
     text = options.threshold
     if text is None or text in {"auto", "none"} or _is_number(text):
@@ -61,13 +61,13 @@ def _is_number(text: str) -> bool:
 
 
 def former_options(path: Path) -> dict[str, Any]:
-    """Settings by the name of their option, and under "threshold" the threshold's file, if there is one.
+    """Return settings by the name of their option, with the threshold's file under "threshold" if there is one.
 
     Args:
         path: folder of a run, or a threshold's file.
 
     Raises:
-        ValueError: neither, or settings that no option can say.
+        ValueError: If it is neither, or no options give its settings.
     """
     folder = path if path.is_dir() else path.parent
     file = folder / THRESHOLD if path.is_dir() else path
@@ -85,7 +85,7 @@ def _of_record(record: Mapping[str, Any]) -> dict[str, Any]:
     if "arguments" in found:
         found["arguments"] = _said(found["arguments"])
     home = Path(record["directory"])
-    for name in ("reference", "pretrained", "checkpoint"):  # paths that were relative to where that run was started
+    for name in ("reference", "pretrained", "checkpoint"):  # paths relative to the directory of that run's start
         there = home / str(found.get(name))
         if found.get(name) and there.exists() and not Path(found[name]).exists():
             found[name] = str(there)
@@ -105,15 +105,15 @@ def _threshold_settings(path: Path) -> Mapping[str, Any]:
 
 
 def _said(arguments: Mapping[str, Any]) -> list[str]:
-    """Arguments of a method as `--set` has them."""
+    """Return the arguments of a method in the form of `--set`."""
     return [f"{name}={json.dumps(value)}" for name, value in arguments.items()]
 
 
 def _of_settings(settings: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """Options that give a detector these settings.
+    """Return the options that give a detector these settings.
 
     Raises:
-        ValueError: settings that no option can say.
+        ValueError: If no options give these settings.
     """
     prompts, mode = settings["prompts"], settings["references"]
     if "layers_sha256" in settings:
@@ -124,7 +124,7 @@ def _of_settings(settings: Mapping[str, Any], path: Path) -> dict[str, Any]:
     found = {name: settings[name] for name in (ALIKE if settings["method"] == METHOD else ALIKE_IN_ALL)}
     found |= {"pretrained": settings["weights"], "domain": prompts["domain"],
               "geometry": settings["geometry"]["mode"], "image_size": settings["preprocessing"]["size"]}  # fmt: skip
-    if settings["weights"] != "demo":  # which brings its own architecture
+    if settings["weights"] != "demo":  # "demo" has its own architecture
         found["backbone"] = settings["backbone"]
     if settings["geometry"]["mode"] == "tiles":
         found |= {name: settings["geometry"][name] for name in ("tile", "overlap")}
@@ -134,7 +134,7 @@ def _of_settings(settings: Mapping[str, Any], path: Path) -> dict[str, Any]:
     if "num_references" in said:
         said.pop("num_references")
     found["arguments"] = _said(said)
-    if mode != "folder" and (mode != "none" or settings["method"] == METHOD):  # which it does not name, or has not
+    if mode != "folder" and (mode != "none" or settings["method"] == METHOD):  # path unknown, or not applicable
         found["references"] = mode
     if mode in {"pairs", "stream"}:
         found["num_references" if mode == "pairs" else "bank_size"] = settings["num_references"]
@@ -142,7 +142,7 @@ def _of_settings(settings: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _arguments_of_default(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of Dual-Image CLIP that have no option of their own and are not the default."""
-    mean = settings["prompts"].get("text_mean", "unit")  # before it was one, it was "unit"
+    """Return the arguments of Dual-Image CLIP that have no option of their own and are not the default."""
+    mean = settings["prompts"].get("text_mean", "unit")  # "unit" in versions before this setting existed
     found = {"vv_blocks": settings["vv_blocks"], "tta": settings["tta"], "text_mean": None if mean == "raw" else mean}
     return {name: value for name, value in found.items() if value}

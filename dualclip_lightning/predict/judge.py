@@ -1,4 +1,4 @@
-"""Many images one after another by one method, with bounded memory."""
+"""Scoring of many images in sequence by one method, with bounded memory."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ Outcome = Prediction | Failure
 
 
 class Share(NamedTuple):
-    """One part of several that are as even as groups of images allow."""
+    """One of several parts, which are as equal in size as groups of images allow."""
 
     part: int = 0
     parts: int = 1
 
 
 class Judge:
-    """Scores images by a method, each with its references.
+    """Scorer of many images by a method, each with its references.
 
     Args:
-        method: reads and scores them.
-        comparison: supplies references.
-        batch_size: images that are read at once.
+        method: method that reads and scores them.
+        comparison: supplier of references.
+        batch_size: number of images that are read at once.
     """
 
     def __init__(self, method: Method, comparison: Comparison, batch_size: int) -> None:
         self.method = method
         self.comparison = comparison
-        # Tiled pictures may be as large as is allowed and are held while they are in use.
+        # Tiled pictures may be as large as the limit allows, and are held in memory while they are in use.
         self.together = 1 if method.reader.geometry.mode == "tiles" else batch_size
 
     def __call__(

@@ -1,12 +1,12 @@
-"""What the command line and the thresholds must agree on, and what takes no time to import."""
+"""Defaults shared by the command line and the library, in a module that is fast to import."""
 
 RATE = 0.05
-"""Share of normal images that may be false alarms, unless the user says otherwise."""
+"""Default share of normal images that may be false alarms."""
 GALLERY = 10_000
-"""Images in the gallery, unless the user says otherwise."""
+"""Default maximum number of images in the gallery."""
 DRAWING_NAMES = ("anoclip", "clip_ad", "musc", "winclip")
-"""Those of `dualclip_lightning.scoring.DRAWINGS`, the default first."""
+"""Names in `dualclip_lightning.scoring.DRAWINGS`, the default first."""
 METHOD = "DualImageCLIP"
-"""The method of `Detector` and `dualclip predict`, unless the user names another."""
+"""Default method of `Detector` and `dualclip predict`."""
 PRETRAINED = "laion400m_e32"
-"""Its weights."""
+"""Default weights of that method."""

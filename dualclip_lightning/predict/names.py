@@ -1,4 +1,4 @@
-"""Names of methods and of their arguments, checked before anything is loaded."""
+"""Checks of the names of methods and of their arguments, before anything is loaded."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ ELSEWHERE = frozenset({
     "reference_dir", "resize", "words", "pre_processor", "post_processor", "evaluator", "visualizer",
     "auxiliary_categories", "epochs", "batch_size", "shuffle",
 })  # fmt: skip
-"""Arguments of methods that a detector has by itself, or that concern only data sets and training."""
+"""Arguments of methods that a detector handles itself, or that concern only data sets and training."""
 
 
 def check_method(name: str) -> None:
-    """Refuse a name that no method has.
+    """Check that a method has this name.
 
     Raises:
-        ValueError: with the nearest name.
+        ValueError: If none has; the message suggests the nearest name.
     """
     if not isinstance(name, str) or name not in MODELS:
         msg = f"Unknown method {name!r}. {_nearest(str(name), MODELS)}"
@@ -26,10 +26,10 @@ def check_method(name: str) -> None:
 
 
 def check_arguments(method: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse arguments that a method does not have, or that mean nothing to a detector.
+    """Check that a method has these arguments and that they have a meaning for a detector.
 
     Raises:
-        ValueError: with the nearest name.
+        ValueError: If one does not; the message suggests the nearest name.
     """
     offered = [name for name in known if name not in ELSEWHERE]
     for name in given:
@@ -39,7 +39,7 @@ def check_arguments(method: str, given: Iterable[str], known: Iterable[str]) -> 
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
-    """A sentence with the name that may be meant, or else with all that there are."""
+    """Return a sentence that suggests the nearest name, or lists all names if none is near."""
     by_lower = {each.lower(): each for each in known}
     near = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
     return f"Did you mean {by_lower[near[0]]!r}?" if near else f"There are {', '.join(by_lower.values())}."

@@ -1,4 +1,4 @@
-"""The options of `dualclip predict PATH` in their groups, as its help shows them."""
+"""The options of `dualclip predict PATH`, in the groups of its help."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dualclip_lightning.images.limits import MAX_MEGAPIXELS
 from dualclip_lightning.predict.limits import DRAWING_NAMES, GALLERY, METHOD, PRETRAINED, RATE
 
 KINDS = ("pairs", "stream", "none")
-"""Of references that are taken from the images of the run."""
+"""Kinds of references that are taken from the images of the run."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -93,7 +93,7 @@ def _add_references(group: argparse._ArgumentGroup) -> None:
 
 
 def _kind_of_references(text: str) -> str:
-    """One of the kinds, as a type of an option."""
+    """Return the text if it is one of the kinds; for use as the type of an option."""
     if text not in KINDS:
         msg = f"expected {', '.join(KINDS[:-1])} or {KINDS[-1]}, but got {text!r}; images to compare with are given by "
         msg += "--reference-dir"

@@ -41,13 +41,13 @@ OF_METHOD = {
     "class_weight": 0.5,
     "drawing": DRAWING_NAMES[0],
 }
-"""The same, of the default method; others have their own."""
+"""Such defaults of the default method; others have their own."""
 RENAMED = {"--reference": "--reference-dir", "--references": "--compare-with"}
 """Old names, which still work."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status; what is mistyped is said before PyTorch is imported."""
+    """Run the command and return its exit status; wrong options are reported before PyTorch is imported."""
     options = parse(arguments)
     try:
         listing = find_images(options.paths, options.exclude, sys.stdin.buffer)
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Options from the command line; where they make no sense, the process ends with one line and status 2."""
+    """Return the options from the command line; if they are invalid, exit with a one-line message and status 2."""
     parser = Parser(
         "dualclip predict",
         "Score images of your own, without labels, masks or training, and draw where they are anomalous.",
@@ -92,7 +92,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def _parse_with_former(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
-    """Options, with those of a former run in place of the defaults where `--from` names one."""
+    """Return the options, with those of a former run in place of the defaults if `--from` names one."""
     options = parser.parse_args(arguments)
     if options.former is None:
         return options
@@ -110,10 +110,10 @@ def _parse_with_former(parser: argparse.ArgumentParser, arguments: Sequence[str]
 
 
 def _arguments(given: Sequence[str]) -> dict[str, Any]:
-    """Arguments of the method by name, from NAME=VALUE; the later of two counts.
+    """Return the arguments of the method by name, from NAME=VALUE; later ones take precedence.
 
     Raises:
-        ValueError: names what is not of that form.
+        ValueError: If one is not of that form; the message names it.
     """
     found: dict[str, Any] = {}
     for each in given:
@@ -129,7 +129,7 @@ def _arguments(given: Sequence[str]) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
-    """A value in JSON or YAML, for which 1e-4 is no number."""
+    """Parse a value as JSON, or else as YAML, which does not read 1e-4 as a number."""
     try:
         return json.loads(text)
     except ValueError:
@@ -137,7 +137,7 @@ def _value(text: str) -> Any:
 
 
 def _contradictions(options: argparse.Namespace) -> Iterator[str]:
-    """Return what would otherwise be dropped without a word."""
+    """Yield a message for every option that would otherwise be ignored without notice."""
     if options.image_size is not None and len(options.image_size) > 2:  # noqa: PLR2004
         yield "argument --image-size: expected a side, or a height and a width"
     measured = options.good is not None or options.threshold in {None, "auto"}

@@ -1,4 +1,4 @@
-"""A run over files: each score kept as soon as it is there, pictures at the end; continued where it broke off."""
+"""A run over files that stores each score at once, draws pictures at the end and can be continued if it was stopped."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from dualclip_lightning.utilities.record import write_record
 from dualclip_lightning.utilities.versions import ADAPTATION, SCORING, versions
 
 Chooser = Callable[[Sequence[Entry]], "Threshold | None"]
-"""The threshold, given all scored images of the run."""
+"""Function that returns the threshold, given all scored images of the run."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ class Run:
     """A run of a detector over image files into a folder.
 
     Args:
-        detector: scores them.
-        folder: for all results.
-        drawing: what is drawn of every image.
-        gallery: how many images the gallery shows; 0 writes none.
-        reporter: hears how far it is.
-        workers: score on their devices instead of the detector, where there are several.
+        detector: detector that scores them.
+        folder: folder for all results.
+        drawing: choice of the files that are drawn for every image.
+        gallery: maximum number of images in the gallery; 0 writes none.
+        reporter: receiver of the progress.
+        workers: workers that score on their devices instead of the detector, if there are several.
         about: further facts for `run.json`, as plain data.
-        former: folder of a run with the same settings, whose scores are taken over.
+        former: folder of a run with the same settings, whose scores are reused.
     """
 
     detector: Detector
@@ -58,8 +58,8 @@ class Run:
         """Score files, or take their scores from an earlier run with the same settings; nothing is drawn.
 
         Raises:
-            ValueError: an earlier run had other settings, or another run is writing there.
-            OSError: a result cannot be written; what was written before stays.
+            ValueError: If an earlier run had other settings, or another run is writing to the folder.
+            OSError: If a result cannot be written; earlier results are kept.
         """
         with self._journal(part) as journal:
             return self._score(paths, journal, f"scoring {part}")
@@ -69,13 +69,13 @@ class Run:
 
         Args:
             paths: the images, each once.
-            choose: gives the threshold.
-            failures: what is known to be missing already.
+            choose: function that returns the threshold.
+            failures: failures that are already known.
 
         Raises:
-            ValueError: as `score`.
-            OSError: as `score`.
-            KeyboardInterrupt: the user's, after the scores so far are written.
+            ValueError: Same as `score`.
+            OSError: Same as `score`.
+            KeyboardInterrupt: If the user interrupts it; the scores so far are written first.
         """
         with self._journal("images") as journal:
             report = Report()
@@ -93,10 +93,10 @@ class Run:
         return report
 
     def start(self) -> None:
-        """Record what is asked, so that the folder is known as a run's from now on.
+        """Record the request, so that the folder is recognised as that of a run.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: If it cannot be written.
         """
         write_record(self.folder, {**self.about, "finished": None, "settings": self.detector.settings})
 
@@ -130,7 +130,7 @@ class Run:
         layout = Layout(self.folder, names)
         drawing = replace(self.drawing, drawer=self.detector.drawer)
         something = drawing.heatmaps or drawing.maps or (drawing.masks and report.threshold is not None)
-        reporter = self.reporter if something else Silent()  # without pictures, those of before are taken away
+        reporter = self.reporter if something else Silent()  # without pictures, earlier ones are only removed
         reporter.begin("drawing", len(names), 0)
         for failure in draw_all(journal, names, layout, report.threshold, drawing, self.detector.max_megapixels):
             if failure is not None:
@@ -144,7 +144,7 @@ class Run:
             )  # fmt: skip
 
     def _again(self) -> str:
-        """The command that takes over the settings and scores of this run."""
+        """Return the command that reuses the settings and scores of this run."""
         images, options = self.about.get("input", ["PATH"]), self.about.get("options", {})
         left_out = [word for pattern in options.get("exclude", ()) for word in ("--exclude", pattern)]
         return shlex.join(["dualclip", "predict", *images, *left_out, "--from", str(self.folder)])
@@ -170,7 +170,7 @@ class Run:
 
 
 def score_settings(detector: Detector) -> dict[str, Any]:
-    """Return what the scores of a detector depend on: its settings, the state of its references, and the libraries."""
+    """Return all that a detector's scores depend on: its settings, the state of its references, and the libraries."""
     references = [[name, file_stamp(name)] for name in detector.reference_names]
     return {
         **detector.settings, "reference_images": references, "versions": versions(*SCORING, *ADAPTATION),
@@ -178,7 +178,7 @@ def score_settings(detector: Detector) -> dict[str, Any]:
 
 
 def now() -> str:
-    """Date and time with the offset of the time zone, to the second."""
+    """Return the date and time to the second, with the UTC offset."""
     return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
@@ -187,5 +187,5 @@ def _known(paths: Sequence[Path], journal: Journal) -> list[Entry]:
 
 
 def _facts(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Settings as short texts."""
+    """Return settings as short texts."""
     return {key.replace("_", " "): str(value) for key, value in settings.items() if value not in (None, [], {})}
