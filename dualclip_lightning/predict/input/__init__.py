@@ -1,1 +1,1 @@
-"""From image files to embeddings of their views."""
+"""Embeddings of the views of image files."""

@@ -1,4 +1,4 @@
-"""From views to embeddings, and to the patches with which other images are compared."""
+"""Embeddings of views, and the patches with which other images are compared."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from dualclip_lightning.predict.input.views import patch_places
 from dualclip_lightning.utilities.seeding import derive_seed
 
 MOST_REFERENCE_PATCHES = 10_000
-"""Of an image with more patches, so many random ones serve as reference."""
+"""Maximum number of patches of a reference; of an image with more, random ones are chosen."""
 
 
 class ImageEncoder(ViewReader):
-    """Encodes pictures in views, several pictures at once.
+    """Encoder of the views of pictures, several pictures at once.
 
     Args:
-        encoder: on its device.
-        preprocessing: of the weights, at the model's size.
-        geometry: how images become views.
-        batch_size: views at a time.
+        encoder: encoder on its device.
+        preprocessing: preprocessing of the weights, at the model's size.
+        geometry: geometry by which images are divided into views.
+        batch_size: number of views at a time.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class ImageEncoder(ViewReader):
 
     @torch.inference_mode()
     def encode(self, images: Sequence[Prepared]) -> list[EncodedImage]:
-        """Encode images; views of one size share batches."""
+        """Encode images; views of equal size share batches."""
         few = {i: image.views for i, image in enumerate(images) if image.views is not None}
         batches: dict[int, ViewBatch] = {}
         for size in dict.fromkeys(views.shape[1:] for views in few.values()):
@@ -48,7 +48,7 @@ class ImageEncoder(ViewReader):
         ]
 
     def _encode_together(self, images: Sequence[Tensor]) -> Iterator[ViewBatch]:
-        """Several images' views, in full batches."""
+        """Encode the views of several images in full batches, and yield those of each image."""
         views = torch.cat(list(images))
         parts = [self.features(part) for part in views.split(self.batch_size)]
         counts = [len(image) for image in images]
@@ -58,7 +58,7 @@ class ImageEncoder(ViewReader):
             yield ViewBatch(0, image, DualPathFeatures(of_classes, of_patches))
 
     def features(self, views: Tensor) -> DualPathFeatures:
-        """Embeddings of normalised views [V, 3, h, w] in single precision, on the encoder's device."""
+        """Return the embeddings of normalised views [V, 3, h, w] in single precision, on the encoder's device."""
         device = next(self.encoder.parameters()).device
         return DualPathFeatures(*(part.float() for part in self.encoder(views.to(device))))
 
@@ -71,12 +71,12 @@ class ImageEncoder(ViewReader):
 
 
 def batch_places(plan: ViewPlan, batch: ViewBatch) -> Tensor:
-    """Centres of the patches of a batch, view by view: [V*h*w, 2]."""
+    """Return the centres of the patches of a batch, view by view: [V*h*w, 2]."""
     return torch.cat([patch_places(plan, batch.first + i) for i in range(len(batch.images))])
 
 
 def embedded(batch: ViewBatch) -> DualPathFeatures:
-    """The embeddings of a batch that an `ImageEncoder` made."""
+    """Return the embeddings of a batch from an `ImageEncoder`."""
     if batch.features is None:
         msg = "The views are not encoded."
         raise RuntimeError(msg)

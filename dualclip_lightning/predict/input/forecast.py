@@ -1,4 +1,4 @@
-"""What a run over tiles will cost, said before it starts."""
+"""Forecast of the time that a run over tiles takes."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from dualclip_lightning.predict.input.encoding import ImageEncoder
 from dualclip_lightning.predict.input.reader import MOST_KEPT_VIEWS, ViewReader
 
 LEAST_BATCHES, MOST_BATCHES, ENOUGH_SECONDS = 3, 9, 2.0
-"""How many batches are timed: other programs slow single ones down, and none should be waited for long."""
+"""Limits of the number of timed batches: several, because other programs may slow one down, but not for long."""
 
 
 def forecast_tiles(encoder: ViewReader, paths: Sequence[Path], *, timed: bool = True) -> str:
-    """How many tiles the images have, and how long encoding them takes: the median of a few batches, and their range.
+    """Return the number of tiles and the time to encode them: the median of a few batches, and their range.
 
-    Only the heads of the files are read; images that cannot be read do not count. Matching with references and
-    test-time adaptation come on top. Without `timed` only the number is said, for runs on other devices than the
-    encoder's; and so for methods that encode views by themselves.
+    Only the file headers are read; images that cannot be read are ignored. Matching with references and test-time
+    adaptation take additional time. Without `timed`, for runs on devices other than the encoder's, only the number is
+    given; the same holds for methods that encode views by themselves.
     """
     counts = [count for path in paths if (count := _tiles(encoder, path))]
     if not counts:
@@ -42,13 +42,13 @@ def forecast_tiles(encoder: ViewReader, paths: Sequence[Path], *, timed: bool = 
 def _tiles(encoder: ViewReader, path: Path) -> int:
     try:
         return len(encoder.plan(read_size(path)).corners)
-    except ImageError:  # told when its turn comes
+    except ImageError:  # reported when the image is processed
         return 0
 
 
 @torch.inference_mode()
 def _seconds_per_view(encoder: ImageEncoder) -> list[float]:
-    """Yield the seconds of each of a few full batches, after one that warms up."""
+    """Return the seconds per view of each of a few full batches, after one for warm-up."""
     views = torch.zeros(encoder.batch_size, 3, *encoder.preprocessing.size)
     _seconds(encoder, views)
     taken: list[float] = []

@@ -1,7 +1,7 @@
-"""How an image of any size meets a model of one size, and how its map finds back.
+"""Views of images of any size for a model with one input size, and the lattice of their maps.
 
-An image becomes views of one size. The patches of all views lie on one lattice over the image, so that the maps of
-overlapping views are blended patch by patch, and memory for a map does not grow with the image but with its patches.
+An image is divided into views of equal size. The patches of all views lie on one lattice over the image, so that the
+maps of overlapping views are blended patch by patch, and memory for a map grows with the patches, not with the image.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from dualclip_lightning.utilities.arguments import check_whole
 Mode = Literal["keep", "squash", "tiles"]
 Size = tuple[int, int]
 MOST_STRETCH = 4
-"""With the aspect ratio kept, an image has at most so many times the patches of the model's own size."""
+"""Maximum number of patches of an image with its aspect ratio kept, as a multiple of those at the model's size."""
 
 MOST_CHANGE = 1.25
-"""Of the aspect ratio, by whole patches, that goes without a word."""
+"""Largest change of the aspect ratio, due to whole patches, without a note."""
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """How images are brought to the model.
+    """The geometry with which images are passed to the model.
 
     Args:
         mode: "keep" keeps the aspect ratio, the short side at the model's, with interpolated position embeddings;
             "squash" resizes the whole image to the model's size, as published, which for a square image is the same;
             "tiles" cuts it into overlapping squares.
         tile: side of a tile in pixels of the image; None takes the model's, so that nothing is resized.
-        overlap: of neighbouring tiles, as a share of their side in [0, 0.75].
+        overlap: overlap of neighbouring tiles, as a share of their side in [0, 0.75].
 
     Raises:
-        ValueError: an unknown mode, or a number out of range.
+        ValueError: If the mode is unknown or a number is out of range.
 
     Example:
         >>> from dualclip_lightning.predict import Geometry
@@ -64,19 +64,19 @@ class ViewPlan(NamedTuple):
     """Height and width of the image in pixels."""
     patch: Size
     lattice: Size
-    """Rows and columns of patches over the whole image; times the patch, the size to which it is scaled."""
+    """Rows and columns of patches over the whole image; times the patch, this is the size to which it is scaled."""
     view: Size
     """Rows and columns of patches in a view."""
     corners: tuple[Size, ...]
     """Upper left patch of every view on the lattice."""
 
     def describe(self) -> str:
-        """The geometry in words, to store beside a result."""
+        """Return the geometry in words, to store with a result."""
         view, whole = (size_text((n * self.patch[0], m * self.patch[1])) for n, m in (self.view, self.lattice))
         return view if len(self.corners) == 1 else f"{len(self.corners)} tiles of {view} on {whole}"
 
     def in_pixels(self) -> ViewPlan:
-        """The same views on a lattice of pixels of the scaled image, for maps that have a value for each."""
+        """Return the same views on the pixels of the scaled image as lattice, for maps with one value per pixel."""
         lattice, view, *corners = ((n * self.patch[0], m * self.patch[1])
                                    for n, m in (self.lattice, self.view, *self.corners))  # fmt: skip
         return ViewPlan(self.image, (1, 1), lattice, view, tuple(corners))
@@ -87,8 +87,8 @@ def plan_views(image: Size, geometry: Geometry, model: Size, patch: Size) -> Vie
 
     Args:
         image: height and width in pixels.
-        geometry: what the user chose.
-        model: height and width that the model was made for.
+        geometry: geometry that the user chose.
+        model: height and width of the model's input.
         patch: height and width of a patch.
     """
     grid = model[0] // patch[0], model[1] // patch[1]
@@ -110,7 +110,7 @@ def _nearest_grid(image: Size, scale: float, patch: Size) -> Size:
 
 
 def limit_note(plan: ViewPlan, geometry: Geometry, model: Size) -> str:
-    """A sentence for an image that is too long to have the model's size along its short side; else empty."""
+    """Return a note for an image that is too long for the model's size along its short side; otherwise empty."""
     wanted = _nearest_grid(plan.image, _similar_scale(plan.image, model), plan.patch)
     if geometry.mode != "keep" or plan.lattice == wanted:
         return ""
@@ -128,7 +128,7 @@ def _similar_scale(image: Size, model: Size) -> float:
 
 
 def _similar_grid(image: Size, grid: Size, model: Size, patch: Size) -> Size:
-    """The grid with the image's aspect ratio whose short side is the model's, or less where it would grow too large."""
+    """Return the grid with the image's aspect ratio and the model's short side, or a smaller one if it is too large."""
     scale = _similar_scale(image, model)
     rows, columns = _nearest_grid(image, scale, patch)
     most = MOST_STRETCH * grid[0] * grid[1]
@@ -140,7 +140,7 @@ def _similar_grid(image: Size, grid: Size, model: Size, patch: Size) -> Size:
 
 
 def _starts(length: int, view: int, overlap: float) -> list[int]:
-    """First patch of every view along a side: evenly spread, overlapping by no less than asked."""
+    """Return the first patch of every view along a side; views are evenly spaced with at least the given overlap."""
     step = max(1, math.floor(view * (1 - overlap)))
     count = 1 + math.ceil((length - view) / step)
     return [0] if count == 1 else [round(i * (length - view) / (count - 1)) for i in range(count)]

@@ -1,4 +1,4 @@
-"""From pictures to their views; few views are kept, many are laid out again when they are needed."""
+"""Views of pictures; if there are few they are kept, otherwise they are extracted again when needed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_KEPT_VIEWS = 32
 
 
 class PatchSet(NamedTuple):
-    """The patches of one image as others are compared with them."""
+    """The patches of one image, with which others are compared."""
 
     name: str
     embeddings: Tensor
@@ -44,7 +44,7 @@ class ViewBatch(NamedTuple):
     """Some views of one image."""
 
     first: int
-    """Number of the first of them."""
+    """Index of the first of these views."""
     images: Tensor
     """[V, 3, h, w], normalised"""
     features: DualPathFeatures | None = None
@@ -52,7 +52,7 @@ class ViewBatch(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """An image read and laid out, but not encoded."""
+    """An image that is read and divided into views, but not encoded."""
 
     name: str
     plan: ViewPlan
@@ -60,7 +60,7 @@ class Prepared(NamedTuple):
     views: Tensor | None
     """[V, 3, h, w], normalised; None if there are many."""
     picture: Picture | None
-    """Kept where the views are not."""
+    """The picture, kept if the views are not."""
 
 
 class EncodedImage(NamedTuple):
@@ -73,13 +73,13 @@ class EncodedImage(NamedTuple):
 
 
 class ViewReader:
-    """Lays pictures out in views, which a method then encodes by itself.
+    """Reader that divides pictures into views, which a method then encodes by itself.
 
     Args:
-        preprocessing: of the weights, at the model's size.
+        preprocessing: preprocessing of the weights, at the model's size.
         patch: height and width of the model's patches.
-        geometry: how images become views.
-        batch_size: views at a time.
+        geometry: geometry by which images are divided into views.
+        batch_size: number of views at a time.
     """
 
     def __init__(self, preprocessing: Preprocessing, patch: Size, geometry: Geometry, batch_size: int) -> None:
@@ -89,11 +89,11 @@ class ViewReader:
         self.batch_size = batch_size
 
     def plan(self, size: Size) -> ViewPlan:
-        """The views of an image of this height and width."""
+        """Return the views of an image of this height and width."""
         return plan_views(size, self.geometry, self.preprocessing.size, self.patch)
 
     def prepare(self, name: str, picture: Picture) -> Prepared:
-        """Lay out a picture; it does not touch the model and may run in any thread."""
+        """Divide a picture into views; this does not use the model and may run in any thread."""
         plan = self.plan(picture.size)
         notes = (*picture.notes, *filter(None, [limit_note(plan, self.geometry, self.preprocessing.size)]))
         if len(plan.corners) > MOST_KEPT_VIEWS:
@@ -103,14 +103,14 @@ class ViewReader:
         return Prepared(name, plan, notes, views, None)
 
     def encode(self, images: Sequence[Prepared]) -> list[EncodedImage]:
-        """Images as their views."""
+        """Return images as their views, without embeddings."""
         return [
             EncodedImage(image.plan, image.notes, ViewSet(image.name, image.views), partial(self._batches, image))
             for image in images
         ]
 
     def features(self, views: Tensor) -> DualPathFeatures | None:
-        """Return what is known of views [V, 3, h, w] beside their pixels."""
+        """Return the embeddings of views [V, 3, h, w]; None for this class."""
         del views
         return None
 

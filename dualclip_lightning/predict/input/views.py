@@ -16,10 +16,10 @@ from dualclip_lightning.predict.input.geometry import ViewPlan
 
 
 def extract(pixels: Pixels, plan: ViewPlan, number: int, interpolation: str) -> Tensor:
-    """One view of an image as a tensor [3, h, w] in [0, 1], not normalised.
+    """Return one view of an image as a tensor [3, h, w] in [0, 1], not normalised.
 
-    The image counts as scaled to the lattice, antialiased as Pillow and torchvision do; only the part that the view
-    can see is touched, in single precision.
+    The view is taken from the image scaled to the lattice, with antialiasing as in Pillow and torchvision; only the
+    part that affects the view is computed, in single precision.
     """
     spans = [
         _source_span(
@@ -43,7 +43,7 @@ def extract(pixels: Pixels, plan: ViewPlan, number: int, interpolation: str) -> 
 
 
 class _Span(NamedTuple):
-    """Along one side: which pixels are resampled (first to last, the box within them) to `length`, what is cut off."""
+    """The pixels resampled along one side (first to last, the box within them) to `length`, and what is cut off."""
 
     first: int
     last: int
@@ -54,7 +54,7 @@ class _Span(NamedTuple):
 
 
 def _source_span(start: int, view: int, patch: int, lattice: int, side: int) -> _Span:
-    """A view's pixels with a margin, because a box's own edge would be resampled without its neighbours."""
+    """Return a view's pixels with a margin, because a box's own edge would be resampled without its neighbours."""
     total = lattice * patch
     scale = side / total
     margin = math.ceil(3 * max(1.0, 1 / scale))
@@ -65,15 +65,15 @@ def _source_span(start: int, view: int, patch: int, lattice: int, side: int) -> 
 
 
 def patch_places(plan: ViewPlan, number: int) -> Tensor:
-    """Centres of a view's patches as shares of the image's height and width: [h*w, 2]."""
+    """Return the centres of a view's patches as shares of the image's height and width: [h*w, 2]."""
     axes = [(torch.arange(plan.view[axis]) + plan.corners[number][axis] + 0.5) / plan.lattice[axis] for axis in (0, 1)]
     return torch.cartesian_prod(*axes)
 
 
 def blend(plan: ViewPlan, maps: Sequence[Tensor] | Tensor) -> Tensor:
-    """The map of the whole image on its lattice, from the maps [h, w] of its views in order.
+    """Return the map of the whole image on its lattice, from the maps [h, w] of its views in order.
 
-    Where views overlap their weighted mean counts, a view weighing less towards its edges.
+    Where views overlap, the map is their weighted mean; the weight of a view decreases towards its edges.
     """
     if len(plan.corners) == 1:
         return maps[0]
@@ -88,6 +88,6 @@ def blend(plan: ViewPlan, maps: Sequence[Tensor] | Tensor) -> Tensor:
 
 
 def _taper(length: int) -> Tensor:
-    """Weights along a side, highest in the middle and never zero."""
+    """Return weights along a side, highest in the middle and never zero."""
     places = torch.arange(length) + 0.5
     return torch.minimum(places, length - places)

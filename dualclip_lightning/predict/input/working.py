@@ -1,4 +1,4 @@
-"""The few images of a run that are in memory at a time."""
+"""Bounded cache of the images of a run that are in memory."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 READERS = 4
-"""Threads that read and resize images ahead of the model."""
+"""Number of threads that read and resize images for the model."""
 
 
 class WorkingSet:
-    """Encoded images by position; the one that was used longest ago makes room. Failures are remembered.
+    """Encoded images by position; the least recently used one is removed first. Failures are kept.
 
     Args:
         sources: all images of the run.
-        encoder: of images.
-        keep: how many images to hold.
+        encoder: encoder of the images.
+        keep: number of images to hold.
     """
 
     def __init__(self, sources: Sequence[Source], encoder: ViewReader, keep: int) -> None:
@@ -48,7 +48,7 @@ class WorkingSet:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def __getitem__(self, position: int) -> EncodedImage | Failure:
-        """The image, encoded now if it has to be."""
+        """Return the image, encoding it if necessary."""
         self.fetch([position])
         if position in self._failures:
             return self._failures[position]
@@ -56,7 +56,7 @@ class WorkingSet:
         return self._images[position]
 
     def fetch(self, positions: Iterable[int]) -> None:
-        """Read and encode together what is not at hand."""
+        """Read the images that are not in memory and encode them together."""
         missing = [p for p in positions if p not in self._images and p not in self._failures]
         if not missing:
             return
@@ -71,7 +71,7 @@ class WorkingSet:
             self._images.popitem(last=False)
 
     def first_readable(self, candidates: Iterator[int], count: int) -> list[Reference]:
-        """The first so many candidates that can be read, as references."""
+        """Return the first `count` candidates that can be read, as references."""
         found: list[Reference] = []
         while len(found) < count and (position := next(candidates, None)) is not None:
             image = self[position]
@@ -81,13 +81,13 @@ class WorkingSet:
 
     @contextmanager
     def timed(self, position: int) -> Iterator[None]:
-        """Count what happens inside towards an image's time."""
+        """Add the time spent in the context to an image's time."""
         start = time.perf_counter()
         yield
         self._seconds[position] = self._seconds.get(position, 0.0) + time.perf_counter() - start
 
     def seconds(self, position: int) -> float:
-        """Time spent on an image since this was last asked."""
+        """Return the time spent on an image since the last call."""
         return self._seconds.pop(position, 0.0)
 
     def _read(self, position: int) -> Prepared | Failure:
