@@ -6,12 +6,8 @@ images that reference each other stay on one device. Nothing is padded, so no im
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from multiprocessing import get_context
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
 from typing import Any, NamedTuple
 
 import torch
@@ -19,8 +15,7 @@ import torch
 from dualclip_lightning.images.sources import Source
 from dualclip_lightning.predict.detector import Detector
 from dualclip_lightning.predict.judge import Outcome, Share
-
-STOP_SECONDS = 5.0
+from dualclip_lightning.utilities.processes import ChildProcess, ParentProcess, ProcessEndedError, ProcessPool
 
 
 class DeviceError(RuntimeError):
@@ -71,50 +66,36 @@ def score_on_devices(
         DeviceError: If a process ended early, for example because the system was out of memory.
         Exception: Any error that a worker raised.
     """
-    context = get_context("spawn")  # a fork would inherit threads and CUDA in an unusable state
-    processes: dict[Any, SpawnProcess] = {}
-    try:
-        for worker in workers:
-            ours, theirs = context.Pipe(duplex=False)
-            processes[ours] = process = context.Process(target=_serve, args=(theirs, worker, sources, done))
-            process.start()
-            theirs.close()  # so that the connection ends with the process
-        while processes:
-            for connection in wait(list(processes)):
-                yield from _received(connection, processes)
-    finally:
-        for process in processes.values():
-            process.terminate()
-        for process in processes.values():
-            process.join(STOP_SECONDS)
+    with ProcessPool() as pool:
+        busy = {pool.start(_serve, worker, sources, done) for worker in workers}
+        while busy:
+            for child in pool.ready(busy):
+                message = _receive(child)
+                if message is None:
+                    busy.remove(child)
+                    child.join()
+                else:
+                    yield message
 
 
-def _received(connection: Any, processes: dict[Any, SpawnProcess]) -> Iterator[tuple[int, Outcome]]:
-    """Yield the result that a worker has sent; remove a worker that is done from `processes`."""
+def _receive(child: ChildProcess) -> tuple[int, Outcome] | None:
+    """Return the result that a worker has sent; None if it is done."""
     try:
-        message = connection.recv()
-    except (EOFError, OSError) as error:
-        process = processes.pop(connection)
-        process.join()
-        msg = f"A process ended with exit code {process.exitcode} before its images were done."
+        message = child.receive()
+    except ProcessEndedError as error:
+        msg = f"A process ended with exit code {error.exit_code} before its images were done."
         raise DeviceError(f"{msg} If memory ran out, lower batch_size or devices.") from error
     if isinstance(message, Exception):
         raise message
-    if message is None:
-        processes.pop(connection).join()
-    else:
-        yield message
+    return message
 
 
-def _serve(connection: Connection, worker: Worker, sources: Sequence[Source], done: AbstractSet[int]) -> None:
-    """Score a share and send the results; errors are sent as well."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles interrupts
+def _serve(parent: ParentProcess, worker: Worker, sources: Sequence[Source], done: AbstractSet[int]) -> None:
+    """Score a share and send the results, then None; errors are sent as well."""
     torch.set_num_threads(worker.threads)
     try:
         for outcome in Detector(**worker.arguments).score(sources, done, share=worker.share):
-            connection.send(outcome)
-        connection.send(None)
-    except BrokenPipeError:  # the parent process has closed the connection
-        return
+            parent.send(outcome)
+        parent.send(None)
     except Exception as error:  # noqa: BLE001  # raised again in the parent process
-        connection.send(error)
+        parent.send(error)

@@ -12,9 +12,10 @@ import pytest
 from dualclip_lightning.images.finding.listing import find_images
 from dualclip_lightning.images.limits import MAX_MEGAPIXELS
 from dualclip_lightning.images.sources import Source, file_sources
-from dualclip_lightning.predict import Detector, devices
+from dualclip_lightning.predict import Detector
 from dualclip_lightning.predict.devices import DeviceError, Worker, choose_workers, score_on_devices
 from dualclip_lightning.predict.judge import Share
+from dualclip_lightning.utilities import processes
 from tests.towers import write_image
 
 
@@ -35,7 +36,7 @@ def sources(tmp_path):
 @pytest.fixture
 def forks(monkeypatch):
     """The processes are forks, which need not import the libraries."""
-    monkeypatch.setattr(devices, "get_context", lambda _: multiprocessing.get_context("fork"))
+    monkeypatch.setattr(processes, "get_context", lambda _: multiprocessing.get_context("fork"))
 
 
 @pytest.mark.slow

@@ -6,11 +6,8 @@ the cells in progress.
 
 from __future__ import annotations
 
-import signal
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from multiprocessing import get_context
-from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,8 +15,7 @@ from dualclip_lightning.benchmark.plan.cells import Cell
 from dualclip_lightning.benchmark.results import CellResult, is_finished, read_cell, write_cell
 from dualclip_lightning.benchmark.run.execute import failed_result, run_cell
 from dualclip_lightning.benchmark.run.machine import CellPlace
-
-STOP_SECONDS = 5.0
+from dualclip_lightning.utilities.processes import ChildProcess, ParentProcess, ProcessEndedError, ProcessPool
 
 
 class Event(NamedTuple):
@@ -51,92 +47,47 @@ def run_here(cells: Iterable[Cell], folder: Path, place: CellPlace) -> Iterator[
 def run_in_processes(cells: Iterable[Cell], folder: Path, places: Sequence[CellPlace]) -> Iterator[Event]:
     """Run cells in one process per place; if a process dies, its cell fails and the process is replaced."""
     waiting = deque(cells)
-    idle = list(places[: len(waiting)])
-    busy: dict[Any, _Worker] = {}
-    workers: list[_Worker] = []
-    try:
+    free = list(places[: len(waiting)])
+    idle: list[tuple[ChildProcess, CellPlace]] = []
+    busy: dict[ChildProcess, tuple[CellPlace, Cell]] = {}
+    with ProcessPool() as pool:
         while waiting or busy:
-            while waiting and (idle or workers):
-                worker = workers.pop() if workers else _Worker(folder, idle.pop())
-                busy[worker.connection] = worker
-                yield Event(worker.begin(waiting.popleft()), None)
-            for connection in wait(list(busy)):
-                worker = busy.pop(connection)
+            while waiting and (idle or free):
+                if not idle:
+                    place = free.pop()
+                    idle.append((pool.start(_serve, folder, place), place))
+                child, place = idle.pop()
+                cell = waiting.popleft()
+                child.send(cell)
+                busy[child] = place, cell
+                yield Event(cell, None)
+            for child in pool.ready(busy):
+                place, cell = busy.pop(child)
                 try:
-                    row = worker.end()
-                    workers.append(worker)
+                    row = _receive(child)
+                    idle.append((child, place))
                 except WorkerDiedError as error:
-                    row = _record(folder, failed_result(worker.cell, error))
-                    idle.append(worker.place)
-                yield Event(worker.cell, row)
-    finally:
-        for worker in (*workers, *busy.values()):
-            worker.stop()
+                    row = _record(folder, failed_result(cell, error))
+                    free.append(place)
+                yield Event(cell, row)
 
 
-class _Worker:
-    """A process that runs one cell at a time and ends when its connection closes, even if this process was killed."""
-
-    cell: Cell
-
-    def __init__(self, folder: Path, place: CellPlace) -> None:
-        context = get_context("spawn")  # a fork would inherit threads and CUDA in an unusable state
-        self.place = place
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, folder, place))
-        self.process.start()
-        theirs.close()  # so that the connection closes when the process ends
-
-    def begin(self, cell: Cell) -> Cell:
-        """Send a cell; if the process has died, `end` reports it."""
-        self.cell = cell
-        try:
-            self.connection.send(cell)
-        except OSError:
-            self.process.join()
-        return cell
-
-    def end(self) -> Mapping[str, Any]:
-        """Wait for the row of the cell.
-
-        Raises:
-            WorkerDiedError: the process ended without a result.
-        """
-        try:
-            return self.connection.recv()
-        except (EOFError, OSError) as error:
-            self.connection.close()
-            self.process.join()
-            msg = (
-                f"The process that ran this cell ended with exit code {self.process.exitcode}. If the machine ran out "
-                "of memory, set a smaller batch_size or fewer workers."
-            )
-            raise WorkerDiedError(msg) from error
-
-    def stop(self) -> None:
-        """End the process, immediately if it is busy."""
-        self.connection.close()
-        self.process.join(0.1)
-        if self.process.is_alive():
-            self.process.terminate()
-        self.process.join(STOP_SECONDS)
-        if self.process.is_alive():
-            self.process.kill()
+def _receive(child: ChildProcess) -> Mapping[str, Any]:
+    """Return the row of a process's cell."""
+    try:
+        return child.receive()
+    except ProcessEndedError as error:
+        msg = (
+            f"The process that ran this cell ended with exit code {error.exit_code}. If the machine ran out of memory, "
+            "set a smaller batch_size or fewer workers."
+        )
+        raise WorkerDiedError(msg) from error
 
 
-def _serve(connection: Connection, folder: Path, place: CellPlace) -> None:
-    """Run cells from the connection until it closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles interrupts
+def _serve(parent: ParentProcess, folder: Path, place: CellPlace) -> None:
+    """Run the cells that the parent process sends, and send back their rows."""
     while True:
-        try:
-            cell = connection.recv()
-        except EOFError:
-            return
-        row = finish_cell(cell, folder, place)
-        try:
-            connection.send(row)
-        except OSError:  # the parent process is gone, but the cell is written
-            return
+        parent.send(finish_cell(parent.receive(), folder, place))
 
 
 def _record(folder: Path, result: CellResult) -> Mapping[str, Any]:
