@@ -1,11 +1,13 @@
 """CLIP towers: loaded, frozen, and read in ways that CLIP itself does not offer."""
 
 from dualclip_lightning.backbone.encoders.dual_path import DualPathFeatures, DualPathVisionEncoder
-from dualclip_lightning.backbone.encoders.intermediate import IntermediateEncoder, IntermediateFeatures
+from dualclip_lightning.backbone.encoders.intermediate import IntermediateEncoder, intermediate_encoder
+from dualclip_lightning.backbone.encoders.layers import IntermediateFeatures
 from dualclip_lightning.backbone.encoders.plain import ClassEncoder, PlainVisionEncoder
 from dualclip_lightning.backbone.encoders.staged_dual_path import StagedDualPathEncoder, StagedFeatures
 from dualclip_lightning.backbone.encoders.windows import WindowEncoder, WindowFeatures
-from dualclip_lightning.backbone.loading import Backbone, load_backbone, prepare_backbone
+from dualclip_lightning.backbone.loading import load_backbone, prepare_backbone
+from dualclip_lightning.backbone.model import Backbone
 from dualclip_lightning.backbone.preprocessing import Preprocessing
 from dualclip_lightning.backbone.text import encode_texts
 from dualclip_lightning.weights import WeightsError
@@ -25,6 +27,7 @@ __all__ = [
     "WindowEncoder",
     "WindowFeatures",
     "encode_texts",
+    "intermediate_encoder",
     "load_backbone",
     "prepare_backbone",
 ]

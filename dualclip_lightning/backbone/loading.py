@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable
 from pathlib import Path
 
 import open_clip
 import torch
-from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
 from dualclip_lightning.backbone.checkpoints.archives import Archive, build
@@ -25,63 +21,17 @@ from dualclip_lightning.backbone.checkpoints.choosing import (
     choose,
 )
 from dualclip_lightning.backbone.checkpoints.contents import read_contents
-from dualclip_lightning.backbone.checkpoints.digest import weights_digest
 from dualclip_lightning.backbone.checkpoints.locating import CONFIG_FILE, LocatedWeights, locate
 from dualclip_lightning.backbone.encoders.tower import check_tower, patch_grid
+from dualclip_lightning.backbone.model import Backbone
 from dualclip_lightning.backbone.preprocessing import Preprocessing, PreprocessingChoice, resolve_preprocessing
 from dualclip_lightning.backbone.stem import STEM_CONFIG, load_with_stem
-from dualclip_lightning.backbone.text import encode_texts
+from dualclip_lightning.backbone.timm_weights import TIMM, load_timm
 from dualclip_lightning.utilities.arguments import check_whole
 from dualclip_lightning.weights import WeightsError
 from dualclip_lightning.weights.fetching import first_line
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class Backbone:
-    """A CLIP model in evaluation mode, without gradients, and what is needed to use and to cite it."""
-
-    clip: nn.Module
-    tokenizer: Callable[[list[str]], Tensor]
-    preprocessing: Preprocessing
-    name: str
-    """Architecture, or the source that names it."""
-    weights: str
-    """Weights tag, path, or "demo"."""
-    origin: Mapping[str, str] = field(default_factory=dict)
-    """Where the weights are from: `repository`, `file` and `revision` of the hub, a `url`, or a `path`."""
-
-    @property
-    def visual(self) -> VisionTransformer:
-        """The vision tower."""
-        return check_tower(self.clip.visual)
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of all layers by kind and all weights by name, shape and value.
-
-        Backbones with one digest give the same image embeddings; weights alone would not tell GELU from QuickGELU. For
-        texts see `text_digest`.
-        """
-        layers = [(type(layer).__name__, getattr(layer, "num_heads", None)) for layer in self.clip.modules()]
-        return weights_digest(self.clip, repr(layers))
-
-    @cached_property
-    def text_digest(self) -> str:
-        """SHA-256 of what text embeddings depend on: `digest`, the token they are read from, and the tokenizer.
-
-        The tokenizer is known by what it makes of a sentence with capitals, punctuation, a hyphen and a rare word.
-        """
-        towers = (self.clip, getattr(self.clip, "text", None))
-        names = ("text_pool_type", "pool_type", "text_eos_id", "eos_id", "context_length")
-        settings = [getattr(tower, name, None) for tower in towers for name in names]
-        tokens = self.tokenizer(["A cropped photo of the flawless metal-nut, without any Perlinesque damage."]).tolist()
-        return hashlib.sha256(repr((self.digest, settings, tokens)).encode()).hexdigest()
-
-    def encode_text(self, texts: list[str]) -> Tensor:
-        """Text embeddings [P, D], not normalised."""
-        return encode_texts(self.clip, self.tokenizer, texts)
 
 
 def load_backbone(
@@ -93,7 +43,8 @@ def load_backbone(
     """Load and freeze a CLIP model.
 
     Args:
-        backbone: an open_clip architecture, or "hf-hub:owner/name" or "local-dir:folder", which carry their weights.
+        backbone: an open_clip architecture, or "hf-hub:owner/name" or "local-dir:folder", which carry their weights;
+            or "timm:" and a vision model of timm for methods without texts (`load_timm`).
             A raw state dict does not say with which activation it was trained: the architecture does, GELU or, where
             its name ends in "-quickgelu", QuickGELU. For a tag either name will do.
         pretrained: a weights tag of that architecture; a file of weights; a folder with an open_clip_config.json;
@@ -114,6 +65,8 @@ def load_backbone(
             "torch.set_default_dtype(torch.float32) first; for half precision there is Lightning's `precision`."
         )
         raise ValueError(msg)
+    if isinstance(backbone, str) and backbone.startswith(TIMM):
+        return load_timm(backbone, pretrained, preprocessing, seed)
     source, tag = choose(backbone, pretrained)
     contents = read_contents(source, tag)
     prepared = resolve_preprocessing(contents.stated, preprocessing, where=tag or source)

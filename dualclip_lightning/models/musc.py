@@ -13,7 +13,7 @@ from anomalib.data import InferenceBatch
 from anomalib.models.components.base import AnomalibModule
 from torch import Tensor, nn
 
-from dualclip_lightning.backbone import IntermediateEncoder
+from dualclip_lightning.backbone import IntermediateEncoder, intermediate_encoder
 from dualclip_lightning.models.base import Kind, ZeroShotShell
 from dualclip_lightning.models.references import Pairs, WholeSet
 from dualclip_lightning.pairing import FeatureStore, ImageSet, PatchPrediction, neighbour_references
@@ -152,7 +152,9 @@ class MuSc(ZeroShotShell, AnomalibModule):
 
     The method uses no text: class_name is checked and recorded, and the shared arguments words, domain, states and
     templates have no effect. The other row of the paper's table has backbone "ViT-L-14-336", pretrained "openai" and
-    image_size 518.
+    image_size 518. The rows of DINOv2 in the authors' repository have backbone "timm:vit_base_patch14_dinov2" or
+    "timm:vit_large_patch14_dinov2" and image_size 336 or 518; tokens then pass the last layer norm of the model, as
+    there, but class tokens are scaled to length 1 before smoothing, which that code does only for CLIP.
 
     Example:
         >>> import torch
@@ -203,7 +205,7 @@ class MuSc(ZeroShotShell, AnomalibModule):
         super().__init__(drawing=drawing, **common)
         self.kind = Kind.TRANSDUCTIVE if num_references is None else Kind.PAIR
         self.levers = (*self.levers, "raise subsets" if num_references is None else "lower num_references")
-        encoder = IntermediateEncoder(self.backbone.visual, layers)
+        encoder = intermediate_encoder(self.backbone.visual, layers)
         self.model = MuScModel(encoder, r, lowest, neighbours, num_references, image_score, self.drawing)
         self.references = (
             WholeSet(self.model, subsets, self.seed)

@@ -19,6 +19,7 @@ DEMO_FOLDER = Path(__file__).parents[2] / "demo" / "model"
 """Read as `choosing.DEMO_FOLDER`, so that there is one place to set another."""
 HUB, LOCAL = "hf-hub:", "local-dir:"
 DEFAULT_BACKBONE = "ViT-B-16-plus-240"
+DEFAULT_WEIGHTS = "laion400m_e32"
 QUICK = "-quickgelu"
 
 logger = logging.getLogger(__name__)

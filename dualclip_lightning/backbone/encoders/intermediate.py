@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from torch import Tensor, nn
 
 from dualclip_lightning.backbone.encoders import tower
-
-
-class IntermediateFeatures(NamedTuple):
-    """What a batch gives, not normalised."""
-
-    class_embedding: Tensor
-    """[B, D] in CLIP's shared space."""
-    layers: tuple[Tensor, ...]
-    """For each block chosen [B, h, w, C], its patch tokens as they are: no `ln_post`, no projection."""
+from dualclip_lightning.backbone.encoders.layers import IntermediateFeatures, check_layers
+from dualclip_lightning.backbone.encoders.timm_tower import TimmIntermediateEncoder, TimmTower
 
 
 class IntermediateEncoder(nn.Module):
@@ -35,10 +27,7 @@ class IntermediateEncoder(nn.Module):
         super().__init__()
         self.visual = tower.check_tower(visual)
         depth = len(self.visual.transformer.resblocks)
-        self.layers = tuple(sorted(set(tower.quarter_blocks(depth) if layers is None else layers)))
-        if not self.layers or not set(self.layers) <= set(range(1, depth + 1)):
-            msg = f"layers must name blocks from 1 to {depth} of this tower, but got {list(layers or ())}."
-            raise ValueError(msg)
+        self.layers = check_layers(layers, depth)
 
     def forward(self, images: Tensor) -> IntermediateFeatures:
         """Encode images [B, 3, H, W], preprocessed; H and W are multiples of the patch, square or not.
@@ -59,3 +48,22 @@ class IntermediateEncoder(nn.Module):
         else:
             x = tower.run_class_block(last, x)
         return IntermediateFeatures(tower.project_out(self.visual, x[:, 0]), tuple(read))
+
+
+def intermediate_encoder(
+    visual: nn.Module, layers: Sequence[int] | None = None, norm: bool = True
+) -> IntermediateEncoder | TimmIntermediateEncoder:
+    """Return the encoder of several layers for a tower of open_clip or timm.
+
+    Args:
+        visual: the tower.
+        layers: numbers of the blocks, counted from 1; None means the last block of every quarter of the tower.
+        norm: whether the tokens of a tower of timm pass its last layer norm, as DINOv2's own function does. Tokens of
+            CLIP never do, as in the released code of MuSc.
+
+    Raises:
+        ValueError: an unsupported tower, or a block number it does not have.
+    """
+    if isinstance(visual, TimmTower):
+        return TimmIntermediateEncoder(visual, check_layers(layers, visual.depth), norm)
+    return IntermediateEncoder(visual, layers)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dualclip_lightning.backbone.encoders import tower
+from dualclip_lightning.backbone.encoders.layers import quarter_blocks
 
 
 class StagedFeatures(NamedTuple):
@@ -53,7 +54,7 @@ class StagedDualPathEncoder(nn.Module):
         super().__init__()
         self.visual = tower.check_tower(visual)
         depth = len(self.visual.transformer.resblocks)
-        self.stages = tower.quarter_blocks(depth) if stages is None else _check_stages(stages, depth)
+        self.stages = quarter_blocks(depth) if stages is None else _check_stages(stages, depth)
         self.keep_ordinary = keep_ordinary
         self.released_tokens = released_tokens
 
@@ -96,7 +97,7 @@ def _check_stages(stages: Sequence[int], depth: int) -> tuple[int, ...]:
     if not chosen or list(chosen) != sorted(set(chosen)) or not set(chosen) <= set(range(1, depth + 1)):
         msg = (
             f"Expected stages to be increasing numbers of this tower's blocks, 1 to {depth}, but got {list(stages)}. "
-            f"Set for example {list(tower.quarter_blocks(depth))}."
+            f"Set for example {list(quarter_blocks(depth))}."
         )
         raise ValueError(msg)
     return chosen

@@ -7,12 +7,12 @@ have in common. Shapes: B images, N = h*w patches, T = 1 + N tokens (class token
 
 from __future__ import annotations
 
-from math import ceil
-
 import torch
 import torch.nn.functional as F  # noqa: N812
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
+
+from dualclip_lightning.backbone.encoders.timm_tower import TimmTower
 
 REMEDY = (
     "This package needs an open_clip VisionTransformer that pools its class token, "
@@ -27,6 +27,9 @@ def check_tower(visual: object) -> VisionTransformer:
     Raises:
         ValueError: not an open_clip VisionTransformer with a class token and plain multi-head attention.
     """
+    if isinstance(visual, TimmTower):
+        msg = f"This method compares images with texts, and a model of timm has none. {REMEDY}"
+        raise ValueError(msg)  # noqa: TRY004
     if not isinstance(visual, VisionTransformer):
         msg = f"The vision tower is a {type(visual).__name__}, not a VisionTransformer. {REMEDY}"
         raise ValueError(msg)  # noqa: TRY004 - the user's choice of model is wrong, not the program's type
@@ -40,12 +43,7 @@ def check_tower(visual: object) -> VisionTransformer:
     return visual
 
 
-def quarter_blocks(depth: int) -> tuple[int, ...]:
-    """The blocks, from 1, that end each quarter of a tower: (3, 6, 9, 12) of 12, (1, 2, 3) of 3."""
-    return tuple(sorted({ceil(depth * quarter / 4) for quarter in range(1, 5)}))
-
-
-def patch_grid(visual: VisionTransformer, height: int, width: int) -> tuple[int, int]:
+def patch_grid(visual: VisionTransformer | TimmTower, height: int, width: int) -> tuple[int, int]:
     """Rows and columns of patches in an image of `height` x `width` pixels.
 
     Raises:

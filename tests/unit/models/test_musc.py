@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from dualclip_lightning import MuSc
 from dualclip_lightning.backbone import IntermediateEncoder
-from dualclip_lightning.backbone.encoders.intermediate import IntermediateFeatures
+from dualclip_lightning.backbone.encoders.layers import IntermediateFeatures
 from dualclip_lightning.models import MuScModel, musc
 from dualclip_lightning.models.base import Kind
 from dualclip_lightning.pairing import FeatureStore, ImageSet, random_subsets

@@ -5,7 +5,7 @@ import torch
 from open_clip.transformer import VisionTransformer
 
 from dualclip_lightning.backbone import DualPathVisionEncoder, StagedDualPathEncoder
-from dualclip_lightning.backbone.encoders.tower import quarter_blocks
+from dualclip_lightning.backbone.encoders.layers import quarter_blocks
 from tests.towers import random_images, tower
 from tests.unit.backbone.encoders.test_dual_path import plain_vv_attention
 

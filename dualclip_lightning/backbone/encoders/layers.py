@@ -1,0 +1,36 @@
+"""The features that methods read from several layers, and the numbers of these layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class IntermediateFeatures(NamedTuple):
+    """Features of a batch, not normalised."""
+
+    class_embedding: Tensor
+    """[B, D], in CLIP's shared space if the tower is CLIP's."""
+    layers: tuple[Tensor, ...]
+    """For each block that is read [B, h, w, C], its patch tokens."""
+
+
+def quarter_blocks(depth: int) -> tuple[int, ...]:
+    """Return the last block of each quarter of a tower, counted from 1: (3, 6, 9, 12) of 12, (1, 2, 3) of 3."""
+    return tuple(sorted({ceil(depth * quarter / 4) for quarter in range(1, 5)}))
+
+
+def check_layers(layers: Sequence[int] | None, depth: int) -> tuple[int, ...]:
+    """Return numbers of blocks in ascending order; None means the last block of every quarter.
+
+    Raises:
+        ValueError: the tower does not have a block.
+    """
+    chosen = tuple(sorted(set(quarter_blocks(depth) if layers is None else layers)))
+    if not chosen or not set(chosen) <= set(range(1, depth + 1)):
+        msg = f"layers must name blocks from 1 to {depth} of this tower, but got {list(layers or ())}."
+        raise ValueError(msg)
+    return chosen

@@ -1,0 +1,81 @@
+"""Vision transformers of timm, such as DINOv2 and DINOv3, read after several of their blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from dualclip_lightning.backbone.encoders.layers import IntermediateFeatures
+
+EXAMPLE = "vit_small_patch14_reg4_dinov2.lvd142m"
+"""A model of timm that can be used."""
+
+
+class TimmTower(nn.Module):
+    """A vision transformer of timm, read without changing it.
+
+    timm separates patch tokens from class and register tokens, and interpolates position embeddings to the size of
+    the images. The embedding of the image is what timm passes to a classifier: the class token, or a pooled token.
+
+    Args:
+        model: model of `timm.create_model`.
+
+    Raises:
+        ValueError: the model is not a plain vision transformer.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        if not hasattr(model, "blocks") or not hasattr(getattr(model, "patch_embed", None), "patch_size"):
+            msg = (
+                f"timm's {type(model).__name__} cannot be used: it is no plain vision transformer and has no patch "
+                f"tokens of one width. Choose one that is, for example 'timm:{EXAMPLE}'."
+            )
+            raise ValueError(msg)
+        self.model: Any = model
+
+    @property
+    def patch_size(self) -> tuple[int, int]:
+        """Height and width of a patch in pixels."""
+        height, width = self.model.patch_embed.patch_size
+        return int(height), int(width)
+
+    @property
+    def depth(self) -> int:
+        """Number of blocks."""
+        return len(self.model.blocks)
+
+    def forward(self, images: Tensor, layers: Sequence[int], norm: bool) -> IntermediateFeatures:
+        """Encode images [B, 3, H, W], preprocessed; H and W are multiples of the patch.
+
+        Args:
+            images: [B, 3, H, W].
+            layers: numbers of the blocks that are read, counted from 1, in ascending order.
+            norm: whether the last layer norm of the model is applied to the tokens of every layer.
+        """
+        indices = [number - 1 for number in layers]
+        final, read = self.model.forward_intermediates(images, indices=indices, norm=norm, output_fmt="NCHW")
+        embedding = self.model.forward_head(final, pre_logits=True)
+        return IntermediateFeatures(embedding, tuple(layer.permute(0, 2, 3, 1) for layer in read))
+
+
+class TimmIntermediateEncoder(nn.Module):
+    """Embedding of the image and patch tokens after some blocks, as `IntermediateEncoder`, of a model of timm.
+
+    Args:
+        visual: the tower.
+        layers: numbers of the blocks, counted from 1, in ascending order.
+        norm: whether the last layer norm of the model is applied to the tokens of every layer.
+    """
+
+    def __init__(self, visual: TimmTower, layers: Sequence[int], norm: bool = True) -> None:
+        super().__init__()
+        self.visual = visual
+        self.layers = tuple(layers)
+        self.norm = norm
+
+    def forward(self, images: Tensor) -> IntermediateFeatures:
+        """Encode images [B, 3, H, W], preprocessed; H and W are multiples of the patch."""
+        return self.visual(images, self.layers, self.norm)

@@ -1,0 +1,210 @@
+"""Vision models of timm by name: their weights and their preprocessing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from timm.data import resolve_model_data_config
+from torch import Tensor, nn
+
+from dualclip_lightning.backbone.checkpoints.choosing import DEFAULT_WEIGHTS, HUB, LOCAL, RANDOM
+from dualclip_lightning.backbone.checkpoints.digest import weights_digest
+from dualclip_lightning.backbone.encoders.timm_tower import TimmTower
+from dualclip_lightning.backbone.model import Backbone
+from dualclip_lightning.backbone.preprocessing import Preprocessing, PreprocessingChoice, resolve_preprocessing
+from dualclip_lightning.utilities.arguments import check_text
+from dualclip_lightning.weights import WeightsError
+from dualclip_lightning.weights.fetching import Fetched, fetch, first_line
+from dualclip_lightning.weights.sources import WeightsSource
+
+TIMM = "timm:"
+"""Start of the name of a backbone of timm."""
+CARRIERS = (HUB, LOCAL)
+"""Starts of the names of models of timm that bring their configuration."""
+FILES = ("model.safetensors", "pytorch_model.bin")
+"""Names of files of weights in a repository of timm, in order of preference."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class TimmBackbone(Backbone):
+    """A vision model of timm in evaluation mode, without gradients. It has no texts."""
+
+    @property
+    def visual(self) -> TimmTower:  # type: ignore[override]
+        """The vision tower."""
+        tower: TimmTower = self.clip  # type: ignore[assignment]
+        return tower
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the architecture and of all weights by name, shape and value."""
+        return weights_digest(self.clip, repr([type(layer).__name__ for layer in self.clip.modules()]))
+
+    def encode_text(self, texts: list[str]) -> Tensor:
+        """Refuse texts.
+
+        Raises:
+            ValueError: always.
+        """
+        raise _no_texts(self.name, texts)
+
+
+def load_timm(backbone: str, pretrained: str, preprocessing: PreprocessingChoice, seed: int) -> Backbone:
+    """Load and freeze a vision model of timm.
+
+    Args:
+        backbone: "timm:" and a name of timm, with or without a tag ("timm:vit_small_patch14_reg4_dinov2.lvd142m"), or
+            "timm:hf-hub:owner/name" or "timm:local-dir:folder".
+        pretrained: "random", a file of weights, a tag of timm for the name, or the default of methods, which means the
+            weights of the name.
+        preprocessing: as in `load_backbone`; None for what timm states for the weights.
+        seed: seed of random weights.
+
+    Raises:
+        ValueError: an unknown name or tag, or a model without patch tokens.
+        WeightsError: the weights cannot be downloaded, or do not fit.
+    """
+    check_text("pretrained", pretrained, RANDOM)
+    asked = backbone.removeprefix(TIMM)
+    name, file, origin = _choose(asked, pretrained)
+    tower = TimmTower(_create(name, file, pretrained == RANDOM, seed))
+    stated = resolve_model_data_config(tower.model)
+    prepared = resolve_preprocessing(stated, preprocessing, where=backbone)
+    return TimmBackbone(
+        clip=tower.eval().requires_grad_(requires_grad=False),
+        tokenizer=lambda texts: _refuse(backbone, texts),
+        preprocessing=Preprocessing(**_sized(prepared, stated)),
+        name=backbone if asked.startswith(CARRIERS) else backbone.partition(".")[0],
+        weights=_weights(asked, name, pretrained),
+        origin=origin,
+    )
+
+
+def _choose(name: str, pretrained: str) -> tuple[str, str | None, Mapping[str, str]]:
+    """Return timm's name of a model, its file of weights (None if timm finds it or there is none), and its origin."""
+    if name.startswith(CARRIERS):
+        if pretrained not in {DEFAULT_WEIGHTS, RANDOM}:
+            msg = f"'{name}' brings its own weights. Leave pretrained (--pretrained) out."
+            raise ValueError(msg)
+        return _carried(name)
+    _check_known(name)
+    if pretrained == RANDOM:
+        return name, None, {"drawn": "from the seed"}
+    path = Path(pretrained).expanduser()
+    if path.is_file():
+        return name, str(path), {"path": pretrained}
+    if pretrained != DEFAULT_WEIGHTS:
+        name = _tagged(name, pretrained)
+    return name, *_fetch(name)
+
+
+def _weights(asked: str, name: str, pretrained: str) -> str:
+    """Return "random", a path, a tag, or the repository or folder that brings its weights."""
+    if asked.startswith(CARRIERS) and pretrained != RANDOM:
+        return asked
+    if pretrained == RANDOM or Path(pretrained).expanduser().is_file():
+        return pretrained
+    return str(timm.get_pretrained_cfg(name).tag)
+
+
+def _carried(name: str) -> tuple[str, None, Mapping[str, str]]:
+    """Return timm's name of a folder, or of a repository as a folder on this machine, and its origin."""
+    if name.startswith(LOCAL):
+        return name, None, {"path": name.removeprefix(LOCAL)}
+    repository = name.removeprefix(HUB)
+    _fetched(repository, ("config.json",))
+    fetched = _fetched(repository, FILES)
+    return f"{LOCAL}{fetched.path.parent}", None, fetched.origin
+
+
+def _check_known(name: str) -> None:
+    known = timm.list_models(pretrained=True) + timm.list_models()
+    if name not in known:
+        near = get_close_matches(name, known, n=3, cutoff=0.0)
+        msg = f"Unknown model '{name}' of timm. Did you mean {' or '.join(near)}? timm.list_models() names all."
+        raise ValueError(msg)
+
+
+def _tagged(name: str, tag: str) -> str:
+    base = name.partition(".")[0]
+    tags = [known.partition(".")[2] for known in timm.list_models(f"{base}.*", pretrained=True)]
+    if tag not in tags:
+        msg = (
+            f"Unknown weights '{tag}' for '{TIMM}{base}'. Its tags are: {', '.join(tags) or 'none'}. A file of weights "
+            f"or '{RANDOM}' will do as well."
+        )
+        raise ValueError(msg)
+    return f"{base}.{tag}"
+
+
+def _fetch(name: str) -> tuple[str, Mapping[str, str]]:
+    """Return the file of timm's weights for a name, downloaded if need be, and its origin."""
+    stated = timm.get_pretrained_cfg(name)
+    repository = stated.hf_hub_id if stated else None
+    if not repository:
+        msg = f"timm has no weights for '{name}'. Set pretrained (--pretrained) to a file of them, or to '{RANDOM}'."
+        raise WeightsError(msg)
+    fetched = _fetched(repository, (stated.hf_hub_filename,) if stated.hf_hub_filename else FILES)
+    return str(fetched.path), fetched.origin
+
+
+def _fetched(repository: str, files: tuple[str, ...]) -> Fetched:
+    try:
+        return fetch(WeightsSource(repository, files))
+    except WeightsError as error:
+        msg = (
+            f"{error} If this machine has no network, download the file on another, and set `pretrained` "
+            "(--pretrained) to it."
+        )
+        raise WeightsError(msg) from error
+
+
+def _create(name: str, file: str | None, random: bool, seed: int) -> nn.Module:
+    """Return timm's model with its weights."""
+    if random:
+        logger.warning("Random weights: the scores mean nothing. Use this to measure time and memory only.")
+    chosen: dict[str, Any] = {} if file is None else {"pretrained_cfg_overlay": {"file": file}}
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            return _build(name, pretrained=not random, num_classes=0, **chosen)
+    except Exception as error:  # timm and the hub raise many kinds; the remedy is the same for all
+        msg = (
+            f"Cannot load the weights of '{TIMM}{name}' ({first_line(error)}). Check the name and the file, or set "
+            f"`pretrained` (--pretrained) to a file of weights of this architecture, or to '{RANDOM}'."
+        )
+        raise WeightsError(msg) from error
+
+
+def _build(name: str, **arguments: Any) -> nn.Module:
+    """Return a model whose position embeddings follow the size of the images, if timm offers that for it."""
+    try:
+        return timm.create_model(name, dynamic_img_size=True, **arguments)
+    except TypeError:  # an architecture without the argument, which takes only images of its own size
+        return timm.create_model(name, **arguments)
+
+
+def _sized(prepared: Mapping[str, Any], stated: Mapping[str, Any]) -> dict[str, Any]:
+    height, width = stated["input_size"][-2:]
+    return {**prepared, "size": (int(height), int(width))}
+
+
+def _refuse(name: str, texts: list[str]) -> Tensor:
+    raise _no_texts(name, texts)
+
+
+def _no_texts(name: str, texts: list[str]) -> ValueError:
+    return ValueError(
+        f"'{name}' has no text encoder for {len(texts)} text(s). Use it for methods without texts, such as MuSc and "
+        f"SubspaceAD, or as reference_backbone of DualImageCLIP."
+    )
