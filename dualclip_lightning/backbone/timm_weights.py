@@ -40,7 +40,7 @@ class TimmBackbone(Backbone):
     """A vision model of timm in evaluation mode, without gradients. It has no texts."""
 
     @property
-    def visual(self) -> TimmTower:  # type: ignore[override]
+    def visual(self) -> TimmTower:
         """The vision tower."""
         tower: TimmTower = self.clip  # type: ignore[assignment]
         return tower
@@ -114,7 +114,8 @@ def _weights(asked: str, name: str, pretrained: str) -> str:
         return asked
     if pretrained == RANDOM or Path(pretrained).expanduser().is_file():
         return pretrained
-    return str(timm.get_pretrained_cfg(name).tag)
+    stated = timm.get_pretrained_cfg(name)
+    return str(stated.tag if stated else name)
 
 
 def _carried(name: str) -> tuple[str, None, Mapping[str, str]]:
@@ -150,11 +151,10 @@ def _tagged(name: str, tag: str) -> str:
 def _fetch(name: str) -> tuple[str, Mapping[str, str]]:
     """Return the file of timm's weights for a name, downloaded if need be, and its origin."""
     stated = timm.get_pretrained_cfg(name)
-    repository = stated.hf_hub_id if stated else None
-    if not repository:
+    if not stated or not stated.hf_hub_id:
         msg = f"timm has no weights for '{name}'. Set pretrained (--pretrained) to a file of them, or to '{RANDOM}'."
         raise WeightsError(msg)
-    fetched = _fetched(repository, (stated.hf_hub_filename,) if stated.hf_hub_filename else FILES)
+    fetched = _fetched(stated.hf_hub_id, (stated.hf_hub_filename,) if stated.hf_hub_filename else FILES)
     return str(fetched.path), fetched.origin
 
 

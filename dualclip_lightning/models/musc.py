@@ -13,7 +13,7 @@ from anomalib.data import InferenceBatch
 from anomalib.models.components.base import AnomalibModule
 from torch import Tensor, nn
 
-from dualclip_lightning.backbone import IntermediateEncoder, intermediate_encoder
+from dualclip_lightning.backbone import intermediate_encoder
 from dualclip_lightning.models.base import Kind, ZeroShotShell
 from dualclip_lightning.models.references import Pairs, WholeSet
 from dualclip_lightning.pairing import FeatureStore, ImageSet, PatchPrediction, neighbour_references
@@ -47,7 +47,7 @@ class MuScModel(nn.Module):
 
     def __init__(
         self,
-        encoder: IntermediateEncoder,
+        encoder: nn.Module,
         r: Sequence[int] = (1, 3, 5),
         lowest: float = 0.3,
         neighbours: Sequence[int] = (1, 2, 3),
