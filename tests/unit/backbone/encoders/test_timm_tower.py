@@ -24,9 +24,8 @@ def model(**changes):
 
 def hooked(vit, images):
     """Return the tokens [B, prefix + N, C] after every block, and the output of the model."""
-    seen, hooks = [], []
-    for block in vit.blocks:
-        hooks.append(block.register_forward_hook(lambda *given: seen.append(given[-1])))
+    seen = []
+    hooks = [block.register_forward_hook(lambda *given: seen.append(given[-1])) for block in vit.blocks]
     output = vit(images)
     for hook in hooks:
         hook.remove()
