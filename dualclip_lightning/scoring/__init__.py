@@ -3,7 +3,15 @@
 from dualclip_lightning.scoring.fusion import image_score, joint_score
 from dualclip_lightning.scoring.maps import DRAWINGS, MapDrawing, draw
 from dualclip_lightning.scoring.mutual import mutual_scores, paired_scores
-from dualclip_lightning.scoring.reference import reference_score, within_window
+from dualclip_lightning.scoring.reference import (
+    ReferenceScoring,
+    Subspace,
+    fit_subspace,
+    neighbourhood_mean,
+    neighbourhood_similarity,
+    reference_score,
+    within_window,
+)
 from dualclip_lightning.scoring.rscin import rscin
 from dualclip_lightning.scoring.surgery import feature_surgery
 from dualclip_lightning.scoring.text import state_logits, text_score
@@ -13,16 +21,21 @@ from dualclip_lightning.scoring.windows import association_score, harmonic_map, 
 __all__ = [
     "DRAWINGS",
     "MapDrawing",
+    "ReferenceScoring",
+    "Subspace",
     "association_score",
     "cut_tiles",
     "draw",
     "feature_surgery",
+    "fit_subspace",
     "harmonic_map",
     "harmonic_mean",
     "image_score",
     "join_tiles",
     "joint_score",
     "mutual_scores",
+    "neighbourhood_mean",
+    "neighbourhood_similarity",
     "paired_scores",
     "reference_score",
     "rscin",

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from dualclip_lightning.scoring.reference.neighbourhood import check_sides, neighbourhood_mean
 from dualclip_lightning.utilities.arguments import check_share
 
 CHUNK_PATCHES = 1024
@@ -128,9 +129,7 @@ def check_degrees(r: Sequence[int], lowest: float) -> None:
     Raises:
         ValueError: no r, an r that is even or below 1, or a share outside [0, 1].
     """
-    if not r or any(side < 1 or side % 2 == 0 for side in r):
-        msg = f"Expected r to be odd sides of neighbourhoods, but got {list(r)}. The paper has 1, 3 and 5."
-        raise ValueError(msg)
+    check_sides("r", r)
     check_share("lowest", lowest)
 
 
@@ -140,20 +139,9 @@ def _standardise(layer: Tensor, r: Sequence[int]) -> _Tokens:
     for images in _chunks(range(len(layer)), _chunk_images(layer)):
         values[images] = F.layer_norm(layer[images], layer.shape[1:])
         for number, side in enumerate(r):
-            length = _average(values[images], side).norm(dim=-1).flatten(1)
+            length = neighbourhood_mean(values[images], side).norm(dim=-1).flatten(1)
             scales[number, images] = length.clamp_min(torch.finfo(length.dtype).tiny).reciprocal()
     return _Tokens(values, scales)
-
-
-def _average(values: Tensor, side: int) -> Tensor:
-    """Average over side x side neighbourhoods, with zeros beyond the border: [n, h, w, M] -> [n, h, w, M].
-
-    This equals the released code, which flattens a neighbourhood channel by channel and pools it to one value per
-    channel.
-    """
-    if side == 1:
-        return values
-    return F.avg_pool2d(values.permute(0, 3, 1, 2), side, stride=1, padding=side // 2).permute(0, 2, 3, 1)
 
 
 def _nearest(tokens: _Tokens, rows: slice, r: Sequence[int]) -> Tensor:
@@ -184,9 +172,9 @@ def _cosines(queries: _Tokens, references: _Tokens, r: Sequence[int]) -> Iterato
     with torch.autocast(queries.values.device.type, enabled=False):
         products = references.values.flatten(0, 2) @ queries.values.flatten(0, 2).T
     for number, side in enumerate(r):
-        over_references = _average(products.view(-1, *grid, products.shape[1]), side).reshape(products.shape)
+        over_references = neighbourhood_mean(products.view(-1, *grid, products.shape[1]), side).reshape(products.shape)
         # Pooling treats the last dimension as channels and is ten times slower if that is not contiguous.
-        cosines = _average(over_references.T.contiguous().view(-1, *grid, len(products)), side)
+        cosines = neighbourhood_mean(over_references.T.contiguous().view(-1, *grid, len(products)), side)
         cosines = cosines.reshape(-1, patches, len(references.values), patches) * references.scales[number]
         yield cosines.mul_(queries.scales[number, :, :, None, None])
 

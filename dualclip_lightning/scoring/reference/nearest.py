@@ -1,6 +1,8 @@
-"""Scores from visual references (Dual-Image CLIP, eq. 5)."""
+"""Distances to the nearest patch of visual references (Dual-Image CLIP, eq. 5)."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -37,9 +39,8 @@ def reference_score(queries: Tensor, references: Tensor, near: Tensor | None = N
         raise ValueError(msg)
     query = F.normalize(queries.float(), dim=-1).flatten(1, -2)
     reference = F.normalize(references.float(), dim=-1).flatten(2, -2)
-    far = None if near is None else ~_check_near(near, query.shape[1], reference.shape[2])
-    nearest = torch.stack([_largest_cosine(query, r, far) for r in reference.unbind(1)], dim=1)
-    return (1 - nearest).clamp(0, 1).mean(dim=1).unflatten(1, queries.shape[1:-1])
+    distances = nearest_distances(query, reference.unbind(1), None if near is None else [near] * reference.shape[1])
+    return distances.mean(dim=1).unflatten(1, queries.shape[1:-1])
 
 
 def within_window(queries: Tensor, references: Tensor, window: float) -> Tensor:
@@ -69,6 +70,24 @@ def within_window(queries: Tensor, references: Tensor, window: float) -> Tensor:
     distance = torch.cdist(queries.float(), references.float(), p=torch.inf)
     slack = 1e-4  # coordinates have rounding errors from divisions
     return distance <= distance.amin(dim=1, keepdim=True).clamp(min=window) + slack
+
+
+def nearest_distances(queries: Tensor, references: Sequence[Tensor], near: Sequence[Tensor] | None = None) -> Tensor:
+    """Return one minus the largest cosine to any patch of each reference, clamped to [0, 1]: [B, K, P].
+
+    Args:
+        queries: [B, P, D], of length 1.
+        references: K tensors [B, N, D], of length 1; N may differ between references.
+        near: for each reference booleans [P, N], as in `reference_score`; None for all patches.
+
+    Raises:
+        ValueError: a row of `near` without a true value, or of another shape.
+    """
+    found = []
+    for place, reference in enumerate(references):
+        far = None if near is None else ~_check_near(near[place], queries.shape[1], reference.shape[1])
+        found.append(_largest_cosine(queries, reference, far))
+    return (1 - torch.stack(found, dim=1)).clamp(0, 1)
 
 
 def _largest_cosine(query: Tensor, reference: Tensor, far: Tensor | None) -> Tensor:

@@ -1,0 +1,16 @@
+"""Comparison with visual references: nearest patches (eq. 5), neighbourhoods of patches, and subspaces."""
+
+from dualclip_lightning.scoring.reference.comparison import ReferenceScoring
+from dualclip_lightning.scoring.reference.nearest import reference_score, within_window
+from dualclip_lightning.scoring.reference.neighbourhood import neighbourhood_mean, neighbourhood_similarity
+from dualclip_lightning.scoring.reference.subspace import Subspace, fit_subspace
+
+__all__ = [
+    "ReferenceScoring",
+    "Subspace",
+    "fit_subspace",
+    "neighbourhood_mean",
+    "neighbourhood_similarity",
+    "reference_score",
+    "within_window",
+]

@@ -1,0 +1,195 @@
+"""Comparison of an image with its references, for references of any origin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol, get_args
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from dualclip_lightning.scoring.reference.nearest import nearest_distances
+from dualclip_lightning.scoring.reference.neighbourhood import Weighting, aggregate, check_sides
+from dualclip_lightning.scoring.reference.subspace import Subspace, check_explained_variance, fit_subspace
+from dualclip_lightning.scoring.rscin import check_neighbours, rscin
+from dualclip_lightning.utilities.arguments import (
+    check_choice,
+    check_share,
+    check_switches,
+    check_whole_list,
+    is_number,
+)
+
+ReferencePath = Literal["vv", "ordinary"]
+Fusion = Literal["mean", "lowest", "subspace"]
+Layers = Sequence[Tensor]
+"""Patch tokens [B, h, w, C] of several layers."""
+Descriptors = tuple[Tensor, ...]
+"""What is compared: tensors [B, h, w, C], or [B, N, C] of references, of length 1, whose distances are averaged."""
+
+
+class Fitted(Protocol):
+    """The references of every query for one descriptor."""
+
+    def distances(self, queries: Tensor, near: Sequence[Tensor] | None) -> Tensor:
+        """Return the distances [B, P] in [0, 1] of queries [B, P, C]."""
+
+
+@dataclass(frozen=True)
+class ReferenceScoring:
+    """The parameters of the comparison with references; the defaults are the paper's (arXiv 2405.04782, eq. 5).
+
+    An image is described once by its `descriptors`, one for each layer and neighbourhood. References are prepared by
+    `fit`, and `score` compares. All distances are on one scale: one minus the cosine, which is half the squared
+    distance of vectors of length 1, clamped to [0, 1].
+
+    Args:
+        layers: depths of the patch tokens that are compared, as shares of the tower's blocks in (0, 1].
+        path: "vv" for the V-V path, after `ln_post` and the projection, or "ordinary" for the tokens of the ordinary
+            stream as they are, as in MuSc.
+        neighbourhood: odd sides r, in patches, of the neighbourhoods over which tokens are aggregated; 1 for none.
+        weighting: "mean" as in MuSc, or "similarity" as in MuSc-V2 (`neighbourhood_similarity`).
+        fusion: how K references are joined. "mean": mean of the distances to each (paper). "lowest": mean of the lowest
+            share of them, at least one, as in MuSc, so that a few anomalous references do no harm. "subspace": half the
+            squared distance to the principal subspace of the patches of all references (SubspaceAD). Assumed: there,
+            vectors have length 1, so that the residual is on the scale of the other distances; the released code has
+            unnormalised vectors and an unbounded residual.
+        lowest: share of the references for "lowest".
+        explained_variance: share of the variance that the subspace explains, in (0, 1).
+        rotations: compare also with each reference turned by 90, 180 and 270 degrees, as part of the same reference.
+        class_neighbours: numbers of images, including itself, over which the class-token score of an image is smoothed
+            with those of its references (RsCIN of MuSc); None for no smoothing.
+
+    Raises:
+        ValueError: a parameter is out of range or unknown; the message calls it as `DualImageCLIP` does.
+
+    Example:
+        >>> import torch
+        >>> from dualclip_lightning.scoring import ReferenceScoring
+        >>> scoring = ReferenceScoring(fusion="lowest")
+        >>> image = scoring.descriptors([torch.tensor([[1.0, 0.0], [0.0, 1.0]]).view(1, 1, 2, 2)])  # two patches
+        >>> references = [torch.tensor([[[0.0, 1.0]]]), torch.tensor([[[0.6, 0.8]]])]  # two, of one patch each
+        >>> scoring.score(image, scoring.fit([references]))
+        tensor([[[0.4000, 0.0000]]])
+    """
+
+    layers: Sequence[float] = (1.0,)
+    path: ReferencePath = "vv"
+    neighbourhood: Sequence[int] = (1,)
+    weighting: Weighting = "mean"
+    fusion: Fusion = "mean"
+    lowest: float = 0.3
+    explained_variance: float = 0.99
+    rotations: bool = False
+    class_neighbours: Sequence[int] | None = None
+
+    def __post_init__(self) -> None:
+        check_depths(self.layers)
+        check_choice("reference_path", self.path, get_args(ReferencePath))
+        check_sides("neighbourhood", self.neighbourhood)
+        check_choice("neighbourhood_weighting", self.weighting, get_args(Weighting))
+        check_choice("reference_fusion", self.fusion, get_args(Fusion))
+        check_share("lowest", self.lowest)
+        check_explained_variance(self.explained_variance)
+        check_switches(reference_rotations=self.rotations)
+        if self.class_neighbours is not None:
+            check_whole_list("class_neighbours", self.class_neighbours, (1, 2, 3))
+            check_neighbours(self.class_neighbours)
+
+    def descriptors(self, layers: Layers) -> Descriptors:
+        """Return the descriptors of images from the tokens of their layers, in single precision."""
+        tokens = (each for layer in layers for each in aggregate(layer, self.neighbourhood, self.weighting))
+        return tuple(F.normalize(each.float(), dim=-1) for each in tokens)
+
+    def as_reference(self, images: Tensor, own: Descriptors, encode: Callable[[Tensor], Layers]) -> Descriptors:
+        """Return the descriptors [B, N, C] of images [B, 3, H, W] as references, from their own and those of rotations.
+
+        Args:
+            images: [B, 3, H, W], preprocessed.
+            own: their descriptors.
+            encode: function from images to the tokens of their layers, which encodes the rotations.
+        """
+        turns = [images.rot90(times, (-2, -1)) for times in (1, 2, 3) if self.rotations]
+        copies = [own, *(self.descriptors(encode(turned)) for turned in turns)]
+        return tuple(torch.cat([part.flatten(1, 2) for part in parts], dim=1) for parts in zip(*copies, strict=True))
+
+    def fit(self, references: Sequence[Sequence[Tensor]]) -> list[Fitted]:
+        """Prepare references for `score`.
+
+        Args:
+            references: for every descriptor the K references [B, N, C] of B queries; N may differ between references.
+        """
+        return [self._fit(each) for each in references]
+
+    def _fit(self, references: Sequence[Tensor]) -> Fitted:
+        if self.fusion == "subspace":
+            return _Subspaces([fit_subspace(own, self.explained_variance) for own in torch.cat([*references], dim=1)])
+        return _Nearest(references, None if self.fusion == "mean" else self.lowest)
+
+    def score(self, queries: Descriptors, fitted: Sequence[Fitted], near: Sequence[Tensor] | None = None) -> Tensor:
+        """Return A_V [B, h, w], the mean over the descriptors of the distances to the references.
+
+        Args:
+            queries: descriptors [B, h, w, C] of the images.
+            fitted: their references, from `fit`.
+            near: as in `nearest_distances`; not for a subspace.
+
+        Raises:
+            ValueError: `near` is given for a subspace, or does not fit.
+        """
+        maps = [own.distances(query.flatten(1, 2), near) for query, own in zip(queries, fitted, strict=True)]
+        return torch.stack(maps).mean(dim=0).unflatten(1, queries[0].shape[1:3])
+
+    def class_score(self, scores: Tensor, embeddings: Tensor) -> Tensor:
+        """Return the class-token score [] of an image, smoothed over its references if `class_neighbours` is set.
+
+        Args:
+            scores: [1 + K], the class-token scores of the image and of its references.
+            embeddings: [1 + K, D], their class embeddings.
+        """
+        if self.class_neighbours is None:
+            return scores[0]
+        return rscin(scores, F.normalize(embeddings.float(), dim=-1), self.class_neighbours)[0]
+
+
+class _Nearest(NamedTuple):
+    """Distances to the nearest patches of each reference, averaged over all references or the lowest share of them."""
+
+    references: Sequence[Tensor]
+    lowest: float | None
+
+    def distances(self, queries: Tensor, near: Sequence[Tensor] | None) -> Tensor:
+        found = nearest_distances(queries, self.references, near)
+        if self.lowest is not None:
+            found = found.topk(max(1, int(found.shape[1] * self.lowest)), dim=1, largest=False).values
+        return found.mean(dim=1)
+
+
+class _Subspaces(NamedTuple):
+    """Half the squared distances to a subspace of each query, which for vectors of length 1 are on eq. 5's scale."""
+
+    subspaces: Sequence[Subspace]
+
+    def distances(self, queries: Tensor, near: Sequence[Tensor] | None) -> Tensor:
+        if near is not None:
+            msg = "A subspace has no places. Leave spatial_window out, or set reference_fusion to 'mean' or 'lowest'."
+            raise ValueError(msg)
+        found = [each.residuals(own) / 2 for own, each in zip(queries, self.subspaces, strict=True)]
+        return torch.stack(found).clamp(0, 1)
+
+
+def check_depths(layers: Sequence[float]) -> None:
+    """Check the depths of layers.
+
+    Raises:
+        ValueError: not a list of numbers in (0, 1], or an empty one.
+    """
+    listed = isinstance(layers, list | tuple)
+    if not listed or not layers or not all(is_number(depth) and 0 < depth <= 1 for depth in layers):
+        msg = (
+            "Expected reference_layers to be depths in (0, 1] such as [0.25, 0.5, 0.75, 1.0], shares of the tower's "
+            f"blocks, but got {layers!r}."
+        )
+        raise ValueError(msg)
