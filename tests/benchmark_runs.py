@@ -1,4 +1,4 @@
-"""Synthetic run folders with the layout that the benchmark leaves."""
+"""Synthetic run folders with the layout of those that the benchmark writes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PROVENANCE = {
 
 
 def cell(method="joint", category="cork", seed=0, metrics=0.5, dataset="Demo", **others):
-    """One row of the results; `metrics` is one number for all of them or some of them by name."""
+    """Return one row of the results; `metrics` is one number for all metrics, or a dictionary of some of them."""
     figures = dict.fromkeys(METRICS, metrics) if isinstance(metrics, float) else dict.fromkeys(METRICS) | metrics
     key = f"{method}-{dataset}-{category}-{seed}".replace(" ", "_")
     identity = {"key": key, "status": "done", "error": None, "method": method, "dataset": dataset}
@@ -46,20 +46,20 @@ def cell(method="joint", category="cork", seed=0, metrics=0.5, dataset="Demo", *
 
 
 def failed(**identity):
-    """A cell that did not finish: no figures, and why."""
+    """Return the row of a failed cell, which has no figures but the reason."""
     nothing = dict.fromkeys(("seconds", "seconds_per_image", "peak_memory_mb", "num_images"))
     return cell(**identity, metrics={}, status="failed", error="RuntimeError: out of memory", **nothing)
 
 
 def frame(*cells):
-    """Results as a data frame."""
+    """Return results as a data frame."""
     table = pd.DataFrame(cells)
     table[list(METRICS)] = table[list(METRICS)].astype(float)
     return table
 
 
 def random_cells(methods, categories, seeds, rng_seed=0, **others):
-    """Cells with random figures."""
+    """Return cells with random figures."""
     rng = np.random.default_rng(rng_seed)
     return [
         cell(method, category, seed, dict(zip(METRICS, rng.uniform(0.2, 1, len(METRICS)), strict=True)), **others)
@@ -70,12 +70,12 @@ def random_cells(methods, categories, seeds, rng_seed=0, **others):
 
 
 def write_run(folder, cells, with_maps=()):
-    """A run folder as the benchmark leaves it, with images, scores and maps that fit each other, read back.
+    """Write a run folder as the benchmark does, with images, scores and maps that fit each other, and load it.
 
     Args:
-        folder: where to write.
+        folder: the folder to write.
         cells: rows of the results.
-        with_maps: the methods that keep their maps.
+        with_maps: the methods whose maps are kept.
     """
     for row in cells:
         if row["status"] == "done":

@@ -1,4 +1,4 @@
-"""What every test shares: no network, a cache folder of its own, and a CLIP small enough to run in milliseconds."""
+"""Fixtures shared by all tests: no network, a separate cache folder, and a CLIP that runs in milliseconds."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from multiprocessing import get_start_method
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-# Before anything imports huggingface_hub: a download that should not happen then fails at once.
+# Set before anything imports huggingface_hub, so that an unintended download fails at once.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
-# The towers are so small that threads cost more than they bring; the processes of the tests share the cores instead.
+# The towers are so small that threads would slow them down; the test processes share the cores instead.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
@@ -30,10 +30,10 @@ UNIT = Path(__file__).parent / "unit"
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):
-    """Refuse the processes that a test and its fixtures may not start; git tells every test the revision of the code.
+    """Fail tests that start processes they may not start. Only git, which reports the revision, is always allowed.
 
-    Tests of units start none. Others may fork, which costs little, and start interpreters and other programs if they
-    are marked `slow`.
+    Unit tests may not start any. Other tests may fork, which is cheap, and may start interpreters and other programs if
+    they are marked `slow`.
     """
     is_unit = item.path.is_relative_to(UNIT)
     if not is_unit and item.get_closest_marker("slow"):
@@ -67,7 +67,7 @@ def _own_cache(tmp_path_factory):
 
 @pytest.fixture(autouse=True, scope="session")
 def _tiny_demo_model():
-    """`pretrained="demo"` is a small trained model of the tests, except in processes that a test starts."""
+    """Make `pretrained="demo"` load the small trained model of the tests, except in new interpreters."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(choosing, "DEMO_FOLDER", towers.TINY_CLIP)
         yield
@@ -81,7 +81,7 @@ def _shortcuts():
 
 @pytest.fixture(scope="module")
 def embedded_model():
-    """Folder of the model that the package carries; from here to the end of the module it is "demo"."""
+    """Folder of the demo model of the package; `pretrained="demo"` loads it until the end of the module."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(choosing, "DEMO_FOLDER", EMBEDDED)
         yield EMBEDDED
@@ -89,14 +89,14 @@ def embedded_model():
 
 @pytest.fixture
 def golden(request):
-    """Reads a file of recorded vectors by name."""
+    """Function that reads a file of recorded vectors by name."""
     folder = request.config.rootpath / "tests" / "golden"
     return lambda name: load_file(folder / f"{name}.safetensors")
 
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory):
-    """Folder of a tiny CLIP as open_clip saves it, with its preprocessing stated."""
+    """Folder of a tiny CLIP as open_clip saves it, including its preprocessing."""
     folder = tmp_path_factory.mktemp("tiny_clip")
     towers.save_folder(towers.tiny_clip(), folder)
     return folder
@@ -104,7 +104,7 @@ def tiny_folder(tmp_path_factory):
 
 @pytest.fixture
 def takes(monkeypatch):
-    """Sets by hand what a call takes; the seconds that have passed are a list in the order of the calls."""
+    """Function that sets how many seconds a call appears to take; its `passed` lists the seconds of all calls."""
     passed = []
 
     def set_seconds(owner, name, seconds):
@@ -143,7 +143,7 @@ def own_caches(monkeypatch, tmp_path):
 
 @pytest.fixture
 def web(monkeypatch, own_caches):
-    """A hub on this machine that the hub's own client asks."""
+    """A local hub, to which the client of the Hugging Face hub is directed."""
     with serve() as running:
         use_hub(monkeypatch, running.address)
         yield running
@@ -151,7 +151,7 @@ def web(monkeypatch, own_caches):
 
 @pytest.fixture
 def unreachable_hub(monkeypatch, own_caches):
-    """The address of a hub that refuses connections."""
+    """Address of a hub that refuses connections."""
     with serve() as gone:
         pass
     use_hub(monkeypatch, gone.address)

@@ -1,4 +1,4 @@
-"""Runs through anomalib's Engine on the small data set of the tests, with what they found."""
+"""Runs of anomalib's Engine on the small data set of the tests, and a record of their results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lightning.pytorch import Callback
 
 
 class Record(Callback):
-    """Scores and maps by the name of an image and its folder."""
+    """Scores and maps by image, named by its folder and file name."""
 
     def __init__(self) -> None:
         self.scores: dict[str, float] = {}
@@ -27,12 +27,12 @@ class Record(Callback):
 
 
 def metal_nut(root: Path, **arguments: Any) -> MVTecAD:
-    """The category of the fixture `mvtec_root`, in batches of 4."""
+    """Return the datamodule of the category in the fixture `mvtec_root`, in batches of 4 by default."""
     return MVTecAD(**{"root": root, "category": "metal_nut", "eval_batch_size": 4, "num_workers": 0} | arguments)
 
 
 def run_engine(folder: Path, method: Any, stage: str = "test", **data: Any) -> Record:
-    """Run `test` or `predict` with results below a folder."""
+    """Run `test` or `predict`, with the results below a folder."""
     record = Record()
     engine = Engine(
         accelerator="cpu", logger=False, default_root_dir=folder / "results", callbacks=[record],

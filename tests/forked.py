@@ -1,4 +1,4 @@
-"""A command in a process of its own that need not import the libraries again, because it is a fork of the tests'."""
+"""Commands in a fork of the test process, which does not need to import the libraries again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import torch
 
 @dataclass(frozen=True)
 class Ended:
-    """How a process ended and what it printed."""
+    """Exit status of a process, and what it printed."""
 
     status: int
     out: str
@@ -27,11 +27,11 @@ class Ended:
 
 
 class Forked:
-    """A running copy of this process, which prints into files; it leads a process group.
+    """A running fork of this process that prints into files and leads its own process group.
 
     Args:
-        call: what it does; returns the exit status.
-        place: its working folder.
+        call: the function to run, which returns the exit status.
+        place: the working folder.
         environment: variables that differ from those of this process.
     """
 
@@ -43,11 +43,11 @@ class Forked:
 
     @property
     def pid(self) -> int:
-        """Its number."""
+        """Process ID."""
         return int(self._process.pid or 0)
 
     def end(self) -> Ended:
-        """Wait for its end, which comes at once if the wait is broken off."""
+        """Wait until the process has ended, and kill it if the wait is interrupted."""
         try:
             self._process.join()
         finally:
@@ -61,9 +61,9 @@ class Forked:
 def _child(
     call: Callable[[], int | None], place: Path, environment: dict[str, str], out: IO[bytes], err: IO[bytes]
 ) -> None:
-    """What a new process would find: its own streams, Python's handling of signals and warnings, no log handlers."""
+    """Run `call` as in a new process: own streams, Python's default signals and warnings, and no log handlers."""
     os.setsid()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore SIGINT
     for number, file in enumerate((out, err), 1):
         os.dup2(file.fileno(), number)
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115

@@ -1,4 +1,4 @@
-"""A folder of images as they come in real life: broken, odd, and sound under odd names."""
+"""A folder of difficult images: broken files, unusual formats, and intact images under unusual names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIZE = (40, 56)
 
 
 def picture(mode: str = "RGB", seed: int = 0) -> Image.Image:
-    """A smooth picture of height and width `SIZE` in a Pillow mode."""
+    """Return a smooth picture of height and width `SIZE` in a Pillow mode."""
     rng = np.random.default_rng(seed)
     small = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8))
     large = small.resize((SIZE[1], SIZE[0]), Image.Resampling.BICUBIC)
@@ -27,38 +27,38 @@ def picture(mode: str = "RGB", seed: int = 0) -> Image.Image:
 
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
-    """The bytes of an image file."""
+    """Return an image as the bytes of a file."""
     buffer = io.BytesIO()
     image.save(buffer, format=kind, **options)
     return buffer.getvalue()
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
-    """A chunk of a PNG file."""
+    """Return a chunk of a PNG file."""
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 def exif(orientation: int) -> bytes:
-    """EXIF data that only tell an orientation."""
+    """Return EXIF data that contain only an orientation."""
     data = Image.Exif()
     data[0x0112] = orientation
     return data.tobytes()
 
 
 def bomb(width: int = 30_000, height: int = 30_000) -> bytes:
-    """A PNG of a hundred bytes whose header promises 900 megapixels."""
+    """Return a PNG of a hundred bytes whose header declares 900 megapixels."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 64))
             + chunk(b"IEND", b""))  # fmt: skip
 
 
 def turned() -> bytes:
-    """A JPEG that EXIF says to turn by 90 degrees; upright it is `SIZE` turned."""
+    """Return a JPEG that EXIF rotates by 90 degrees, so that upright its height and width are `SIZE` swapped."""
     return encoded(picture(), "JPEG", exif=exif(6))
 
 
 def animated() -> bytes:
-    """A GIF of three frames."""
+    """Return a GIF with three frames."""
     frames = [picture(seed=i) for i in range(3)]
     return encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
 
@@ -75,7 +75,7 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "float_out_of_range.tif": (encoded(Image.fromarray(np.full(SIZE, 7.0, np.float32)), "TIFF"), "from 7 to 7"),
     "float_nan.tif": (encoded(Image.fromarray(np.full(SIZE, np.nan, np.float32)), "TIFF"), "not finite"),
 }
-"""File name -> content and what the reason says."""
+"""File name -> content, and text that the reason for the failure contains."""
 
 SOUND: dict[str, tuple[bytes, str]] = {
     "plain.png": (encoded(picture(), "PNG"), ""),
@@ -96,11 +96,11 @@ SOUND: dict[str, tuple[bytes, str]] = {
     "<script>alert(1)&amp;.png": (encoded(picture(seed=12), "PNG"), ""),
     "n" * 240 + ".png": (encoded(picture(seed=13), "PNG"), ""),
 }
-"""File name -> content and a note that reading it leaves."""
+"""File name -> content, and the note that is made when the file is read."""
 
 
 def write_corpus(folder: Path) -> None:
-    """Write all of them, with a name that is no UTF-8, a pipe, a dangling link and a folder named as an image."""
+    """Write all files, one whose name is not UTF-8, and a pipe, a dangling link and a folder named as an image."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, (content, _) in {**BROKEN, **SOUND}.items():
         (folder / name).write_bytes(content)

@@ -1,4 +1,4 @@
-"""Real data sets that may not be part of the project, laid out for anomalib's Folder where a variable names them."""
+"""Real data sets that are not part of the project, for anomalib's Folder, if a variable gives their location."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ VARIABLES = {"bsdata": "DUALCLIP_BSDATA", "kolektorsdd": "DUALCLIP_KOLEKTORSDD"}
 
 
 def folder_datamodule(name: str, root: Path, limit: int | None = None, batch_size: int = 8) -> Folder:
-    """A Folder datamodule over links below `root`, with at most `limit` images of each kind; skips if unset."""
+    """Return a Folder datamodule of links below `root`, with at most `limit` images of each kind; skip if unset."""
     source = os.environ.get(VARIABLES[name])
     if not source:
         pytest.skip(f"{VARIABLES[name]} does not name a folder with {name}")

@@ -1,6 +1,6 @@
-"""What libraries would do again for every run of the tests, though it comes out the same: done once.
+"""Work that libraries repeat in every run with the same result, done only once for all tests.
 
-Together it was more than half the time of a run of the tiny CLIP.
+Together it took more than half the time of a run of the tiny CLIP.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from open_clip import SimpleTokenizer
 
 @contextmanager
 def shortcuts() -> Iterator[None]:
-    """While it lasts, vocabularies and entry points are read once, and garbage is not looked for in the libraries."""
+    """Read vocabularies and entry points only once, and exclude the libraries from garbage collection."""
     gc.collect()
     gc.freeze()  # each cell of a benchmark collects garbage
     with pytest.MonkeyPatch.context() as patch:
-        # Lightning looks through the entry points of every installed package for each Trainer.
+        # Lightning reads the entry points of every installed package for each Trainer.
         patch.setattr(registry, "entry_points", cache(registry.entry_points))
         _split_texts_once(patch)
         yield
@@ -30,9 +30,9 @@ def shortcuts() -> Iterator[None]:
 
 
 def _split_texts_once(patch: pytest.MonkeyPatch) -> None:
-    """open_clip unpacks its vocabulary for every model and splits the same prompts in every run.
+    """Cache the vocabulary, which open_clip unpacks for every model, and the tokens of each prompt.
 
-    How a text is split depends only on the options of its tokenizer.
+    The tokens of a text depend only on the options of the tokenizer.
     """
     make, split = SimpleTokenizer.__init__, SimpleTokenizer.encode
     made: dict[str, dict[str, Any]] = {}

@@ -1,4 +1,4 @@
-"""A benchmark small enough for tests: a tiny CLIP on nine images."""
+"""A benchmark that is small enough for tests: a tiny CLIP on nine images."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from dualclip_lightning.benchmark.plan.config import parse_config
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "benchmark"
 MEASURED = ["seconds", "seconds_per_image", "peak_memory_mb", "started", "git_revision"]
-"""Columns that no two runs have in common."""
+"""Columns that differ between any two runs."""
 
 
 def tiny_content(root, weights, **changes):
-    """A configuration as plain data: two methods on one category, three seeds of the one that draws pairs."""
+    """Return a configuration as plain data: two methods on one category, the one with random pairs on three seeds."""
     content = {
         "arguments": {"pretrained": str(weights)},
         "seeds": [0, 1, 2],
@@ -30,16 +30,16 @@ def tiny_content(root, weights, **changes):
 
 
 def tiny_config(root, weights, **changes):
-    """The same, checked."""
+    """Return the same configuration after its checks."""
     return parse_config(tiny_content(root, weights, **changes))
 
 
 def write_tiny_config(path, root, weights, **changes):
-    """The same as a file."""
+    """Write the same configuration to a file."""
     path.write_text(yaml.safe_dump(tiny_content(root, weights, **changes), sort_keys=False))
     return path
 
 
 def assert_same_results(first, second):
-    """Two results agree in everything that is not a measurement of the machine."""
+    """Check that two results agree in everything except measurements of the machine."""
     pd.testing.assert_frame_equal(first.drop(columns=MEASURED), second.drop(columns=MEASURED), atol=1e-6)

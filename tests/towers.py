@@ -1,4 +1,4 @@
-"""Tiny towers and data sets for tests, the same on every machine."""
+"""Tiny towers and data sets for tests, identical on every machine."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PREPROCESS = {"mean": [0.48, 0.46, 0.41], "std": [0.27, 0.26, 0.28], "interpolat
 
 
 def tower(image_size: int | tuple[int, int] = SIZE, seed: int = 0, **changes: Any) -> VisionTransformer:
-    """An open_clip vision transformer of 3 blocks with seeded weights, every one of them away from 0 and 1."""
+    """Return an open_clip vision transformer of 3 blocks with seeded weights, none of them exactly 0 or 1."""
     arguments = {"patch_size": PATCH, "width": 32, "layers": 3, "heads": 2, "mlp_ratio": 2.0, "output_dim": DIM}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -37,7 +37,7 @@ def tower(image_size: int | tuple[int, int] = SIZE, seed: int = 0, **changes: An
 
 
 def tiny_clip(seed: int = 0, **text_changes: Any) -> nn.Module:
-    """A CLIP of a tiny tower and a tiny text tower with seeded weights, frozen as `load_backbone` does."""
+    """Return a CLIP of two tiny towers with seeded weights, frozen as by `load_backbone`."""
     config = deepcopy(CONFIG)
     config["text_cfg"] |= text_changes
     with torch.random.fork_rng(devices=[]):
@@ -46,14 +46,14 @@ def tiny_clip(seed: int = 0, **text_changes: Any) -> nn.Module:
 
 
 def tiny_backbone(seed: int = 0) -> Backbone:
-    """What `load_backbone` would return for a tiny CLIP."""
+    """Return what `load_backbone` would return for a tiny CLIP."""
     preset = PRESETS["openai"]
     preprocessing = Preprocessing(preset["mean"], preset["std"], preset["interpolation"], (SIZE, SIZE))
     return Backbone(tiny_clip(seed), open_clip.get_tokenizer("ViT-B-32"), preprocessing, "tiny", f"seed {seed}")
 
 
 def _stir(model: nn.Module) -> nn.Module:
-    """Give biases and norms values that matter, so that an implementation which drops one is noticed."""
+    """Give biases and norms random values, so that the tests notice an implementation that omits one."""
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim == 1:
@@ -64,24 +64,24 @@ def _stir(model: nn.Module) -> nn.Module:
 def save_folder(
     clip: nn.Module, folder: Path, config: dict[str, Any] = CONFIG, preprocess: dict[str, Any] | None = PREPROCESS
 ) -> None:
-    """Write a model as open_clip reads it back through "local-dir:"; `preprocess` None leaves that part out."""
+    """Write a model in the format that open_clip reads with "local-dir:"; `preprocess=None` omits that part."""
     content = {"model_cfg": config} | ({} if preprocess is None else {"preprocess_cfg": preprocess})
     (folder / "open_clip_config.json").write_text(json.dumps(content))
     save_file(clip.state_dict(), folder / "open_clip_model.safetensors")
 
 
 TINY_CLIP = Path(__file__).parent / "assets" / "tiny_clip"
-"""Of an open_clip model that was trained; `tiny_clip` draws its weights."""
+"""Folder of a trained open_clip model; that of `tiny_clip` has random weights."""
 TWO_SIZES = (40, 56), (64, 52)
 
 
 def random_images(count: int, height: int = SIZE, width: int = SIZE, seed: int = 0) -> Tensor:
-    """Images [count, 3, height, width] as they look after preprocessing."""
+    """Return random images [count, 3, height, width] with the range of preprocessed ones."""
     return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(seed))
 
 
 def write_image(path: Path, seed: int, size: tuple[int, int] = (40, 56)) -> None:
-    """A smooth random RGB picture of height and width `size`."""
+    """Write a smooth random RGB image of height and width `size`."""
     rng = np.random.default_rng(seed)
     small = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,7 @@ def write_image(path: Path, seed: int, size: tuple[int, int] = (40, 56)) -> None
 
 
 def write_mask(path: Path, size: tuple[int, int] = (40, 56)) -> None:
-    """A mask with one rectangle set."""
+    """Write a mask with one rectangle."""
     mask = np.zeros(size, dtype=np.uint8)
     mask[size[0] // 4 : size[0] // 2, size[1] // 4 : size[1] // 2] = 255
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ def write_mask(path: Path, size: tuple[int, int] = (40, 56)) -> None:
 def write_mvtec(
     root: Path, category: str, normal: int = 4, anomalous: int = 5, sizes: Sequence[tuple[int, int]] = TWO_SIZES
 ) -> None:
-    """A category in the layout of MVTec AD, with images of two sizes (height, width) in turn."""
+    """Write a category in the layout of MVTec AD, with images of two alternating sizes (height, width)."""
     for i in range(3):
         write_image(root / category / "train" / "good" / f"{i:03}.png", seed=1000 + i)
     for i in range(normal):

@@ -14,7 +14,7 @@ REVISION = "5" * 40
 
 @dataclass
 class Web:
-    """Files by path, as served, and what was asked for."""
+    """Files by path, as served, and the requests that were made."""
 
     address: str
     files: dict[str, bytes] = field(default_factory=dict)
@@ -22,14 +22,14 @@ class Web:
     """Method and path of every request."""
 
     def add_to_hub(self, repository: str, name: str, content: bytes) -> None:
-        """Put a file where the hub has that of a repository's main branch, and of the commit it stands for."""
+        """Add a file to a repository, under its main branch and under the commit of that branch."""
         for revision in ("main", REVISION):
             self.files[f"/{repository}/resolve/{revision}/{name}"] = content
 
 
 @contextmanager
 def serve() -> Iterator[Web]:
-    """Serve until left."""
+    """Serve until the context is left."""
     web = Web("")
 
     class Handler(BaseHTTPRequestHandler):
@@ -53,7 +53,7 @@ def serve() -> Iterator[Web]:
             return content
 
         def log_message(self, *arguments: object) -> None:
-            """Write nothing to the screen."""
+            """Print nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     web.address = f"http://127.0.0.1:{server.server_port}"

@@ -1,4 +1,4 @@
-"""What every registered method keeps to. A further method is covered by its registration alone."""
+"""Contract tests that every registered method must pass. Registering a method is enough to include it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from tests.towers import PATCH, SIZE, random_images, write_image
 
 SAME = {"abs": 1e-5}
 BLOCKS = ("vv_blocks", "layers", "stages")
-"""What methods call the blocks of the tower that they read."""
+"""Names of the arguments by which methods select the blocks of the tower that they read."""
 CASES = {name: (name, {}) for name in sorted(MODELS)}
-# Arguments under which a method computes something else altogether.
+# Arguments that change what a method computes so much that it is tested as a separate case.
 CASES["DualImageCLIP with tta"] = ("DualImageCLIP", {"tta": True})
 CASES["MuSc with pairs"] = ("MuSc", {"num_references": 1})
 CASES["ClipAD sdp+"] = ("ClipAD", {"variant": "sdp+"})
@@ -43,7 +43,7 @@ def method_class(name, settings):
 
 @pytest.fixture
 def make(method_class, settings, tiny_folder, mvtec_root):
-    """The method with a tiny CLIP, the anchors of one class and the normal images it needs."""
+    """Function that makes the method with a tiny CLIP, the anchors of one class and any normal images it needs."""
 
     def build(**arguments):
         tiny = {"pretrained": str(tiny_folder), "class_name": "screw", "visualizer": False}
@@ -51,10 +51,10 @@ def make(method_class, settings, tiny_folder, mvtec_root):
             tiny["reference_dir"] = mvtec_root / "metal_nut" / "train" / "good"
         method = method_class(**tiny | settings | arguments)
         method.set_class_name(method.class_name or "object")
-        if settings.get("variant") == "sdp+":  # as a checkpoint would say
+        if settings.get("variant") == "sdp+":  # as loading a checkpoint does
             method.trained_on = ({"dataset": "another", "categories": ["another"], "images": 1},)
         if settings.get("k_shot"):
-            method.references.encode(method._read_images)  # as the start of a run does
+            method.references.encode(method._read_images)  # as is done when a run starts
         return method.eval()
 
     return build
@@ -62,7 +62,7 @@ def make(method_class, settings, tiny_folder, mvtec_root):
 
 @pytest.fixture
 def run(tmp_path):
-    """Runs `test` or `predict`; returns scores and maps by image."""
+    """Function that runs `test` or `predict` and returns scores and maps by image."""
     return partial(run_engine, tmp_path)
 
 
@@ -73,7 +73,7 @@ def known() -> dict[str, Record]:
 
 @pytest.fixture
 def expected(known, name, settings, make, run, mvtec_root) -> Record:
-    """What the method finds in the test set when it sees all nine images at once."""
+    """Scores and maps of the test set when the method gets all nine images in one batch."""
     case = repr((name, settings))
     if case not in known:
         known[case] = run(make(), datamodule=metal_nut(mvtec_root, eval_batch_size=9))
@@ -195,7 +195,7 @@ def test_the_backbone_is_frozen_and_unchanged_by_a_run(make, run, mvtec_root):
 
 @pytest.mark.parametrize(("dtype", "share"), [(torch.bfloat16, 0.05), (torch.float16, 0.01)])
 def test_half_precision_errs_by_a_small_share_of_the_range(make, dtype, share):
-    """Measured over three seeds and all methods: at most 0.045 and 0.004 of the range, and less at this seed."""
+    """The largest errors over three seeds and all methods were 0.045 and 0.004 of the range; this seed has less."""
     images = 2 * random_images(4, 3, 3, seed=1).repeat_interleave(PATCH, -1).repeat_interleave(PATCH, -2)
     exact = make().model(images)
     with torch.autocast("cpu", dtype=dtype):
@@ -227,12 +227,12 @@ def test_a_category_becomes_words_and_a_name_that_was_given_stays(make, argument
 
 
 @torch.no_grad()
-def test_the_drawing_is_the_one_asked_for_and_told(make, settings):
-    """The map of patches is solved for from one drawing, and drawn otherwise step by step."""
+def test_maps_are_drawn_as_requested_and_the_drawing_is_recorded(make, settings):
+    """Recover the map of patches from one drawing by least squares, and draw it in the other way step by step."""
     images, grid, wanted = random_images(2), (SIZE // PATCH,) * 2, {"average": 3, "align_corners": True, "sigma": 2.0}
     method = make(drawing=wanted)
     found = method.model(images).anomaly_map.double()
-    if settings.get("variant") == "sdp+":  # which enlarges logits before their softmax
+    if settings.get("variant") == "sdp+":  # SDP+ enlarges logits before the softmax
         expected = make(drawing=wanted | {"sigma": 0.0}).model(images).anomaly_map.double()
     else:
         plain = make(drawing="winclip").model(images).anomaly_map.double().flatten(1)

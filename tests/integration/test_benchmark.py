@@ -1,4 +1,4 @@
-"""`dualclip benchmark` as a user starts it, stops it and starts it again."""
+"""`dualclip benchmark` as a user starts it, interrupts it and starts it again."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ SEEDS = [0, 1, 2]
 
 @pytest.fixture(scope="module")
 def undisturbed(mvtec_root, tiny_folder, tmp_path_factory):
-    """Folder of a run that nobody stopped."""
+    """Folder of a run that was not interrupted."""
     folder = tmp_path_factory.mktemp("run")
     run_benchmark(tiny_config(mvtec_root, tiny_folder, seeds=SEEDS), folder)
     return folder
 
 
 def die_after_a_cell(folder):
-    """Has the process of a run kill itself as soon as it has written a cell."""
+    """Make this process kill itself as soon as it has written a cell."""
     write = local_runner.write_cell
 
     def write_and_die(*arguments):
@@ -45,7 +45,7 @@ def die_after_a_cell(folder):
 
 
 def die_after_a_cell_of_a_worker(folder):
-    """Has the process that others work for kill itself as soon as it hears of a cell; who they are is in a file."""
+    """Make this process kill itself at the first cell that a worker finishes, with the workers' IDs in a file."""
     run = session.run_in_processes
 
     def run_and_die(*arguments):
@@ -60,7 +60,7 @@ def die_after_a_cell_of_a_worker(folder):
 
 
 def wait_for_the_end(pid):
-    """Of a process that is no child of this one; needs Linux."""
+    """Wait for the end of a process that is not a child of this one; requires Linux."""
     with suppress(ProcessLookupError):
         watched = os.pidfd_open(pid)
         select.select([watched], [], [])
@@ -93,15 +93,15 @@ def test_a_killed_run_continues_where_it_was_and_gives_the_same_table(
     assert all(json.loads(path.read_text())["status"] == "done" for path in kept)
     assert options.benchmark(line) == 0
     assert f"{len(kept)} of {len(expected.frame)} cells are finished already" in capsys.readouterr().out
-    assert {path: path.stat().st_mtime_ns for path in kept} == kept  # nothing was repeated
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept  # no cell was repeated
     assert len(list((folder / "cells").glob("*.json"))) == len(expected.frame)
     assert_same_results(load_run(folder).frame, expected.frame)
-    # Threads share out sums in another order.
+    # Another number of threads adds in another order.
     pd.testing.assert_frame_equal(load_run(folder).images, expected.images, atol=1e-6)
     assert (folder / "report.html").is_file()
 
 
-def test_a_failed_cell_is_said_at_the_end_and_in_the_exit_status(mvtec_root, tiny_folder, tmp_path, capsys):
+def test_a_failed_cell_is_reported_at_the_end_and_in_the_exit_status(mvtec_root, tiny_folder, tmp_path, capsys):
     arguments = {"reference_dir": str(tmp_path / "nowhere")}
     methods = {"good": {"model": "DualImageCLIP"}, "broken": {"model": "DualImageCLIP", "arguments": arguments}}
     config = write_tiny_config(tmp_path / "tiny.yaml", mvtec_root, tiny_folder, methods=methods, seeds=[0])
@@ -144,7 +144,7 @@ def test_a_dry_run_refuses_what_a_run_would(override, sentence, mvtec_root, tiny
     assert sentence in capsys.readouterr().err
 
 
-def test_a_folder_that_cannot_be_written_is_said(mvtec_root, tiny_folder, tmp_path, capsys):
+def test_a_folder_that_cannot_be_written_is_reported(mvtec_root, tiny_folder, tmp_path, capsys):
     config = write_tiny_config(tmp_path / "tiny.yaml", mvtec_root, tiny_folder)
     assert options.benchmark(["--config", str(config), "--out", str(config / "run")]) == 3
     said = capsys.readouterr().err
@@ -198,7 +198,7 @@ def test_a_lost_machine_of_a_cluster_loses_no_cell_and_doubles_none(undisturbed,
             events += [event] if event.row is not None else []
             begun += [event.cell.key] if event.row is None else []
             if len(events) == 1 and event.row is not None:
-                poll(lambda: ray.available_resources().get("CPU", 0) == 0)  # a cell on each machine
+                poll(lambda: ray.available_resources().get("CPU", 0) == 0)  # each machine runs a cell
                 cluster.remove_node(workers[0], allow_graceful=False)
         poll(lambda: [node["Alive"] for node in ray.nodes()].count(False) == 1)
     finally:
@@ -211,7 +211,7 @@ def test_a_lost_machine_of_a_cluster_loses_no_cell_and_doubles_none(undisturbed,
 
 
 def poll(condition):
-    """Ray tells of no such event. However long it takes: the limit is that of the test."""
+    """Wait for a condition of which Ray sends no event; only the time limit of the test ends the wait."""
     while not condition():
         time.sleep(0.02)
 

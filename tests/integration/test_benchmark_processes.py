@@ -1,4 +1,4 @@
-"""The benchmark in processes of its own."""
+"""The benchmark in several processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands of the README, as a user types them, against a small data set in MVTec AD's layout."""
+"""The commands of the README, run on a small data set in MVTec AD's layout."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ COMMANDS = {"dualclip": cli.main, "anomalib": anomalib_cli.main}
 
 @dataclass(frozen=True)
 class Workplace:
-    """A folder that holds ``datasets/MVTecAD/bottle``, where commands are run."""
+    """A folder with ``datasets/MVTecAD/bottle``, in which commands are run."""
 
     folder: Path
 
     def start(self, name: str, *arguments: str, **environment: str) -> Ended:
-        """A command in a fork of this process; its first word is `dualclip` or `anomalib`."""
+        """Run a command in a fork of this process; `name` is `dualclip` or `anomalib`."""
 
         def call() -> int | None:
             sys.argv = [name, *arguments]
@@ -44,7 +44,7 @@ class Workplace:
         return Forked(call, self.folder, HOME=str(self.folder), COLUMNS="200", **environment).end()
 
     def start_installed(self, name: str, *arguments: str, **environment: str) -> Ended:
-        """The installed command, in an interpreter of its own that has nothing of ours but the plug-in."""
+        """Run the installed command in a new interpreter, in which only the plug-in is loaded."""
         settings = {"PATH": str(BINARIES), "HOME": str(self.folder), "COLUMNS": "200", "HF_HUB_OFFLINE": "1"}
         done = subprocess.run(
             [BINARIES / name, *arguments], cwd=self.folder, env={**settings, **environment}, text=True,
@@ -54,13 +54,13 @@ class Workplace:
 
 
 def printed(ended: Ended) -> str:
-    """All that a command printed, after checking that it succeeded."""
+    """Return everything that a command printed, after checking that it succeeded."""
     assert ended.status == 0, ended.out + ended.err
     return ended.out + ended.err
 
 
 def metrics_of(ended: Ended) -> dict[str, float]:
-    """The table of metrics that a command printed."""
+    """Return the table of metrics that a command printed."""
     return {name: float(value) for name, value in re.findall(r"(\w+_\w+) +│ +([\d.]+)", printed(ended))}
 
 
@@ -116,7 +116,7 @@ def test_anomalib_predict_draws_the_images_of_a_folder_and_names_what_it_cannot_
     for number in range(3):
         save(shots / f"{number}.png", noise(rng))
     (shots / "damaged.png").write_bytes(b"no image")
-    command = "anomalib predict --model DualImageCLIP --data shots --model.pretrained demo"  # as the package carries it
+    command = "anomalib predict --model DualImageCLIP --data shots --model.pretrained demo"
     output = printed(workplace.start(*command.split()))
     assert "damaged.png" in output
     drawn = {path.name for path in (workplace.folder / "results").rglob("images/shots/*.png")}
@@ -163,7 +163,7 @@ def test_a_trained_clip_ad_is_tested_on_other_data_from_its_checkpoint(workplace
 
 def test_a_wrong_category_is_one_sentence(workplace):
     asked = ["test", "--model", "DualImageCLIP", *TRAINED, "--data", "MVTec", "--data.category", "botle"]
-    # The plug-in arranges what is said when anomalib is imported, which a fork does not do again.
+    # The plug-in sets up the messages when anomalib is imported. A fork does not import it again.
     for ended in (workplace.start("dualclip", *asked), workplace.start_installed("anomalib", *asked)):
         assert refusal(ended).startswith("dualclip: MVTec AD has no category 'botle'. Did you mean 'bottle'?")
 
@@ -187,12 +187,12 @@ def test_a_printed_configuration_can_be_read(workplace):
     (workplace.folder / "printed.yaml").write_text(config, encoding="utf-8")
     again = ["test", "--config", "printed.yaml", "--print_config"]
     assert workplace.start("dualclip", *again).out == config
-    # anomalib does not see in time that the file names a model of ours, and says more.
+    # Here the file names the model, which is noticed too late to suppress anomalib's own output.
     assert workplace.start_installed("anomalib", *again).out.endswith(config)
 
 
 def refusal(ended: Ended) -> str:
-    """The only line on standard error of a command that is refused."""
+    """Return the only line that a refused command printed on standard error."""
     assert ended.status != 0
     (line,) = ended.err.splitlines()
     return line

@@ -39,12 +39,12 @@ for command in json.loads(sys.argv[1]):
     said = [stream.seek(0) or stream.read() for stream in (out, err)]
     print(json.dumps([status, *said, [name for name in {HEAVY!r} if name in sys.modules]]))
 """
-"""Runs commands one after the other and tells of each its status, what it said and which heavy libraries are there."""
+"""Script that runs commands and prints the status, output and imported heavy libraries of each."""
 
 
 @pytest.fixture
 def run(tmp_path):
-    """Runs commands in one new interpreter."""
+    """Function that runs commands in one new interpreter."""
 
     def call(*commands: list[str], **settings) -> list[SimpleNamespace]:
         line = [sys.executable, "-c", SCRIPT, json.dumps(commands)]
@@ -105,7 +105,7 @@ def test_predict_starts_without_libraries_that_only_some_runs_need(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_list_on_standard_input_that_names_only_missing_files_is_told_before_anything_heavy_is_imported(run):
+def test_a_list_on_standard_input_that_names_only_missing_files_is_reported_before_anything_heavy_is_imported(run):
     (done,) = run(["predict", "-"], input="gone.png\n")
     assert (done.status, done.heavy) == (2, [])
     (line,) = done.err
@@ -126,19 +126,19 @@ def test_the_nearest_option_is_found(option, nearest):
 
 
 @pytest.mark.parametrize("option", ["--source", "--input"])
-def test_what_other_tools_call_the_source_is_a_path_here(option, capsys):
+def test_the_option_that_other_tools_use_for_the_source_is_answered_with_path(option, capsys):
     with pytest.raises(SystemExit):
         predict.parse([option, "shots"])
     assert "Give the path without an option: `dualclip predict PATH`" in capsys.readouterr().err
 
 
-def test_values_that_begin_with_a_dash_are_no_options():
+def test_values_that_begin_with_a_dash_are_not_taken_for_options():
     assert list(unknown_options(["-", "-1", "-.5", "- a note", "--known=3", "--", "--unknown"], ["--known"])) == []
     assert list(unknown_options(["-x", "--un known", "--unknown=--known"], ["--known"])) == ["-x", "--unknown"]
 
 
 @pytest.mark.parametrize("command", PARSERS)
-def test_every_option_with_a_value_tells_its_default(command, monkeypatch, capsys):
+def test_the_help_of_every_option_with_a_value_states_its_default(command, monkeypatch, capsys):
     made = []
     original = Parser.parse_args
     monkeypatch.setattr(Parser, "parse_args", lambda self, *args: made.append(self) or original(self, *args))
@@ -172,7 +172,7 @@ def test_quiet_drops_what_is_printed_and_verbose_lets_libraries_speak(capsys):
 
 
 @pytest.mark.slow
-def test_a_closed_pipe_is_no_traceback(tmp_path):
+def test_a_closed_pipe_gives_no_traceback(tmp_path):
     read, write = os.pipe()
     os.close(read)
     command = [sys.executable, "-m", "dualclip_lightning", "--help"]
@@ -182,7 +182,7 @@ def test_a_closed_pipe_is_no_traceback(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_package_is_the_command_and_tells_its_version(run, tmp_path):
+def test_the_package_can_be_run_as_a_module_and_prints_its_version(run, tmp_path):
     command = [sys.executable, "-m", "dualclip_lightning", "version"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == run(["--version"])[0].out

@@ -1,4 +1,4 @@
-"""`dualclip demo`, on one of its categories."""
+"""`dualclip demo`, run on one of its categories."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dualclip_lightning.models import DualImageCLIP
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """What the command left."""
+    """Folder with the results of the command."""
     out = tmp_path_factory.mktemp("demo")
     assert main(["demo", "--categories", "granite", "--seeds", "2", "--out", str(out)]) == 0
     return out

@@ -1,4 +1,4 @@
-"""Two processes (gloo, on the CPU) give exactly what one gives, at a number of images that two do not divide."""
+"""Two processes (gloo, on the CPU) give the same results as one, for an odd number of images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, mvtec_root, tiny_folder):
-    """Where two processes left what they found in every run."""
+    """Folder with the results of two processes in every run."""
     out = tmp_path_factory.mktemp("ranks")
     command = [sys.executable, two_processes.__file__, out, "2", mvtec_root, tiny_folder]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -29,7 +29,7 @@ def folder(tmp_path_factory, mvtec_root, tiny_folder):
 
 @pytest.fixture
 def run(folder, tmp_path, mvtec_root, tiny_folder):
-    """What one process finds in a run, and what each of the two found."""
+    """Function that returns the results of a run in one process, and those of each of the two processes."""
 
     def call(name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         _, alone = two_processes.run(name, 1, tmp_path, mvtec_root, tiny_folder)
@@ -44,10 +44,10 @@ def test_a_test_run_has_the_same_scores_and_metrics(run):
     assert len(expected) == 9
     for rank in ranks:
         assert rank["metrics"] == pytest.approx(alone["metrics"], abs=1e-6)
-        for name, score in rank["scores"]:  # the sampler repeats one image, whose score counts once
+        for name, score in rank["scores"]:  # the sampler repeats one image
             assert score == pytest.approx(expected[name], abs=1e-6)
     assert {name for rank in ranks for name, _ in rank["scores"]} == set(expected)
-    # Pairs lie on one process each: only the image that is repeated and the odd group are encoded more than once.
+    # A pair is scored by one process, so only the repeated image and the odd group are encoded more than once.
     assert sum(rank["encoded"] for rank in ranks) <= 9 + 3
 
 

@@ -1,4 +1,4 @@
-"""DualImageCLIP inside anomalib's Engine, with a CLIP small enough for every run to take a moment."""
+"""DualImageCLIP inside anomalib's Engine, with a tiny CLIP so that every run is quick."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PIXEL = {"pixel_AUROC", "pixel_F1Max", "pixel_PRO", "pixel_AP"}
 
 
 class Record(Callback):
-    """Scores and maps by path, and whether validation ran."""
+    """Callback that records scores and maps by path, and whether validation ran."""
 
     def __init__(self) -> None:
         self.scores: dict[str, float] = {}
@@ -51,13 +51,13 @@ class Record(Callback):
 
 @pytest.fixture
 def make(tiny_folder):
-    """A method with a tiny CLIP."""
+    """Function that makes a method with a tiny CLIP."""
     return lambda **arguments: DualImageCLIP(**{"pretrained": str(tiny_folder), "visualizer": False} | arguments)
 
 
 @pytest.fixture
 def engine(tmp_path):
-    """Makes engines that write nothing but below a temporary folder."""
+    """Function that makes engines that write only below a temporary folder."""
     return lambda *callbacks, **arguments: Engine(
         accelerator="cpu", logger=False, default_root_dir=tmp_path / "results", callbacks=list(callbacks),
         enable_progress_bar=False, **arguments,
@@ -66,7 +66,7 @@ def engine(tmp_path):
 
 @pytest.fixture
 def test_scores(engine):
-    """Runs a test; returns scores by path and metrics."""
+    """Function that runs a test and returns scores by path, and metrics."""
 
     def run(method, data) -> tuple[dict[str, float], dict[str, float]]:
         record = Record()
@@ -78,7 +78,7 @@ def test_scores(engine):
 
 
 def folder(root: Path, **arguments) -> Folder:
-    """The same images without masks."""
+    """Datamodule with the same images, without masks."""
     return Folder(
         name="own", root=root / "metal_nut" / "test", normal_dir="good", abnormal_dir="scratch",
         normal_test_dir="good", val_split_mode="same_as_test", num_workers=0, **arguments,
@@ -159,14 +159,14 @@ def test_test_sets_of_1_2_and_3_images(make, test_scores, tmp_path, normal, anom
     assert caplog.text.count("gets only its text score") == (count == 1)
 
 
-def test_more_references_than_images_is_said_and_works(make, test_scores, tmp_path, caplog):
+def test_more_references_than_images_work_with_a_message(make, test_scores, tmp_path, caplog):
     write_mvtec(tmp_path, "metal_nut", normal=1, anomalous=2)
     scores, _ = test_scores(make(num_references=7), metal_nut(tmp_path))
     assert len(scores) == 3
     assert "3 image(s) cannot give 7 reference(s) each; there will be 2" in caplog.text
 
 
-def test_without_masks_there_are_image_metrics_alone(make, test_scores, mvtec_root, caplog):
+def test_without_masks_there_are_only_image_metrics(make, test_scores, mvtec_root, caplog):
     scores, metrics = test_scores(make(), folder(mvtec_root))
     assert len(scores) == 9
     assert metrics.keys() == IMAGE
@@ -238,7 +238,7 @@ def test_a_truncated_file_stops_a_test_and_is_named(make, engine, tmp_path, work
 
 @pytest.fixture
 def photos(tmp_path):
-    """A folder of 5 images to predict."""
+    """Folder of 5 images to predict."""
     for i in range(5):
         write_image(tmp_path / "photos" / f"{i}.png", seed=i, size=(40 + i, 50))
     return tmp_path / "photos"
@@ -261,11 +261,11 @@ def test_predicting_a_folder_scores_every_image_and_pairs_over_the_folder(make, 
     assert scores != pytest.approx(predict(engine, make(alpha=1), data_path=photos), **SAME)
 
 
-def test_predicting_goes_on_without_files_that_are_no_images_and_lists_them(make, engine, photos, caplog):
+def test_predicting_continues_without_files_that_are_not_images_and_lists_them(make, engine, photos, caplog):
     expected = predict(engine, make(), data_path=photos)
     (photos / "7.png").write_text("plain text")
     (photos / "8.png").write_bytes((photos / "0.png").read_bytes()[:150])
-    # Partners are drawn before it is known which files are broken, as `dualclip predict` does, so other pairs meet.
+    # As in `dualclip predict`, pairs are drawn before broken files are found, so there are other pairs than without.
     assert predict(engine, make(), data_path=photos).keys() == expected.keys()
     alone = predict(engine, make(alpha=1), data_path=photos)
     for name in ("7.png", "8.png"):
@@ -458,7 +458,7 @@ def test_a_precision_that_images_do_not_have_is_refused(precision, make, engine,
     [(("test", "train", "test"), 3), (("train", "test", "train"), 3), (("predict", "fit", "predict"), 2),
      (("test", "predict", "test"), 3)],
 )  # fmt: skip
-def test_every_run_has_a_version_of_its_own_but_for_the_first_after_a_fit(
+def test_every_run_has_its_own_version_except_the_first_after_a_fit(
     make, engine, mvtec_root, tmp_path, order, versions
 ):
     for stage in order:
@@ -470,7 +470,7 @@ def test_every_run_has_a_version_of_its_own_but_for_the_first_after_a_fit(
     assert all((version / "weights" / "lightning" / "model.ckpt").is_file() for version in results.glob("v*"))
 
 
-def test_a_run_from_a_checkpoint_writes_into_its_folder_and_one_without_takes_everything_to_another(
+def test_a_run_from_a_checkpoint_writes_into_its_folder_and_one_without_into_another(
     make, engine, mvtec_root, tmp_path
 ):
     data = metal_nut(mvtec_root)
@@ -523,7 +523,7 @@ def test_a_folder_that_an_earlier_test_left_becomes_a_version(make, engine, mvte
     assert (results / "latest").resolve() == results / "v1"
 
 
-def test_a_folder_of_the_users_that_is_called_latest_stays_a_folder(make, mvtec_root, tmp_path):
+def test_a_folder_named_latest_that_the_user_created_stays_a_folder(make, mvtec_root, tmp_path):
     trainer = Trainer(accelerator="cpu", logger=False, default_root_dir=tmp_path / "latest", enable_progress_bar=False)
     trainer.test(make(), datamodule=metal_nut(mvtec_root))
     assert not (tmp_path / "latest").is_symlink()

@@ -1,4 +1,4 @@
-"""Export of the methods that are functions of one image, and what the others say."""
+"""Export of the methods whose score depends only on the image, and the refusal of the others."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def make(tiny_folder):
 
 
 def images(count):
-    """Images as they come from a file: between 0 and 1."""
+    """Images with values between 0 and 1, as read from a file."""
     return torch.rand(count, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
 
 

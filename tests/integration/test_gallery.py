@@ -1,4 +1,4 @@
-"""The gallery in a real browser: keys, filters, the slider, marks; what it shows and what it never runs."""
+"""The gallery in a real browser: keys, filters, the slider and marks, and that hostile names never run as code."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ const report = (value) => {
 };
 const { text, slider, sort, preview } = Object.fromEntries(all("[id]").map((element) => [element.id, element]));
 """
-"""For scripts that play the user in a copy of the page."""
+"""Helpers for scripts that act as the user in a copy of the page."""
 
 
 def entry(name: str, stamp: tuple[int, int], score: float, references: tuple[str, ...] = ()) -> Entry:
@@ -55,7 +55,7 @@ def entry(name: str, stamp: tuple[int, int], score: float, references: tuple[str
 
 @pytest.fixture
 def gallery(tmp_path):
-    """A page of seven images, one without reference, and of a failure."""
+    """Page with seven images, one of them without a reference, and a failure."""
     for i, name in enumerate(NAMES):
         write_image(tmp_path / "shots" / name, seed=i)
         write_image(tmp_path / "out" / "heatmaps" / name, seed=i)
@@ -72,13 +72,13 @@ def gallery(tmp_path):
 
 @pytest.fixture
 def play(tmp_path):
-    """Runs a script in a copy of a page, as a user's hands would, and returns what it reports."""
+    """Run a script that acts as the user in a copy of a page, and return what it reports."""
 
     def play(page: Path, script: str):
         code = f"{TOOLS}{script}"
         digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
         copy = page.with_name("played.html")
-        # Written into the file after the page's own script, which the page's policy would refuse without its digest.
+        # The script follows the page's own. The page's content security policy allows it only with its digest.
         text = page.read_text(encoding="utf-8").replace("script-src ", f"script-src 'sha256-{digest}' ")
         copy.write_text(text.replace("</body>", f'<script type="module">{code}</script></body>'), encoding="utf-8")
         return json.loads(html.unescape(re.search(r'<pre id="result">(.*?)</pre>', browse(copy, tmp_path), re.S)[1]))
@@ -87,7 +87,7 @@ def play(tmp_path):
 
 
 def browse(page: Path, folder: Path, *options: str) -> str:
-    """The document of a page as the browser has it when everything is loaded and its scripts have run."""
+    """Return the document of a page as it is after everything has loaded and all scripts have run."""
     command = [
         BROWSER,
         "--headless",

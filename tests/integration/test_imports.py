@@ -1,4 +1,4 @@
-"""What an import does and costs, each in an interpreter of its own."""
+"""Which modules an import loads and which side effects it has, each in a new interpreter."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def python(tmp_path, monkeypatch):
-    """Runs a script in a new interpreter and returns what it printed and what it said on the error stream."""
+    """Function that runs a script in a new interpreter and returns the lines of standard output and error."""
 
     def run(script: str, status: int = 0, **environment: str) -> tuple[list[str], list[str]]:
         monkeypatch.delenv(plugin.OFF_SWITCH, raising=False)
@@ -31,7 +31,7 @@ def python(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("module", ["dualclip_lightning", "dualclip_lightning.plugin", "dualclip_lightning.cli"])
-def test_importing_costs_the_standard_library_alone(module, python):
+def test_importing_loads_only_the_standard_library(module, python):
     script = f"import sys; before = set(sys.modules); import {module}; print(*(set(sys.modules) - before))"
     (printed,), _ = python(script)
     packages = {name.split(".")[0] for name in printed.split()}
@@ -46,13 +46,13 @@ def test_the_weights_command_imports_nothing_heavy(python):
     assert python(script)[0] == ["set()"]
 
 
-def test_the_metrics_alone_need_no_anomalib(python):
+def test_the_metrics_do_not_import_anomalib(python):
     names = "PixelMetrics, ImageMetrics"
     script = f"import sys; from dualclip_lightning.metrics import {names}; print('anomalib' in sys.modules)"
     assert python(script)[0] == ["False"]
 
 
-def test_the_start_of_predict_is_said_before_pytorch_is_imported(tmp_path, python):
+def test_predict_prints_its_first_line_before_pytorch_is_imported(tmp_path, python):
     write_image(tmp_path / "x.png", seed=0)
     script = (
         "import sys; sys.modules['torch'] = None; from dualclip_lightning.predict.options import main; "

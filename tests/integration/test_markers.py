@@ -1,4 +1,4 @@
-"""What the marker `slow` is for: see `tests/conftest.py`."""
+"""The marker `slow`: which processes it allows a test to start (see `tests/conftest.py`)."""
 
 from __future__ import annotations
 

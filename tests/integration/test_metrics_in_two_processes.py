@@ -1,4 +1,4 @@
-"""Two processes on the CPU give what one gives."""
+"""Metrics in two processes on the CPU equal those in one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHARDS = {"uneven": [8, 3], "empty": [11, 0], "double": [6, 5], "streaming": [8,
 
 
 def metrics_of(case: str, images: slice) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
-    """What this process finds when it is given some of the images, and the error bounds of the pixel metrics."""
+    """Return the metrics after this process has got some of the images, and the error bounds of the pixel metrics."""
     options = {"streaming": {"mode": "streaming", "buffer": 5000}, "mixed": {"exact_limit": 9000, "buffer": 5000}}
     pixel = PixelMetrics(**options.get(case, {}), bootstrap=20)
     image = ImageMetrics()
@@ -44,7 +44,7 @@ def metrics_of(case: str, images: slice) -> tuple[dict[str, torch.Tensor], dict[
 
 def work(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
-    # They meet at a file: another test cannot take it, as it could a port. Lightning then uses the group that is there.
+    # The processes connect through a file, because another test could take a port. Lightning then uses this group.
     distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     found = {}
     for case, (first, _) in SHARDS.items():
@@ -56,7 +56,7 @@ def work(rank: int, folder: str) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Where two processes left what they found: metrics by case, and what Lightning logged."""
+    """Folder with the results of two processes: metrics by case, and what Lightning logged."""
     folder = tmp_path_factory.mktemp("ranks")
     multiprocessing.start_processes(work, (str(folder),), nprocs=2, start_method="fork")
     return folder
@@ -70,12 +70,12 @@ def test_two_processes_with_uneven_shards_give_what_one_gives(folder, case):
         assert any(bounds.values()) == (case in {"streaming", "mixed"})
         assert results.keys() == expected.keys()
         for name, value in results.items():
-            bound = bounds.get(name.removesuffix("_interval"), 0)  # An interval moves with its figure.
+            bound = bounds.get(name.removesuffix("_interval"), 0)  # An interval has the error bound of its figure.
             assert value.tolist() == pytest.approx(expected[name].tolist(), abs=bound + 1e-9), name
 
 
 class Images(Dataset):
-    """A set of odd size, which a DistributedSampler fills up by repeating the first image."""
+    """Data set of odd size, which a DistributedSampler pads by repeating the first image."""
 
     def __init__(self) -> None:
         self.maps, self.masks = data()
@@ -104,7 +104,7 @@ class Shell(LightningModule):
 
 
 def evaluate(path: Path, **options) -> None:
-    """Test with Lightning and leave the logged metrics behind."""
+    """Run a test with Lightning and save the logged metrics."""
     images, evaluator = Images(), default_evaluator()
     trainer = Trainer(
         accelerator="cpu", logger=False, callbacks=[evaluator], enable_progress_bar=False, enable_model_summary=False,

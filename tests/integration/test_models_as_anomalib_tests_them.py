@@ -1,4 +1,4 @@
-"""The sequence of calls with which anomalib tests each of its own models, here with every registered model of ours."""
+"""The sequence of calls with which anomalib tests its own models, for every registered model of this package."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from tests.towers import write_mvtec
 register()
 OURS = sorted(name for name in list_models() if name.replace("_", "") in {model.lower() for model in MODELS})
 EXPORTED = {"clip_zero_shot", "window_c_l_i_p", "clip_a_d"}
-"""Models that are functions of one image with their defaults."""
+"""Models whose score, with the default arguments, depends only on the image."""
 PACKAGES = {"torch": (), "onnx": ("onnx", "onnxscript"), "openvino": ("onnx", "onnxscript", "openvino")}
-"""What an export needs beside this package."""
+"""Packages that an export needs in addition."""
 
 
 def test_anomalib_lists_every_model_of_ours():
@@ -47,7 +47,7 @@ def project(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def objects(name, data_root, project):
-    """Makes a new model, datamodule and Engine, as each of anomalib's tests does."""
+    """Function that makes a new model, datamodule and Engine, as each of anomalib's tests does."""
 
     def make(**arguments):
         data = MVTecAD(root=data_root, category="dummy", train_batch_size=2, num_workers=0)
@@ -62,7 +62,7 @@ def objects(name, data_root, project):
 
 @pytest.fixture(scope="module")
 def checkpoint(objects, project):
-    """What `fit` leaves, where anomalib's tests look for it."""
+    """Checkpoint that `fit` writes, where anomalib's tests look for it."""
     model, data, engine = objects()
     engine.fit(model=model, datamodule=data)
     path = project / model.name / data.name / "dummy" / "v0" / "weights" / "lightning" / "model.ckpt"

@@ -1,4 +1,4 @@
-"""Every notebook runs from its first cell to its last, and is kept with its outputs and without traces of a machine."""
+"""Every notebook runs from first to last cell, and is stored with its outputs and without paths of a machine."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from matplotlib import pyplot as plt
 from dualclip_lightning.backbone.checkpoints import choosing
 from tests.forked import Forked
 
-EMBEDDED = choosing.DEMO_FOLDER  # before a fixture of the session puts the tests' own in its place
+EMBEDDED = choosing.DEMO_FOLDER  # read before a session fixture replaces it with the model of the tests
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 MANY_IMAGES = {"reproduce_the_tables", "write_your_own_scorer"}
-"""Notebooks that score hundreds of images: here with the small model of the tests, the others with the embedded one."""
+"""Notebooks that score hundreds of images and run with the small model of the tests instead of the demo model."""
 MACHINE = re.compile(r"(?<![\w.])/(home|root|tmp|opt|usr|var|mnt|work|Users)/|[A-Z]:\\\\|site-packages")
 
 pytestmark = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -43,7 +43,7 @@ def test_a_notebook_runs(path, notebook, tmp_path):
     assert ended.status == 0, ended.out + ended.err
 
 
-def test_a_notebook_is_kept_as_it_ran_from_top_to_bottom(notebook):
+def test_a_notebook_is_stored_as_it_ran_from_top_to_bottom(notebook):
     nbformat.validate(notebook)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
@@ -52,13 +52,13 @@ def test_a_notebook_is_kept_as_it_ran_from_top_to_bottom(notebook):
     assert all(output.output_type != "error" and output.get("name") != "stderr" for output in outputs)
 
 
-def test_a_notebook_names_no_folder_of_a_machine(notebook):
+def test_a_notebook_contains_no_path_of_a_machine(notebook):
     texts = [cell.source for cell in notebook.cells]
     for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
         texts += [output.get("text", ""), *(v for kind, v in output.get("data", {}).items() if kind != "image/png")]
     assert not [text for text in texts if MACHINE.search(str(text))]
 
 
-def test_a_notebook_keeps_no_times_of_its_run(notebook):
+def test_a_notebook_stores_no_times_of_its_run(notebook):
     assert all("execution" not in cell.metadata for cell in notebook.cells)
     assert set(notebook.metadata) == {"kernelspec", "language_info"}

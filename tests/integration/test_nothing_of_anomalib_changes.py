@@ -1,4 +1,4 @@
-"""What anomalib offers under names of its own is the same with this package's plug-in and without it."""
+"""The names of anomalib give the same classes with the plug-in of this package as without it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ print(json.dumps({"names": names, "found": found}))
 
 
 def ask(plugin: bool, names: dict | None = None) -> dict:
-    """What anomalib gives for its names; for its own if none are given."""
+    """Return the classes that anomalib finds for `names`; None takes all names that anomalib itself lists."""
     off = {} if plugin else {"DUALCLIP_NO_PLUGIN": "1"}
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, json.dumps(names)], env={**os.environ, **off}, capture_output=True, text=True,

@@ -1,4 +1,4 @@
-"""`dualclip predict` as a user types it: broken files, kills, full disks, two at once; black box, by its files."""
+"""`dualclip predict` judged by the files it writes: broken images, kills, full disks, and two runs at once."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ COUNT = 40
 
 @dataclass(frozen=True)
 class Done:
-    """What a process said and left."""
+    """Exit status, output and folder of a run."""
 
     status: int
     out: str
@@ -47,7 +47,7 @@ class Done:
 
     @property
     def scores(self) -> dict[str, dict[str, str]]:
-        """Rows of scores.csv by path."""
+        """Rows of `scores.csv` by path."""
         return {row["path"]: row for row in table(self.folder / "scores.csv")}
 
 
@@ -66,7 +66,10 @@ def command(images: Path, out: Path, *more: str) -> list[str]:
 
 
 def stopping(after: int, number: signal.Signals) -> Callable[[], None]:
-    """Has the process send itself a signal once so many images are in its journal: no race, however busy it is."""
+    """Return a function that makes the process send itself a signal once `after` images are in its journal.
+
+    Unlike a fixed time, this does not depend on how busy the machine is.
+    """
     append = Log.append
 
     def prepare() -> None:
@@ -84,7 +87,7 @@ def stopping(after: int, number: signal.Signals) -> Callable[[], None]:
 
 
 def start(images: Path, out: Path, *more: str, prepare: Callable[[], Any] = lambda: None) -> Forked:
-    """The command in a fork of this process, prepared there."""
+    """Start the command in a fork of this process, in which `prepare` is called first."""
 
     def call() -> int:
         prepare()
@@ -104,7 +107,7 @@ def run(images: Path, out: Path, *more: str) -> Done:
 
 
 def run_installed(images: Path, out: Path, *more: str) -> Done:
-    """The installed command, in an interpreter of its own."""
+    """Run the installed command in a new interpreter."""
     environment = {"PATH": os.environ["PATH"], "HOME": str(out.parent), "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1",
                    "HF_HUB_OFFLINE": "1", "DUALCLIP_CACHE": os.environ["DUALCLIP_CACHE"],
                    "PYTHONPATH": os.environ.get("PYTHONPATH", "")}  # fmt: skip
@@ -122,16 +125,16 @@ def journal(out: Path) -> Path:
 
 
 def records(out: Path) -> list[str]:
-    """Names in the journal, as often as they were scored."""
+    """Return the names in the journal, each as often as it was scored."""
     found: list[str] = []
     for line in journal(out).read_bytes().splitlines() if journal(out).exists() else ():
-        with suppress(ValueError, KeyError):  # the first line has the settings, the last may be torn
+        with suppress(ValueError, KeyError):  # the first line has the settings, the last one may be incomplete
             found.append(json.loads(line)["name"])
     return found
 
 
 def wait_until_stopped(process: Forked) -> None:
-    """Until a process has stopped itself; its end is not taken from those who wait for it later."""
+    """Wait until a process has stopped itself, without reaping it, so that it can be waited for again."""
     found = os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
     assert found is not None
     assert found.si_code == os.CLD_STOPPED
@@ -154,7 +157,7 @@ def shots(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(shots) -> Done:
-    """A run that nothing happened to."""
+    """A run without any disturbance."""
     return run(shots, shots.parent / "whole")
 
 
@@ -169,7 +172,7 @@ def test_every_broken_file_is_listed_with_its_reason_and_every_sound_one_scored(
     assert {Path(path).name for path in hostile.scores} == {*SOUND, "not_utf8_\\udcff.png"}
 
 
-def test_it_says_so_on_the_screen_and_nothing_but_progress_on_the_error_stream(hostile):
+def test_failures_are_printed_and_standard_error_has_only_progress(hostile):
     for name in (*BROKEN, "pipe.png", "dangling.png"):
         assert re.search(rf"not used: .*{re.escape(name)}: ", hostile.out)
     sound, broken = len(SOUND) + 1, len(BROKEN) + 2
@@ -178,7 +181,7 @@ def test_it_says_so_on_the_screen_and_nothing_but_progress_on_the_error_stream(h
     assert all(re.fullmatch(known, line) for line in hostile.err.splitlines())
 
 
-def test_every_row_says_what_was_found_and_done(hostile):
+def test_every_row_has_the_score_and_how_the_image_was_read(hostile):
     for path, row in hostile.scores.items():
         assert 0 <= float(row["score"]) <= 1
         assert row["decision"] in {"normal", "anomalous"}
@@ -191,7 +194,7 @@ def test_every_row_says_what_was_found_and_done(hostile):
     assert (rows["turned.jpg"]["height"], rows["turned.jpg"]["width"]) == (str(SIZE[1]), str(SIZE[0]))
 
 
-def test_every_file_that_is_promised_is_there_and_whole(hostile):
+def test_every_documented_file_exists_and_is_complete(hostile):
     count = len(SOUND) + 1
     heatmaps, maps, masks = (sorted((hostile.folder / kind).rglob("*.*")) for kind in ("heatmaps", "maps", "masks"))
     assert len(heatmaps) == len(maps) == len(masks) == count
@@ -214,7 +217,7 @@ def test_no_temporary_file_is_left(hostile, whole):
 
 def test_the_gallery_names_every_image_and_hostile_names_stay_text(hostile):
     page = (hostile.folder / "index.html").read_text(encoding="utf-8")
-    assert page.count("<script") == 2  # the data and the page's own
+    assert page.count("<script") == 2  # the data and the page's own script
     content = json.loads(re.search(r'id="content">(.*?)</script>', page)[1])
     assert {Path(image["path"]).name for image in content["images"]} == {*SOUND, "not_utf8_\udcff.png"}
     assert all(
@@ -225,7 +228,7 @@ def test_the_gallery_names_every_image_and_hostile_names_stay_text(hostile):
 
 @dataclass(frozen=True)
 class Troubles:
-    """One run that was killed, met a full disk, was interrupted and came to its end; names scored before each."""
+    """A run that was killed, met a full disk, was interrupted and then finished; and the names scored before each."""
 
     killed: Done
     full: Done
@@ -241,7 +244,7 @@ def troubles(shots) -> Troubles:
     killed = finish(start(shots, out, prepare=stopping(6, signal.SIGKILL)), out)
     assert not (out / "scores.csv").exists()
     before["full"] = set(records(out))
-    # A limit on the size of files stands in for a full disk: the journal stops in the middle of a line.
+    # A limit on the size of files simulates a full disk: the journal stops in the middle of a line.
     limit = journal(out).stat().st_size + 1000
     full = finish(start(shots, out, prepare=partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit))), out)
     assert journal(out).stat().st_size == limit
@@ -262,7 +265,7 @@ def test_nothing_that_was_scored_is_lost_or_scored_again(troubles):
     assert len(scored) == len(set(scored)) == COUNT
 
 
-def test_a_run_of_many_troubles_ends_as_one_without(troubles, whole):
+def test_a_run_with_many_interruptions_ends_with_the_same_results_as_one_without(troubles, whole):
     assert (troubles.finished.status, whole.status) == (0, 0)
     assert plain_scores(troubles.finished) == plain_scores(whole)
     ours, theirs = (
@@ -290,7 +293,7 @@ def test_ctrl_c_gives_130_a_sentence_and_the_scores_so_far(troubles, whole):
     assert troubles.kept_when_interrupted.items() <= plain_scores(whole).items()
 
 
-def test_a_kill_leaves_no_half_of_a_result(troubles):
+def test_a_kill_leaves_no_partial_result(troubles):
     assert troubles.killed.status == -signal.SIGKILL
     assert not [path for path in leftovers(troubles.finished.folder) if ".work" not in path.parts]
 
@@ -316,7 +319,7 @@ def test_a_folder_that_changes_during_the_run_is_reported_file_by_file(tmp_path)
     assert len(found.scores.keys() | reasons.keys()) == COUNT
     again = run(tmp_path / "shots", tmp_path / "out")
     assert again.status == 0
-    again = replace(again, folder=tmp_path / "out2")  # what the first run found stays as it was
+    again = replace(again, folder=tmp_path / "out2")  # the results of the first run remain unchanged
     assert set(again.scores) == set(map(str, (tmp_path / "shots").iterdir()))
     assert again.scores[altered]["height"] == "60"
     assert (tmp_path / "out2" / "heatmaps" / "new.png").is_file()
@@ -335,7 +338,7 @@ def test_a_second_run_into_the_same_folder_is_refused_and_harms_nothing(shots, w
     assert plain_scores(whole) == before
 
 
-def test_what_may_not_be_read_is_listed_and_what_may_not_be_written_is_said(tmp_path):
+def test_missing_permission_to_read_is_listed_and_to_write_is_reported(tmp_path):
     for name in ("a.png", "secret.png", "hidden/b.png"):
         write_image(tmp_path / "shots" / name, seed=1)
     (tmp_path / "shots" / "secret.png").chmod(0)

@@ -1,4 +1,4 @@
-"""Processes that share the images of a detector."""
+"""Several processes that share the images of a detector."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def arguments(tiny_folder):
 
 @pytest.fixture
 def sources(tmp_path):
-    """Seven images, which two processes cannot halve, and one that cannot be read."""
+    """Seven images, which two processes cannot share equally, and one that cannot be read."""
     for i in range(7):
         write_image(tmp_path / f"{i}.png", seed=i, size=((40, 56), (64, 52), (90, 31))[i % 3])
     (tmp_path / "broken.png").write_bytes(b"no image")
@@ -35,7 +35,7 @@ def sources(tmp_path):
 
 @pytest.fixture
 def forks(monkeypatch):
-    """The processes are forks, which need not import the libraries."""
+    """Make the processes forks, which do not need to import the libraries."""
     monkeypatch.setattr(processes, "get_context", lambda _: multiprocessing.get_context("fork"))
 
 
@@ -74,7 +74,7 @@ def killed() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_process_that_is_killed_is_said(arguments, sources, forks):
+def test_a_process_that_is_killed_is_reported(arguments, sources, forks):
     sources = [*sources[:2], Source("deadly", partial(killed))]
     with pytest.raises(DeviceError, match="exit code -9"):
         list(score_on_devices([Worker(arguments, 1, Share())], sources))

@@ -1,4 +1,4 @@
-"""What lies beside a result says what produced it."""
+"""The provenance that is written next to a result."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_test_leaves_its_provenance_beside_its_results(tiny_folder, mvtec_root
 
 @pytest.fixture
 def tested(tiny_folder, mvtec_root, tmp_path):
-    """What a test of a method leaves beside its results."""
+    """Function that tests a method and returns the provenance written next to its results."""
 
     def run(kind, **arguments):
         method = kind(pretrained=str(tiny_folder), visualizer=False, **arguments)

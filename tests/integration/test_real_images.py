@@ -1,4 +1,4 @@
-"""Photographs of real defects, neither square nor of one size, where a variable says where they lie."""
+"""Photographs of real defects, not square and of several sizes; skipped unless a variable gives their folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ METRICS = {f"image_{name}" for name in ("AUROC", "F1Max", "AP")} | {
 
 
 class Scores(Callback):
-    """Scores by path."""
+    """Callback that records scores by path."""
 
     def __init__(self) -> None:
         self.scores: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""`dualclip regression`: recorded figures, and what happens when one moves."""
+"""`dualclip regression`: recording figures, and reporting those that have changed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def guard(tmp_path, mvtec_root, tiny_folder):
     return path
 
 
-def test_what_was_recorded_is_found_again_and_a_number_that_moved_is_named(guard, capsys):
+def test_recorded_figures_are_reproduced_and_a_changed_one_is_named(guard, capsys):
     assert main(["record", "--config", str(guard)]) == 0
     assert main(["check", "--config", str(guard)]) == 0
     recorded = guard.with_suffix(".json")
@@ -41,12 +41,12 @@ def test_what_was_recorded_is_found_again_and_a_number_that_moved_is_named(guard
     assert "pixel_AUROC" in printed
 
 
-def test_nothing_recorded_is_said(guard, capsys):
+def test_a_check_without_recorded_figures_is_refused(guard, capsys):
     assert main(["check", "--config", str(guard)]) == 2
     assert "regression record" in capsys.readouterr().err
 
 
-def test_a_place_that_cannot_be_written_is_said(guard, capsys):
+def test_a_folder_that_cannot_be_written_is_reported(guard, capsys):
     guard.with_suffix(".json").mkdir()
     assert main(["record", "--config", str(guard)]) == 3
     said = capsys.readouterr().err
@@ -54,7 +54,7 @@ def test_a_place_that_cannot_be_written_is_said(guard, capsys):
     assert "Copy the YAML file to a folder of yours" in said
 
 
-def test_a_device_without_tolerances_is_said(guard, capsys):
+def test_a_device_without_tolerances_is_reported(guard, capsys):
     content = yaml.safe_load(guard.read_text(encoding="utf-8"))
     guard.write_text(yaml.safe_dump(content | {"tolerances": {"cuda": {"image_": 1}}}), encoding="utf-8")
     assert main(["record", "--config", str(guard)]) == 0

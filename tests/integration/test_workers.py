@@ -1,4 +1,4 @@
-"""Processes that read for a loader: the order, the pixels and the scores are those of a loader without them."""
+"""Data loaders with worker processes give the same order, pixels and scores as those without."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.towers import write_image
 
 @pytest.fixture
 def photos(tmp_path) -> Path:
-    """Seven images of several sizes."""
+    """Folder of seven images of several sizes."""
     for i in range(7):
         write_image(tmp_path / "photos" / f"{i}.png", seed=i, size=(40 + i, 50))
     return tmp_path / "photos"
@@ -29,7 +29,7 @@ def photos(tmp_path) -> Path:
 
 @pytest.fixture
 def scores(tmp_path, tiny_folder):
-    """Scores of a folder by path, read by so many workers."""
+    """Function that returns the scores of a folder by path, read with a number of workers."""
 
     def predict(method, folder: Path, workers: int) -> dict[str, float]:
         model = method(pretrained=str(tiny_folder), class_name="screw", visualizer=False)
@@ -63,7 +63,7 @@ def test_scores_do_not_depend_on_workers(method, photos, scores):
 def test_workers_name_every_broken_file(tmp_path, scores, caplog):
     folder = tmp_path / "corpus"
     write_corpus(folder)
-    (folder / "dangling.png").unlink()  # anomalib's own listing refuses the whole folder for it
+    (folder / "dangling.png").unlink()  # with it, anomalib would refuse the whole folder
     listed = {Path(path).name for path in PredictDataset(folder).image_filenames}
     expected = scores(DualImageCLIP, folder, workers=0)
     caplog.clear()
@@ -75,12 +75,12 @@ def test_workers_name_every_broken_file(tmp_path, scores, caplog):
 
 
 def told(worker: int) -> None:
-    """In a worker: says that it ran, in a file."""
+    """Write a file that shows that the worker ran; called in the worker."""
     (Path(os.environ["TOLD"]) / f"{worker}.txt").touch()
 
 
 @pytest.mark.parametrize("method", [DualImageCLIP, MuSc])
-def test_all_that_says_how_to_read_reaches_the_loader(method, tiny_folder, photos, tmp_path, monkeypatch):
+def test_all_reading_options_of_a_loader_are_kept(method, tiny_folder, photos, tmp_path, monkeypatch):
     monkeypatch.setenv("TOLD", str(tmp_path))
     used = []
     original = DataLoader.__iter__

@@ -1,4 +1,4 @@
-"""Runs methods through anomalib's Engine on some processes; each leaves its scores and the metrics as JSON.
+"""Run methods through anomalib's Engine in several processes, each of which saves scores and metrics as JSON.
 
 python two_processes.py OUT PROCESSES ROOT WEIGHTS
 """
@@ -21,14 +21,14 @@ RUNS = {"test": ("DualImageCLIP", "test"), "predict": ("DualImageCLIP", "predict
 
 
 class Record(Callback):
-    """Scores by path in the order in which they came, and how many images met the tower."""
+    """Callback that records scores by path in their order, and the number of images that the tower encoded."""
 
     def __init__(self) -> None:
         self.scores: list[tuple[str, float]] = []
         self.encoded = 0
 
     def setup(self, trainer, pl_module, stage) -> None:
-        """Count what goes through the tower."""
+        """Count the images that go through the tower."""
         del trainer
         if stage in {"test", "predict"}:  # anomalib validates before it predicts
             pl_module.backbone.visual.ln_pre.register_forward_hook(self._count)
@@ -37,7 +37,7 @@ class Record(Callback):
         self.encoded += len(inputs[0])
 
     def on_test_batch_end(self, _trainer, _method, _outputs, batch, *_) -> None:
-        """Note the scores of a batch."""
+        """Record the scores of a batch."""
         names = ["/".join(Path(path).parts[-2:]) for path in batch.image_path]
         self.scores += zip(names, batch.pred_score.tolist(), strict=True)
 
@@ -45,7 +45,7 @@ class Record(Callback):
 
 
 def run(name: str, processes: int, out: Path, root: Path, weights: Path) -> tuple[int, dict[str, Any]]:
-    """The rank of this process, and what it found in one of the runs: scores, metrics, how many images it encoded."""
+    """Return the rank of this process, and its scores, metrics and number of encoded images in one of the runs."""
     method, stage = RUNS[name]
     model = getattr(dualclip_lightning, method)(pretrained=str(weights), class_name="screw", visualizer=False)
     record = Record()
@@ -63,7 +63,7 @@ def run(name: str, processes: int, out: Path, root: Path, weights: Path) -> tupl
 
 
 def main(out: Path, processes: int, root: Path, weights: Path) -> None:
-    """All runs; under DDP every process executes this file."""
+    """Run everything; under DDP every process executes this file."""
     torch.set_num_threads(1)
     for name in RUNS:
         rank, found = run(name, processes, out, root, weights)

@@ -27,7 +27,7 @@ def parameters(name: str) -> dict:
 
 
 def plain(values: dict) -> dict:
-    """As YAML has them: lists where Python has tuples."""
+    """Replace tuples by lists, as YAML has no tuples."""
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 

@@ -1,4 +1,4 @@
-"""Every document of the repository: links that lead somewhere, and a README that stays short."""
+"""Documents of the repository: all links have a target, and the README is short."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
 def anchors(text: str) -> set[str]:
-    """Fragments under which GitHub offers the headings of a document."""
+    """Return the fragments with which GitHub links to the headings of a document."""
     headings = re.findall(r"^#+ (.+)$", CODE.sub("", text), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 

@@ -1,4 +1,4 @@
-"""A model that was renamed is still found by its former name, by our own commands and in what was recorded."""
+"""A renamed model is still found by its former name, in the commands of this package and in recorded results."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_configuration_of_a_benchmark_may_have_either_name_and_finds_results_r
     (before,), (now,) = cells("WinCLIP"), cells("WindowCLIP")
     assert before == now
     assert now.model == "WindowCLIP"
-    assert identity(now)["model"] == "WinCLIP"  # what the keys of recorded cells were made of
+    assert identity(now)["model"] == "WinCLIP"  # keys of recorded cells contain it
 
 
 def test_recorded_results_are_of_the_model_of_today(tmp_path):
@@ -40,7 +40,7 @@ def test_recorded_results_are_of_the_model_of_today(tmp_path):
     assert read_cell(tmp_path, "a")["model"] == "WindowCLIP"
     results = load_run(tmp_path).frame
     assert results["model"].tolist() == ["WindowCLIP", "MuSc"]
-    assert results["method"].tolist() == ["WinCLIP", "MuSc"]  # a label
+    assert results["method"].tolist() == ["WinCLIP", "MuSc"]  # labels do not change
 
 
 @pytest.mark.parametrize("former", FORMER_NAMES)
@@ -49,7 +49,7 @@ def test_our_commands_take_the_former_name_and_say_the_new_one(former, written, 
     given, told = [], FORMER_NAMES[former]
     monkeypatch.setattr(cli, "_command_line", lambda: given.append)
     monkeypatch.setattr(cli, "print_once", lambda: None)
-    monkeypatch.setattr("anomalib.cli.cli.configure_logger", lambda: None)  # its handlers would stay
+    monkeypatch.setattr("anomalib.cli.cli.configure_logger", lambda: None)  # its handlers would remain
     assert cli.main(["test", *(part.format(former) for part in written), "--data", "Demo"]) == 0
     assert given == [["test", *(part.format(told) for part in written), "--data", "Demo"]]
     assert capsys.readouterr().err == (

@@ -1,4 +1,4 @@
-"""Tests of units start no process: see `tests/conftest.py`."""
+"""Unit tests cannot start processes (see `tests/conftest.py`)."""
 
 from __future__ import annotations
 

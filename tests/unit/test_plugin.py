@@ -16,7 +16,7 @@ LAST_LINE = "finished = True"
 
 @pytest.fixture
 def host(tmp_path, monkeypatch):
-    """A stand-in for anomalib on disk, which the plug-in watches instead; returns a function that writes its body."""
+    """Function that writes the body of a stand-in for anomalib, which the plug-in watches instead."""
     for name in [name for name in sys.modules if name.split(".")[0] == "hostpkg"]:
         monkeypatch.delitem(sys.modules, name)
     models = tmp_path / "hostpkg" / "models"
@@ -40,7 +40,7 @@ def host(tmp_path, monkeypatch):
 
 @pytest.fixture
 def registered(monkeypatch):
-    """What the host had when registration ran, one entry a call."""
+    """List with one entry per registration: the parts of the host that existed at that time."""
     calls = []
 
     def register():
@@ -72,7 +72,7 @@ def test_leaves_no_trace_on_the_host_or_on_the_import_system(host, registered):
 
 
 def test_registers_when_the_host_is_what_imports_torch(host, registered):
-    host("from dualclip_lightning.plugin import autoload", "autoload()")  # as `import torch` does in its body
+    host("from dualclip_lightning.plugin import autoload", "autoload()")  # as `import torch` in its body would
     import_module("hostpkg.models")
     assert len(registered) == 1
     assert finders() == []
@@ -147,7 +147,7 @@ def test_the_host_imports_although_registration_fails_and_it_is_said_once(host, 
 
 
 def test_autoload_never_raises(host, monkeypatch, caplog):
-    monkeypatch.setattr(sys, "meta_path", None)  # nothing can be hooked
+    monkeypatch.setattr(sys, "meta_path", None)  # makes any hook fail
     plugin.autoload()
     monkeypatch.undo()
     assert "could not add its models" in caplog.text

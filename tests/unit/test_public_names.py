@@ -1,4 +1,4 @@
-"""The public names: the table that lists them, and an example of each that gives what it shows."""
+"""The public names: the table that lists them, and the examples in their docstrings."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
 
 def examples(public: object, name: str) -> list[doctest.DocTest]:
-    """The examples of a class with its methods, or of a function."""
+    """Return the examples of a class and its methods, or of a function."""
     found = doctest.DocTestFinder(exclude_empty=True).find(public, name, module=False, globs={})
     return [each for each in found if each.examples]
 
 
 def callables() -> dict[str, object]:
-    """Public classes and functions by where they are defined; constants and aliases of types have no docstring."""
+    """Return public classes and functions by qualified name; constants and type aliases have no docstring."""
     offered = (getattr(import_module(module), name) for module, names in ROWS.items() for name in names)
     return {
         f"{each.__module__}.{each.__qualname__}": each
@@ -41,7 +41,7 @@ PUBLIC = callables()
 
 @pytest.fixture(autouse=True)
 def _elsewhere(embedded_model, monkeypatch, tmp_path):
-    """Examples run with the model that the package carries and leave nothing behind."""
+    """Run examples with the demo model of the package, in a temporary folder."""
     monkeypatch.chdir(tmp_path)
 
 

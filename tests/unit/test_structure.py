@@ -1,4 +1,4 @@
-"""The package as it is built: no module imports itself by way of others, no folder is crowded, one class per name."""
+"""Structure of the package: no import cycles, no folder with too many modules, no two classes of one name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import dualclip_lightning
 
 PACKAGE = Path(dualclip_lightning.__file__).parent
 MOST_MODULES = 12
-"""Modules side by side in one folder, `__init__` and `__main__` apart."""
+"""Limit for the modules of a folder, without `__init__` and `__main__`."""
 
 
 def module_name(path, package=PACKAGE):
@@ -27,7 +27,7 @@ def is_for_type_checkers(node):
 
 
 def executed(tree):
-    """All nodes except those under `if TYPE_CHECKING`; bodies of functions count, so that no import can hide in one."""
+    """Yield all nodes except those under `if TYPE_CHECKING`, including function bodies, which may contain imports."""
     for node in ast.iter_child_nodes(tree):
         yield node
         yield from (
@@ -38,7 +38,7 @@ def executed(tree):
 
 
 def imports(tree, known):
-    """The modules of the package that a module imports."""
+    """Yield the modules of the package that a module imports."""
     for node in executed(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in known)
@@ -55,61 +55,63 @@ def import_graph(package=PACKAGE):
 
 
 def write_package(folder, **modules):
-    package = folder / "house"
+    package = folder / "example"
     package.mkdir()
     for name, text in {"__init__": "", **modules}.items():
         (package / f"{name}.py").write_text(text)
     return import_graph(package)
 
 
-@pytest.mark.parametrize("hidden", ["from house import b", "def f():\n    from house.b import x", "import house.b"])
-def test_a_cycle_would_be_found_wherever_its_import_stands(tmp_path, hidden):
-    graph = write_package(tmp_path, a=hidden, b="from house.c import y", c="from house.a import z")
+@pytest.mark.parametrize(
+    "hidden", ["from example import b", "def f():\n    from example.b import x", "import example.b"]
+)
+def test_an_import_cycle_is_found_for_every_form_of_import(tmp_path, hidden):
+    graph = write_package(tmp_path, a=hidden, b="from example.c import y", c="from example.a import z")
     with pytest.raises(CycleError):
         TopologicalSorter(graph).prepare()
 
 
-def test_an_import_for_type_checkers_closes_no_cycle(tmp_path):
-    guarded = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from house.b import x"
-    TopologicalSorter(write_package(tmp_path, a=guarded, b="import house.a")).prepare()
+def test_an_import_for_type_checkers_does_not_count_as_a_cycle(tmp_path):
+    guarded = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from example.b import x"
+    TopologicalSorter(write_package(tmp_path, a=guarded, b="import example.a")).prepare()
 
 
-def test_no_module_imports_itself_by_way_of_others():
+def test_the_package_has_no_import_cycles():
     graph = import_graph()
     assert len(graph) > 100
     TopologicalSorter(graph).prepare()
 
 
-@pytest.mark.parametrize(("room", "above"), [("plan", {"run", "report"}), ("run", {"report"}), ("report", {"run"})])
-def test_the_rooms_of_the_benchmark_know_only_those_below_them(room, above):
+@pytest.mark.parametrize(("part", "above"), [("plan", {"run", "report"}), ("run", {"report"}), ("report", {"run"})])
+def test_subpackages_of_the_benchmark_do_not_import_those_above_them(part, above):
     home = "dualclip_lightning.benchmark."
-    graph = {name: found for name, found in import_graph().items() if name.startswith(home + room)}
+    graph = {name: found for name, found in import_graph().items() if name.startswith(home + part)}
     assert len(graph) > 5
     reached = {name.removeprefix(home).split(".")[0] for found in graph.values() for name in found if home in name}
-    assert room in reached
+    assert part in reached
     assert not reached & {*above, "command", "regression", "options"}
 
 
 @pytest.mark.parametrize(
-    ("room", "below"), [("input", set()), ("scoring", {"input"}), ("output", {"input", "scoring"})]
+    ("part", "below"), [("input", set()), ("scoring", {"input"}), ("output", {"input", "scoring"})]
 )
-def test_the_rooms_of_predict_know_only_those_below_them(room, below):
+def test_subpackages_of_predict_import_only_those_below_them(part, below):
     home = "dualclip_lightning.predict."
-    graph = {name: found for name, found in import_graph().items() if name.startswith(f"{home}{room}.")}
+    graph = {name: found for name, found in import_graph().items() if name.startswith(f"{home}{part}.")}
     assert len(graph) > 4
     reached = {name.removeprefix(home).split(".")[0] for found in graph.values() for name in found if home in name}
-    assert room in reached
-    assert reached <= {room, *below, "limits", "names"}
+    assert part in reached
+    assert reached <= {part, *below, "limits", "names"}
 
 
-def test_no_folder_is_crowded():
+def test_no_folder_has_too_many_modules():
     modules = [path for path in PACKAGE.rglob("*.py") if not path.stem.startswith("__")]
     counts = Counter(path.parent.relative_to(PACKAGE).as_posix() for path in modules)
     crowded = {folder: count for folder, count in counts.items() if count > MOST_MODULES}
     assert not crowded
 
 
-def test_a_name_belongs_to_one_class():
+def test_no_two_classes_have_the_same_name():
     trees = (ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.rglob("*.py"))
     classes = Counter(node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
     shared = {name for name, count in classes.items() if count > 1 and not name.startswith("_")}

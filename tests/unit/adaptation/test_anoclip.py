@@ -1,4 +1,4 @@
-"""AnoCLIP's adaptation against the published implementation's numbers."""
+"""AnoCLIP's adaptation, compared with numbers of the published implementation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def vectors(golden):
 
 
 def _inputs(vectors):
-    """Tokens, noise, weight and bias of a batch of one."""
+    """Return tokens, noise, weight and bias for a batch of one."""
     return vectors["in.tokens"], vectors["in.noise"], vectors["in.weight"][None], vectors["in.bias"][None]
 
 
@@ -61,7 +61,7 @@ def test_a_rate_that_diverges_is_named(vectors):
 
 
 def _visa(vectors, prefix="", **settings):
-    """The form for VisA on a recorded image, as a batch of one."""
+    """Run the form for VisA on a recorded image, as a batch of one."""
     tokens, noise, weight, bias = (
         vectors[f"in.{prefix}{name}"][None] for name in ("tokens", "noise", "weight", "bias")
     )

@@ -1,4 +1,4 @@
-"""Dual-Image CLIP's adapter: the batched loop against a plain loop over images written out here."""
+"""Dual-Image CLIP's adapter: the batched loop, compared with a plain loop over the images."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _inputs(batch=3, grid=(2, 4), width=8):
 
 
 def _one_image(inputs, i, settings):
-    """Equations 7 to 11 for one image with PyTorch's own linear layer and plain AdamW."""
+    """Compute equations 7 to 11 for one image with PyTorch's linear layer and AdamW."""
     anchors, tau, rho = F.normalize(inputs.anchors, dim=-1), inputs.temperature, settings.residual
     original, copy = (p[i].flatten(0, 1) for p in (inputs.patches, inputs.pseudo_patches))
     if settings.blend == "unit":

@@ -1,4 +1,4 @@
-"""Perlin masks and their patches."""
+"""Perlin masks, and which patches they make anomalous."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AREA = (0.02, 0.5)
 def test_masks_of_many_seeds_stay_within_the_stated_share(size):
     shares = torch.stack([perlin_mask(size, seed, AREA).float().mean() for seed in range(60)])
     assert ((shares >= AREA[0]) & (shares <= AREA[1])).all()
-    assert shares.std() > 0.02  # they are not all alike
+    assert shares.std() > 0.02  # the shares vary
 
 
 def test_a_share_that_noise_cannot_reach_is_met_by_its_highest_pixels():

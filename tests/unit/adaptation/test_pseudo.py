@@ -1,4 +1,4 @@
-"""Pseudo anomalies: real image in, real image and mask out."""
+"""Pseudo anomalies: from an image to a changed image and its mask."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings out of range are refused when they are made."""
+"""Settings out of range are refused by the constructor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texture sources: what they give, and what they say of bad folders and files."""
+"""Texture sources: the textures they draw, and their errors for bad folders and files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pseudo anomalies drawn by several threads at once: each as if it were alone."""
+"""Pseudo anomalies that several threads draw at once equal those of a single thread."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SEEDS = range(24)
 
 
 def together(draw):
-    """What some threads draw at the same time, and one after the other."""
+    """Return what several threads draw at the same time, and what is drawn one after the other."""
     with ThreadPoolExecutor(4) as pool:
         at_once = list(pool.map(draw, SEEDS))
     return at_once, [draw(seed) for seed in SEEDS]

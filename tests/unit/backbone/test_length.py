@@ -19,7 +19,7 @@ def test_short_sentences_pass_without_a_word(caplog):
 
 
 def test_the_longest_sentence_that_fits_passes(caplog):
-    fits = " ".join(["wood"] * 75)  # and two tokens around it
+    fits = " ".join(["wood"] * 75)  # 77 with the tokens of start and end
     check_length(TOKENIZER, [fits], ["scratched wood"])
     assert caplog.records == []
     check_length(TOKENIZER, [f"{fits} grain"], ["scratched wood"])

@@ -23,7 +23,7 @@ ARCHITECTURE = "test-ViT-tiny-16"
 
 @pytest.fixture(autouse=True)
 def _small_architectures(monkeypatch):
-    """Two architectures among those that open_clip lists: the tiny one, and one that another file would not fit."""
+    """Add two architectures to those of open_clip: the tiny one, and a wider one that its weights do not fit."""
     wider = deepcopy(CONFIG)
     wider["vision_cfg"]["width"] = 64
     monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, ARCHITECTURE, CONFIG)
@@ -140,7 +140,7 @@ def test_a_folder_without_weights_is_an_error_that_names_it(tmp_path):
 
 
 class Trap:
-    """A pickle that would make a file where it is loaded."""
+    """A pickle that would create a file if it were loaded."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -225,7 +225,7 @@ def test_weights_that_cannot_be_downloaded_are_an_error_with_a_remedy(unreachabl
 
 
 def grey(web, repository="someone/tiny"):
-    """A line of open_clip's table for weights with a preprocessing of their own."""
+    """Return an entry of open_clip's table for weights with their own preprocessing."""
     return {"hf_hub": f"{repository}/", "url": "", "mean": (0.5, 0.5, 0.5), "std": (0.4, 0.4, 0.4)}
 
 
@@ -242,7 +242,7 @@ def test_a_known_tag_is_fitted_into_its_architecture_with_its_own_preprocessing(
 
 
 def test_a_tag_whose_repository_is_anothers_is_taken_from_its_url(monkeypatch, tmp_path, web):
-    """The case of `laion400m_e32` in open_clip 3.3, on this machine."""
+    """Reproduce the case of `laion400m_e32` in open_clip 3.3 with a local server."""
     for tag, seed in [("laion400m_e31", 1), ("laion400m_e32", 2)]:
         torch.save(tiny_clip(seed).state_dict(), tmp_path / tag)
     content = (tmp_path / "laion400m_e32").read_bytes()

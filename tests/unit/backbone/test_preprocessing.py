@@ -15,7 +15,7 @@ GREY = (0.5, 0.5, 0.5)
 
 
 def photo(height: int, width: int) -> Image.Image:
-    """Edges, texture and a gradient: what resizing can get wrong."""
+    """Return an image with edges, texture and a gradient, in which errors of resizing show."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:height, :width]
     waves = 30 * np.sin(x / 7) * np.cos(y / 11) + 30 * ((x // 23 + y // 17) % 2) + rng.normal(0, 6, (height, width))
@@ -31,8 +31,8 @@ def as_tensor(image: Image.Image) -> torch.Tensor:
 @pytest.mark.parametrize(("mode", "open_clip_mode"), [("squash", "squash"), ("crop", "shortest")])
 @pytest.mark.parametrize("source", [(300, 200), (180, 420), (240, 240), (96, 130)])
 def test_transform_equals_open_clips_own_to_the_rounding_of_8_bits(source, mode, open_clip_mode, interpolation):
-    # open_clip resizes 8-bit PIL images and so rounds to 1/255, and Pillow's antialiasing rounds its weights as well;
-    # resizing floats does neither, and bicubic overshoot stays beyond [0, 1] where Pillow clips it.
+    # open_clip resizes 8-bit PIL images, which rounds to 1/255, and Pillow's antialiasing also rounds its weights.
+    # Resizing floats does neither, and keeps bicubic overshoot beyond [0, 1], which Pillow clips.
     std = PRESETS["openai"]["std"]
     theirs = image_transform(
         112, is_train=False, mean=PRESETS["openai"]["mean"], std=std, resize_mode=open_clip_mode,
@@ -55,7 +55,7 @@ def to_levels(normalised: torch.Tensor) -> torch.Tensor:
 
 def test_squash_keeps_all_of_the_image_and_crop_only_the_centre():
     image = torch.zeros(3, 48, 96)
-    image[:, :, 72:] = 1  # right quarter
+    image[:, :, 72:] = 1  # the right quarter
     prepared = Preprocessing((0, 0, 0), (1, 1, 1), "bilinear", (48, 48))
     assert prepared.transform("squash")(image)[:, :, -1].min() > 0.9
     assert prepared.transform("crop")(image).max() == 0

@@ -1,4 +1,4 @@
-"""The convolutional stem: what its tokens hold, and that a folder with one is loaded like any other."""
+"""The convolutional stem: the contents of its tokens, and loading a folder of weights with a stem."""
 
 import json
 
@@ -47,7 +47,7 @@ def folder(tmp_path_factory):
 
 @torch.no_grad()
 def test_the_last_channels_are_the_networks_own_map(stem):
-    """Against timm's own walk through the whole network, and a plain mean over neighbours."""
+    """Compare with the feature maps of timm's whole network, averaged over neighbours."""
     images = torch.randn(2, 3, 64, 96)
     whole = timm.create_model(MODEL, pretrained=False).eval()
     whole.load_state_dict(stem[0].network.state_dict(), strict=False)
@@ -91,7 +91,7 @@ def test_a_folder_with_a_stem_is_loaded(folder):
 
 @torch.no_grad()
 def test_the_class_token_is_open_clips_own(folder):
-    """The encoder's walk through the blocks agrees with open_clip's forward over the same stem."""
+    """Compare the encoder, which runs the blocks itself, with open_clip's forward on the same stem."""
     visual = load_backbone(pretrained=str(folder)).visual
     images = torch.randn(2, 3, 64, 64)
     encoder = DualPathVisionEncoder(visual)

@@ -20,7 +20,7 @@ def clip():
 
 @pytest.fixture
 def encoded(monkeypatch, clip):
-    """Shapes of the token batches that reach the text tower."""
+    """List of the shapes of all token batches that reach the text tower."""
     shapes = []
     hook = clip.token_embedding.register_forward_pre_hook(lambda _, args: shapes.append(tuple(args[0].shape)))
     yield shapes

@@ -34,7 +34,7 @@ def test_a_run_reads_back_what_its_cells_were(tmp_path):
     run = load_run(tmp_path)
     assert list(run.frame) == list(COLUMNS)
     assert list(run.images) == list(IMAGE_COLUMNS)
-    assert run.frame["category"].tolist() == ["01", "null"]  # neither a number nor missing
+    assert run.frame["category"].tolist() == ["01", "null"]  # not read as a number or as missing
     assert run.frame["seed"].tolist() == [1, 2]
     assert run.frame["image_AP"].isna().tolist() == [False, True]
     assert json.loads(run.frame["parameters"][0]) == json.loads(rows[0]["parameters"])

@@ -1,4 +1,4 @@
-"""A console that cannot show a sign gets what it can show, and the files are written before it gets anything."""
+"""Consoles that cannot display a character get a substitute, and files are written before anything is printed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.benchmark_runs import cell, failed, write_run
 
 @pytest.fixture
 def screen(monkeypatch):
-    """Standard output and error of a console with an encoding; what was printed is read back from the first."""
+    """Function that replaces standard output and error by those of a console, and returns the buffer of the output."""
 
     def standard(encoding):
         for name in ("stderr", "stdout"):
@@ -64,7 +64,7 @@ def test_a_table_with_spreads_and_gaps_is_shown_on_an_ascii_console(tmp_path, sc
 
 def test_tables_and_report_are_written_before_anything_is_shown(tmp_path, screen):
     two_runs(tmp_path)
-    screen("ascii")  # as Python opens it, without our error handler
+    screen("ascii")  # without the error handler of this package
     with pytest.raises(UnicodeEncodeError):
         command._publish(tmp_path / "a", Console(file=sys.stdout, width=200), report=True)
     assert (tmp_path / "a" / "report.html").is_file()

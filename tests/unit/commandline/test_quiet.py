@@ -12,7 +12,7 @@ LOGGER = logging.getLogger("a library")
 
 @pytest.fixture(params=[logging.NOTSET, logging.INFO, logging.ERROR])
 def disabled(request):
-    """A level that somebody else has disabled already."""
+    """Logging level that other code has already disabled."""
     before = logging.root.manager.disable
     logging.disable(request.param)
     yield request.param

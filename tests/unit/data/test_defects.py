@@ -77,7 +77,7 @@ def test_a_hole_and_a_crack_are_darker_than_the_material(photograph):
 def test_a_colour_change_keeps_the_brightest_channel():
     image = np.random.default_rng(0).integers(60, 250, (64, 64, 3), dtype=np.uint8)
     drawn, mask = add_defect(image, "colour", np.random.default_rng(0))
-    assert np.abs(drawn[mask].max(axis=-1).astype(int) - image[mask].max(axis=-1)).max() <= 1  # the value of HSV
+    assert np.abs(drawn[mask].max(axis=-1).astype(int) - image[mask].max(axis=-1)).max() <= 1  # the value in HSV
 
 
 def test_an_unknown_kind_is_an_error_that_lists_the_known_ones(photograph):

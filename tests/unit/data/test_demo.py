@@ -24,7 +24,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture
 def small(monkeypatch):
-    """A demo of one material with few images, quick to generate."""
+    """Limit the demo to one material with few images, which is quick to generate."""
     monkeypatch.setattr(demo, "CATEGORIES", ("cork",))
     monkeypatch.setattr(samples, "GOOD_IMAGES", 2)
 
@@ -149,8 +149,8 @@ def test_board_mask_keeps_the_defect_and_drops_what_is_outside_boxes_or_one_pixe
     template[:, 20:] = 255
     test = template.copy()
     test[5:9, 5:9] = 255  # a defect
-    test[4:30, 19] = 255  # an edge that moved by a pixel, partly inside the box
-    test[35:38, 5:8] = 255  # a difference that nobody annotated
+    test[4:30, 19] = 255  # an edge displaced by one pixel, partly inside the box
+    test[35:38, 5:8] = 255  # a difference without annotation
     expected = np.zeros((40, 40), bool)
     expected[5:9, 5:9] = True
     assert np.array_equal(board_mask(test, template, [[2, 2, 24, 14, 5]]), expected)

@@ -22,7 +22,7 @@ def test_real_iad_needs_its_images_and_its_lists(tmp_path):
 
 def test_data_that_are_there_or_can_be_downloaded_are_not_missing(tmp_path):
     (tmp_path / "tubes").mkdir()
-    MPDD(root=tmp_path, category="tubes").prepare_data()  # anomalib agrees
+    MPDD(root=tmp_path, category="tubes").prepare_data()  # anomalib finds them too
     assert missing_by_hand("MPDD", {"root": tmp_path}, "tubes") is None
     assert missing_by_hand("MVTecAD", {"root": tmp_path / "absent"}, "bottle") is None
 

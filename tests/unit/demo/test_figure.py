@@ -36,7 +36,7 @@ def test_the_highest_score_shown_is_the_end_of_the_scale(tmp_path):
         shown = {("cork", "joint"): example(path, highest, 0.0)}
         with Image.open(io.BytesIO(plot_examples(shown, ["joint"]))) as picture:
             colours.append({pixel for _, pixel in picture.convert("RGB").getcolors(1 << 20)})
-    yellow = (218, 225, 52)  # four fifths of the last colour of matplotlib's plasma over the image's grey of 128
+    yellow = (218, 225, 52)  # the last colour of plasma with an opacity of 0.8 over grey 128
     assert all(any(max(abs(a - b) for a, b in zip(c, yellow, strict=True)) < 4 for c in found) for found in colours)
 
 

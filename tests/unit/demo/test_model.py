@@ -56,12 +56,12 @@ def test_it_works_in_single_precision_on_240_pixels_and_15_by_15_patches(backbon
 def test_the_words_of_state_are_told_apart_for_classes_never_seen(backbone):
     for name in ("teapot", "violin", "printed circuit board"):
         normal, anomalous = text_anchors(backbone, prompt_ensemble(name))
-        assert (normal - anomalous).norm() > 0.05  # so far can an embedding's cosines differ: 5 logits at 0.01
+        assert (normal - anomalous).norm() > 0.05  # bounds the difference of cosines; 5 logits at 0.01
 
 
 @pytest.fixture(scope="module")
 def figures(backbone):
-    """Image and pixel AUROC of text only, reference only and joint, by material [6, 3, 2]; one draw of partners."""
+    """Image and pixel AUROC of text only, reference only and joint, by material [6, 3, 2], for one draw of pairs."""
     return np.array([_figures(backbone, material) for material in MATERIALS])
 
 

@@ -1,4 +1,4 @@
-"""The demo as a benchmark: its configuration, its rows, and the table that it prints."""
+"""The demo as a benchmark: its configuration, its rows, and the printed table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VARIANTS = ("text only", "reference only", "joint")
 
 
 def results(**values: list[float]) -> pd.DataFrame:
-    """What the benchmark gives, variant by variant: one row per seed of each category, all its metrics the same."""
+    """Results of the benchmark: one row per variant, category and seed, in which all metrics are equal."""
     rows = [
         {"category": category, "method": variant, "kind": "pair", "seed": seed, "seconds": 1.0}
         | dict.fromkeys(SHOWN, value)

@@ -1,4 +1,4 @@
-"""A file and the array that was written to it are one image, whatever the depth, layout and orientation."""
+"""A file and the array written to it give the same image, for every depth, layout and orientation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.hostile_images import chunk, exif
 TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
          5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
          8: Image.Transpose.ROTATE_90}  # fmt: skip
-"""What Pillow does at each orientation."""
+"""The transposition that Pillow applies for each EXIF orientation."""
 TYPES = (np.uint8, np.uint16, np.float32, np.float64, np.float16, np.int8, np.int16, np.int32, np.uint32, np.int64)
 ORIENTATIONS = st.integers(1, 8)
 UNIT = {"min_value": 0, "max_value": 1}
@@ -31,7 +31,7 @@ quick = settings(deadline=None, derandomize=True, suppress_health_check=[HealthC
 
 
 def turned(values: np.ndarray, orientation: int) -> np.ndarray:
-    """As Pillow turns an image: the places of the pixels are turned, whatever is in them."""
+    """Rotate an array of any type as Pillow rotates an image, by rotating the positions of its pixels."""
     if orientation == 1:
         return values
     places = np.arange(values.shape[0] * values.shape[1], dtype=np.int32).reshape(values.shape[:2])
@@ -40,7 +40,7 @@ def turned(values: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def answer(read, *arguments):
-    """The pixels, or the sentence that says why there are none."""
+    """Return the pixels, or the message of the error."""
     try:
         return read(*arguments).pixels
     except ImageError as error:
@@ -48,7 +48,7 @@ def answer(read, *arguments):
 
 
 def check_same(path, values: np.ndarray) -> None:
-    """The file, the array, and the item of a run of anomalib's are the same."""
+    """Check that the file, the array, and the item in a run of anomalib's Engine are the same."""
     found, expected = answer(read_picture, path), answer(to_pixels, values, 1)
     if isinstance(expected, str):
         assert found == expected
@@ -219,7 +219,7 @@ def test_a_pillow_image_that_is_not_decoded_yet_is_read_in_full_depth(tmp_path):
     for name in ("a.png", "a.tif"):
         with Image.open(tmp_path / name) as image:
             np.testing.assert_array_equal(to_pixels(image, 1).pixels, to_pixels(values, 1).pixels)
-            assert np.asarray(image).shape == (4, 5, 3)  # the user's image is as it was
+            assert np.asarray(image).shape == (4, 5, 3)  # the user's image is unchanged
 
 
 @pytest.mark.parametrize("name", ["a.avif", "a.sgi"])

@@ -1,4 +1,4 @@
-"""Masks against the transforms of the released codes, and masks that are not black and white."""
+"""Masks, compared with the transforms of the released codes, and masks that are not black and white."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def blobs(seed, height=90, width=130):
 
 
 def as_released(mask, geometry):
-    """The mask as the released codes have it before they decide: values from 0 to 1."""
+    """Return the resized mask of the released codes before it is thresholded, with values from 0 to 1."""
     size = (24, 24) if geometry is SQUASH else 24
     steps = [transforms.Resize(size), transforms.CenterCrop(24), transforms.ToTensor()]
     return transforms.Compose(steps)(Image.fromarray(mask * 255))[0]

@@ -18,7 +18,7 @@ SCORES = np.linspace(0, 1, 256, dtype=np.float32)
 
 
 def test_the_higher_the_score_the_less_of_the_image_is_left():
-    """A black and a white ground differ by what is left of the image."""
+    """Overlay the same scores on black and on white; the difference is the part of the image that remains."""
     dark, light = (overlay(np.full(256, ground, np.uint8), SCORES, (0.0, 1.0)).astype(int) for ground in (0, 255))
     left = light - dark
     assert (left[0], left[-1]) == pytest.approx((255, 255 * (1 - OPACITY)), abs=1)
@@ -76,7 +76,7 @@ def test_the_numbers_of_a_bar_stand_on_it_and_a_threshold_is_marked_at_its_heigh
     rows = np.nonzero((plain != marked)[:, :BAR].any(axis=(1, 2)))[0]
     assert abs(rows.mean() - 0.75 * 199) <= 1
     close, closer = (np.asarray(draw_bar(200, (0.5, 0.5 + width)))[:, BAR:] for width in (0.004, 0.002))
-    assert (close != closer).any()  # two digits would say 0.50 of both
+    assert (close != closer).any()  # with two digits both would read 0.50
 
 
 def test_a_figure_has_the_colours_of_a_bar():

@@ -13,18 +13,18 @@ SET = Images("set", [f"g{i}" for i in range(60)], [f"b{i}" for i in range(60)])
 
 
 def judge(names, seed):
-    """Scores of the same distribution for every image, anew for every seed."""
+    """Draw the scores of all images from one distribution, with new scores for every seed."""
     rng = np.random.default_rng((seed, len(names)))
     return [ScoredImage(score, score, ("other",)) for score in rng.beta(2, 30, len(names))]
 
 
 def better_when_calibrating(names, seed):
-    """Images believed good that are unlike those judged later."""
+    """Give lower scores to images that are scored without anomalous ones, unlike the images that are judged later."""
     return [s._replace(score=s.score / 4) if not any("b" in n for n in names) else s for s in judge(names, seed)]
 
 
 def worse_than_chance(names, seed):
-    """Scores of which the normal images have the highest."""
+    """Give the highest scores to normal images."""
     return [s._replace(score=s.score + 0.5 * ("g" in name)) for s, name in zip(judge(names, seed), names, strict=True)]
 
 
@@ -43,7 +43,7 @@ def test_a_material_is_drawn_several_times_and_a_real_image_is_taken_once(monkey
 
 def test_thresholds_from_images_like_those_judged_keep_their_promise():
     cases = list(good_cases(SET, judge, (9, 19, 58), 60, 0.05))
-    assert [case.promised for case in cases] == pytest.approx([0.1] * 60 + [0.05] * 60)  # 58 leave too few to judge
+    assert [case.promised for case in cases] == pytest.approx([0.1] * 60 + [0.05] * 60)  # 58 leave too few to evaluate
     assert np.mean([case.inside for case in cases]) >= 0.9
     assert np.mean([case.actual for case in cases[60:]]) == pytest.approx(0.05, abs=0.03)
 

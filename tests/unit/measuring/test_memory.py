@@ -12,7 +12,7 @@ from dualclip_lightning.measuring import memory
 @pytest.mark.skipif(not memory.CLEAR.exists(), reason="only Linux forgets a peak")
 def test_the_peak_is_that_since_it_was_reset():
     cpu = torch.device("cpu")
-    gc.collect()  # what other tests left must not go while the peak is measured
+    gc.collect()  # or garbage of other tests could be freed during the measurement
     memory.reset_peak(cpu)
     small = memory.peak_megabytes(cpu)
     filled = np.ones(200_000_000, np.uint8)

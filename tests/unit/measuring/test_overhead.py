@@ -13,7 +13,7 @@ def test_a_run_is_divided_into_the_image_tower_and_the_rest(tiny_folder, capsys,
     takes(ZeroShotEvaluator, "on_test_batch_end", 3)
     options = ("--images", "6", "--size", "40", "--batch", "6", "--num-workers", "0")
     overhead.main(["--pretrained", str(tiny_folder), *options])
-    assert takes.passed == 2 * [20, 3]  # a batch to warm up, one that counts
+    assert takes.passed == 2 * [20, 3]  # one batch for warm-up and one that counts
     printed = capsys.readouterr().out
     assert "6 images of 40x40" in printed
     assert re.search(r"whole run\s+23\.0\s+1\.15", printed)

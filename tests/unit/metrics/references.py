@@ -1,4 +1,4 @@
-"""Slow and plain readings of the metrics, and test sets to read them on."""
+"""Plain, slow implementations of the metrics, and random test sets to compare them on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EIGHT, FOUR = np.ones((3, 3)), None
 
 
 def ranked(scores, targets) -> dict[str, float]:
-    """AUROC, AP and F1max by scikit-learn."""
+    """Compute AUROC, AP and F1max with scikit-learn."""
     scores, targets = np.ravel(scores), np.ravel(targets)
     precision, recall, _ = precision_recall_curve(targets, scores)
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-300)
@@ -23,7 +23,7 @@ def ranked(scores, targets) -> dict[str, float]:
 
 
 def regions(maps, masks, neighbours=EIGHT) -> list[np.ndarray]:
-    """The scores in each connected component of each mask."""
+    """Return the scores in each connected component of each mask."""
     found = []
     for score_map, mask in zip(maps, masks, strict=True):
         numbered, count = label(mask, neighbours)
@@ -32,12 +32,12 @@ def regions(maps, masks, neighbours=EIGHT) -> list[np.ndarray]:
 
 
 def share_at_least(scores, thresholds) -> np.ndarray:
-    """The share of scores at or above each threshold."""
+    """Return the share of scores at or above each threshold."""
     return 1 - np.searchsorted(np.sort(scores), thresholds) / scores.size
 
 
 def per_region_overlap(maps, masks, limit=0.3, neighbours=EIGHT) -> float:
-    """Area under the mean overlap of regions against the false-positive rate up to the limit, divided by it."""
+    """Compute the area under the mean overlap of regions up to a limit of the false-positive rate, divided by it."""
     inside, outside = regions(maps, masks, neighbours), maps[masks == 0]
     thresholds = np.unique(maps)[::-1]
     rate = np.append(0, share_at_least(outside, thresholds))
@@ -48,7 +48,7 @@ def per_region_overlap(maps, masks, limit=0.3, neighbours=EIGHT) -> float:
 
 
 def per_region_overlap_200(maps, masks) -> float:
-    """As AnoCLIP's and CLIP-AD's tables: a loop over 200 thresholds, found is above, rescaled below 0.3."""
+    """Compute PRO as for AnoCLIP's and CLIP-AD's tables: 200 thresholds, strictly above, rescaled below 0.3."""
     inside, outside = regions(maps, masks), maps[masks == 0]
     low, step = float(maps.min()), (float(maps.max()) - float(maps.min())) / 200
     thresholds = [low + k * step for k in range(200)]
@@ -58,7 +58,7 @@ def per_region_overlap_200(maps, masks) -> float:
 
 
 def every(maps, masks, **arguments) -> dict[str, float]:
-    """All four pixel metrics."""
+    """Compute all four pixel metrics."""
     return ranked(maps, masks) | {"pro": per_region_overlap(maps, masks, **arguments)}
 
 
@@ -67,7 +67,7 @@ KINDS = ("plain", "narrow", "outlier", "bimodal", "drift up", "drift down", "nar
 
 
 def maps_and_masks(kind: str = "plain", images: int = 24, size: int = 32, seed: int = 0, dtype=np.float32):
-    """Maps and masks [images, size, size] whose scores are distributed as the kind says."""
+    """Return maps and masks [images, size, size] with scores distributed according to `kind`."""
     random = np.random.default_rng(seed)
     masks = np.zeros((images, size, size), bool)
     for i, mask in enumerate(masks):

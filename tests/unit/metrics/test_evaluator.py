@@ -20,7 +20,7 @@ PIXEL = {"pixel_AUROC", "pixel_F1Max", "pixel_PRO", "pixel_AP"}
 
 
 class Scores:
-    """Random scores, labels, maps and masks of a test set, somewhat informative."""
+    """Random scores, labels, maps and masks of a test set, in which scores are weakly related to labels."""
 
     def __init__(self, labels: list[int], seed: int = 0, masks: bool = True) -> None:
         generator = torch.Generator().manual_seed(seed)
@@ -48,7 +48,7 @@ class Scores:
 
 
 class Shell(LightningModule):
-    """Passes batches through, so that the evaluator runs inside a real Trainer."""
+    """Module that passes batches through, so that the evaluator runs inside a real Trainer."""
 
     def __init__(self, evaluator: torch.nn.Module) -> None:
         super().__init__()

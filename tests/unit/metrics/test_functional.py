@@ -54,7 +54,7 @@ def test_pixel_metrics_equal_scikit_learn_and_the_plain_reading_of_pro(data, lim
     maps, masks = data
     found, expected = pixel_metrics(maps, masks, limit), references.every(maps, masks, limit=limit)
     rates = [(maps[~masks] >= t).mean() for t in np.unique(maps)]
-    if limit in rates:  # The overlap leaps at the limit itself, where the plain reading takes either side.
+    if limit in rates:  # If the overlap jumps exactly at the limit, the plain implementation may take either side.
         del found["pro"], expected["pro"]
     assert found == pytest.approx(expected, **EXACT)
 
@@ -85,7 +85,7 @@ def test_no_metric_falls_when_an_anomalous_pixel_rises(data, choice, to_the_top)
     before = pixel_metrics(raised, masks)
     raised[tuple(np.argwhere(masks)[choice % masks.sum()])] += levels.size if to_the_top else 1
     after = pixel_metrics(raised, masks)
-    if not to_the_top:  # Breaking a tie with other anomalous pixels may lower AP: those left behind gain nothing.
+    if not to_the_top:  # Breaking a tie with other anomalous pixels may lower AP, because those do not gain.
         del before["ap"]
     assert all(after[name] >= value - 1e-9 for name, value in before.items())
 

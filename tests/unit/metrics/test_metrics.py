@@ -266,7 +266,7 @@ def test_plots_show_the_curves_up_to_the_limit():
 
 
 def by_drawing_again(metric_of, count: int, draws: int, seed: int) -> dict[str, np.ndarray]:
-    """Percentiles of metrics computed anew for every draw."""
+    """Return percentiles of metrics that are recomputed for every resampled set."""
     weights = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=draws)
     values = [metric_of(np.repeat(np.arange(count), times)) for times in weights]
     return {name: np.percentile([value[name] for value in values], [2.5, 97.5]) for name in values[0]}

@@ -1,4 +1,4 @@
-"""Dual-Image CLIP with test-time adaptation: how its parts are put together."""
+"""Dual-Image CLIP with test-time adaptation: the combination of its parts."""
 
 from __future__ import annotations
 

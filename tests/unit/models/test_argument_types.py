@@ -1,4 +1,4 @@
-"""Arguments of the wrong type, to every method and to a Detector: one sentence that names the argument."""
+"""Arguments of the wrong type to any method or to a Detector give one sentence that names the argument."""
 
 from __future__ import annotations
 
@@ -70,18 +70,18 @@ WRONG = {
     **dict.fromkeys(("views", "carry_optimizer", "normalize_scores", "released_tokens", "shuffle"), NO_SWITCH),
     **dict.fromkeys(("pre_processor", "post_processor", "evaluator", "visualizer"), NO_SWITCH),
 }
-"""By argument; every argument of every method is here."""
+"""Values of the wrong type for every argument of every method."""
 IMAGES = {"reference_dir", "references"}
-"""Of a Detector: it takes images of any kind here, and says of others what it says of images."""
+"""Arguments of a Detector that take images of any kind, and therefore give the errors of images."""
 FROM_METHOD = {"pretrained", "temperature", "alpha", "class_weight", "text_mean"}
-"""Of a Detector: None takes the method's own."""
+"""Arguments of a Detector for which None takes the default of the method."""
 SHELL = "ClipZeroShot"
-"""Stands for the methods in what they pass on to the shell that they share."""
+"""Method on which the arguments of the shared shell are tested for all methods."""
 SAID = {"class_name": "class_name|class name"}
 
 
 def declares(owner, name):
-    """Whether a class takes an argument and does more than pass it on."""
+    """Return whether a class has an argument and does more with it than pass it on."""
     cls = OWNERS[owner]
     return name in signature(cls if owner == SHELL else vars(cls)["__init__"]).parameters
 

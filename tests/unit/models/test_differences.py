@@ -1,4 +1,4 @@
-"""The table of differences from the released codes says what constructors and shipped configurations have."""
+"""The table of differences from the released codes agrees with constructors and shipped configurations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dualclip_lightning.registry import MODELS
 
 ROOT = Path(__file__).parents[3]
 COLUMNS = {"mvtec": (3, 4), "visa": (5, 6)}
-"""For each configuration the columns with the released value and with what the configuration takes."""
+"""Columns of the released value and of the choice of a configuration, for each configuration."""
 
 
 def cells(line):
@@ -26,7 +26,7 @@ def cells(line):
 
 
 def table():
-    """Every row of the table as its cells."""
+    """Return the rows of the table as lists of cells."""
     text = (ROOT / "dualclip_lightning" / "models" / "README.md").read_text(encoding="utf-8")
     section = text.partition("\n## Where a default is not the released code\n")[2].partition("\n### ")[0]
     lines = [line for line in section.splitlines() if line.startswith("| `")]
@@ -35,7 +35,7 @@ def table():
 
 
 def value(cell):
-    """A value in backticks, of YAML."""
+    """Parse a cell with a YAML value in backticks."""
     found = re.fullmatch(r"`(.+)`", cell)
     assert found, cell
     return yaml.safe_load(found.group(1))
@@ -53,7 +53,7 @@ IDS = [f"{method}.{row[1].strip('`')}" for method, row in ROWS]
 
 @cache
 def shipped(name):
-    """A configuration of the package; nobody changes it."""
+    """Return a configuration of the package; it is cached, so do not modify it."""
     return load_config(ROOT / "configs" / "benchmark" / f"{name}.yaml")
 
 
@@ -69,7 +69,7 @@ def default_of(method, key):
 
 
 def taken(config, label, key, default):
-    """What a configuration takes for one of its methods."""
+    """Return the value that a configuration uses for one of its methods."""
     entry = config.methods[label]
     if of_benchmark(key):
         return (entry.masks or config.masks) if key == "masks" else getattr(config.evaluation, key.partition(".")[2])
@@ -91,7 +91,7 @@ def test_a_shipped_configuration_takes_what_the_table_says(method, row, name):
     assert (takes == "both") == (default == released)
     key = row[1].strip("`")
     labels = [label for label, entry in config.methods.items() if entry.model == method and label != "MuSc-2"]
-    assert labels  # MuSc-2 has no released code
+    assert labels  # MuSc-2, without released code, is excluded
     for label in labels:
         assert [taken(config, label, key, default)] == wanted, label
 
@@ -108,7 +108,7 @@ def test_the_released_value_is_one_that_the_method_takes(method, row, tiny_folde
 
 
 def test_what_a_shipped_configuration_sets_beside_the_defaults_is_in_the_table():
-    """But for what makes a row of a table of its own."""
+    """Arguments that define a separate row of a table are exempt."""
     variants = {"num_references", "tta", "k_shot", "image_size"}
     known = {(method, row[1].strip("`")) for method, row in ROWS}
     for name in COLUMNS:

@@ -1,4 +1,4 @@
-"""How each method draws its maps, where nothing is said."""
+"""The default drawing of each method's maps."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.towers import random_images
 RELEASED = {
     "AnoCLIP": (3, True, 0.0),  # hq-deng/AnoVL, vl_test.py
     "ClipAD": (1, False, 8.0),  # ByChelsea/CLIP-AD, test.py and util/surgery.py
-    "ClipZeroShot": (1, False, 0.0),  # no code is known; the plain drawing
-    "DualImageCLIP": (3, True, 0.0),  # AnoCLIP's, whose architecture it keeps
+    "ClipZeroShot": (1, False, 0.0),  # no released code; plain drawing
+    "DualImageCLIP": (3, True, 0.0),  # keeps AnoCLIP's architecture
     "MuSc": (1, True, 0.0),  # xrli-U/MuSc, models/musc.py
     "WindowCLIP": (1, False, 0.0),  # zqhang/Accurate-WinCLIP-pytorch and caoyunkang/WinClip
 }
-"""Side of the average, whether corners are aligned, and sigma."""
+"""Side of the average, whether corners are aligned, and sigma, with the source of each."""
 
 
 @pytest.mark.parametrize("name", MODELS)

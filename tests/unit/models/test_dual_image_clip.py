@@ -30,7 +30,7 @@ def cosine(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 def by_the_equations(model: DualImageCLIPModel, images: torch.Tensor, references: list[list[int]]):
-    """Scores and patch maps, one patch at a time (eq. 1 to 6 and 13)."""
+    """Compute scores and patch maps, one patch at a time (eq. 1 to 6 and 13)."""
     features = model.encoder(images)
 
     def anomalous(embedding):
@@ -68,7 +68,7 @@ def test_forward_is_the_equations(num_references, batch, references, size):
     drawn = model(images)
     torch.testing.assert_close(drawn.pred_score, scores, atol=1e-5, rtol=0)
     assert drawn.anomaly_map.shape == (batch, *size)
-    averaged = F.avg_pool2d(F.pad(maps[:, None], (1, 1, 1, 1), mode="replicate"), 3, stride=1)  # as AnoCLIP
+    averaged = F.avg_pool2d(F.pad(maps[:, None], (1, 1, 1, 1), mode="replicate"), 3, stride=1)  # as in AnoCLIP
     expected = F.interpolate(averaged, size=size, mode="bilinear", align_corners=True)[:, 0]
     torch.testing.assert_close(drawn.anomaly_map, expected, atol=1e-5, rtol=0)
 

@@ -1,4 +1,4 @@
-"""What an export says where a package that it needs is missing."""
+"""The error of an export if a package that it needs is missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MuSc against the recorded vectors of the released code and against its parts called by hand on a whole data set."""
+"""MuSc, compared with recorded vectors of the released code and with its parts called on a whole data set."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def make(tiny_folder):
 
 @pytest.fixture
 def run(tmp_path):
-    """Runs `test` or `predict`; returns scores and maps by image."""
+    """Function that runs `test` or `predict` and returns scores and maps by image."""
     return partial(run_engine, tmp_path)
 
 
 class Recorded(torch.nn.Module):
-    """An encoder that knows the features of every image: an image is its own row number."""
+    """Encoder that returns recorded features; the pixels of an image contain its row number."""
 
     def __init__(self, vectors: dict[str, torch.Tensor]) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ def test_reproduces_the_recorded_vectors_of_the_released_code(golden, batch):
     found = MuScModel(Recorded(vectors), image_score="patches").predict_sets([ImageSet(8, numbered(8).split(batch))])
     expected, largest = vectors["out.anomaly_map"] / 2, vectors["out.image_score_max"] / 2
     torch.testing.assert_close(found.maps.flatten(1).double(), expected, **EXACT)
-    # the released code scales the largest scores to [0, 1] before it smooths them, which is the same afterwards
+    # the released code scales scores to [0, 1] before smoothing, which gives the same as scaling afterwards
     scaled = (found.scores.double() - largest.min()) / (largest.max() - largest.min())
     torch.testing.assert_close(scaled, vectors["out.image_score_rscin"].double(), **EXACT)
 
@@ -84,7 +84,7 @@ def test_one_neighbour_changes_no_score_of_near_copies_in_half_precision(make):
 
 
 def largest(maps: torch.Tensor) -> torch.Tensor:
-    """The largest value of every map at full size, as the released code enlarges it."""
+    """Return the largest value of every map after enlarging it as the released code does."""
     return F.interpolate(maps[:, None], (SIZE, SIZE), mode="bilinear", align_corners=True).flatten(1).amax(dim=1)
 
 
@@ -107,14 +107,14 @@ def test_another_image_score_is_refused(make):
 
 
 def read_all(method: MuSc, root: Path) -> tuple[list[str], torch.Tensor]:
-    """Names and prepared images of the whole test set."""
+    """Return the names and preprocessed images of the whole test set."""
     dataset = PredictDataset(root / "metal_nut" / "test")
     images = [method.pre_processor.transform(dataset[i].image) for i in range(len(dataset))]
     return ["/".join(path.parts[-2:]) for path in dataset.image_filenames], torch.stack(images)
 
 
 def by_hand(method: MuSc, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scores and patch maps of images that score each other."""
+    """Compute scores and patch maps of images that are compared with each other."""
     encoder = IntermediateEncoder(method.backbone.visual)
     features = encoder(images)
     maps = mutual_scores(features.layers) / 2

@@ -1,4 +1,4 @@
-"""Parameters that give the form of the released codes reach every method that has them."""
+"""Parameters that select the form of the released codes take effect in every method that has them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_text_anchors_are_the_mean_that_was_asked_for(tiny_folder, method, mean)
     chosen = {} if mean is None else {"text_mean": mean}
     built = method(pretrained=str(tiny_folder), class_name="screw", visualizer=False, **chosen)
     built.set_class_name("screw")
-    default = "unit" if method is ClipZeroShot else "raw"  # as CLIP's own classifiers
+    default = "unit" if method is ClipZeroShot else "raw"  # as in CLIP's own classifiers
     expected = compute_anchors(built.backbone, prompt_ensemble("screw", wording=method.wording), mean or default)
     torch.testing.assert_close(built.model.anchors, expected, atol=1e-6, rtol=0)
 

@@ -1,4 +1,4 @@
-"""WinCLIP, against anomalib's model where that is right, and what is wrong with it."""
+"""WinCLIP, compared with anomalib's model where that is right, and the error in anomalib's model."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def make(tiny_folder):
 
 
 def anomalib_model(clip, scales, temperature=0.07):
-    """anomalib's module around a given CLIP; its constructor would download weights."""
+    """Return anomalib's module with a given CLIP; its constructor would download weights."""
     model = WinClipModel.__new__(WinClipModel)
     torch.nn.Module.__init__(model)
     model.clip, model.scales, model.temperature = clip, scales, temperature
@@ -60,7 +60,7 @@ def test_from_the_same_embeddings_scores_and_maps_are_anomalibs(make):
 
 
 def recorded_model(vectors):
-    """WinCLIP's module, whose encoder gives the recorded embeddings, with windows of 2x2 and of 3x3 of 6x6 patches."""
+    """Return WinCLIP's module with recorded embeddings: 6x6 patches, with windows of 2x2 and of 3x3."""
     patches, mid, large = (vectors[f"in.{name}"] for name in ("patch", "mid", "large"))
     windows = mid.unflatten(1, (5, 5)), large.unflatten(1, (4, 4))
     features = WindowFeatures(vectors["in.class"], patches.unflatten(1, (6, 6)), windows)
@@ -71,7 +71,7 @@ def recorded_model(vectors):
 
 @torch.no_grad()
 def test_scores_and_maps_are_those_of_the_best_known_reimplementation(golden):
-    """github.com/zqhang/Accurate-WinCLIP-pytorch adds the two maps of WinCLIP+; their mean here is half of that."""
+    """github.com/zqhang/Accurate-WinCLIP-pytorch sums the two maps of WinCLIP+; here the map is their mean."""
     vectors = golden("winclip_score")
     model, images = recorded_model(vectors), torch.zeros(3, 3, *vectors["in.map_size"])
     zero_shot = model(images)
@@ -100,10 +100,10 @@ def test_windows_join_in_a_patch_as_in_the_best_known_reimplementation(golden, n
 
 @torch.no_grad()
 def test_a_window_over_all_patches_is_the_image_and_in_anomalib_it_is_not(make):
-    """Why this package has a WinCLIP of its own.
+    """This is why the package has its own WinCLIP.
 
-    anomalib hands the tower windows with the tokens first, as open_clip wanted them before version 3. With open_clip 3
-    each token then attends to the same token of the other windows: no error, other numbers.
+    anomalib passes windows to the tower with the tokens first, as open_clip expected before version 3. With open_clip 3
+    each token then attends to the same token of the other windows, which gives wrong numbers without an error.
     """
     clip = make().backbone.clip
     images = random_images(4)

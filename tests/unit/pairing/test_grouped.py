@@ -12,7 +12,7 @@ from dualclip_lightning.predict.scoring.references import PairOrder
 
 
 class Method:
-    """A stand-in whose score tells an image and each of its references apart, and which counts what it sees."""
+    """Stand-in for a method: its score depends differently on an image and its references, and it counts images."""
 
     def __init__(self) -> None:
         self.encoded: Counter[str] = Counter()
@@ -41,7 +41,7 @@ def build(count: int, num_references: int, seed: int = 0) -> tuple[GroupedScorin
 
 
 def by_definition(scoring: GroupedScoring, images: torch.Tensor, num_references: int) -> list[float]:
-    """Every image on its own: its mean, and the squares of the means of those that follow it in its group."""
+    """Compute each score separately: the mean of an image plus the squared means of the next images in its group."""
     means = images.flatten(1).mean(dim=1).tolist()
     scores = {}
     for group in scoring.groups:
@@ -88,7 +88,7 @@ def test_in_the_order_of_the_groups_nothing_is_loaded_twice_where_the_batch_fits
 
 
 def test_images_that_come_again_have_the_same_score():
-    # As a DistributedSampler pads: the first images come once more at the end, some of them twice in one batch.
+    # Like the padding of a DistributedSampler: the first images are repeated at the end, some twice in one batch.
     scoring, _, images = build(7, 1)
     order = [*range(7), 0, 1, 1]
     seen: dict[int, set[float]] = {}

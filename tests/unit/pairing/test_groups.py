@@ -20,7 +20,7 @@ COUNTS, REFERENCES, SEEDS = st.integers(0, 40), st.integers(1, 6), st.integers(-
 
 
 def names_of(count: int, root: str = "/data") -> list[str]:
-    """Sorted as anomalib serves them: first all of one kind of defect, then the next."""
+    """Return names in anomalib's order: all of one kind of defect, then all of the next."""
     return [f"{root}/test/{kind}/{i:03}.png" for kind in ("crack", "good") for i in range((count + 1) // 2)][:count]
 
 
@@ -73,8 +73,8 @@ def test_drawing_leaves_the_global_generator_alone():
 
 
 def test_pairs_are_random_over_the_whole_set_and_not_neighbours_of_the_listing():
-    # 50 of a kind and 50 of another: a random partner is of the same kind with probability 49/99, of 2,000 pairs
-    # 990 +- 22; a listed neighbour is one with probability 2/100.
+    # With 50 images of each kind, a random partner is of the same kind with probability 49/99, which is 990 +- 22 of
+    # 2,000 pairs, and the next or previous image with probability 2/100.
     names = names_of(100)
     pairs = list(chain.from_iterable(random_groups(names, 1, seed) for seed in range(40)))
     same_kind = sum(names[a].split("/")[3] == names[b].split("/")[3] for a, b in pairs)

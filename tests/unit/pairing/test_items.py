@@ -1,4 +1,4 @@
-"""Items of anomalib's data sets, their images read by our reader."""
+"""Items of anomalib's data sets, with images read by the reader of this package."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEEP = np.random.default_rng(0).integers(0, 65536, (40, 56, 3), dtype=np.uint16)
 
 
 def write_folder(root, image: bytes, mask_size: tuple[int, int]) -> Folder:
-    """A data set of a normal image and an anomalous one, both the same file, and a mask of a height and width."""
+    """Write a data set with a normal and an anomalous image, which are the same file, and a mask of a given size."""
     for part in ("good", "bad", "mask"):
         (root / part).mkdir(parents=True, exist_ok=True)
     (root / "good" / "0.jpg").write_bytes(image)
@@ -87,7 +87,7 @@ def test_a_loader_reads_the_same_bytes(tmp_path):
 
 
 class Own(Dataset):
-    """A data set of the user's own that does something to its images, or leaves them as anomalib reads them."""
+    """Custom data set that multiplies its images by `change`; 1 leaves them as anomalib reads them."""
 
     def __init__(self, dataset: Dataset, change: float, names: list[str] | None = None) -> None:
         self.image_filenames = names or dataset.image_filenames

@@ -21,7 +21,7 @@ ORDER = [3, 0, 2, 1]
 
 
 class Stub(Dataset):
-    """Images of different heights, each of one value, and attributes anomalib may ask for."""
+    """Data set of uniform images of different heights, with attributes that anomalib may read."""
 
     category = "screw"
 
@@ -108,12 +108,12 @@ def test_a_16_bit_image_is_not_clipped(tmp_path):
     values = np.linspace(0, 65535, 60).astype(np.uint16).reshape(6, 10)
     Image.fromarray(values).save(tmp_path / "deep.png")
     dataset = PredictDataset(tmp_path)
-    assert dataset[0].image.mean() > 0.9  # what anomalib reads
+    assert dataset[0].image.mean() > 0.9  # anomalib clips
     np.testing.assert_allclose(read_item(dataset, 0).image.numpy(), np.stack([values / 65535] * 3), atol=1e-6)
 
 
 def test_a_resizing_that_anomalib_has_put_into_the_augmentations_is_left_to_the_view(tmp_path):
-    """Only in the view: the data set, its subsets and their concatenation stay as they are."""
+    """The resizing is removed only in the view; the data set, its subsets and their concatenation do not change."""
     write_mvtec(tmp_path, "screw")
     folder = Folder(name="own", root=tmp_path / "screw" / "test", normal_dir="good", abnormal_dir="scratch",
                     mask_dir=tmp_path / "screw" / "ground_truth" / "scratch")  # fmt: skip

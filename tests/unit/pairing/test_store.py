@@ -16,7 +16,7 @@ def fill(features: FeatureStore, parts: list[tuple[torch.Tensor, ...]]) -> None:
 
 @pytest.fixture
 def parts(generator):
-    """Rows of two tensors, 2 and then 3."""
+    """Return two parts, of 2 and of 3 rows, each with two tensors."""
     return [(torch.randn(n, 4, generator=generator), torch.randn(n, 2, 3, generator=generator)) for n in (2, 3)]
 
 

@@ -9,7 +9,7 @@ NAMES = [f"{i}.png" for i in range(7)]
 
 
 class Recorder:
-    """Reads images that hold their own position; scores are that position, and calls are counted."""
+    """Method whose images contain their position, which is also their score; counts its calls."""
 
     def __init__(self) -> None:
         self.read_at: list[tuple[tuple[int, ...], int]] = []

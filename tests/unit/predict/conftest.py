@@ -10,13 +10,13 @@ SIZES = ((40, 56), (64, 52), (90, 31))
 
 @pytest.fixture(scope="session")
 def make_detector(tiny_folder):
-    """A detector with a tiny CLIP of random weights."""
+    """Function that makes a detector with a tiny CLIP of random weights."""
     return lambda **arguments: Detector("plate", **{"pretrained": str(tiny_folder), "device": "cpu"} | arguments)
 
 
 @pytest.fixture(scope="session")
 def shots(tmp_path_factory):
-    """A folder of seven images of three shapes, one of them below it."""
+    """Folder of seven images of three shapes, one of them in a subfolder."""
     folder = tmp_path_factory.mktemp("shots")
     for i in range(6):
         write_image(folder / f"{i}.png", seed=i, size=SIZES[i % 3])

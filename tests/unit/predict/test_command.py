@@ -22,7 +22,7 @@ from tests.towers import write_image
 
 @pytest.fixture
 def place(tmp_path, monkeypatch, tiny_folder):
-    """Nine images in `shots`; runs the command there and returns its exit status."""
+    """Function that runs the command next to nine images in `shots` and returns its exit status."""
     monkeypatch.chdir(tmp_path)
     for i in range(9):
         write_image(tmp_path / "shots" / f"{i}.png", seed=i)
@@ -260,7 +260,7 @@ def test_the_same_command_again_scores_nothing_and_other_settings_get_another_fo
     monkeypatch.setattr("dualclip_lightning.predict.scoring.scorer.DualImageScorer.score", None)
     assert place("shots") == 0
     assert files(place, "out").items() >= {k: v for k, v in before.items() if "run.json" not in k}.items()
-    assert place("shots", "--threshold", "0.5") == 0  # another run, whose scores are known
+    assert place("shots", "--threshold", "0.5") == 0  # a new run that reuses the scores
     assert scores(place, "out2")[0]["threshold"] == "0.500000"
     monkeypatch.undo()
     monkeypatch.chdir(place.folder)
@@ -273,7 +273,7 @@ def test_the_same_command_again_scores_nothing_and_other_settings_get_another_fo
 
 
 def files(place, out: str) -> dict[str, bytes]:
-    """What a run has written, but for what a later run continues from."""
+    """Return the files of a run, except those from which a later run continues."""
     root = place.folder / out
     return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file() and ".work" not in p.parts}
 

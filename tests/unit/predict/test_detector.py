@@ -28,7 +28,7 @@ NEAR = {"abs": 1e-5}
 
 
 class Equations:
-    """Scores and maps of Dual-Image CLIP, one patch at a time (eq. 1 to 6 and 13), from whole images."""
+    """Dual-Image CLIP computed one patch at a time (eq. 1 to 6 and 13), from whole images."""
 
     def __init__(self, folder: Path, keep: bool = False) -> None:
         self.keep = keep
@@ -52,7 +52,7 @@ class Equations:
         return bad / (normal + bad)
 
     def __call__(self, path: Path, references: list[Path], near=None):
-        """Score and map; `near` says which places (row, column) of a reference count for one of the image."""
+        """Return score and map; `near` tells with which places (row, column) of a reference a place is compared."""
         mine = self.features(path)
         others = [self.features(reference).patch_embeddings[0] for reference in references]
         height, width = mine.patch_embeddings.shape[1:3]
@@ -426,7 +426,7 @@ def test_an_image_named_twice_counts_once(make_detector, shots, monkeypatch):
 
 
 def test_a_limit_of_ours_above_pillows_holds(make_detector, tmp_path, monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # an error from twice as many on
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # Pillow refuses twice as many
     write_image(tmp_path / "large.png", seed=0, size=(60, 60))
     with pytest.raises(ImageError, match="decompression bomb"):
         make_detector(max_megapixels=0.001).predict(tmp_path / "large.png")

@@ -17,7 +17,7 @@ def arguments(tiny_folder):
 
 @pytest.fixture
 def sources(shots, tmp_path):
-    """Seven images, which two processes cannot halve, and one that cannot be read."""
+    """Seven images, which two processes cannot share equally, and one that cannot be read."""
     (tmp_path / "broken.png").write_bytes(b"no image")
     return file_sources(find_images([shots, tmp_path]).paths, MAX_MEGAPIXELS)
 

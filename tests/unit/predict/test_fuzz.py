@@ -1,4 +1,4 @@
-"""Whatever comes in: a result in its range, or one sentence."""
+"""Any input gives a result in its valid range, or an error of one sentence."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MODES = ("1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "F", 
 KINDS = ("PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP", "TGA", "PPM", "PCX", "SGI", "JPEG2000", "ICO", "PDF")
 HEADS = (b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF89a", b"II*\0", b"BM", b"RIFF", b"P6 9 9 255\n",
          b"\x0a\x05\x01\x08", b"\x01\xda\1\1\0\3")  # fmt: skip
-"""With which files of known kinds begin."""
+"""First bytes of files of known formats."""
 GEOMETRIES = [Geometry(), Geometry("keep"), Geometry("tiles"), Geometry("tiles", tile=200, overlap=0.75)]
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 quick = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -59,7 +59,7 @@ def sentence(error: ImageError) -> bool:
 
 
 def read_or_sentence(path) -> None:
-    """By `predict` and by a run of anomalib's, which see the same."""
+    """Read a file as `predict` and as a run of anomalib's Engine does, and check that the results agree."""
     view = OrderedDataset(PredictDataset(path), [0], Identity())
     try:
         found = read_picture(path)
@@ -85,7 +85,7 @@ def test_every_array_is_an_image_or_one_sentence(image):
 
 
 def possible(kind: torch.dtype) -> bool:
-    """Whether PyTorch makes tensors of a type at all."""
+    """Return whether PyTorch can make tensors of a type."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -193,7 +193,7 @@ def test_a_pillow_image_that_is_decoded_late_is_an_image_or_one_sentence(kind, d
     except ImageError as error:
         assert sentence(error)  # noqa: PT017
     except (OSError, SyntaxError, ValueError, EOFError):
-        assert parser.image is None or parser.image.mode  # Pillow refused it before it was handed over
+        assert parser.image is None or parser.image.mode  # refused by Pillow itself
 
 
 SIDES = st.integers(1, 300)

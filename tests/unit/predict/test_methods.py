@@ -1,4 +1,4 @@
-"""Any method of the registry that scores single images or pairs: the same scores as through anomalib's Engine."""
+"""Every registered method that scores single images or pairs gives the same scores as in anomalib's Engine."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_pair_method_compares_with_what_it_is_given(make_detector, shots):
 
 
 def trained(tiny_folder, path, **arguments):
-    """A checkpoint as training writes it, of layers that are drawn."""
+    """Write a checkpoint as training does, with random layers, and return the method."""
     method = ClipAD(pretrained=str(tiny_folder), class_name="plate", variant="sdp+", visualizer=False, **arguments)
     method.trained_on = ({"dataset": "Other", "categories": ["a"]},)
     checkpoint = {"state_dict": method.state_dict()}
@@ -83,7 +83,7 @@ def test_trained_layers_come_from_a_checkpoint(make_detector, shots, tiny_folder
     method = trained(tiny_folder, tmp_path / "layers.ckpt", seed=5)
     expected = through_the_engine(method, shots, tmp_path)
     chosen = {"method": "ClipAD", "variant": "sdp+", "geometry": "squash"}
-    detector = make_detector(checkpoint=tmp_path / "layers.ckpt", **chosen)  # whose own seed draws other layers
+    detector = make_detector(checkpoint=tmp_path / "layers.ckpt", **chosen)  # its seed would give other layers
     for prediction in detector.predict(shots):
         assert prediction.score == pytest.approx(expected[prediction.name][0], abs=1e-5)
     assert detector.settings["layers_sha256"] == method.provenance()["layers_sha256"]
@@ -144,7 +144,7 @@ def test_defaults_are_those_of_the_lightning_model():
 
 @pytest.fixture
 def place(shots, tiny_folder, tmp_path, monkeypatch):
-    """Runs the command below a folder; returns the status and the record of the run."""
+    """Function that runs the command below a folder and returns the status and the record of the run."""
     monkeypatch.chdir(tmp_path)
 
     def predict(*arguments):

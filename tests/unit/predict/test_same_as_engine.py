@@ -1,4 +1,4 @@
-"""The detector and the Lightning model are two ways to one score."""
+"""The detector and the Lightning model give the same scores."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_the_hostile_corpus_scores_alike_and_what_is_broken_is_named(
 ):
     folder = tmp_path / "corpus"
     write_corpus(folder)
-    (folder / "dangling.png").unlink()  # anomalib's own listing refuses the whole folder for it
+    (folder / "dangling.png").unlink()  # with it, anomalib would refuse the whole folder
     model = DualImageCLIP(pretrained=str(tiny_folder), class_name="plate", visualizer=False, **paired)
     with caplog.at_level("WARNING"):
         expected = through_the_engine(model, folder, tmp_path)

@@ -21,7 +21,7 @@ def backbone():
 
 @pytest.fixture
 def encodings(backbone):
-    """One entry for every call of the text tower."""
+    """List with one entry per call of the text tower."""
     calls = []
     hook = backbone.clip.transformer.register_forward_hook(lambda *_: calls.append(1))
     yield calls
@@ -115,7 +115,7 @@ def three_states(path):
 
 def flipped_byte(path):
     content = bytearray(path.read_bytes())
-    content[-1] ^= 0x40  # an exponent bit of the last number
+    content[-1] ^= 0x40  # flips an exponent bit of the last number
     path.write_bytes(bytes(content))
 
 

@@ -34,7 +34,7 @@ def test_categories_become_words(category, words):
 
 
 OF_THE_USER = {"Datumaro", "Folder", "Tabular"}
-"""Datamodules without categories of their own."""
+"""Datamodules that have no categories."""
 IMAGE_DATA = {
     name: module
     for name, module in inspect.getmembers(anomalib_images, inspect.isclass)
@@ -43,7 +43,7 @@ IMAGE_DATA = {
 
 
 def categories(module):
-    """Those that anomalib lists, and none where it does not."""
+    """Return the categories that anomalib lists for a datamodule, if any."""
     source = importlib.import_module(module.__module__.replace("datamodules", "datasets"))
     default = inspect.signature(module).parameters.get("category")
     if hasattr(source, "CATEGORIES"):

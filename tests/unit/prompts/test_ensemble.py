@@ -111,7 +111,7 @@ def test_what_cannot_become_a_sentence_is_refused(arguments, match):
 
 
 def test_the_words_of_winclip_are_those_anomalib_lists():
-    """anomalib lists one template twice and forgets another, so it has 20 of the 22."""
+    """anomalib omits two of the 22 templates and lists another one twice, so it has 20 of them."""
     from anomalib.models.image.winclip.prompting import create_prompt_ensemble
 
     ours = prompt_ensemble("screw", wording="winclip")

@@ -13,7 +13,7 @@ EXACT = {"atol": 1e-5, "rtol": 0}
 
 
 def cluster(count: int, seed: int, spread: float = 0.05, dim: int = 16) -> torch.Tensor:
-    """Unit vectors around one drawn direction."""
+    """Return unit vectors around a random direction."""
     generator = torch.Generator().manual_seed(seed)
     centre = normalize(torch.randn(dim, generator=generator), dim=0)
     return normalize(centre + spread * torch.randn(count, dim, generator=generator), dim=-1)

@@ -16,7 +16,7 @@ from dualclip_lightning.scoring import DRAWINGS, MapDrawing, draw
 
 
 def bilinear(grid: list[list[float]], y: float, x: float) -> float:
-    """Value at a point of a grid whose cells have their centres at whole numbers; edges are continued."""
+    """Return the value at a point of a grid with cell centres at integers; values at the edges are extended."""
     rows, columns = len(grid), len(grid[0])
     y, x = min(max(y, 0), rows - 1), min(max(x, 0), columns - 1)
     top, left = math.floor(y), math.floor(x)
@@ -27,7 +27,7 @@ def bilinear(grid: list[list[float]], y: float, x: float) -> float:
 
 
 def recomputed(patches: torch.Tensor, size: tuple[int, int], drawing: MapDrawing) -> torch.Tensor:
-    """The same steps one after another, as the released codes take them, in double precision."""
+    """Draw a map in the separate steps of the released codes, in double precision."""
     side = drawing.average
     padded = F.pad(patches.double()[:, None], (side // 2,) * 4, mode="replicate") if side > 1 else patches[:, None]
     enlarged = F.interpolate(
@@ -62,7 +62,7 @@ def test_is_bilinear_with_half_pixel_centres_where_nothing_is_said(grid, size, g
 
 
 def test_the_gaussian_has_the_width_that_the_model_sees_at_any_size(generator):
-    """An image twice as high and three times as wide as the model sees it is smoothed over as much of it."""
+    """For an image twice as high and three times as wide as the model sees it, sigma is scaled accordingly."""
     patches = torch.rand(2, 5, 5, generator=generator)
     enlarged = recomputed(patches, (160, 240), MapDrawing()).numpy()
     expected = np.stack([gaussian_filter(pixels, (2 * 4.0, 3 * 4.0)) for pixels in enlarged])
@@ -71,7 +71,7 @@ def test_the_gaussian_has_the_width_that_the_model_sees_at_any_size(generator):
 
 
 def test_draws_the_recorded_maps_of_anoclips_released_code(golden):
-    """Its two tiles are drawn each and joined: the left one's columns, the mean where both lie, the right one's."""
+    """AnoCLIP draws its two tiles separately and joins them, with the mean where they overlap."""
     vectors = golden("anovl_visa")
     for part in ("out", "out.carried"):
         (height, width), similarity = vectors["in.map_size"].tolist(), vectors[f"{part}.similarity"]
@@ -89,7 +89,7 @@ def test_draws_the_recorded_maps_of_winclips_re_implementation(golden, shots):
 
 
 def test_the_drawings_are_those_of_the_released_codes():
-    """AnoVL's vl_test.py, CLIP-AD's test.py, MuSc's musc.py and both re-implementations of WinCLIP, by value."""
+    """Sources: AnoVL's vl_test.py, CLIP-AD's test.py, MuSc's musc.py and both re-implementations of WinCLIP."""
     assert {name: astuple(drawing) for name, drawing in DRAWINGS.items()} == {
         "anoclip": (3, True, 0.0), "clip_ad": (1, False, 8.0), "musc": (1, True, 0.0), "winclip": (1, False, 0.0),
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Mutual scores against the recorded vectors of the released code and against a slow plain version."""
+"""Mutual scores, compared with recorded vectors of the released code and with a plain, slow implementation."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ EXACT = {"atol": 1e-5, "rtol": 0}
 
 
 def recorded(vectors: dict[str, torch.Tensor]) -> list[torch.Tensor]:
-    """Patch tokens [N, 6, 6, 24] of every recorded layer, without the class token."""
+    """Return the patch tokens [N, 6, 6, 24] of every recorded layer, without the class token."""
     names = sorted(name for name in vectors if name.startswith("in.layer"))
     return [vectors[name][:, 1:].unflatten(1, (6, 6)) for name in names]
 
 
 def plain_features(layer: torch.Tensor, side: int) -> torch.Tensor:
-    """Unit vectors [N, P, C]: neighbourhoods written out channel by channel, then pooled to C values, in doubles."""
+    """Compute unit vectors [N, P, C] in double precision: unfold neighbourhoods, then pool them to C values."""
     images = layer.double().permute(0, 3, 1, 2)
     images = torch.stack([(image - image.mean()) / (image.var(unbiased=False) + 1e-5).sqrt() for image in images])
     flat = F.unfold(images, side, padding=side // 2).transpose(1, 2)
@@ -26,7 +26,7 @@ def plain_features(layer: torch.Tensor, side: int) -> torch.Tensor:
 
 
 def plain_scores(layers, sides, lowest, references=None) -> torch.Tensor:
-    """Mean over layers and neighbourhoods of the lowest share of distances, image by image: [N, P]."""
+    """Compute scores [N, P], image by image: the mean of the lowest share of distances over layers and sides."""
     every = []
     for layer in layers:
         for side in sides:
@@ -97,7 +97,7 @@ def test_neither_chunks_nor_the_size_of_the_table_change_the_numbers(
 
 
 def test_no_tensor_is_larger_than_the_table_or_one_pair_of_chunks(generator, monkeypatch):
-    """Every tensor that any operation makes is weighed."""
+    """Measure every tensor that any operation creates."""
     from torch.utils._python_dispatch import TorchDispatchMode
 
     class Weigh(TorchDispatchMode):

@@ -1,4 +1,4 @@
-"""Scores do not lose digits where the caller runs towers in half precision."""
+"""Scores keep single precision when the caller runs the towers in half precision."""
 
 from __future__ import annotations
 

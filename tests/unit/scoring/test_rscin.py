@@ -1,4 +1,4 @@
-"""RsCIN against the recorded vectors of the released code and against a slow plain version."""
+"""RsCIN, compared with recorded vectors of the released code and with a plain, slow implementation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EXACT = {"atol": 1e-5, "rtol": 0}
 
 
 def plain_rscin(scores: list[float], classes: torch.Tensor, k: tuple[int, ...]) -> list[float]:
-    """Weighted means over the k most similar images, written out."""
+    """Compute the weighted means over the k most similar images with loops."""
     low, high = min(scores), max(scores)
     scaled = [(score - low) / (high - low) for score in scores]
     result = []

@@ -14,7 +14,7 @@ def unit(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def plain_surgery(stages: list[torch.Tensor], anchors: torch.Tensor) -> torch.Tensor:
-    """Token by token, as the paper writes it: weighted element-wise products less their mean over the states."""
+    """Compute token by token as in the paper: weighted element-wise products minus their mean over the states."""
     result = torch.zeros(*stages[0].shape[:2], 2)
     for tokens in stages:
         for b, image in enumerate(tokens):

@@ -7,7 +7,7 @@ from dualclip_lightning.utilities.cachedir import cache_dir, home
 
 @pytest.fixture
 def no_home(monkeypatch):
-    """A user whom the system does not know, in a container without HOME."""
+    """Simulate a user without an entry in the system, in a container without HOME."""
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.delenv("DUALCLIP_CACHE", raising=False)

@@ -1,4 +1,4 @@
-"""Seeds from what they are for."""
+"""Seeds derived from the seed of the user and the names of what they are for."""
 
 from __future__ import annotations
 
@@ -50,4 +50,4 @@ def test_a_file_is_the_same_from_every_working_directory(tmp_path, monkeypatch):
         monkeypatch.chdir(folder)
         found.append(file_identity(name))
     assert set(found) == {"good/0.png"}
-    assert file_identity("image 3") == "image 3"  # in memory
+    assert file_identity("image 3") == "image 3"  # an image in memory

@@ -13,7 +13,7 @@ NAME = "open_clip_pytorch_model.bin"
 
 @pytest.fixture
 def tiny_tag(monkeypatch, tmp_path, web):
-    """A tag `tiny` whose file the hub on this machine has."""
+    """A tag `tiny`, whose file is on the local hub."""
     torch.save(tiny_clip().state_dict(), tmp_path / "state")
     web.add_to_hub("someone/tiny", NAME, (tmp_path / "state").read_bytes())
     line = {"hf_hub": "someone/tiny/", "url": "", "mean": (0.5,) * 3, "std": (0.4,) * 3}

@@ -18,7 +18,7 @@ REPOSITORY = WeightsSource("someone/clip", ("open_clip_model.safetensors", "open
 
 
 def hashed(address: str, content: bytes = CONTENT) -> WeightsSource:
-    """The source of a file whose name ends in the first digits of its SHA-256."""
+    """Return the source of a file whose name ends in the first digits of its SHA-256."""
     return WeightsSource(url=f"{address}/clip-{hashlib.sha256(content).hexdigest()[:8]}.pt")
 
 
@@ -69,7 +69,7 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(web, caplog):
 
 
 def test_the_default_weights_are_asked_for_at_their_own_url_with_their_digest(monkeypatch, own_caches):
-    """Not at the repository of `laion400m_e31`, which open_clip's table names for `laion400m_e32`."""
+    """open_clip's table lists the repository of `laion400m_e31` for `laion400m_e32`; it must not be used."""
     asked = []
     monkeypatch.setattr(fetching, "urlopen", lambda url, **_: asked.append(url) or io.BytesIO())
     monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *_, hash_prefix: asked.append(hash_prefix))

@@ -11,7 +11,7 @@ ARCHITECTURE = "test-ViT"
 
 @pytest.fixture
 def table(monkeypatch):
-    """Adds an architecture of these tags to open_clip's table: tag -> (hub, url)."""
+    """Function that adds an architecture with tags to open_clip's table: tag -> (hub, url)."""
 
     def add(**tags):
         lines = {tag: {"hf_hub": hub, "url": url} for tag, (hub, url) in tags.items()}
@@ -63,7 +63,7 @@ def test_tags_are_written_as_open_clip_reads_them():
 
 
 def test_files_are_those_that_open_clip_tries(monkeypatch):
-    """Asks open_clip's own downloader, which tries a list of names until one is there."""
+    """Compare with open_clip's own downloader, which tries a list of names in order."""
     asked = []
 
     def missing(repo_id, filename, **options):

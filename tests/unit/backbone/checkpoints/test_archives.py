@@ -17,7 +17,7 @@ TOKENS = open_clip.tokenize(["a photo of wood", "a photo of a scratched metal nu
 
 @pytest.fixture
 def config():
-    """Heads of 64 channels, as all of OpenAI's transformers have."""
+    """Configuration with heads of 64 channels, like all of OpenAI's transformers."""
     config = deepcopy(CONFIG)
     config["vision_cfg"] |= {"width": 128, "head_width": 64, "layers": 2}
     config["text_cfg"] |= {"width": 64, "heads": 1}
@@ -26,7 +26,10 @@ def config():
 
 @pytest.fixture
 def archive(tmp_path, config):
-    """Writes a TorchScript archive of a CLIP of random weights, with the numbers that OpenAI's have or without."""
+    """Function that writes a TorchScript archive of a CLIP with random weights.
+
+    `marks` adds the three numbers that the archives of OpenAI contain.
+    """
 
     def write(*, quick=True, marks=True, seed=0):
         torch.manual_seed(seed)
@@ -40,7 +43,7 @@ def archive(tmp_path, config):
 
 
 class Joint(nn.Module):
-    """A CLIP as OpenAI's are saved: its layers under their own names, and three numbers beside them."""
+    """A CLIP in the form in which OpenAI's are saved: its layers under their own names, and three numbers."""
 
     def __init__(self, clip, *, marks):
         super().__init__()
@@ -74,7 +77,7 @@ def test_an_archive_loads_as_open_clips_loader_does(archive, config, monkeypatch
     assert_encodes_as(loaded, clip)
     assert loaded.name == f"{ARCHITECTURE}-quickgelu"
     assert loaded.preprocessing.mean == open_clip.OPENAI_DATASET_MEAN
-    half = open_clip.load_openai_model(str(path), precision="fp32", device="cpu")  # it rounds weights to half precision
+    half = open_clip.load_openai_model(str(path), precision="fp32", device="cpu")  # rounds to half precision
     images = random_images(2)
     torch.testing.assert_close(loaded.clip.encode_image(images), half.encode_image(images), atol=5e-3, rtol=0)
 

@@ -23,7 +23,7 @@ def _small_architectures(monkeypatch):
 
 @pytest.fixture
 def file(tmp_path):
-    """Writes the weights of a tiny CLIP under a name."""
+    """Function that writes the weights of a tiny CLIP under a name."""
 
     def write(name):
         save_file(tiny_clip().state_dict(), tmp_path / name)
@@ -48,7 +48,7 @@ def test_every_tag_that_is_taken_is_met_by_an_architecture_with_its_activation()
             continue
         stated = open_clip.get_pretrained_cfg(chosen, tag)
         assert open_clip.get_model_config(chosen).get("quick_gelu", False) == stated.get("quick_gelu", False)
-    assert refused == {"roberta-ViT-B-32"}  # of which open_clip's table and configuration say different things
+    assert refused == {"roberta-ViT-B-32"}  # open_clip's table and configuration disagree
 
 
 def test_a_table_that_disagrees_with_its_architecture_is_refused_with_the_repository_that_knows():

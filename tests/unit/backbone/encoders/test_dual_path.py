@@ -15,7 +15,7 @@ EXACT = {"atol": 1e-5, "rtol": 0}
 
 
 def plain_vv_attention(attention: nn.MultiheadAttention, x: torch.Tensor) -> torch.Tensor:
-    """softmax(V V^T / sqrt(d)) V head by head, with the values' own slice of the packed projection."""
+    """Compute softmax(V V^T / sqrt(d)) V head by head, with the part of the packed projection for the values."""
     weight, bias = attention.in_proj_weight.chunk(3)[2], attention.in_proj_bias.chunk(3)[2]
     values = (x @ weight.T + bias).chunk(attention.num_heads, dim=-1)
     heads = [(v @ v.transpose(1, 2) / v.shape[-1] ** 0.5).softmax(dim=-1) @ v for v in values]
@@ -23,7 +23,7 @@ def plain_vv_attention(attention: nn.MultiheadAttention, x: torch.Tensor) -> tor
 
 
 def plain_dual_path(visual: VisionTransformer, images: torch.Tensor, blocks: set[int]) -> torch.Tensor:
-    """Patch embeddings [B, N, D] of a tower of the images' own size: both streams whole, through open_clip's blocks."""
+    """Compute patch embeddings [B, N, D] with both streams in full, through open_clip's blocks, without resizing."""
     ordinary = stream = visual._embeds(images)
     for number, block in enumerate(visual.transformer.resblocks, start=1):
         if number in blocks:
@@ -34,7 +34,7 @@ def plain_dual_path(visual: VisionTransformer, images: torch.Tensor, blocks: set
 
 
 def resized(visual: VisionTransformer, height: int, width: int) -> VisionTransformer:
-    """The same tower at another image size, its position embedding interpolated by open_clip."""
+    """Return the same tower at another image size, with its position embedding interpolated by open_clip."""
     model = nn.Module()
     model.visual = tower((height, width))
     state = {f"visual.{name}": value.clone() for name, value in visual.state_dict().items()}

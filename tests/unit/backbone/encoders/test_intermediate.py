@@ -1,4 +1,4 @@
-"""The ordinary stream read after chosen blocks, against open_clip's own."""
+"""Tokens of the ordinary stream after chosen blocks, compared with open_clip's."""
 
 from __future__ import annotations
 

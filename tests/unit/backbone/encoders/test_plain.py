@@ -1,4 +1,4 @@
-"""CLIP's own forward, against open_clip."""
+"""CLIP's ordinary forward, compared with open_clip."""
 
 from __future__ import annotations
 

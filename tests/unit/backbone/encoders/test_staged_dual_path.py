@@ -14,7 +14,7 @@ EXACT = {"atol": 1e-5, "rtol": 0}
 
 @pytest.fixture
 def recorded(golden):
-    """The published tower of 12 blocks with the vectors recorded from it."""
+    """Tower of 12 blocks, and the vectors that the published code computed with it."""
     vectors = golden("staged_dual_path")
     visual = VisionTransformer(80, 16, 64, 12, 4, 4.0, output_dim=32).eval()
     visual.load_state_dict({k.removeprefix("visual."): v for k, v in vectors.items() if k.startswith("visual.")})
@@ -22,7 +22,7 @@ def recorded(golden):
 
 
 def plain_stages(visual: VisionTransformer, images: torch.Tensor, stages: list[int]):
-    """Tokens of both streams after every stage, through open_clip's own blocks."""
+    """Compute the tokens of both streams after every stage, through open_clip's blocks."""
     ordinary, stream, projected, raw = visual._embeds(images), 0, [], []
     for number, block in enumerate(visual.transformer.resblocks, start=1):
         stream = stream + block.ls_1(plain_vv_attention(block.attn, block.ln_1(ordinary)))

@@ -38,7 +38,7 @@ def test_an_architecture_that_cannot_be_used_says_what_it_lacks_before_any_downl
 
 
 def test_siglip_has_no_class_token_and_eva_has_one():
-    """The facts behind the sentences, from towers with memory."""
+    """Check the facts stated in the error messages, on towers that timm builds."""
     assert timm.create_model("vit_base_patch16_siglip_224", pretrained=False).cls_token is None
     assert timm.create_model("eva02_base_patch16_clip_224", pretrained=False).cls_token is not None
 

@@ -1,4 +1,4 @@
-"""Window embeddings, against open_clip's tower run on each window by itself."""
+"""Window embeddings, compared with open_clip's tower run separately on each window."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def visual():
 
 
 def plain_window(visual, images, rows, columns):
-    """The class embedding of the tower run on some rows and columns of patches, by open_clip's own modules."""
+    """Compute the class embedding of some rows and columns of patches with open_clip's modules."""
     patches = visual.conv1(images).flatten(2).transpose(1, 2)
     start = visual.class_embedding.expand(len(images), 1, -1)
     tokens = torch.cat([start, patches], 1) + visual.positional_embedding

@@ -126,14 +126,14 @@ def test_maps_are_kept_of_no_seed_the_first_or_all(keep):
 
 @pytest.fixture(scope="module")
 def even_root(tmp_path_factory):
-    """Images of one size, as those of VisA's categories: AnoCLIP's tiles keep the aspect ratio."""
+    """Root of a data set with images of one size, as in VisA, because AnoCLIP's tiles keep the aspect ratio."""
     folder = tmp_path_factory.mktemp("even")
     write_mvtec(folder, "metal_nut", normal=2, anomalous=3, sizes=[(40, 56)] * 2)
     return folder
 
 
 def shipped():
-    """Different methods of this package that the shipped configurations have, and whether each has one seed."""
+    """Return all methods of the shipped configurations without duplicates, and whether each has one seed."""
     found = {}
     for name in ("demo", "visa", "ablation_components", "ablation_references"):
         config = load_config(CONFIGS / f"{name}.yaml")
@@ -148,9 +148,9 @@ def shipped():
 def test_shipped_methods_have_one_seed_where_and_only_where_nothing_depends_on_it(
     method, one_seed, even_root, tiny_folder
 ):
-    arguments = {name: value for name, value in method.arguments.items() if name != "pretrained"}  # the tiny weights
+    arguments = {name: value for name, value in method.arguments.items() if name != "pretrained"}  # tiny weights
     if "k_shot" in arguments:
-        arguments["k_shot"] = 1  # the tiny data have few normal images
+        arguments["k_shot"] = 1  # the tiny data set has few normal images
     methods = {"a": {"model": method.model, "arguments": arguments}}
     cells = plan(tiny_config(even_root, tiny_folder, methods=methods, seeds=[0, 1], keep_maps="all"))
     first, second = (run_cell(cell) for cell in cells)

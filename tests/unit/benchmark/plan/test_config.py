@@ -128,7 +128,7 @@ def test_the_papers_ablations_vary_what_they_say():
     parts = load_config(CONFIGS / "ablation_components.yaml").methods.values()
     found = {(method.arguments.get("alpha", 0.5) < 1, method.arguments.get("tta", False)) for method in parts}
     assert found == {(reference, tta) for reference in (False, True) for tta in (False, True)}
-    of_one_seed = ("demo", "mvtec_musc")  # nothing in MuSc is left to chance
+    of_one_seed = ("demo", "mvtec_musc")  # MuSc uses no random numbers
     repeated = [path for path in CONFIGS.glob("*.yaml") if not path.stem.startswith(of_one_seed)]
     assert all(len(load_config(path).seeds) == 5 for path in repeated)
 
@@ -147,7 +147,7 @@ def test_the_ablations_of_the_demo_are_the_papers():
     here = {json.dumps(arguments) for arguments in given.values()}
     defaults = {json.dumps({}), json.dumps({"tta": True})}
     assert asked - defaults <= here
-    assert AdaptationSettings().steps == 2  # so that T = 2 and K = 1 are what the defaults are
+    assert AdaptationSettings().steps == 2  # T = 2 is the default, and so is K = 1
 
 
 @pytest.mark.parametrize(

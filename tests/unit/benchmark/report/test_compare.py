@@ -1,4 +1,4 @@
-"""Paired differences of two runs against figures worked out by hand and scipy's own."""
+"""Paired differences of two runs, compared with figures computed by hand and with scipy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report is one file, says what the run says, and its curves are those of scikit-learn."""
+"""The report is a single file, agrees with the run, and has the curves of scikit-learn."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ VOID = {"meta", "img", "br", "link", "hr", "input"}
 
 
 class Page(HTMLParser):
-    """Collects the elements of a page and checks that they close in order."""
+    """Parser that collects the elements of a page and checks that they are closed in order."""
 
     def __init__(self, text):
         super().__init__()
@@ -280,14 +280,14 @@ def pixels(address):
 
 
 def yellow_by_row(shown):
-    """Whether the maps of each example, the third column of the gallery, reach the yellow end of the scale."""
+    """Return for each example whether its maps, in the gallery's third column, reach the yellow end of the scale."""
     kind, content = pixels(plot_gallery(shown, ["text"]))
     assert kind == "webp"
     drawn = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"), float)
     height = int(160 * len(shown))
     top = len(drawn) - height - int(100 * SCALE_HEIGHT)
     maps = drawn[top : top + height, 2 * drawn.shape[1] // 3 :]
-    # Over any grey, a share of the last colour's excess of red and green over blue is left, and of no other colour's.
+    # Over any grey, only the last colour of the scale leaves so much more red and green than blue.
     yellow = (maps[..., :2].min(-1) - maps[..., 2] > 130).any(1)
     return [bool(part.any()) for part in np.array_split(yellow, len(shown))]
 
@@ -297,9 +297,9 @@ def test_each_method_has_one_scale_that_its_maps_fill_however_narrow_they_are(ru
     images, kept = run.images[run.images["key"] == key], run.maps(key)
     shown = examples(images, {"text": kept})
     narrow = [example._replace(maps={"text": 0.5 + example.maps["text"] / 100}) for example in shown]
-    assert any(yellow_by_row(narrow))  # on a scale from 0 to 1 they would all be one colour
+    assert any(yellow_by_row(narrow))  # a scale from 0 to 1 would give all the same colour
     faint = [*shown[:-1], shown[-1]._replace(maps={"text": shown[-1].maps["text"] / 100})]
-    assert not yellow_by_row(faint)[-1]  # the same scale for every image
+    assert not yellow_by_row(faint)[-1]  # every image has the same scale
     assert any(yellow_by_row(faint)[:-1])
 
 

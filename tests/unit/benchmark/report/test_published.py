@@ -1,4 +1,4 @@
-"""Published figures find the methods they belong to and stand beside them with the right difference."""
+"""Published figures are matched with the methods of a run and listed next to them with the right difference."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_a_published_gain_stands_beside_the_gain_over_the_same_method_of_the_run
     assert gain.loc["pixel_F1Max", "here"] == pytest.approx(6)
     assert gain.loc["pixel_F1Max", "difference"] == pytest.approx(6 - 4.2)
     assert gain.loc["pixel_PRO200", "published"] == 10.7
-    assert pd.isna(gain.loc["pixel_PRO200", "here"])  # another way of computing PRO is no figure to compare it with
+    assert pd.isna(gain.loc["pixel_PRO200", "here"])  # not comparable with PRO computed in another way
 
 
 def test_a_gain_over_a_method_that_did_not_run_is_left_out():
@@ -205,7 +205,7 @@ def test_figures_are_kept_as_numbers():
 def test_the_shipped_configuration_of_muscs_larger_row_meets_it():
     config = load_config(find_config("mvtec_musc_vit_l", "benchmark"))
     (method,), (dataset,) = config.methods.values(), config.datasets
-    backbone, _ = choose(method.arguments["backbone"], method.arguments["pretrained"])  # what a row says was loaded
+    backbone, _ = choose(method.arguments["backbone"], method.arguments["pretrained"])  # as in a row
     row = cell(dataset=dataset, model=method.model, kind="transductive", backbone=backbone)
     entries = find_published(row)
     assert [(entry.backbone, entry.figures["image_AUROC"]) for entry in entries] == [

@@ -1,4 +1,4 @@
-"""Tables against figures worked out by hand."""
+"""Tables, compared with figures computed by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is measured beside the usual metrics, and the rule by which masks are resized, against plain computation."""
+"""Additional metrics and the rules by which masks are resized, compared with plain computations."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def first_cell(root, weights, methods=JOINT, **changes):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """As the other tests' data, with more normal images than anomalous ones, as label-free thresholds assume."""
+    """Root of the usual test data, but with more normal than anomalous images, as label-free thresholds assume."""
     folder = tmp_path_factory.mktemp("uneven")
     write_mvtec(folder, "metal_nut", normal=16, anomalous=6)
     return folder
@@ -55,7 +55,7 @@ def found(root, tiny_folder):
 
 
 def as_released(path, rule):
-    """A mask file through the transforms of the released codes."""
+    """Read a mask file with the transforms of the released codes."""
     steps = transforms.Compose([transforms.Resize((SIZE, SIZE)), transforms.CenterCrop(SIZE), transforms.ToTensor()])
     values = steps(Image.open(path))[0].numpy()
     return values > 0.5 if rule == "bilinear" else values.astype(np.int32) == 1
@@ -101,8 +101,8 @@ def test_the_engine_takes_the_rule_from_the_evaluator_and_writes_it_down(root, t
 def test_further_metrics_are_those_of_the_kept_maps(found):
     maps, masks = found.maps.maps.astype(np.float32), found.maps.masks
     assert found.row["pixel_PRO@0.05"] == pytest.approx(pixel_metrics(maps, masks, fpr_limit=0.05)["pro"], abs=5e-3)
-    assert found.row["pixel_PRO200"] == pytest.approx(released_pro(masks, maps), abs=1e-2)  # maps are kept in half
-    assert found.row["pixel_AUPIMO"] is None  # which takes more normal pixels than these images have
+    assert found.row["pixel_PRO200"] == pytest.approx(released_pro(masks, maps), abs=1e-2)  # maps are stored in half
+    assert found.row["pixel_AUPIMO"] is None  # AUPIMO needs more normal pixels
 
 
 def test_aupimo_is_anomalibs_where_it_exists_and_n_a_where_it_does_not(caplog):
@@ -122,7 +122,7 @@ def test_aupimo_is_anomalibs_where_it_exists_and_n_a_where_it_does_not(caplog):
 
 
 def released_pro(masks, maps):
-    """PRO with 200 thresholds from the lowest score, below a false-positive rate of 0.3, which is then stretched."""
+    """Compute PRO from 200 thresholds, for false-positive rates below 0.3, which are rescaled to [0, 1]."""
     from skimage import measure
 
     regions = [
@@ -188,7 +188,7 @@ def test_masks_that_are_not_black_and_white_are_thresholded_and_said(tiny_folder
     for path in (tmp_path / "metal_nut" / "ground_truth").rglob("*.png"):
         image = Image.open(path)
         path.unlink()
-        with path.open("wb") as file:  # a JPEG under the name that the data set expects
+        with path.open("wb") as file:  # a JPEG with the file name that the data set expects
             image.save(file, format="JPEG", quality=30)
     lossy = run_cell(first_cell(tmp_path, tiny_folder))
     assert lossy.row["pixel_PRO"] == pytest.approx(sound.row["pixel_PRO"], abs=0.05)
@@ -205,7 +205,7 @@ def test_masks_that_are_not_black_and_white_are_thresholded_and_said(tiny_folder
 
 
 def tables_of(folder, result):
-    """What the table of a run of one cell says."""
+    """Return the table of a run with one cell."""
     write_cell(folder, result)
     assemble(folder, [result.row["key"]])
     write_tables(load_run(folder))
@@ -228,7 +228,7 @@ def test_maps_of_several_sizes_are_judged_and_not_kept_and_the_table_says_so(mvt
 def test_a_metric_that_was_asked_for_and_that_no_cell_has_is_named_with_the_reason(mvtec_root, tiny_folder, tmp_path):
     asked = {"aupimo": True, "threshold": "run", "pro_200": True}
     result = run_cell(first_cell(mvtec_root, tiny_folder, evaluation=asked))
-    assert result.row["pixel_AUPIMO"] is result.row["image_F1@run"] is None  # nine small images
+    assert result.row["pixel_AUPIMO"] is result.row["image_F1@run"] is None  # too few and too small images
     said = tables_of(tmp_path, result)
     assert "AUPIMO was asked for, but no cell here has it: too few normal pixels" in said
     assert "image F1 at the run threshold was asked for, but no cell here has it: too few images" in said

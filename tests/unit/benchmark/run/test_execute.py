@@ -40,7 +40,7 @@ def test_the_figures_are_those_of_the_kept_scores_and_maps(joint):
     assert row["image_AP"] == pytest.approx(
         average_precision_score(images["label"].astype(int), images["score"]), abs=1e-6
     )
-    # Maps are kept in half precision.
+    # Stored maps are in half precision.
     pixels = roc_auc_score(maps.masks.ravel(), maps.maps.astype(np.float64).ravel())
     assert row["pixel_AUROC"] == pytest.approx(pixels, abs=2e-3)
     assert maps.maps.shape == maps.masks.shape == (9, SIZE, SIZE)
@@ -80,13 +80,13 @@ def test_a_row_knows_the_images_and_masks_that_were_tested(joint, tiny_folder, t
     write_mvtec(tmp_path / "other", "metal_nut")
     cell = cells(tmp_path / "other", tiny_folder)[1]
     same = run_cell(cell).row
-    assert same["images_sha256"] == joint.row["images_sha256"]  # wherever they lie
+    assert same["images_sha256"] == joint.row["images_sha256"]  # independent of the location
     assert json.loads(same["data_arguments"])["root"] == str(tmp_path / "other")
     changed = []
     for part in ("test/*/*.png", "ground_truth/*/*.png"):
         path = min((tmp_path / "other" / "metal_nut").glob(part))
         kept = path.read_bytes()
-        path.write_bytes(kept + b"0")  # which no reader minds
+        path.write_bytes(kept + b"0")  # ignored by all readers
         changed.append(run_cell(cell).row["images_sha256"])
         path.write_bytes(kept)
     assert len({same["images_sha256"], *changed}) == 3
@@ -111,7 +111,7 @@ def test_patchcore_is_trained_and_judged_as_the_others_and_says_so(joint, mvtec_
     assert found.row["image_AUROC"] == pytest.approx(
         roc_auc_score(found.images["label"].astype(int), found.images["score"]), abs=1e-6
     )
-    assert found.images["score"].max() > 1  # distances, not squeezed around a threshold
+    assert found.images["score"].max() > 1  # distances, not normalised by a threshold
 
 
 def test_what_goes_wrong_is_the_result_of_the_cell(tmp_path, tiny_folder):
@@ -134,7 +134,7 @@ def test_the_time_of_the_steps_has_neither_loading_nor_metrics_in_it(mvtec_root,
     takes(DualImageCLIPModel, "draw", 9)
     takes(ZeroShotEvaluator, "on_test_batch_end", 1000)
     row = run_cell(replace(cells(mvtec_root, tiny_folder)[1], batch_size=9)).row
-    assert takes.passed == [100, 9, 1000]  # nine images in one batch
+    assert takes.passed == [100, 9, 1000]  # one batch of nine images
     assert row["seconds_per_image"] == 1
 
 
@@ -180,7 +180,7 @@ def test_weights_that_cannot_be_had_fail_their_cells_alone(mvtec_root, tmp_path)
 
 @pytest.fixture(scope="module")
 def trained(tiny_folder, tmp_path_factory):
-    """A checkpoint of SDP+ after an epoch on another data set."""
+    """Checkpoint of SDP+ after one epoch on another data set."""
     root, folder = tmp_path_factory.mktemp("auxiliary"), tmp_path_factory.mktemp("trained")
     write_mvtec(root, "metal_nut", normal=2, anomalous=2)
     parts = {"normal_dir": "train/good", "normal_test_dir": "test/good", "abnormal_dir": "test/scratch"}

@@ -66,7 +66,7 @@ def test_the_revision_is_the_commit_of_the_checkout_and_says_when_files_changed(
 
     monkeypatch.setattr(machine, "PACKAGE", tmp_path / "package")
     machine.git_revision.cache_clear()
-    assert machine.git_revision() is None  # no checkout
+    assert machine.git_revision() is None  # not a checkout
     git("init", "-q")
     (tmp_path / "file").write_text("one")
     git("add", "file")

@@ -31,7 +31,7 @@ def test_time_left_is_the_mean_of_each_method_times_what_it_still_has_over_the_w
     board = Board(cells, [], workers=2)
     assert board.seconds_left() is None
     board.note(done(joint[0], 10))
-    assert board.seconds_left() == (2 * 10 + 1 * 10) / 2  # the other method is not known yet
+    assert board.seconds_left() == (2 * 10 + 1 * 10) / 2  # no cell of the other method has finished
     board.note(done(text, 2))
     assert board.seconds_left() == 2 * 10 / 2
     board.note(Event(joint[1], {"status": "failed"}))

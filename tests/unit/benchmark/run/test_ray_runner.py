@@ -1,4 +1,4 @@
-"""What the Ray runner says of its cells, whatever the order in which a cluster finishes them; no Ray is needed."""
+"""Events of the Ray runner, for any order in which a cluster finishes its cells; Ray is not needed."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tests.tiny_benchmark import tiny_config
 
 
 class LostError(Exception):
-    """Stands for Ray's errors of lost machines."""
+    """Stand-in for Ray's errors about lost machines."""
 
 
 class Cluster:
-    """A cluster of one core that finishes its tasks in an order of our choice; one of them is lost for good."""
+    """Stand-in for a cluster of one core that finishes tasks in a chosen order and loses one of them for good."""
 
     def __init__(self, order, lost=()):
         self.order, self.lost = list(order), set(lost)

@@ -18,7 +18,7 @@ from tests.tiny_benchmark import tiny_config
 
 @pytest.fixture
 def ran(monkeypatch):
-    """The keys of the cells that were run, in their order."""
+    """List of the keys of the cells that were run, in order."""
     keys, original = [], local_runner.run_cell
 
     def run_cell(cell, place):

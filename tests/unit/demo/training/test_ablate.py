@@ -1,4 +1,4 @@
-"""Models that lack one kind of scene or defect."""
+"""Training of models without one kind of scene or defect."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_too_few_groups_are_refused(seen):
 
 
 def test_every_kind_gets_a_model_from_the_same_start(seen, monkeypatch):
-    """Each is trained on as many groups, none of which shows the kind."""
+    """Every model is trained on the same number of groups, none of which shows the kind."""
     start = torch.nn.Linear(1, 1)
     before = copy.deepcopy(start.state_dict())
     fitted = []

@@ -17,9 +17,9 @@ def _features(classes=2, views=4, side=3, dim=8, seed=0):
     draw = partial(torch.randn, generator=generator)
     share = torch.zeros(classes, views, side, side)
     share[:, views // 2 :, 0, :2] = 1  # two whole patches
-    share[:, views // 2 :, 1, 0] = 0.05  # neither sound nor clearly damaged
+    share[:, views // 2 :, 1, 0] = 0.05  # neither normal nor clearly damaged
     features = DualPathFeatures(draw(classes * views, dim), draw(classes * views, side, side, dim))
-    named, spoken = (draw(1, 1, dim) + 0.05 * draw(classes, 2, dim) for _ in range(2))  # near, as texts of a CLIP are
+    named, spoken = (draw(1, 1, dim) + 0.05 * draw(classes, 2, dim) for _ in range(2))  # close, as in a CLIP
     return features, share.flatten(0, 1), named, spoken
 
 
@@ -60,8 +60,8 @@ def test_the_reference_loss_is_nothing_once_sound_patches_agree_and_damaged_ones
         compute_losses(DualPathFeatures(features.class_embedding, x), share, named, spoken)["reference"].item()
         for x in (apart, patches)
     ]
-    assert losses[0] == pytest.approx(0, abs=1e-6)  # the patch that is neither sound nor damaged does not count
-    assert losses[1] == pytest.approx(0.5, abs=1e-6)  # the whole margin
+    assert losses[0] == pytest.approx(0, abs=1e-6)  # the patch that is neither normal nor damaged is ignored
+    assert losses[1] == pytest.approx(0.5, abs=1e-6)  # the full margin
 
 
 def test_a_step_without_damage_has_finite_losses():

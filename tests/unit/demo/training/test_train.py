@@ -1,4 +1,4 @@
-"""Training of a model with a stem: what stays as it was, what learns, and what the command leaves behind."""
+"""Training of a model with a stem: what stays frozen, what is trained, and the files that the command writes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ KINDS = [frozenset({"part", "stain"}), frozenset({"part", "hole"}), frozenset({"
 
 @pytest.fixture(scope="module")
 def weights_file(tmp_path_factory):
-    """Random weights of the whole network, under the names of a file of weights rather than timm's."""
+    """File with random weights of the whole network, under the names of the published file instead of timm's."""
     torch.manual_seed(0)
     state = timm.create_model(MODEL, pretrained=False).state_dict()
     path = tmp_path_factory.mktemp("weights") / "network.pth"
@@ -49,7 +49,7 @@ def weights(weights_file):
 
 @pytest.fixture(scope="module")
 def seen():
-    """Four groups in which damaged patches stand out in the last channel."""
+    """Maps of four groups in which damaged patches stand out in the last channel."""
     generator = torch.Generator().manual_seed(0)
     maps, share = torch.randn(4, 4, 152, 4, 4, generator=generator), torch.zeros(4, 4, 4, 4)
     share[:, 2:, 0, :2] = 1
@@ -78,7 +78,7 @@ def test_the_stem_is_frozen_and_the_rest_learns(weights, seen):
 
 
 def test_the_last_entries_of_an_embedding_are_the_stems_own(weights, seen):
-    """Their cosines are those of the stem's averaged map, less what the normalisations take from all channels."""
+    """Compare their cosines with those of the stem's averaged map, up to the mean that the normalisations remove."""
     clip = fit(new_clip(CONFIG, weights, 0), seen, Settings(groups=4, epochs=1, batch=2, kept_scale=2.0))
     maps = seen.maps[0].float()
     with on_maps(clip), torch.no_grad():

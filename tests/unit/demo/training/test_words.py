@@ -1,4 +1,4 @@
-"""The words of the training: what is said of an image, and which anchors that gives."""
+"""The captions used in training, and the anchors computed from them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_captions_are_the_methods_templates_with_a_before_every_word(domain):
     asked = WORDINGS["anoclip"].templates(domain)
     assert captions(domain) == ["a " + template.removeprefix("an ").removeprefix("a ") for template in asked]
     assert len(set(captions(domain))) == 11 * 2 * 3
-    assert prompt_ensemble("nut", templates=captions(domain))  # one slot each
+    assert prompt_ensemble("nut", templates=captions(domain))  # each has exactly one slot
 
 
 def test_objects_and_textures_have_their_own_captions():

@@ -19,7 +19,7 @@ SHAPES = st.one_of(
 
 
 def rgb(values: np.ndarray) -> np.ndarray:
-    """The first three channels, or the only one three times."""
+    """Return the first three channels, or a single channel three times."""
     values = values[..., None] if values.ndim == 2 else values
     return values[..., [0, 0, 0]] if values.shape[-1] == 1 else values[..., :3]
 

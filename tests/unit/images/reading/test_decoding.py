@@ -76,14 +76,14 @@ def test_a_file_without_permission_is_refused(tmp_path, monkeypatch):
     def deny(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", deny)  # a superuser may read anything
+    monkeypatch.setattr(Path, "open", deny)  # permissions do not stop a superuser
     with pytest.raises(ImageError, match="permission to read it is denied"):
         read_picture(tmp_path / "a.png")
 
 
 @pytest.fixture
 def decode_eight(tmp_path, monkeypatch):
-    """Decodes an image in four threads, larger or smaller than what is held to be large, and does something inside."""
+    """Function that decodes an image eight times in four threads, as a large image or not, and calls `inside` there."""
     real, path = decoding.from_pillow, tmp_path / "a.png"
     path.write_bytes(encoded(picture(), "PNG"))
 
@@ -105,7 +105,7 @@ def test_large_images_are_decoded_one_at_a_time(decode_eight):
 
     def come_and_go():
         found.append(alone.acquire(blocking=False))
-        time.sleep(0.02)  # in which another would come if it could
+        time.sleep(0.02)  # time in which another thread could enter
         alone.release()
 
     decode_eight(large=True, inside=come_and_go)
@@ -113,7 +113,7 @@ def test_large_images_are_decoded_one_at_a_time(decode_eight):
 
 
 def test_small_images_are_decoded_at_the_same_time(decode_eight):
-    decode_eight(large=False, inside=threading.Barrier(2).wait)  # which each of them leaves with another one only
+    decode_eight(large=False, inside=threading.Barrier(2).wait)  # returns only if two threads wait at once
 
 
 def test_the_limit_of_megapixels_is_the_users(tmp_path):

@@ -32,7 +32,7 @@ def make(tiny_folder):
 
 
 def probability(embeddings, anchors):
-    """Softmax of the plain cosines, temperature 1."""
+    """Compute the softmax of the cosines at temperature 1."""
     return (F.normalize(embeddings, dim=-1) @ anchors.T).softmax(-1)[..., 1]
 
 
@@ -100,7 +100,7 @@ def test_every_run_starts_with_a_fresh_optimizer(make, mvtec_root, tmp_path):
 
 
 class Recorded(torch.nn.Module):
-    """An encoder that gives recorded embeddings whatever it sees."""
+    """Encoder that returns recorded embeddings for any image."""
 
     def __init__(self, features):
         super().__init__()
@@ -113,7 +113,7 @@ class Recorded(torch.nn.Module):
 
 @pytest.fixture
 def released(golden, monkeypatch):
-    """The module in the form for VisA around recorded embeddings, start and noise; and the vectors."""
+    """The module in the form for VisA with recorded embeddings, initial weights and noise, and the recorded vectors."""
     vectors = golden("anovl_visa")
 
     def build(prefix="", turned=False):
@@ -175,7 +175,7 @@ def test_a_portrait_has_the_turned_map_of_the_landscape(released):
 
 
 def write_category(root, sizes):
-    """A category of as many sound and damaged images with masks as there are sizes (height, width)."""
+    """Write a category with one normal and one anomalous image, with its mask, of each size (height, width)."""
     for i, (height, width) in enumerate(sizes):
         rng = np.random.default_rng(i)
         for split in ("train/good", "test/good", "test/bent"):

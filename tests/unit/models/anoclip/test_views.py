@@ -1,4 +1,4 @@
-"""The 22 views, against the grids that the released code of AnoCLIP samples."""
+"""The 22 views, compared with the grids that the released code of AnoCLIP samples."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def sampled(images, matrix):
 
 
 def released_views(images):
-    """What the released code computes, in its order."""
+    """Compute the views as the released code does, in its order."""
     angles = [-math.pi / 4, -3 * math.pi / 16, -math.pi / 8, -math.pi / 16]
     for angle in [*angles, *(-a for a in angles)]:
         yield sampled(images, [[math.cos(angle), -math.sin(angle), 0.0], [math.sin(angle), math.cos(angle), 0.0]])

@@ -1,4 +1,4 @@
-"""The constructor that methods share: what they declare themselves, and what they pass on as `**common`."""
+"""Constructors of methods: the arguments they declare themselves, and those they pass on as `**common`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COMMON = signature(ZeroShotShell).parameters
 
 
 class ThirdPartyModel(AnchoredModel):
-    """A method of a user's own, which the package does not know."""
+    """A method written by a user, which the package does not know."""
 
     def __init__(self, encoder, sharpness, drawing):
         super().__init__()
@@ -36,7 +36,7 @@ class ThirdPartyModel(AnchoredModel):
 
 
 class ThirdParty(ZeroShotShell, AnomalibModule):
-    """Its shell.
+    """The shell of that method.
 
     Args:
         sharpness: inverse temperature.

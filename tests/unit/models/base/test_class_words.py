@@ -1,4 +1,4 @@
-"""What prompts call the images of a datamodule."""
+"""The class name that prompts use for the images of a datamodule."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dualclip_lightning.models import ClipZeroShot
 
 
 class OwnBTech(BTech):
-    """A datamodule of a user, derived from one of anomalib's."""
+    """A datamodule written by a user and derived from one of anomalib's."""
 
 
 @pytest.fixture(scope="module")

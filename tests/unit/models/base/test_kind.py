@@ -1,4 +1,4 @@
-"""Kinds of methods, and the text of each in files and tables."""
+"""Kinds of methods, and their text in files and tables."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ EXACT = {"atol": 1e-5, "rtol": 0}
 
 
 class Recorded(nn.Module):
-    """Tokens of one recorded image in the place of an encoder."""
+    """Encoder that returns the tokens of a recorded image."""
 
     def __init__(self, stages):
         super().__init__()
@@ -114,7 +114,7 @@ def test_released_tokens_change_the_map_and_not_the_class_token(make):
 class TestNormalizedScores:
     @pytest.fixture
     def scores(self, tmp_path, mvtec_root):
-        """Scores by image, and the maxima of the maps."""
+        """Return scores by image, and the maxima of the maps."""
 
         def run(method, batch_size):
             engine = Engine(accelerator="cpu", logger=False, default_root_dir=tmp_path, enable_progress_bar=False)

@@ -11,14 +11,14 @@ EXACT = {"atol": 1e-5, "rtol": 0}
 
 @pytest.fixture
 def drawn(generator):
-    """Logits of 2 stages and 3 images, and masks of which one is empty."""
+    """Return random logits of 2 stages and 3 images, and masks, one of which is empty."""
     masks = torch.zeros(3, 6, 5)
     masks[0, :2], masks[1] = 1, 1
     return 3 * torch.randn(2, 3, 6, 5, generator=generator), masks
 
 
 def plain_loss(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
-    """Stage by stage, image by image, pixel by pixel."""
+    """Compute the loss by stage, image and pixel."""
     total = torch.zeros(())
     for stage in logits:
         for values, mask in zip(stage, masks, strict=True):

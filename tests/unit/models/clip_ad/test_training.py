@@ -1,4 +1,4 @@
-"""SDP+ of CLIP-AD: training on an auxiliary data set and what its checkpoint holds."""
+"""SDP+ of CLIP-AD: training on an auxiliary data set, and the contents of its checkpoint."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ HOW = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-4, "shuffle": True, "se
 
 
 class Elsewhere(MVTecAD):
-    """A data set of another name."""
+    """A data set with another name."""
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """Two categories, metal_nut and screw, of 3 normal and 4 anomalous test images each."""
+    """Root of two categories, metal_nut and screw, each with 3 normal and 4 anomalous test images."""
     folder = tmp_path_factory.mktemp("auxiliary")
     for category in ("metal_nut", "screw"):
         write_mvtec(folder, category, normal=3, anomalous=4)
@@ -62,14 +62,14 @@ def engine(tmp_path):
 
 @pytest.fixture
 def trained(make, engine, data):
-    """A method after one epoch on metal_nut, and its checkpoint."""
+    """Method after one epoch on metal_nut, and its checkpoint."""
     method, runner = make(), engine()
     runner.fit(method, datamodule=data())
     return method, runner.best_model_path
 
 
 def labelled(datamodule):
-    """All labelled images of a datamodule as one batch, resized as a run resizes them."""
+    """Return all labelled images of a datamodule as one batch, resized as in a run."""
     datamodule.setup()
     items = [datamodule.test_data[i] for i in range(len(datamodule.test_data))]
     resize = torch.nn.functional.interpolate
@@ -110,7 +110,7 @@ def test_a_checkpoint_holds_the_layers_alone_and_what_they_were_trained_on(train
     method, path = trained
     checkpoint = torch.load(path, weights_only=True)
     parts = [f"model.trained_layers.{i}.{name}" for i in range(3) for name in ("weight", "bias")]
-    weights = {key for key in checkpoint["state_dict"] if not key.startswith("post_processor.")}  # anomalib's scalars
+    weights = {key for key in checkpoint["state_dict"] if not key.startswith("post_processor.")}  # scalars of anomalib
     assert weights == set(parts)
     assert checkpoint["optimizer_states"] == []
     layers = sum(p.numel() * p.element_size() for p in method.model.trained_layers.parameters())
@@ -176,7 +176,7 @@ def test_several_categories_each_have_their_own_anchors(make, engine, data, monk
     engine().fit(model, datamodule=data())
     assert model.trained_on[0]["categories"] == ["screw", "metal_nut"]
     assert model.trained_on[0]["images"] == 14
-    for anchors, words in zip(told.values(), ("metal nut", "screw"), strict=True):  # images come sorted by path
+    for anchors, words in zip(told.values(), ("metal nut", "screw"), strict=True):  # images are sorted by path
         model.set_class_name(words)
         torch.testing.assert_close(anchors, model.model.anchors.expand(7, 2, -1), **EXACT)
 
@@ -230,7 +230,7 @@ def test_provenance_tells_of_the_layers_in_use_and_of_their_training(trained, ma
     assert fresh["parameters"]["epochs"] == 99
     engine().test(tested, ckpt_path=path, datamodule=data(Elsewhere))
     told = tested.provenance()
-    assert told["trained_on"][0]["epochs"] == 1  # of the checkpoint, not of the object that tests
+    assert told["trained_on"][0]["epochs"] == 1  # from the checkpoint, not from the tested object
     assert not {"epochs", "learning_rate"} & set(told["parameters"])
     assert told["layers_sha256"] == method.provenance()["layers_sha256"] != fresh["layers_sha256"]
 

@@ -1,4 +1,4 @@
-"""Every door through which Lightning takes data gives the scores of the same images through anomalib's own."""
+"""Every way to pass data to Lightning gives the same scores as passing the images to anomalib's Engine."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ METHODS = {
 
 
 class Record(Callback):
-    """Scores by file name, in the order in which they came, and how many were scored at once."""
+    """Callback that records scores by file name, in their order, and the sizes of batches."""
 
     def __init__(self) -> None:
         self.scores: dict[str, float] = {}
@@ -53,7 +53,7 @@ class Record(Callback):
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory) -> Path:
-    """Seven images of several sizes, which collation without a view would squash."""
+    """Folder of seven images of several sizes, which collation without a view would squash."""
     folder = tmp_path_factory.mktemp("photos")
     for i in range(7):
         write_image(folder / f"{i}.png", seed=i, size=(40 + i, 50))
@@ -62,7 +62,7 @@ def photos(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def chosen(photos, tmp_path_factory) -> Path:
-    """Those of the images that `CHOICES` names."""
+    """Folder with the images that `CHOICES` selects."""
     folder = tmp_path_factory.mktemp("chosen")
     for i in (0, 3, 5, 6):
         os.link(photos / f"{i}.png", folder / f"{i}.png")
@@ -86,7 +86,7 @@ def pairs(tiny_folder):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Runs a method through Lightning's Trainer or anomalib's Engine."""
+    """Function that runs a method through Lightning's Trainer or anomalib's Engine."""
 
     def call(method, stage="predict", door=Engine, **data) -> Record:
         record = Record()
@@ -102,19 +102,19 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def expected(make, run, photos) -> dict[str, float]:
-    """Scores of the folder through anomalib's own door."""
+    """Scores of the folder when its path is passed to anomalib's Engine."""
     return run(make(), data_path=photos).scores
 
 
 @pytest.fixture(scope="module")
 def expected_of_chosen(make, run, chosen) -> dict[str, float]:
-    """Scores of the folder that has the chosen images only."""
+    """Scores of the folder with only the chosen images."""
     return run(make(), data_path=chosen).scores
 
 
 @pytest.fixture(scope="module")
 def expected_of_halves(make, run, photos) -> dict[str, float]:
-    """Scores of three and of four of the images, each set by itself."""
+    """Scores of two separate sets, of three and of four images."""
     first, second = (run(make(), dataloaders=loader(half, batch_size=4)).scores for half in halves(photos))
     return first | second
 
@@ -124,7 +124,7 @@ def loader(dataset, **arguments) -> DataLoader:
 
 
 class Own(LightningDataModule):
-    """A user's datamodule, which anomalib knows nothing of."""
+    """A datamodule written by a user, which does not derive from anomalib's."""
 
     name, category = "own", "screw"
 
@@ -141,7 +141,7 @@ class Own(LightningDataModule):
 
 
 class Nameless(Dataset):
-    """Items that know their paths, in a data set that does not tell them."""
+    """A data set whose items have paths, but which does not list them itself."""
 
     def __init__(self, folder: Path, paths: bool = True) -> None:
         self.items = PredictDataset(folder)

@@ -1,4 +1,4 @@
-"""What images are compared with, seen from the model that scores them."""
+"""References of images, as passed to the model that scores them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.towers import random_images, write_image
 
 
 class Model:
-    """Scores an image by its mean and the sum of those of its references; notes what it was told."""
+    """Model that scores an image by its mean plus the means of its references, and records its calls."""
 
     def __init__(self):
         self.told = []
@@ -44,7 +44,7 @@ class Model:
 
 @pytest.fixture
 def loader(tmp_path):
-    """Seven images in batches of three."""
+    """Return a loader of seven images in batches of three."""
     for i in range(7):
         write_image(tmp_path / "images" / f"{i}.png", seed=i)
     dataset = PredictDataset(tmp_path / "images")
@@ -52,7 +52,7 @@ def loader(tmp_path):
 
 
 def run(references, loader):
-    """Scores by path, and the paths in the order in which they came."""
+    """Return scores by path, and the paths in the order in which they were scored."""
     references.start()
     view, found = ordered_loader(loader, None, "nearest", references.arrange), {}
     for batch in view:

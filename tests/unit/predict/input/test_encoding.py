@@ -78,7 +78,7 @@ def test_of_too_many_patches_some_serve_as_reference_each_at_its_place(clip, mon
 
 
 def test_tiles_are_scored_one_by_one_and_blended(clip):
-    """Tiles cut by hand, each patch compared with every patch of every tile of the reference."""
+    """Cut the tiles by hand and compare each patch with every patch of every tile of the reference."""
     temperature, alpha, weight = 0.1, 0.4, 0.7
     encoder = encoder_of(clip, Geometry("tiles", overlap=0.5))
     pictures = [photo(48, 96, 1), photo(64, 64, 2)]

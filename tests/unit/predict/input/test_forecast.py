@@ -19,12 +19,12 @@ from tests.towers import write_image
 
 @pytest.fixture
 def half_a_second(make_detector, monkeypatch):
-    """An encoder of tiles of 48 pixels, by whose clock each tile takes half a second."""
+    """Reader with tiles of 48 pixels, each of which takes half a second on a simulated clock."""
     return tiles_that_take(make_detector, monkeypatch, repeat(0.5))
 
 
 def tiles_that_take(make_detector, monkeypatch, seconds: Iterator[float]):
-    """An encoder of tiles of 48 pixels, each of which takes so many seconds of a clock, by batches."""
+    """Return a reader with tiles of 48 pixels; `seconds` gives the simulated time per tile, batch by batch."""
     clock = [0.0]
     forward = DualPathVisionEncoder.forward
 

@@ -24,7 +24,7 @@ def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 def whole(pixels: np.ndarray, height: int, width: int, mode: str) -> torch.Tensor:
-    """The image resized as torchvision does it, as the Lightning models see it."""
+    """Resize the image with torchvision, as the Lightning models do."""
     image = torch.from_numpy(pixels).permute(2, 0, 1) / 255
     return Resize((height, width), interpolation=InterpolationMode(mode), antialias=True)(image)
 

@@ -19,7 +19,7 @@ BROKEN = {3, 4}
 
 
 class Counting:
-    """Stands in for an encoder; counts how often each image is read, and in which threads."""
+    """Stand-in for an encoder that counts how often each image is read, and in which threads."""
 
     def __init__(self) -> None:
         self.read: Counter[str] = Counter()
@@ -72,7 +72,7 @@ def test_no_more_are_held_than_said_however_many_there_are(counting):
 
 
 def test_a_chunk_is_read_by_several_threads_and_encoded_at_once(counting):
-    counting.while_reading = threading.Barrier(2).wait  # each waits until another thread reads, too
+    counting.while_reading = threading.Barrier(2).wait  # each waits for a second reading thread
     with working_set(counting, keep=4) as working:
         working.fetch([0, 1, 2, 5, 6, 7])
         assert [working[p].as_reference.name for p in (0, 1, 2, 5, 6, 7)] == list("012567")

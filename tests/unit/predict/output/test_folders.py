@@ -32,7 +32,7 @@ def ask(paths, settings=None, **options):
 
 
 def work(place: Place, request, scored=(), *, finished: bool) -> None:
-    """What a run leaves in its folder."""
+    """Write what a run leaves in its folder."""
     record = {"options": request.options, "digest": request.digest, "finished": "now" if finished else None}
     write_record(place.folder, record)
     with Journal(place.folder / WORK / "images", request.settings) as journal:
@@ -47,7 +47,7 @@ def test_runs_are_numbered_and_nobody_elses_folder_is_taken(out, images):
     (out.parent / "predict03").mkdir()
     assert choose_place(out, ask(images)).folder == out.with_name("predict5")
     assert choose_place(out.with_name("day7"), ask(images)).folder == out.with_name("day7")
-    assert choose_place(out.with_name("day7"), ask(images)).folder == out.with_name("day7")  # it is still empty
+    assert choose_place(out.with_name("day7"), ask(images)).folder == out.with_name("day7")  # still empty
     (out.with_name("day7") / "mine.txt").touch()
     assert choose_place(out.with_name("day7"), ask(images)).folder == out.with_name("day7-2")
 

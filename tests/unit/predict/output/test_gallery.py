@@ -1,4 +1,4 @@
-"""What the page holds; how it behaves in a browser is in tests/integration/test_gallery.py."""
+"""The contents of the page; `tests/integration/test_gallery.py` tests its behaviour in a browser."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EVIL = ["<script>alert(1)</script>.png", '"><img src=x onerror=alert(1)>.png', "
 
 
 class Page(HTMLParser):
-    """Tags with their attributes, the text outside of scripts and styles, and the contents of these."""
+    """Parser that collects tags with attributes, the text outside scripts and styles, and the contents of those."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ def test_an_image_that_the_threshold_does_not_judge_has_no_decision_and_the_reas
 @pytest.mark.parametrize("evil", EVIL)
 def test_names_and_reasons_come_back_whole_and_add_no_element(write, name, evil, tmp_path):
     plain = write([entry(name("a.png"), 0.5)], [Failure(name("b.png"), "broken")], facts={"class name": "plate"})
-    evil_path = name(evil)  # a slash in it makes it a path below
+    evil_path = name(evil)  # the slash makes it a path in a subfolder
     page = write([entry(evil_path, 0.5, (evil_path,))], [Failure(evil_path, evil)], facts={"class name": evil})
     shown = evil.encode("utf-8", "backslashreplace").decode()
     (image,), (failed,), (reference,) = (page.content[key] for key in ("images", "failed", "references"))

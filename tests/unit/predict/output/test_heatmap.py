@@ -42,7 +42,7 @@ def test_a_scale_of_its_own_is_only_for_who_asks():
 @pytest.mark.parametrize("drawing", [*DRAWINGS.values(), MapDrawing(3, sigma=30.0)])
 @pytest.mark.parametrize("scale", [(0.0, 1.0), None])
 def test_the_map_is_drawn_as_the_method_draws_it(drawing, scale):
-    """At the size at which the model sees the image, so that it is the method's own map."""
+    """The map is drawn at the size at which the model sees the image, so that it equals that of the method."""
     patches = np.random.default_rng(1).random((10, 20), np.float32)
     drawn = np.asarray(draw_heatmap(np.zeros((160, 320, 3), np.uint8), patches, scale, drawer=Drawer(drawing)))
     values = draw(torch.from_numpy(patches)[None], (160, 320), drawing)[0].numpy()

@@ -65,7 +65,7 @@ def test_every_place_where_a_kill_may_tear_the_log_leaves_whole_entries(folder):
 
 
 def ends(content: bytes) -> set[int]:
-    """Lengths at which a line misses nothing but its end."""
+    """Return the lengths at which a line lacks only its newline."""
     places = [i for i, byte in enumerate(content) if byte == ord("\n")]
     return set(places[1:])
 
@@ -140,7 +140,7 @@ def test_lines_that_are_none_of_ours_are_passed_over(folder, line):
 
 
 class Full:
-    """A file on a disk with room for so many bytes."""
+    """A file on a disk that has `room` bytes left."""
 
     def __init__(self, file, room: int) -> None:
         self.file, self.room = file, room

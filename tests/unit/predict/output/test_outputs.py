@@ -27,7 +27,7 @@ EVERYTHING = Drawing(heatmaps=True, maps=True, masks=True)
 
 
 class Folder:
-    """Images with scores in a journal, and the files drawn of them."""
+    """Images with scores in a journal, and the files drawn from them."""
 
     def __init__(self, root) -> None:
         self.out = root / "out"
@@ -47,7 +47,7 @@ class Folder:
             return list(draw_all(journal, [str(path) for path in self.images], self.layout, threshold, drawing))
 
     def files(self) -> dict[str, int]:
-        """What was drawn and when."""
+        """Return the drawn files with their times."""
         found = (path for kind in ("heatmaps", "maps", "masks") for path in (self.out / kind).rglob("*"))
         return {str(p.relative_to(self.out)): p.stat().st_mtime_ns for p in found if p.is_file()}
 
@@ -87,7 +87,7 @@ def test_maps_and_masks_have_the_size_of_the_image_and_agree(folder):
     mask = np.asarray(Image.open(folder.out / "masks/b/a.png"))
     assert (full.shape, full.dtype) == ((40, 56), np.float32)
     np.testing.assert_array_equal(mask, np.where(full > 0.4, 255, 0))
-    # The mean over 3x3 patches, those on the border counting twice in a direction, as AnoCLIP draws.
+    # AnoCLIP's drawing: the mean over 3x3 patches, in which the border is repeated.
     assert full[0, 0] == pytest.approx((4 * MAP[0, 0] + 2 * MAP[0, 1] + 2 * MAP[1, 0] + MAP[1, 1]) / 9)
     assert full[-1, -1] == pytest.approx((4 * MAP[-1, -1] + 2 * MAP[-1, -2] + 2 * MAP[-2, -1] + MAP[-2, -2]) / 9)
 
@@ -107,7 +107,7 @@ def test_the_heatmap_stands_on_the_scale_that_was_asked_for(folder, scale, share
 
 
 def test_by_default_the_scale_is_that_of_all_maps_of_the_run(folder):
-    """Half the scores of a run are left grey, whichever image they are of."""
+    """The lower half of the scores of a run stays grey, independent of the image."""
     with Journal(folder.out / ".work", {}) as journal:
         for path, value in zip(folder.images, (0.40, 0.41, 0.45), strict=True):
             patches = np.full((3, 4), value, np.float32)
@@ -167,7 +167,7 @@ def test_names_at_the_limit_of_the_file_system_still_differ(tmp_path):
     paths = [Layout(tmp_path / "out", names).path("heatmaps", name, ".png") for name in names]
     assert paths[0] != paths[1]
     for path in paths:
-        assert len(os.fsencode(path.name)) + len(".") + len(".") + 32 <= 255  # with the name while it is written
+        assert len(os.fsencode(path.name)) + len(".") + len(".") + 32 <= 255  # length of the temporary name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
 
@@ -180,7 +180,7 @@ def result_names(*names: str) -> list[str]:
 def test_a_suffix_is_part_of_the_name_only_where_it_has_to_be():
     assert result_names("cell.0001.png", "b/cell.0001.jpg", "none") == ["cell.0001.png", "b/cell.0001.png", "none.png"]
     assert result_names("b/a.png", "b/a.jpg", "a.png", "c.tif") == ["b/a_png.png", "b/a_jpg.png", "a.png", "c.png"]
-    assert result_names("A.png", "a.jpg") == ["A_png.png", "a_jpg.png"]  # one file where case does not count
+    assert result_names("A.png", "a.jpg") == ["A_png.png", "a_jpg.png"]  # one file if case is ignored
     assert result_names("a.png", "a.jpg")[::-1] == result_names("a.jpg", "a.png")
 
 
@@ -192,7 +192,7 @@ def test_no_two_results_share_a_file_even_where_case_does_not_count(names):
 
 
 def test_a_result_that_another_image_has_taken_is_drawn_again(folder):
-    """Between runs a.png goes and a.jpg comes, both of which are drawn as a.png; then it is back."""
+    """Replace a.png by a.jpg between runs, both of which are drawn as a.png, and then restore it."""
     first, *others = folder.images
     folder.draw(Drawing(scale=None))
     before = (folder.out / "heatmaps/a.png").read_bytes()

@@ -15,7 +15,7 @@ from dualclip_lightning.predict.output.summary import MOST_LISTED, summarise
 
 
 def report(seconds_per_image: float, total: int, done: int = 0, *, terminal: bool = False) -> list[str]:
-    """What is written while images are done, one in so many seconds of a clock set by hand."""
+    """Return the lines written while images are scored, each in a number of seconds on a simulated clock."""
     said, now = io.StringIO(), [100.0]
     console = Console(file=said, force_terminal=terminal, width=100, soft_wrap=True)
     with ProgressReporter(console, lambda: now[0]) as progress:

@@ -16,7 +16,7 @@ SCORES = st.floats(0, 1, width=32)
 
 
 class Image(NamedTuple):
-    """What a threshold sees of an image."""
+    """The properties of an image that a threshold uses."""
 
     score: float
     peak: float = 0.5
@@ -37,7 +37,7 @@ def test_the_expected_rate_and_its_interval_hold_in_repeated_trials(count, rate)
     rates, inside = [], 0
     for _ in range(600):
         found = from_good(images(rng.beta(2, 30, size=count)), rate)  # skewed and bounded
-        actual = float(beta(2, 30).sf(found.score))  # the share of all further images above it
+        actual = float(beta(2, 30).sf(found.score))  # true share of further images above it
         rates.append(actual)
         inside += found.interval[0] <= actual <= found.interval[1]
     assert np.mean(rates) == pytest.approx(found.false_alarm_rate, abs=4 * np.std(rates) / 600**0.5)
@@ -73,7 +73,7 @@ def test_conformal_p_values_of_further_normal_images_are_no_smaller_than_uniform
 def test_every_threshold_can_be_reached_and_decides_as_its_p_values(scores, rate, good):
     try:
         found = (from_good if good else from_run)(images(scores), rate)
-    except NoThresholdError:  # see below when that is
+    except NoThresholdError:  # tested below
         return
     assert found.score in scores
     assert found.score < 1
@@ -97,14 +97,14 @@ def test_too_few_good_images_say_how_many_would_do():
 def test_an_unlabelled_run_finds_as_many_as_its_rate_allows():
     found = from_run(images(np.arange(1, 101) / 200), 0.05)
     assert (found.score, found.pixel, found.false_alarm_rate, found.images) == (0.475, 0.475, 0.05, 100)
-    assert found.interval == (0.0, pytest.approx(0.1, abs=0.021))  # at most 5 of 50
+    assert found.interval == (0.0, pytest.approx(0.1, abs=0.021))  # if 50 are normal: 5 of 50
     assert "the 5 highest of the 100 unlabelled images" in found.describe()
     assert "at most 5.0%" in found.describe()
 
 
 @pytest.mark.parametrize(("count", "anomalous"), [(20, 0), (60, 0), (60, 20)])
 def test_a_runs_threshold_promises_later_images_no_less_than_it_keeps(count, anomalous):
-    """False alarms and p-values of images that were not in the run, counted over many runs."""
+    """Count false alarms and p-values of images outside the run, over many runs."""
     rng = np.random.default_rng(count + anomalous)
     rates, small, inside = [], [], []
     for _ in range(400):
@@ -113,13 +113,13 @@ def test_a_runs_threshold_promises_later_images_no_less_than_it_keeps(count, ano
         fresh = rng.uniform(0, 0.9, 50)
         rates.append((fresh > later.score).mean())
         small.append(np.mean([later.p_value(score) <= 0.1 for score in fresh]))
-        inside.append(1 - later.score / 0.9 <= later.interval[1])  # the share of all normal images above
+        inside.append(1 - later.score / 0.9 <= later.interval[1])  # true share of normal images above
     error = np.std(rates) / np.sqrt(len(rates))
     assert np.mean(rates) <= later.false_alarm_rate + 3 * error
     assert np.mean(small) <= 0.1 + 3 * np.std(small) / np.sqrt(len(small))
     assert np.mean(inside) >= 0.92
     if not anomalous:
-        assert np.mean(rates) == pytest.approx(later.false_alarm_rate, abs=3 * error)  # no more than needed
+        assert np.mean(rates) == pytest.approx(later.false_alarm_rate, abs=3 * error)  # and not conservative
         assert np.mean(inside) == pytest.approx(0.95, abs=0.03)
 
 
@@ -188,7 +188,7 @@ def test_an_image_has_marks_if_and_only_if_it_is_anomalous(rows, score, limit, p
     image = Image(score, float(patch_map.max()))
     threshold = Threshold(limit, pixel)
     level = threshold.level(image, patch_map)
-    for drawn in (patch_map, np.resize(patch_map.mean(), (size, size))):  # a small drawing may miss the peak
+    for drawn in (patch_map, np.resize(patch_map.mean(), (size, size))):  # a small map may miss the peak
         assert marked(drawn, level).any() == (threshold.decide(image).word == "anomalous")
     if image.peak > pixel and level is not None:
         np.testing.assert_array_equal(marked(patch_map, level), patch_map.astype(float) > pixel)

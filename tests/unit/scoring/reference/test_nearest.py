@@ -11,7 +11,7 @@ from dualclip_lightning.scoring import reference_score, within_window
 
 
 def brute_force(queries: np.ndarray, references: np.ndarray) -> np.ndarray:
-    """Loops over every image, patch, reference and patch of the reference; in double precision."""
+    """Compute scores with loops over images, patches, references and their patches, in double precision."""
     batch, rows, columns, _ = queries.shape
     scores = np.zeros((batch, rows, columns))
     for b, i, j in np.ndindex(batch, rows, columns):

@@ -1,4 +1,4 @@
-"""Drawn scenes and defects: the same from the same seed, with masks that say where an image was changed."""
+"""Drawn scenes and defects: the same for the same seed, with masks of the places where an image was changed."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from dualclip_lightning.demo.training.synthetic.scenes import LOGICAL, SCENES
 
 SIZE = 96
 PLAIN = {"texture", "brushed", "turned", "stripes", "plain"}
-"""Scenes without pieces."""
+"""Kinds of scenes that do not consist of pieces."""
 
 
 @pytest.fixture(scope="module")
 def textures(tmp_path_factory):
-    """Photographs of three of the package's materials under names that training may use."""
+    """Folder of photographs of three materials of the package, under names that training may use."""
     folder = tmp_path_factory.mktemp("textures")
     for material in ("cork", "granite", "terrazzo"):
         for path in photographs(material):
