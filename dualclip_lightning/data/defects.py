@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Image = npt.NDArray[np.uint8]
-Mask = npt.NDArray[np.bool_]
+from dualclip_lightning.data.shapes import Image, Mask, blob, draw_lines, shifted, wandering_line
+
 DefectMaker = Callable[[Image, np.random.Generator, Image], tuple[npt.NDArray, Mask]]
 """A kind of defect: a function that returns the drawn image and the region that it may have changed."""
 
@@ -71,38 +71,6 @@ def _changed(image: Image, drawn: npt.NDArray, region: Mask) -> Mask:
     return (closed > 0) & region
 
 
-def blob(shape: tuple[int, ...], rng: np.random.Generator, smallest: float = 0.05, largest: float = 0.16) -> Mask:
-    """Draw an irregular round region, whose mean radius is between two shares of the image's shorter side."""
-    height, width = shape[:2]
-    side = min(height, width)
-    radius = rng.uniform(smallest, largest) * side
-    y0, x0 = rng.uniform(radius, height - radius), rng.uniform(radius, width - radius)
-    y, x = np.mgrid[:height, :width]
-    angle = np.arctan2(y - y0, x - x0)
-    waves = sum(rng.uniform(0, 0.25) * np.cos(k * angle + rng.uniform(0, 2 * np.pi)) for k in (1, 2, 3, 5))
-    stretch = rng.uniform(0.6, 1.6)
-    return np.hypot((y - y0) * stretch, (x - x0) / stretch) < radius * (1 + waves)
-
-
-def wandering_line(
-    shape: tuple[int, ...], rng: np.random.Generator, bend: float, share: tuple[float, float]
-) -> npt.NDArray:
-    """Draw points [n, 2] (x, y) of a wandering line whose length is a share of the shorter side."""
-    height, width = shape[:2]
-    length = int(rng.uniform(*share) * min(height, width))
-    heading = rng.uniform(0, 2 * np.pi) + np.cumsum(rng.normal(0, bend, length))
-    steps = np.stack([np.cos(heading), np.sin(heading)], axis=1)
-    start = rng.uniform([0.2 * width, 0.2 * height], [0.8 * width, 0.8 * height])
-    return start + np.cumsum(steps, axis=0) - steps.sum(axis=0) / 2
-
-
-def _stroke(shape: tuple[int, ...], lines: list[npt.NDArray], thickness: int) -> Mask:
-    canvas = np.zeros(shape[:2], np.uint8)
-    cv2.polylines(canvas, [np.rint(line).astype(np.int32) for line in lines], isClosed=False, color=1,
-                  thickness=thickness)  # fmt: skip
-    return canvas > 0
-
-
 def _contrast(image: Image, region: Mask, rng: np.random.Generator) -> npt.NDArray:
     """Draw a shift in levels away from a region's own brightness: dark regions become brighter, bright ones darker."""
     mean = image[region].mean() if region.any() else 128.0
@@ -110,16 +78,11 @@ def _contrast(image: Image, region: Mask, rng: np.random.Generator) -> npt.NDArr
     return sign * rng.uniform(45, 110) * rng.uniform(0.8, 1.0, 3)
 
 
-def shifted(image: Image, region: Mask, shift: npt.NDArray | float) -> npt.NDArray:
-    """Shift the brightness of a region of the image [H, W, 3] by a number of levels."""
-    return np.where(region[..., None], np.clip(image + shift, 0, 255), image)
-
-
 def scratch(image: Image, rng: np.random.Generator, other: Image) -> tuple[npt.NDArray, Mask]:
     """Draw one to three nearly straight thin lines."""
     del other
     lines = [wandering_line(image.shape, rng, 0.02, (0.3, 0.8)) for _ in range(rng.integers(1, 4))]
-    region = _stroke(image.shape, lines, int(rng.integers(1, 4)))
+    region = draw_lines(image.shape, lines, int(rng.integers(1, 4)))
     return shifted(image, region, _contrast(image, region, rng)), region
 
 
@@ -131,7 +94,7 @@ def crack(image: Image, rng: np.random.Generator, other: Image) -> tuple[npt.NDA
     for start in rng.integers(0, len(trunk), rng.integers(1, 4)):
         branch = wandering_line(image.shape, rng, 0.35, (0.12, 0.3))
         branches.append(branch - branch[0] + trunk[start])
-    region = _stroke(image.shape, [trunk, *branches], int(rng.integers(1, 4)))
+    region = draw_lines(image.shape, [trunk, *branches], int(rng.integers(1, 4)))
     return np.where(region[..., None], image * rng.uniform(0.05, 0.4), image), region
 
 
@@ -210,7 +173,9 @@ def speck(image: Image, rng: np.random.Generator, other: Image) -> tuple[npt.NDA
     if rng.random() < 0.5:  # noqa: PLR2004
         region = blob(image.shape, rng, 0.02, 0.06)
     else:
-        region = _stroke(image.shape, [wandering_line(image.shape, rng, 0.15, (0.08, 0.25))], int(rng.integers(2, 5)))
+        region = draw_lines(
+            image.shape, [wandering_line(image.shape, rng, 0.15, (0.08, 0.25))], int(rng.integers(2, 5))
+        )
     order = image.reshape(-1, 3).sum(axis=1, dtype=np.int64)
     tone = image.reshape(-1, 3)[order.argmin() if rng.random() < 0.5 else order.argmax()]  # noqa: PLR2004
     return np.where(region[..., None], tone, image), region

@@ -10,13 +10,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from dualclip_lightning.data.defects import (
-    DEFECTS,
-    Defective,
-    DefectMaker,
-    Image,
-    visible_defect,
-)
+from dualclip_lightning.data.defects import DEFECTS, Defective, DefectMaker, visible_defect
+from dualclip_lightning.data.shapes import Image
 from dualclip_lightning.demo.training.synthetic.marks import chip, cut, dead, fibre, fold, moved, ring, scrape
 from dualclip_lightning.demo.training.synthetic.stains import bubble, burn, corrosion, dust, faded, patch, pits, smear
 

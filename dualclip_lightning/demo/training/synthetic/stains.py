@@ -6,11 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from dualclip_lightning.data.defects import (
-    Image,
-    blob,
-    shifted,
-)
+from dualclip_lightning.data.shapes import Image, blob, shifted
 from dualclip_lightning.demo.training.synthetic.brushes import Drawn, blend, noise, soft
 
 
