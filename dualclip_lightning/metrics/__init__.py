@@ -11,9 +11,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dualclip_lightning.metrics.evaluator import ZeroShotEvaluator, default_evaluator, describe_evaluator
+    from dualclip_lightning.metrics.evaluator import ZeroShotEvaluator, describe_evaluator
     from dualclip_lightning.metrics.image import ImageMetrics
     from dualclip_lightning.metrics.pixel import PixelMetrics
+    from dualclip_lightning.metrics.preset import default_evaluator
     from dualclip_lightning.metrics.wrappers import AP, AUPIMO, AUROC, PRO, F1Max
 
 __all__ = [
@@ -30,7 +31,7 @@ __all__ = [
 ]
 
 _HOMES = {"ImageMetrics": "image", "PixelMetrics": "pixel", "ZeroShotEvaluator": "evaluator",
-          "default_evaluator": "evaluator", "describe_evaluator": "evaluator"}  # fmt: skip
+          "default_evaluator": "preset", "describe_evaluator": "evaluator"}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
