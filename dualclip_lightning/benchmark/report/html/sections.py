@@ -1,39 +1,28 @@
-"""The report of a run: one self-contained HTML file that needs neither a network nor scripts, and prints well."""
+"""The sections of the report, one per data set, with their figures and text alternatives."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import jinja2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from omegaconf import OmegaConf
 
-from dualclip_lightning.benchmark.names import short_revision, slug
+from dualclip_lightning.benchmark.names import slug
 from dualclip_lightning.benchmark.report import figures
 from dualclip_lightning.benchmark.report.ablations import find_ablations
 from dualclip_lightning.benchmark.report.comparisons import comparisons
 from dualclip_lightning.benchmark.report.curves import Lines, category_lines, mean_lines
 from dualclip_lightning.benchmark.report.gallery import examples
-from dualclip_lightning.benchmark.report.render import Table, TableCell
-from dualclip_lightning.benchmark.report.summary import DatasetSummary, failures, summaries
-from dualclip_lightning.benchmark.report.tables import failed_table, interval_table, mask_notes, summary_table
+from dualclip_lightning.benchmark.report.render import Table
+from dualclip_lightning.benchmark.report.summary import DatasetSummary, summaries
+from dualclip_lightning.benchmark.report.tables import interval_table, mask_notes, summary_table
 from dualclip_lightning.benchmark.results import BenchmarkRun
 from dualclip_lightning.benchmark.status import finished
-from dualclip_lightning.utilities.files import write_bytes_atomically
 
 MAPS_SHOWN = 8
 """Maximum number of methods in a gallery; with more it would be illegible in print."""
-PROVENANCE = {"kind": "kind", "backbone": "backbone", "weights": "weights", "weights_sha256": "SHA-256 of the weights",
-              "weights_origin": "weights from", "masks": "masks",
-              "device": "device", "precision": "precision", "git_revision": "revision",
-              "num_images": "images a category"}  # fmt: skip
-LONG = {"weights_sha256", "git_revision"}
-"""Digests, which are shortened to their first characters."""
 
 
 class ReportFigure(NamedTuple):
@@ -69,31 +58,6 @@ class Section(NamedTuple):
     categories: list[Category]
 
 
-def write_report(run: BenchmarkRun) -> Path:
-    """Write `report.html` into the run folder and return its path."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("dualclip_lightning.benchmark.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    failed = failures(run.frame)
-    html = environment.get_template("report.html.j2").render(
-        title=run.folder.resolve().name,
-        started=run.frame["started"].dropna().min(),
-        cells=len(run.frame),
-        failed=failed_table(failed) if len(failed) else None,
-        sections=list(sections(run)),
-        provenance=provenance_table(run.frame),
-        settings=method_settings(run.frame),
-        configuration=OmegaConf.to_yaml(OmegaConf.create(run.config)),
-    )
-    path = run.folder / "report.html"
-    write_bytes_atomically(path, html.encode())
-    return path
-
-
 def sections(run: BenchmarkRun) -> Iterator[Section]:
     """Yield one section per data set."""
     published = {dataset: table for dataset, table, _ in comparisons(run.frame)}
@@ -116,46 +80,6 @@ def sections(run: BenchmarkRun) -> Iterator[Section]:
             ),
             [_category(overall, name, tables.get(name, overall), cells, *found) for name, found in evidence.items()],
         )
-
-
-def provenance_table(results: pd.DataFrame) -> Table:
-    """Return the table of what produced each method's figures; it lists several values where cells differ."""
-    done = finished(results)
-    rows = [
-        [TableCell(str(method)), *(TableCell(_values(own[column])) for column in PROVENANCE)]
-        for method, own in done.groupby("method", sort=False)
-    ]
-    notes = [*_transforms(done), _versions(done)]
-    return Table("What produced the figures", ["method", *PROVENANCE.values()], rows, notes, 1 + len(PROVENANCE))
-
-
-def method_settings(results: pd.DataFrame) -> dict[str, str]:
-    """Return the arguments of each method that are not null, as text."""
-    done = finished(results).drop_duplicates("method")
-    return {
-        row.method: ", ".join(
-            f"{key}={value}" for key, value in json.loads(row.parameters).items() if value is not None
-        )
-        for row in done.itertuples()
-    }
-
-
-def _values(column: pd.Series) -> str:
-    texts = (f"{value:.0f}" if isinstance(value, float) else str(value) for value in column.dropna().unique())
-    return ", ".join(short_revision(text) if column.name in LONG else text for text in texts) or "n/a"
-
-
-def _transforms(done: pd.DataFrame) -> Iterator[str]:
-    for transform, own in done.groupby("transform", sort=False):
-        yield f"Images of {', '.join(own['method'].unique())}: {' '.join(str(transform).split())}."
-
-
-def _versions(done: pd.DataFrame) -> str:
-    found: dict[str, set[str]] = {}
-    for text in done["versions"].dropna().unique():
-        for name, version in json.loads(text).items():
-            found.setdefault(name, set()).add(version)
-    return "Versions: " + ", ".join(f"{name} {' and '.join(sorted(each))}" for name, each in found.items()) + "."
 
 
 def _evidence(run: BenchmarkRun, cells: pd.DataFrame) -> tuple[Lines, ReportFigure | None]:
