@@ -33,7 +33,7 @@ OUR_COMMANDS = {
     "predict": "Score images of your own: files or folders, without labels; heatmaps, decisions, a gallery.",
     "demo": "Score the packaged images with the packaged model; needs no network and no data.",
     "benchmark": "Run methods x data sets x categories x seeds from a YAML file.",
-    "compare": "Put two runs of the benchmark side by side, cell by cell.",
+    "compare": "Compare two runs of the benchmark cell by cell, or rank the methods of several.",
     "regression": "Record a few figures, or check that they are still the same.",
     "weights": "List CLIP weights, fetch them ahead of time, check them.",
 }

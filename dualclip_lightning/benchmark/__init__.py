@@ -17,7 +17,7 @@ Example:
 
     ``run_benchmark(config, folder)`` runs the cells missing in the folder, ``load_run(folder)`` reads the
     results, ``write_tables(run)`` and ``write_report(run)`` present them, and ``compare(run, other)`` compares two
-    runs.
+    runs. ``rank_methods(*runs)`` ranks the methods of any number of runs.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dualclip_lightning.benchmark.plan.schema import Config
     from dualclip_lightning.benchmark.report.compare import compare
     from dualclip_lightning.benchmark.report.html import write_report
+    from dualclip_lightning.benchmark.report.ranks.methods import rank_methods
     from dualclip_lightning.benchmark.report.tables import write_tables
     from dualclip_lightning.benchmark.results import BenchmarkRun, load_run
     from dualclip_lightning.benchmark.run.session import run_benchmark
@@ -43,6 +44,7 @@ __all__ = [
     "load_config",
     "load_run",
     "parse_config",
+    "rank_methods",
     "run_benchmark",
     "write_report",
     "write_tables",
@@ -56,6 +58,7 @@ _HOMES = {
     "load_config": "plan.config",
     "load_run": "results",
     "parse_config": "plan.config",
+    "rank_methods": "report.ranks.methods",
     "run_benchmark": "run.session",
     "write_report": "report.html",
     "write_tables": "report.tables",

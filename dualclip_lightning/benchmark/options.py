@@ -14,6 +14,8 @@ from dualclip_lightning.commandline.parser import WRONG, Parser, speaking, whole
 
 RESULTS = Path("results/benchmark")
 GUARD = "demo"
+CELL_BY_CELL = 2
+"""Number of runs that are compared cell by cell."""
 
 
 def benchmark(arguments: Sequence[str] | None = None) -> int:
@@ -22,7 +24,7 @@ def benchmark(arguments: Sequence[str] | None = None) -> int:
 
 
 def compare(arguments: Sequence[str] | None = None) -> int:
-    """Compare two runs and return the exit status (`report.compare.run`)."""
+    """Compare runs and return the exit status (`report.compare.run`)."""
     return _run("report.compare", compare_options(arguments), _check_runs)
 
 
@@ -49,10 +51,20 @@ def _find(kind: str) -> Callable[[Namespace], None]:
 
 
 def _check_runs(options: Namespace) -> None:
-    for folder in (options.run_a, options.run_b):
+    for folder in options.runs:
         if not folder.is_dir():
             msg = f"Expected '{folder}' to be a folder that `dualclip benchmark` left, but there is none."
             raise ConfigError(msg)
+    options.ranks = options.ranks or len(options.runs) != CELL_BY_CELL
+    if options.ranks and len({folder.resolve() for folder in options.runs}) < len(options.runs):
+        msg = "Expected every run once, but a folder is given twice."
+        raise ConfigError(msg)
+    if not options.ranks and (options.metric or options.blocks != "category" or options.bootstrap):
+        msg = "Two runs are compared cell by cell, without --metric, --blocks and --bootstrap. Add --ranks."
+        raise ConfigError(msg)
+    if options.bootstrap and options.metric and "image_AUROC" not in options.metric:
+        msg = "Expected image_AUROC among --metric with --bootstrap, because images.csv is enough for no other metric."
+        raise ConfigError(msg)
 
 
 def benchmark_options(arguments: Sequence[str] | None = None) -> Namespace:
@@ -75,10 +87,26 @@ def benchmark_options(arguments: Sequence[str] | None = None) -> Namespace:
 
 def compare_options(arguments: Sequence[str] | None = None) -> Namespace:
     """Parse the options of `dualclip compare`."""
-    parser = Parser("dualclip compare", "Compare two runs of the benchmark cell by cell.")
-    parser.add_argument("run_a", type=Path, help="folder of a run, the baseline")
-    parser.add_argument("run_b", type=Path, help="folder of the other run; differences are B - A")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="for compare.md, .tex and .csv; default: none")
+    parser = Parser(
+        "dualclip compare", "Compare two runs of the benchmark cell by cell, or rank the methods of any number of runs."
+    )
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN",
+                        help="folders of runs: of two, differences are second - first; of another number, all methods "
+                             "are ranked")  # fmt: skip
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="for tables and diagrams; default: none")
+    ranks = parser.add_argument_group("ranks")
+    ranks.add_argument("--ranks", action="store_true", help="rank all methods, also of two runs")
+    ranks.add_argument("--metric", action="append", metavar="NAME",
+                       help="column of results.csv, may be repeated; default: image_AUROC")  # fmt: skip
+    ranks.add_argument("--blocks", choices=["category", "dataset"], default="category",
+                       help="what methods are ranked on, and tests take as independent")  # fmt: skip
+    ranks.add_argument(
+        "--bootstrap",
+        type=whole_from_one,
+        default=0,
+        metavar="N",
+        help="resamplings of images for intervals of differences in image AUROC; default: none",
+    )
     return parser.parse_args(arguments)
 
 

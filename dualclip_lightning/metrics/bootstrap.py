@@ -9,6 +9,7 @@ have no metrics and are skipped.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -61,19 +62,23 @@ def pixel_intervals(
         summed = np.tensordot(weights, counts, axes=1)
         return Curve(*np.moveaxis(np.pad(summed, ((0, 0), (1, 0), (0, 0))), -1, 0))
 
-    return _intervals(curves, estimate, metrics(fpr_limit, further_limits), _resample(len(sketches), resamples, seed))
+    return _intervals(curves, estimate, metrics(fpr_limit, further_limits), resample(len(sketches), resamples, seed))
 
 
 def image_intervals(images: Floats, estimate: Mapping[str, float], resamples: int, seed: int) -> Intervals:
     """Return the interval of each metric from the scores and labels of images [I, 2], without loss."""
     score, label = images[np.lexsort(images.T[::-1])][::-1].T
-    last = np.flatnonzero(np.append(np.diff(score) != 0, [True]))
+    curves = partial(image_curves, score, label)
+    return _intervals(curves, estimate, metrics(None), resample(len(images), resamples, seed))
 
-    def curves(weights: Floats) -> Curve:
-        found = [np.cumsum(weights * kind, axis=1)[:, last] for kind in (1 - label, label, label)]
-        return Curve(*(np.pad(part, ((0, 0), (1, 0))) for part in found))
 
-    return _intervals(curves, estimate, metrics(None), _resample(len(images), resamples, seed))
+def image_curves(score: Floats, label: Floats, weights: Floats) -> Curve:
+    """Return the curves of images with scores and labels [I], each counted as often as weights [R, I] say."""
+    order = np.argsort(-score, kind="stable")
+    last = np.flatnonzero(np.append(np.diff(score[order]) != 0, [True]))
+    kinds = ((1 - label)[order], label[order], label[order])
+    found = [np.cumsum(weights[:, order] * kind, axis=1)[:, last] for kind in kinds]
+    return Curve(*(np.pad(part, ((0, 0), (1, 0))) for part in found))
 
 
 def _counts_at(image: Floats, thresholds: Floats) -> Floats:
@@ -81,7 +86,7 @@ def _counts_at(image: Floats, thresholds: Floats) -> Floats:
     return np.column_stack([np.interp(-thresholds, -image[:, 0], column, left=0) for column in image[:, 1:].T])
 
 
-def _resample(images: int, resamples: int, seed: int) -> Iterator[Floats]:
+def resample(images: int, resamples: int, seed: int | Sequence[int]) -> Iterator[Floats]:
     """Yield how often each image is taken, in blocks [<= BLOCK, I]; the first resample has every image once."""
     random = np.random.default_rng(seed)
     yield np.ones((1, images))

@@ -1,4 +1,4 @@
-"""`dualclip compare RUN_A RUN_B`: a comparison of two runs, cell by cell.
+"""`dualclip compare`: a comparison of two runs, cell by cell. The ranks of any number of runs are in `ranks`.
 
 Only cells that finished in both runs count: the same method, data set, category and seed. Their differences B - A are
 averaged over seeds, then over categories. The interval and the test are computed over categories, because all seeds of
@@ -26,6 +26,7 @@ from dualclip_lightning.benchmark.report.differences import (
     pair,
     unpaired,
 )
+from dualclip_lightning.benchmark.report.ranks.command import compare_methods
 from dualclip_lightning.benchmark.report.render import Table, TableCell, latex, markdown, screen, terminal
 from dualclip_lightning.benchmark.report.summary import DIGITS
 from dualclip_lightning.benchmark.results import BenchmarkRun, load_run
@@ -141,30 +142,35 @@ def _provenance_table(pairs: pd.DataFrame) -> Table:
     return Table("What was not the same", ["what", "A", "B", "methods"], rows, notes, 4)
 
 
-def _save(folder: Path, tables: list[Table], found: pd.DataFrame) -> None:
-    contents: Mapping[str, str] = {
+def _save(folder: Path, tables: list[Table], files: Mapping[str, bytes]) -> None:
+    texts = {
         "compare.md": "\n".join(map(markdown, tables)),
         "compare.tex": "\n".join(latex(table, f"tab:compare_{number}") for number, table in enumerate(tables)),
-        "compare.csv": found.to_csv(index=False),
     }
-    for name, content in contents.items():
-        write_bytes_atomically(folder / name, content.encode())
+    for name, content in {**{name: text.encode() for name, text in texts.items()}, **files}.items():
+        write_bytes_atomically(folder / name, content)
+
+
+def _compare_two(options: argparse.Namespace) -> tuple[list[Table], dict[str, bytes]]:
+    first, second = options.runs
+    tables, found = compare(load_run(first), load_run(second))
+    return tables, {"compare.csv": found.to_csv(index=False).encode()}
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the comparison of two runs.
+    """Print the comparison of two runs, or the ranks of the methods of any number of runs.
 
     Return 2 if they cannot be compared, 3 if the files cannot be written, and 0 otherwise.
     """
     try:
-        tables, found = compare(load_run(options.run_a), load_run(options.run_b))
+        tables, files = compare_methods(options) if options.ranks else _compare_two(options)
     except (OSError, ValueError) as error:
         print(f"dualclip: {error}", file=sys.stderr)
         return 2
     failure = None
     try:
         if options.out is not None:
-            _save(options.out, tables, found)
+            _save(options.out, tables, files)
     except OSError as error:
         failure = f"dualclip: {cannot_write(error, options.out)} Choose another --out."
     console = screen()

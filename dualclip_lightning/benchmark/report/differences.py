@@ -40,13 +40,16 @@ def pair(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
 
 def paired_difference(by_category: np.ndarray, seed: int = 0) -> Difference:
     """Compute the interval and the test of category differences [C], in points; the seed fixes the resampling."""
-    low = high = p_value = float("nan")
+    low = high = float("nan")
     if len(by_category) >= FEWEST_FOR_INTERVAL:
         resampled = np.random.default_rng(seed).choice(by_category, (RESAMPLES, len(by_category))).mean(axis=1)
         low, high = np.percentile(resampled, [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)])
-    if np.count_nonzero(by_category) >= FEWEST_FOR_TEST:
-        p_value = wilcoxon(by_category).pvalue
-    return Difference(float(by_category.mean()), float(low), float(high), float(p_value))
+    return Difference(float(by_category.mean()), float(low), float(high), signed_rank(by_category))
+
+
+def signed_rank(changes: np.ndarray) -> float:
+    """Return the two-sided p-value of Wilcoxon's signed-rank test; NaN for fewer than six changes that are not 0."""
+    return float(wilcoxon(changes).pvalue) if np.count_nonzero(changes) >= FEWEST_FOR_TEST else float("nan")
 
 
 def differences(pairs: pd.DataFrame) -> pd.DataFrame:

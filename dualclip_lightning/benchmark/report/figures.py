@@ -53,7 +53,7 @@ def plot_curves(lines: Lines) -> str:
         axes[0, 2].set_axis_off()
         handles = [Line2D([], [], **look) for look in looks.values()]
         axes[0, 2].legend(handles, list(looks), loc="center", frameon=False, title="method")
-        return _address(figure, "svg")
+        return address(encoded(figure, "svg"), "svg")
 
 
 def _plot_panel(axis: Any, panel: Panel, lines: Mapping[str, Floats], looks: Mapping[str, Any]) -> None:
@@ -85,7 +85,7 @@ def plot_ablation(ablation: Ablation, summary: DatasetSummary) -> str:
             axis.plot(x[gaps], y[gaps], "o", markersize=4, color="white", markeredgecolor=COLOURS[0])
         for axis in axes[len(metrics) :]:
             axis.set_axis_off()
-        return _address(figure, "svg")
+        return address(encoded(figure, "svg"), "svg")
 
 
 def scales(examples: Sequence[GalleryExample], methods: Sequence[str]) -> dict[str, tuple[float, float]]:
@@ -119,7 +119,7 @@ def plot_gallery(examples: Sequence[GalleryExample], methods: Sequence[str]) -> 
             axis.set_title(fill(title, TITLE_WIDTH))
         for axis, mappable, ends in zip(axes[-1, 2:], shown, limits.values(), strict=True):
             _plot_scale(figure, axis, mappable, ends)
-        return _address(figure, "webp", dpi=100, pil_kwargs={"quality": 85})
+        return address(encoded(figure, "webp", dpi=100, pil_kwargs={"quality": 85}), "webp")
 
 
 def _plot_example(row: Any, example: GalleryExample, limits: Mapping[str, tuple[float, float]]) -> list[Any]:
@@ -152,9 +152,14 @@ def _plot_scale(figure: Figure, column: Any, shown: Any, ends: tuple[float, floa
         axis.text(x, -0.5, f"{end:.3g}", transform=axis.transAxes, ha=side, va="top")
 
 
-def _address(figure: Figure, kind: str, **settings: Any) -> str:
-    """Return the figure as a data URL; the same figure gives the same bytes."""
+def encoded(figure: Figure, kind: str, **settings: Any) -> bytes:
+    """Return the content of an image file; the same figure gives the same bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format=kind, metadata={"Date": None} if kind == "svg" else None, **settings)
+    return buffer.getvalue()
+
+
+def address(content: bytes, kind: str) -> str:
+    """Return the content of an image file as a data URL."""
     media = {"svg": "image/svg+xml"}.get(kind, f"image/{kind}")
-    return f"data:{media};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return f"data:{media};base64,{base64.b64encode(content).decode()}"

@@ -1,0 +1,1 @@
+"""Comparison of any number of methods over several data sets: mean ranks, tests, critical differences, intervals."""
