@@ -3,6 +3,7 @@
 from dualclip_lightning.models.base.anchored import AnchoredModel
 from dualclip_lightning.models.base.kind import Kind
 from dualclip_lightning.models.base.memory import out_of_memory_advice
-from dualclip_lightning.models.base.shell import LIBRARIES, ZeroShotShell
+from dualclip_lightning.models.base.provenance import LIBRARIES
+from dualclip_lightning.models.base.shell import ZeroShotShell
 
 __all__ = ["LIBRARIES", "AnchoredModel", "Kind", "ZeroShotShell", "out_of_memory_advice"]

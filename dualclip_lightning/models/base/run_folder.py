@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from anomalib.models.components.base import AnomalibModule
 from anomalib.utils.path import create_versioned_dir
+from torch import nn
 
 if TYPE_CHECKING:
     Base = AnomalibModule
@@ -120,3 +121,11 @@ def leave_checkpoint(trainer: Any, method: Any) -> None:
     if method.name in Path(trainer.default_root_dir).parts and trainer.limit_val_batches == 0:
         for callback in trainer.checkpoint_callbacks:
             callback.on_validation_end(trainer, method)
+
+
+def drop_frozen_weights(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
+    """State-dict hook that removes every parameter of `module` without gradient; the constructor loads these again."""
+    del metadata
+    for name, parameter in module.named_parameters(remove_duplicate=False):  # two encoders may share a tower
+        if not parameter.requires_grad:
+            state.pop(prefix + name, None)

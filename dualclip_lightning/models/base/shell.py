@@ -6,11 +6,7 @@ Therefore a method derives from both the shell and AnomalibModule, and the shell
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -26,13 +22,13 @@ from dualclip_lightning.backbone import prepare_backbone
 from dualclip_lightning.backbone.preprocessing import PRESETS, Preprocessing
 from dualclip_lightning.images.masks import MaskRule
 from dualclip_lightning.images.reading.tensors import read_rgb
-from dualclip_lightning.metrics import default_evaluator, describe_evaluator
+from dualclip_lightning.metrics import default_evaluator
 from dualclip_lightning.models.base.arguments import NamedArguments, check_components, check_prompts
 from dualclip_lightning.models.base.export import ExportMixin
 from dualclip_lightning.models.base.kind import Kind
 from dualclip_lightning.models.base.memory import out_of_memory_advice
-from dualclip_lightning.models.base.results import drop_frozen_weights, plain
-from dualclip_lightning.models.base.run_folder import RECORD, RunFolderMixin
+from dualclip_lightning.models.base.provenance import method_provenance, write_provenance
+from dualclip_lightning.models.base.run_folder import RunFolderMixin, drop_frozen_weights
 from dualclip_lightning.models.references import PerImage
 from dualclip_lightning.models.references.data import batch_names, geometry_of, order_data, transform_of
 from dualclip_lightning.prompts import (
@@ -46,11 +42,6 @@ from dualclip_lightning.prompts import (
 from dualclip_lightning.prompts.categories import DATA_WORDS
 from dualclip_lightning.scoring import MapDrawing
 from dualclip_lightning.utilities.arguments import check_choice, check_precision
-from dualclip_lightning.utilities.files import files_digest, write_bytes_atomically
-from dualclip_lightning.utilities.versions import ADAPTATION, ENGINE, SCORING, versions
-
-logger = logging.getLogger(__name__)
-LIBRARIES = (*SCORING, *ADAPTATION, *ENGINE)
 
 
 class ZeroShotShell(NamedArguments, RunFolderMixin, ExportMixin):
@@ -259,38 +250,13 @@ class ZeroShotShell(NamedArguments, RunFolderMixin, ExportMixin):
     def on_test_end(self) -> None:
         """Write `provenance.json` next to the results."""
         super().on_test_end()
-        self._write_provenance()
+        write_provenance(self)
 
     def on_predict_end(self) -> None:
         """Write `provenance.json` next to the results."""
         super().on_predict_end()
-        self._write_provenance()
-
-    def _write_provenance(self) -> None:
-        trainer = self.trainer
-        if trainer.is_global_zero:
-            run = {"device": str(self.device), "devices": trainer.world_size, "precision": str(trainer.precision)}
-            content = json.dumps(self.provenance() | run, indent=2)
-            folder = Path(trainer.default_root_dir).resolve()
-            write_bytes_atomically(folder / RECORD, content.encode())
-            logger.info("Results: %s", folder)
+        write_provenance(self)
 
     def provenance(self) -> dict[str, Any]:
         """Return what determines this method's scores, as plain data to store with every result."""
-        files = {f"{place}: {Path(name).name}": Path(name) for place, name in enumerate(self._comparison().files)}
-        references = {"references": {"images": list(files), "sha256": files_digest(files)}} if files else {}
-        return references | {
-            "method": type(self).__name__,
-            "kind": str(self.kind),
-            "class_name": self.described_class,
-            "backbone": self.backbone.name,
-            "weights": self.backbone.weights,
-            "weights_sha256": self.backbone.digest,
-            "weights_origin": dict(self.backbone.origin),
-            "transform": str(getattr(self.pre_processor, "transform", None)),
-            "drawing": asdict(self.model.drawing),
-            # Weights may have their own architecture, which replaces the given one.
-            "parameters": {key: plain(value) for key, value in self.hparams.items()} | {"backbone": self.backbone.name},
-            "evaluation": describe_evaluator(self.evaluator),
-            "versions": versions(*LIBRARIES),
-        }
+        return method_provenance(self, self._comparison().files)

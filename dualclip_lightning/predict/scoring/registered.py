@@ -142,7 +142,7 @@ def _trained_layers(method: Any) -> dict[str, Any]:
 def _own_arguments(method: Any) -> dict[str, Any]:
     """Return the arguments that a method has besides those of all methods, as plain data."""
     from dualclip_lightning.models.base import ZeroShotShell  # noqa: PLC0415 - takes seconds
-    from dualclip_lightning.models.base.results import plain  # noqa: PLC0415
+    from dualclip_lightning.models.base.provenance import plain  # noqa: PLC0415
 
     common = signature(ZeroShotShell).parameters.keys() | ELSEWHERE
     return {name: plain(method.hparams[name]) for name in signature(type(method)).parameters if name not in common}
