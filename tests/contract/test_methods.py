@@ -102,7 +102,7 @@ def test_is_a_direct_subclass_that_anomalib_finds_by_name(method_class, name):
     assert method_class.__name__ == name
 
 
-def test_says_what_a_score_may_depend_on(method_class, make):
+def test_states_what_a_score_may_depend_on(method_class, make):
     assert isinstance(method_class.kind, Kind)
     assert isinstance(make().kind, Kind)
 
@@ -129,7 +129,7 @@ def test_an_image_of_one_colour_has_a_finite_score(make, value):
     assert_scores(make().model(torch.full((2, 3, SIZE, SIZE), value)), 2, SIZE, SIZE)
 
 
-def test_images_tell_apart(make):
+def test_different_images_get_different_scores(make):
     output = make().model(random_images(4))
     assert len(set(output.pred_score.tolist())) == 4
     assert output.anomaly_map.flatten(1).std(dim=1).min() > 0
@@ -176,7 +176,7 @@ def test_a_second_run_gives_the_same_result(make, run, mvtec_root):
     assert all(torch.equal(score_map, second.maps[path]) for path, score_map in first.maps.items())
 
 
-def test_the_callers_generator_is_left_alone(make):
+def test_the_callers_generator_is_not_changed(make):
     before = torch.get_rng_state()
     make().model(random_images(2))
     assert torch.equal(torch.get_rng_state(), before)

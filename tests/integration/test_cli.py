@@ -142,7 +142,7 @@ benchmark:
     assert table[sorted(METRICS)].notna().all(axis=None)
 
 
-def test_patchcore_of_anomalib_is_trained_and_judged_as_the_methods_here(workplace):
+def test_patchcore_of_anomalib_is_trained_and_evaluated_like_the_methods_of_this_package(workplace):
     config = Path(__file__).parents[2] / "configs" / "model" / "patchcore.yaml"
     small = "--model.pre_trained false --model.backbone resnet18 --data MVTec --data.num_workers 0"
     ended = workplace.start("anomalib", "train", "--config", str(config), *small.split())
@@ -161,14 +161,14 @@ def test_a_trained_clip_ad_is_tested_on_other_data_from_its_checkpoint(workplace
     assert set(metrics_of(workplace.start(*command))) == METRICS
 
 
-def test_a_wrong_category_is_one_sentence(workplace):
+def test_a_wrong_category_gives_one_sentence(workplace):
     asked = ["test", "--model", "DualImageCLIP", *TRAINED, "--data", "MVTec", "--data.category", "botle"]
     # The plug-in sets up the messages when anomalib is imported. A fork does not import it again.
     for ended in (workplace.start("dualclip", *asked), workplace.start_installed("anomalib", *asked)):
         assert refusal(ended).startswith("dualclip: MVTec AD has no category 'botle'. Did you mean 'bottle'?")
 
 
-def test_a_wrong_argument_of_a_model_is_one_sentence(workplace):
+def test_a_wrong_argument_of_a_model_gives_one_sentence(workplace):
     asked = ["test", "--model", "DualImageCLIP", "--model.alhpa", "1", "--data", "Demo"]
     for ended in (workplace.start("dualclip", *asked), workplace.start_installed("anomalib", *asked)):
         assert refusal(ended) == "dualclip: DualImageCLIP has no argument 'alhpa'. Did you mean --model.alpha?"

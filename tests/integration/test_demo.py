@@ -27,7 +27,7 @@ def folder(tmp_path_factory):
     return out
 
 
-def test_every_variant_has_a_row_a_seed_and_the_text_score_one(folder):
+def test_every_variant_has_one_row_per_seed_and_the_text_score_a_single_row(folder):
     frame = pd.read_csv(folder / "results.csv")
     assert frame.groupby("variant").size().to_dict() == {"text only": 1, "reference only": 2, "joint": 2}
     assert dict(zip(frame["variant"], frame["kind"], strict=True)) == {
@@ -36,7 +36,7 @@ def test_every_variant_has_a_row_a_seed_and_the_text_score_one(folder):
     assert ((frame[["image_AUROC", "pixel_AUROC", "pixel_PRO"]] > 0.5).to_numpy()).all()
 
 
-def test_the_figures_are_those_of_the_method_run_alone(folder, tmp_path):
+def test_the_figures_equal_those_of_a_separate_run_of_the_method(folder, tmp_path):
     frame = pd.read_csv(folder / "results.csv").set_index(["variant", "seed"])
     engine = Engine(default_root_dir=tmp_path, logger=False, accelerator="cpu", enable_progress_bar=False)
     model = DualImageCLIP(pretrained="demo", seed=1, visualizer=False)
@@ -46,7 +46,7 @@ def test_the_figures_are_those_of_the_method_run_alone(folder, tmp_path):
     assert summary.loc["granite", ("joint", "pixel_AUROC")] == pytest.approx(frame.loc["joint", "pixel_AUROC"].mean())
 
 
-def test_its_runs_are_those_of_the_benchmark_and_are_not_repeated(folder, capsys):
+def test_the_demo_shares_the_runs_of_the_benchmark_and_does_not_repeat_them(folder, capsys):
     run = load_run(folder / "runs")
     assert sorted(run.frame["method"].unique()) == ["joint", "reference only", "text only"]
     assert main(["demo", "--categories", "granite", "--seeds", "2", "--out", str(folder)]) == 0
@@ -54,7 +54,7 @@ def test_its_runs_are_those_of_the_benchmark_and_are_not_repeated(folder, capsys
     assert pd.read_csv(folder / "runs" / "results.csv")["started"].tolist() == run.frame["started"].tolist()
 
 
-def test_a_run_that_fails_is_told_and_sets_the_exit_status(tmp_path, capsys, monkeypatch):
+def test_a_run_that_fails_is_reported_and_sets_the_exit_status(tmp_path, capsys, monkeypatch):
     def fail(*_):
         message = "no memory"
         raise RuntimeError(message)
@@ -66,7 +66,7 @@ def test_a_run_that_fails_is_told_and_sets_the_exit_status(tmp_path, capsys, mon
     assert not (tmp_path / "heatmaps.png").exists()
 
 
-def test_it_leaves_a_picture_and_what_produced_it(folder):
+def test_the_demo_writes_a_figure_and_its_provenance(folder):
     with Image.open(folder / "heatmaps.png") as picture:
         assert min(picture.size) > 100
         assert len(picture.convert("RGB").getcolors(1 << 20)) > 100
@@ -90,7 +90,7 @@ def _generate_and_die(root):
     demo.generate_demo(root)
 
 
-def test_a_killed_generation_leaves_no_folder_of_that_name_and_the_next_one_completes(monkeypatch, tmp_path):
+def test_a_killed_generation_leaves_no_folder_under_the_final_name_and_the_next_one_completes(monkeypatch, tmp_path):
     monkeypatch.setattr(demo, "CATEGORIES", ("cork",))
     monkeypatch.setattr(samples, "GOOD_IMAGES", 2)
     process = multiprocessing.get_context("fork").Process(target=_generate_and_die, args=(tmp_path / "data",))

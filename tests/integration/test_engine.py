@@ -214,7 +214,7 @@ def test_one_method_may_be_used_for_two_data_sets_after_each_other(make, test_sc
     assert metrics == pytest.approx(expected, **SAME)
 
 
-def test_a_run_that_breaks_off_spoils_the_datamodule_for_no_other_method(make, test_scores, tmp_path):
+def test_a_run_that_fails_does_not_affect_the_datamodule_for_other_methods(make, test_scores, tmp_path):
     write_mvtec(tmp_path, "metal_nut", normal=3, anomalous=3)
     data, victim = metal_nut(tmp_path), tmp_path / "metal_nut" / "test" / "good" / "001.png"
     whole = victim.read_bytes()
@@ -346,7 +346,7 @@ def test_a_reference_folder_replaces_the_pairs(make, test_scores, mvtec_root, re
     assert one == pytest.approx(scores, **SAME)
 
 
-def test_with_a_reference_folder_bad_and_deep_files_are_dealt_with_as_without(make, engine, references, photos, caplog):
+def test_with_a_reference_folder_bad_and_deep_files_are_handled_as_without(make, engine, references, photos, caplog):
     grey = np.asarray(Image.open(photos / "0.png").convert("L"))
     Image.fromarray(grey).save(photos / "8bit.png")
     Image.fromarray(grey.astype(np.uint16) * 257).save(photos / "16bit.png")
@@ -405,7 +405,7 @@ def test_maps_come_at_the_size_the_model_sees_whatever_the_size_of_the_images(ma
     assert {tuple(score_map.shape) for score_map in record.maps.values()} == {(2 * PATCH, 4 * PATCH)}
 
 
-def test_drawing_pairs_and_making_anchors_leave_the_global_generators_alone(make, mvtec_root):
+def test_drawing_pairs_and_making_anchors_do_not_change_the_global_generators(make, mvtec_root):
     states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
     method = make()
     loader = DataLoader(PredictDataset(mvtec_root))
@@ -486,7 +486,7 @@ def test_a_run_from_a_checkpoint_writes_into_its_folder_and_one_without_into_ano
     assert not (results / "v2").exists()
 
 
-def test_one_object_writes_over_its_own_results(make, engine, mvtec_root, tmp_path):
+def test_one_object_overwrites_its_own_results(make, engine, mvtec_root, tmp_path):
     method = make()
     for _ in range(2):
         engine().test(method, datamodule=metal_nut(mvtec_root))

@@ -64,7 +64,9 @@ def test_onnxruntime_gives_the_same_scores_for_any_number_of_images(make, method
     ],
 )
 @pytest.mark.parametrize("kind", ["to_torch", "to_onnx", "to_openvino"])
-def test_what_is_not_a_function_of_one_image_refuses_with_the_reason(make, method, arguments, reason, kind, tmp_path):
+def test_methods_whose_score_depends_on_other_images_refuse_with_the_reason(
+    make, method, arguments, reason, kind, tmp_path
+):
     with pytest.raises(ValueError, match=f"{method.__name__} cannot be exported with these settings: .*{reason}"):
         getattr(make(method, **arguments), kind)(tmp_path)
     assert not list(tmp_path.iterdir())

@@ -123,7 +123,7 @@ def test_images_are_filtered_by_decision_and_name_and_sorted(gallery, play):
                                "marked good (0)", "marked bad (0)"]  # fmt: skip
 
 
-def test_the_slider_recounts_as_the_command_would_and_says_which(gallery, play, tmp_path):
+def test_the_slider_recounts_as_the_command_would_and_shows_that_command(gallery, play, tmp_path):
     found = play(gallery, """
       const before = preview.textContent;
       set(slider, 0.25);
@@ -146,7 +146,7 @@ def test_the_slider_recounts_as_the_command_would_and_says_which(gallery, play, 
     assert found["after"] == ["two\nlines.png", "bad_\\udcff.png"]
 
 
-def test_keys_choose_enlarge_and_mark(gallery, play):
+def test_keys_select_enlarge_and_mark(gallery, play):
     found = play(gallery, """
       const seen = [];
       press("ArrowRight"); seen.push(chosen());
@@ -182,7 +182,7 @@ def test_marks_stay_for_the_next_visit_until_the_image_changes(gallery, play):
     assert play(gallery, look) == [[], ["two\nlines.png"]]
 
 
-def test_a_saved_list_is_one_that_the_command_reads_whatever_the_names(gallery, play, tmp_path):
+def test_the_command_reads_a_saved_list_with_any_names(gallery, play, tmp_path):
     found = play(gallery, """
       let saved = [], file = "";
       window.Blob = class { constructor(parts) { saved = parts; } };
@@ -220,7 +220,7 @@ def test_hostile_names_are_text_and_pictures_are_files_beside_the_page(gallery, 
     assert EVIL.replace("<", "&lt;").replace(">", "&gt;") in browse(gallery, tmp_path)
 
 
-def test_many_images_come_in_pages_and_arrow_keys_turn_them(tmp_path, play):
+def test_many_images_are_shown_in_pages_which_arrow_keys_turn(tmp_path, play):
     entries = [entry(f"/shots/{i:03}.png", (i, i), i / 200) for i in range(150)]
     page = tmp_path / "out" / "index.html"
     page.parent.mkdir()
@@ -235,7 +235,7 @@ def test_many_images_come_in_pages_and_arrow_keys_turn_them(tmp_path, play):
     assert found == ["1 to 60 of 100", 60, "61 to 100 of 100", 40, "089.png", "1 to 60 of 100", "090.png"]
 
 
-def test_an_empty_run_has_a_page_that_says_so(tmp_path, play):
+def test_an_empty_run_has_a_page_that_states_it(tmp_path, play):
     page = tmp_path / "index.html"
     write_gallery(page, [], [], Layout(tmp_path, []), None, {}, 100)
     found = play(page, "report(all('#empty, #scores, #marks').map((part) => part.hidden));")

@@ -99,7 +99,7 @@ def test_torch_installs_the_hook_unless_switched_off(off, python):
         pytest.param("from dualclip_lightning import DualImageCLIP", id="our model, which imports anomalib.models"),
     ],
 )
-def test_the_real_anomalib_knows_our_classes_whatever_is_imported_first(first, python):
+def test_the_real_anomalib_finds_our_classes_for_any_order_of_imports(first, python):
     script = f"""{first}
 import anomalib.data, anomalib.models
 from jsonargparse._typehints import resolve_class_path_by_name

@@ -24,7 +24,7 @@ PACKAGES = {"torch": (), "onnx": ("onnx", "onnxscript"), "openvino": ("onnx", "o
 """Packages that an export needs in addition."""
 
 
-def test_anomalib_lists_every_model_of_ours():
+def test_anomalib_lists_every_model_of_this_package():
     assert len(OURS) == len(MODELS)
 
 
@@ -77,7 +77,7 @@ def test_fit_leaves_a_small_checkpoint_without_the_frozen_weights(checkpoint):
     assert kept["described_class"] == "dummy"
 
 
-def test_fit_reads_no_item_and_so_no_label(objects, tmp_path, monkeypatch):
+def test_fit_reads_no_item_and_therefore_no_label(objects, tmp_path, monkeypatch):
     def read(*_):
         raise LookupError
 
@@ -120,7 +120,7 @@ def test_predict_from_the_checkpoint_scores_every_image(objects, checkpoint):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", list(ExportType))
-def test_export_from_the_checkpoint_works_or_says_why_not(objects, checkpoint, name, kind):
+def test_export_from_the_checkpoint_works_or_gives_the_reason(objects, checkpoint, name, kind):
     model, _, engine = objects()
     missing = [package for package in PACKAGES[kind] if find_spec(package) is None]
     if name not in EXPORTED:

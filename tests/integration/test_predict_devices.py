@@ -62,7 +62,7 @@ def assert_as_one_process(arguments, sources):
             assert outcome.references == expected.references
 
 
-def test_what_a_process_raises_is_raised_and_the_others_end(arguments, sources, forks):
+def test_an_error_in_one_process_is_raised_and_ends_the_others(arguments, sources, forks):
     workers = choose_workers(arguments, 2)
     workers[1] = workers[1]._replace(arguments={**arguments, "alpha": 2.0})
     with pytest.raises(ValueError, match="alpha"):

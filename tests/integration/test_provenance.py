@@ -47,13 +47,13 @@ def tested(tiny_folder, mvtec_root, tmp_path):
     return run
 
 
-def test_the_normal_images_that_were_drawn_are_named(tested):
+def test_provenance_names_the_normal_images_that_were_drawn(tested):
     first, second = (tested(WinCLIP, k_shot=1, seed=seed)["references"] for seed in (0, 1))
     assert re.fullmatch(r"0: 00\d\.png", first["images"][0])
     assert first["sha256"] != second["sha256"]
 
 
-def test_references_and_textures_are_known_by_content(tested, tmp_path):
+def test_references_and_textures_are_identified_by_content(tested, tmp_path):
     folder = tmp_path / "folder"
     write_image(folder / "0.png", seed=1)
     before = tested(DualImageCLIP, reference_dir=folder, tta={"steps": 1, "textures": str(folder)})

@@ -36,7 +36,7 @@ def _run(name, root, batch_size, **arguments):
 
 @pytest.mark.parametrize("arguments", [{}, {"tta": True}, {"image_size": [80, 160], "num_references": 2}])
 @pytest.mark.parametrize("name", sorted(VARIABLES))
-def test_every_metric_is_there_and_the_batch_size_changes_no_score(name, arguments, tmp_path):
+def test_every_metric_exists_and_the_batch_size_changes_no_score(name, arguments, tmp_path):
     metrics, scores = _run(name, tmp_path / "a", 8, **arguments)
     _, others = _run(name, tmp_path / "b", 3, **arguments)
     assert metrics.keys() == METRICS

@@ -8,7 +8,7 @@ import pytest
 from dualclip_lightning import cli
 
 
-def test_help_lists_our_commands_and_all_of_anomalibs_but_install_and_its_benchmark(capsys):
+def test_help_lists_our_commands_and_those_of_anomalib_except_install_and_benchmark(capsys):
     from anomalib.cli.cli import AnomalibCLI
     from anomalib.cli.pipelines import pipeline_subcommands
 
@@ -21,7 +21,7 @@ def test_help_lists_our_commands_and_all_of_anomalibs_but_install_and_its_benchm
     assert "\n  install " not in printed
 
 
-def test_no_command_is_a_request_for_help(capsys):
+def test_without_a_command_help_is_shown(capsys):
     assert cli.main([]) == 0
     assert "usage: dualclip" in capsys.readouterr().out
 
@@ -106,7 +106,7 @@ def test_other_arguments_reach_anomalib_unchanged(arguments, monkeypatch, tmp_pa
         ("--model.backbone", "ViT-B-61", "dualclip: Unknown backbone 'ViT-B-61'. Did you mean ViT-B-16"),
     ],
 )
-def test_what_our_model_refuses_is_said_in_one_line(option, value, sentence, capsys):
+def test_a_refusal_of_our_model_is_one_line(option, value, sentence, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main(["test", "--model", "DualImageCLIP", "--data", "MVTec", option, value])
     assert stop.value.code == 2
@@ -118,7 +118,7 @@ def _logging_stays_as_it_is(monkeypatch):
     monkeypatch.setattr("anomalib.cli.cli.configure_logger", lambda: None)
 
 
-def test_an_interrupt_while_a_command_is_imported_is_a_word_and_no_traceback(monkeypatch, capsys):
+def test_an_interrupt_during_the_import_of_a_command_gives_one_word_and_no_traceback(monkeypatch, capsys):
     def interrupted(name):
         raise KeyboardInterrupt
 

@@ -33,7 +33,7 @@ def test_a_configuration_of_a_benchmark_may_have_either_name_and_finds_results_r
     assert identity(now)["model"] == "WinCLIP"  # keys of recorded cells contain it
 
 
-def test_recorded_results_are_of_the_model_of_today(tmp_path):
+def test_recorded_results_are_read_under_the_new_name(tmp_path):
     (tmp_path / "cells").mkdir()
     (tmp_path / "cells" / "a.json").write_text(json.dumps({"status": "done", "model": "WinCLIP"}))
     (tmp_path / "results.csv").write_text("key,status,model,method\na,done,WinCLIP,WinCLIP\nb,done,MuSc,MuSc\n")
@@ -45,7 +45,7 @@ def test_recorded_results_are_of_the_model_of_today(tmp_path):
 
 @pytest.mark.parametrize("former", FORMER_NAMES)
 @pytest.mark.parametrize("written", [["--model", "{}"], ["--model={}"]])
-def test_our_commands_take_the_former_name_and_say_the_new_one(former, written, monkeypatch, capsys):
+def test_our_commands_accept_the_former_name_and_print_the_new_one(former, written, monkeypatch, capsys):
     given, told = [], FORMER_NAMES[former]
     monkeypatch.setattr(cli, "_command_line", lambda: given.append)
     monkeypatch.setattr(cli, "print_once", lambda: None)
@@ -58,7 +58,7 @@ def test_our_commands_take_the_former_name_and_say_the_new_one(former, written, 
 
 
 @pytest.mark.parametrize("name", ["WinClip", "anomalib.models.WinClip", "WindowCLIP", "Patchcore"])
-def test_other_names_stay(name):
+def test_other_names_do_not_change(name):
     arguments = ["test", "--model", name, "--data", "WinCLIP", "--model.class_name=WinCLIP"]
     assert list(former_models(arguments)) == []
     assert with_current_models(arguments) == arguments

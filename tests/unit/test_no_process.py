@@ -15,6 +15,6 @@ def test_a_fork_is_refused():
 
 
 @pytest.mark.slow
-def test_a_program_is_refused_also_to_a_slow_test():
+def test_a_program_is_refused_even_to_a_slow_test():
     with pytest.raises(pytest.fail.Exception, match=r"under tests/integration"):
         subprocess.run([sys.executable, "--version"], check=True)

@@ -24,6 +24,6 @@ def test_an_unknown_attribute_is_an_attribute_error():
         _ = dualclip_lightning.Nothing
 
 
-def test_anomalibs_clip_extra_is_not_taken():
+def test_the_package_does_not_depend_on_anomalibs_clip_extra():
     requirements = metadata("dualclip_lightning").get_all("Requires-Dist") or []
     assert [line for line in requirements if line.startswith("anomalib")] == ["anomalib<2.8,>=2.7"]

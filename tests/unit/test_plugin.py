@@ -104,7 +104,7 @@ def test_registers_once_when_many_threads_import_the_host(host, registered):
     assert finders() == []
 
 
-def test_other_modules_are_none_of_its_business(host, registered):
+def test_other_modules_are_not_affected(host, registered):
     plugin.autoload()
     (finder,) = finders()
     assert finder.find_spec("json.tool") is None
@@ -112,7 +112,7 @@ def test_other_modules_are_none_of_its_business(host, registered):
     assert registered == []
 
 
-def test_a_host_that_fails_to_import_fails_as_without_the_plugin_and_may_try_again(host, registered):
+def test_a_host_that_fails_to_import_fails_as_without_the_plugin_and_can_be_imported_again(host, registered):
     host("raise RuntimeError('the host is broken')")
     plugin.autoload()
     with pytest.raises(RuntimeError, match="the host is broken"):
@@ -131,7 +131,7 @@ def test_a_host_that_is_not_installed_is_no_error(host, registered, monkeypatch)
 
 
 @pytest.mark.filterwarnings("error")
-def test_the_host_imports_although_registration_fails_and_it_is_said_once(host, monkeypatch, caplog):
+def test_the_host_is_imported_even_if_registration_fails_and_this_is_reported_once(host, monkeypatch, caplog):
     def register():
         message = "no such file"
         raise OSError(message)
@@ -160,6 +160,6 @@ def test_the_environment_variable_switches_it_off(host, monkeypatch, value, hook
     assert bool(finders()) is hooked
 
 
-def test_torch_is_told_where_the_plugin_is():
+def test_the_entry_point_for_torch_names_the_plugin():
     (entry,) = entry_points(group="torch.backends", name="dualclip_lightning")
     assert entry.load() is plugin.autoload

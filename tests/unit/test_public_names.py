@@ -45,7 +45,7 @@ def _elsewhere(embedded_model, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
-def test_the_table_has_the_package_itself():
+def test_the_table_includes_the_package_itself():
     assert "dualclip_lightning" in ROWS
     assert all(ROWS.values())
 
@@ -56,7 +56,7 @@ def test_a_module_offers_what_the_table_says(module):
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_a_public_name_has_an_example_that_gives_what_it_shows(name):
+def test_the_example_of_a_public_name_gives_the_output_it_shows(name):
     found = examples(PUBLIC[name], name)
     assert found, f"{name} has no example in its docstring"
     for example in found:

@@ -44,7 +44,7 @@ def test_losses_adapter_and_scores_are_the_published_ones(vectors, context):
         assert torch.allclose(value, vectors[f"out.{name}"], rtol=0, atol=1e-5), name
 
 
-def test_among_unlike_neighbours_an_image_still_has_the_published_numbers(vectors):
+def test_in_a_batch_with_other_images_an_image_still_has_the_published_numbers(vectors):
     values = _inputs(vectors)
     generator = torch.Generator().manual_seed(2)
     neighbours = [torch.randn(3, *value.shape[1:], generator=generator) for value in values]

@@ -69,7 +69,7 @@ def test_the_default_is_the_adapter_that_the_authors_group_has_released(golden):
     assert torch.allclose(adapted, vectors["out.adapter_forward"], rtol=0, atol=1e-5)
 
 
-def test_long_embeddings_keep_their_place_unless_directions_are_blended():
+def test_long_embeddings_change_less_unless_unit_vectors_are_blended():
     inputs, moved = _inputs(), {}
     inputs = inputs._replace(patches=10 * inputs.patches, pseudo_patches=10 * inputs.pseudo_patches)
     plain = text_score(inputs.patches, inputs.anchors, inputs.temperature)
@@ -79,7 +79,7 @@ def test_long_embeddings_keep_their_place_unless_directions_are_blended():
     assert 0 < moved["raw"] < moved["unit"] / 5
 
 
-def test_an_image_does_not_know_its_neighbours():
+def test_an_image_does_not_depend_on_its_batch():
     inputs = _inputs()
     together, _ = adapt_to_pseudo_anomalies(inputs, SETTINGS)
     parts = [value[1:2] for value in inputs[:4]]

@@ -18,7 +18,7 @@ def test_masks_of_many_seeds_stay_within_the_stated_share(size):
     assert shares.std() > 0.02  # the shares vary
 
 
-def test_a_share_that_noise_cannot_reach_is_met_by_its_highest_pixels():
+def test_a_share_that_the_noise_does_not_reach_is_filled_with_its_highest_pixels():
     shares = [perlin_mask((40, 40), seed, (0.93, 0.95)).float().mean().item() for seed in range(10)]
     assert all(0.92 < share < 0.96 for share in shares)
 
@@ -29,7 +29,7 @@ def test_no_mask_is_ever_empty_or_full(area):
     assert 0 < mask.sum() < mask.numel()
 
 
-def test_a_mask_depends_on_its_seed_alone_and_leaves_the_global_generator_as_it_was():
+def test_a_mask_depends_only_on_its_seed_and_does_not_change_the_global_generator():
     before = torch.random.get_rng_state()
     first = perlin_mask((32, 32), 5, AREA)
     torch.rand(3)

@@ -27,7 +27,7 @@ def _corrupt(images, seeds, settings=SETTINGS):
     return pseudo_anomalies(images, seeds, TextureSource(), MEAN, STD, settings)
 
 
-def test_outside_the_mask_not_one_value_differs_and_inside_the_image_changes():
+def test_outside_the_mask_no_value_changes_and_inside_the_image_changes():
     images = _images()
     pseudo = _corrupt(images, range(4))
     different = (pseudo.images != images).any(dim=1)
@@ -41,7 +41,7 @@ def test_a_valid_image_stays_a_valid_image():
     assert pixels.max() < 1 + 1e-5
 
 
-def test_each_image_depends_on_its_own_seed_alone():
+def test_each_image_depends_only_on_its_own_seed():
     images = _images()
     together = _corrupt(images, [3, 1, 4, 1])
     for i, seed in enumerate([3, 1, 4, 1]):
@@ -52,7 +52,7 @@ def test_each_image_depends_on_its_own_seed_alone():
     assert not torch.equal(together.masks[0], together.masks[1])
 
 
-def test_full_opacity_shows_the_texture_itself_and_little_opacity_little_of_it():
+def test_full_opacity_shows_only_the_texture_and_low_opacity_little_of_it():
     images = torch.zeros(1, 3, 40, 56)
     full = _corrupt(images, [5], AdaptationSettings(opacity=(1.0, 1.0)))
     faint = _corrupt(images, [5], AdaptationSettings(opacity=(0.25, 0.25)))
@@ -65,7 +65,7 @@ def test_half_precision_images_stay_in_half_precision():
     assert pseudo.images.dtype == torch.half
 
 
-def test_global_generators_are_left_as_they_were():
+def test_global_generators_are_not_changed():
     def states():
         kind, keys, *rest = np.random.get_state()  # noqa: NPY002 - the global generator is the point
         return random.getstate(), kind, keys.tolist(), rest, torch.get_rng_state().tolist()

@@ -68,7 +68,7 @@ def test_a_folder_of_broken_textures_is_refused(tmp_path):
         TextureSource(tmp_path).sample((8, 8), 0)
 
 
-def test_an_image_that_announces_an_absurd_size_counts_as_broken(tmp_path, monkeypatch, caplog):
+def test_an_image_that_declares_an_absurd_size_counts_as_broken(tmp_path, monkeypatch, caplog):
     source = TextureSource(_fill(tmp_path))
     Image.new("RGB", (100, 100)).save(source.paths[0])
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 24 * 20)

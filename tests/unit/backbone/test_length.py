@@ -13,7 +13,7 @@ TOKENIZER = open_clip.get_tokenizer("ViT-B-32")
 CHINESE = "用于汽车发动机冷却系统的高强度铝合金压铸水泵壳体外部零件组"
 
 
-def test_short_sentences_pass_without_a_word(caplog):
+def test_short_sentences_pass_without_a_message(caplog):
     check_length(TOKENIZER, ["a photo of wood"], ["a photo of scratched wood"])
     assert caplog.records == []
 
@@ -27,7 +27,7 @@ def test_the_longest_sentence_that_fits_passes(caplog):
     assert "Lost: 'grain'" in caplog.text
 
 
-def test_the_words_that_are_lost_are_those_that_open_clip_drops(caplog):
+def test_the_reported_words_are_those_that_open_clip_drops(caplog):
     text = "a " * 70 + "flawless metal nut lying on a wooden table"
     kept = TOKENIZER.decode(TOKENIZER([text])[0].tolist()).removeprefix("<start_of_text>").partition("<end_of_text>")[0]
     check_length(TOKENIZER, [text], ["scratched"])
@@ -36,13 +36,13 @@ def test_the_words_that_are_lost_are_those_that_open_clip_drops(caplog):
     assert f"Lost: '{lost}'" in caplog.text
 
 
-def test_states_that_become_one_are_an_error():
+def test_states_that_become_identical_raise_an_error():
     long = "wood " * 80
     with pytest.raises(ValueError, match=r"2 of 2 prompts.*1 become the same for the normal and the anomalous state"):
         check_length(TOKENIZER, [f"{long} without flaw"], [f"{long} with damage"])
 
 
-def test_states_that_were_equal_before_are_no_matter_of_length(caplog):
+def test_identical_states_are_not_reported_as_too_long(caplog):
     check_length(TOKENIZER, ["wood"], ["wood"])
     assert caplog.records == []
 

@@ -47,7 +47,7 @@ def assert_same_weights(model, other):
     assert all(torch.equal(value, other.state_dict()[name]) for name, value in model.state_dict().items())
 
 
-def test_random_weights_depend_on_the_seed_alone_and_leave_the_global_generator(caplog):
+def test_random_weights_depend_only_on_the_seed_and_keep_the_global_generator(caplog):
     torch.manual_seed(7)
     before = torch.get_rng_state()
     first = load_backbone(ARCHITECTURE, "random", seed=3)
@@ -59,7 +59,7 @@ def test_random_weights_depend_on_the_seed_alone_and_leave_the_global_generator(
     assert first.preprocessing.mean == PRESETS["openai"]["mean"]
 
 
-def test_loading_leaves_the_global_generator_alone(tiny_folder):
+def test_loading_does_not_change_the_global_generator(tiny_folder):
     before = torch.get_rng_state()
     load_backbone(pretrained=str(tiny_folder))
     assert torch.equal(torch.get_rng_state(), before)
@@ -95,7 +95,7 @@ def test_a_file_below_the_home_folder_may_be_given_with_a_tilde(weights, monkeyp
     assert_same_weights(load_backbone(ARCHITECTURE, f"~/{weights.name}", preprocessing="openai").clip, tiny_clip())
 
 
-def test_a_raw_file_of_weights_needs_preprocessing_said(weights):
+def test_a_raw_file_of_weights_needs_explicit_preprocessing(weights):
     with pytest.raises(ValueError, match=r"weights\.safetensors.*do not say.*preprocessing='openai'"):
         load_backbone(ARCHITECTURE, str(weights))
 
@@ -117,7 +117,7 @@ def test_a_folder_brings_its_architecture_weights_and_preprocessing(tiny_folder,
     assert backbone.tokenizer(["wood"]).shape == (1, 77)
 
 
-def test_a_folder_without_preprocessing_needs_it_said(tmp_path):
+def test_a_folder_without_preprocessing_needs_it_explicitly(tmp_path):
     save_folder(tiny_clip(), tmp_path, preprocess=None)
     with pytest.raises(ValueError, match=r"do not say.*preprocessing='openai'"):
         load_backbone(pretrained=str(tmp_path))
@@ -229,7 +229,7 @@ def grey(web, repository="someone/tiny"):
     return {"hf_hub": f"{repository}/", "url": "", "mean": (0.5, 0.5, 0.5), "std": (0.4, 0.4, 0.4)}
 
 
-def test_a_known_tag_is_fitted_into_its_architecture_with_its_own_preprocessing(monkeypatch, weights, web):
+def test_a_known_tag_is_loaded_into_its_architecture_with_its_own_preprocessing(monkeypatch, weights, web):
     monkeypatch.setitem(open_clip.pretrained._PRETRAINED, ARCHITECTURE, {"grey": grey(web)})
     web.add_to_hub("someone/tiny", "open_clip_model.safetensors", weights.read_bytes())
     backbone = load_backbone(ARCHITECTURE, "grey")
@@ -241,7 +241,7 @@ def test_a_known_tag_is_fitted_into_its_architecture_with_its_own_preprocessing(
     }  # fmt: skip
 
 
-def test_a_tag_whose_repository_is_anothers_is_taken_from_its_url(monkeypatch, tmp_path, web):
+def test_a_tag_listed_with_the_repository_of_another_is_taken_from_its_url(monkeypatch, tmp_path, web):
     """Reproduce the case of `laion400m_e32` in open_clip 3.3 with a local server."""
     for tag, seed in [("laion400m_e31", 1), ("laion400m_e32", 2)]:
         torch.save(tiny_clip(seed).state_dict(), tmp_path / tag)
@@ -296,7 +296,7 @@ def test_the_digest_is_that_of_all_weights():
         assert other.digest != same
 
 
-def test_the_digest_tells_apart_models_that_differ_in_their_activation_alone(tmp_path):
+def test_the_digest_distinguishes_models_that_differ_only_in_activation(tmp_path):
     quick = CONFIG | {"quick_gelu": True}
     save_folder(tiny_clip(), tmp_path, config=quick)
     plain, other = tiny_backbone(), load_backbone(pretrained=str(tmp_path))

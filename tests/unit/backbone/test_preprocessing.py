@@ -74,7 +74,7 @@ def test_an_image_that_has_the_size_is_only_normalised():
 
 
 @pytest.mark.parametrize(("size", "expected"), [(None, (240, 240)), (32, (32, 32)), ((48, 96), (48, 96))])
-def test_at_size_changes_the_size_alone(size, expected):
+def test_at_size_changes_only_the_size(size, expected):
     before = Preprocessing(GREY, GREY, "bicubic", (240, 240))
     assert before.at_size(size) == Preprocessing(GREY, GREY, "bicubic", expected)
 
@@ -97,7 +97,7 @@ def test_an_unknown_resize_mode_is_refused():
         Preprocessing(GREY, GREY, "bicubic", (48, 48)).transform("pad")
 
 
-def test_what_nobody_states_is_an_error_that_names_the_argument():
+def test_missing_preprocessing_is_an_error_that_names_the_argument():
     with pytest.raises(ValueError, match=r"my\.pt.*preprocessing='openai'"):
         resolve_preprocessing(None, None, where="my.pt")
 
@@ -133,7 +133,7 @@ def test_what_nobody_states_is_an_error_that_names_the_argument():
         "mean and std",
     ],
 )
-def test_the_user_wins_over_the_weights_and_the_weights_over_the_default(stated, chosen, expected):
+def test_the_user_takes_precedence_over_the_weights_and_those_over_the_default(stated, chosen, expected):
     assert resolve_preprocessing(stated, chosen, where="weights") == expected
 
 

@@ -15,7 +15,7 @@ def test_the_example_runs_as_it_is_printed():
 
 
 @pytest.mark.parametrize("name", benchmark.__all__)
-def test_what_is_offered_is_described(name):
+def test_every_public_name_is_documented(name):
     offered = getattr(benchmark, name)
     assert isinstance(offered, type | FunctionType)
     assert offered.__doc__

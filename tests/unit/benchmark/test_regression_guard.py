@@ -14,7 +14,7 @@ from tests.tiny_benchmark import tiny_config
     ("before", "now", "too_far"),
     [(0.5, 0.6, False), (0.5, 0.7, True), (0.5, nan, True), (nan, 0.5, True), (None, 0.5, True), (0.5, None, True)],
 )
-def test_a_number_may_move_by_its_tolerance_and_must_be_one(before, now, too_far):
+def test_a_figure_may_change_by_its_tolerance_and_must_be_a_number(before, now, too_far):
     assert Move("cell", "image_AP", before, now, tolerance=0.15).too_far is too_far
 
 
@@ -23,7 +23,7 @@ def test_a_tolerance_of_zero_allows_nothing():
     assert Move("cell", "image_AP", 0.5, 0.5000001, tolerance=0).too_far
 
 
-def test_a_check_without_tolerance_divides_by_none(tmp_path, monkeypatch, capsys):
+def test_a_tolerance_of_zero_causes_no_division_by_zero(tmp_path, monkeypatch, capsys):
     from dualclip_lightning.benchmark import regression
 
     numbers = {"cell": {"image_AP": 0.5}}
@@ -36,7 +36,7 @@ def test_a_check_without_tolerance_divides_by_none(tmp_path, monkeypatch, capsys
 
 
 @pytest.mark.parametrize("content", ["benchmark: {", "[1]", "benchmark: 3\ntolerances: {}"])
-def test_a_file_that_is_no_guard_is_refused_in_a_sentence(content, tmp_path, capsys):
+def test_an_invalid_regression_configuration_is_refused_in_one_sentence(content, tmp_path, capsys):
     path = tmp_path / "bad.yaml"
     path.write_text(content)
     with pytest.raises(ConfigError, match=r"bad\.yaml"):

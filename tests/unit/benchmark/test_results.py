@@ -26,7 +26,7 @@ def result(row, with_maps=False, root=None):
     return CellResult(row | {"data_root": root}, images, maps if with_maps else None)
 
 
-def test_a_run_reads_back_what_its_cells_were(tmp_path):
+def test_a_run_loads_the_cells_as_they_were_written(tmp_path):
     rows = [cell(category="01", seed=1), cell(category="null", seed=2, metrics={"image_AUROC": 0.5})]
     for row in rows:
         write_cell(tmp_path, result(row, with_maps=row["seed"] == 1))
@@ -97,7 +97,7 @@ def test_a_folder_without_results_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["", '{"key": "a"', "[]", "{}"])
-def test_a_damaged_cell_counts_as_not_run_and_is_named_where_it_is_needed(content, tmp_path):
+def test_a_damaged_cell_counts_as_not_run_and_is_named_when_it_is_needed(content, tmp_path):
     row = cell()
     write_cell(tmp_path, result(row))
     assemble(tmp_path, [row["key"]])

@@ -15,7 +15,7 @@ from dualclip_lightning.commandline.anomalib_arguments import nearest, unknown_a
         (["--data", "dualclip_lightning.data.Demo", "--data.qqqq", "x"], "Demo has no argument 'qqqq'. Its arguments"),
     ],
 )
-def test_an_argument_that_our_class_lacks_is_told_with_the_nearest(arguments, sentence):
+def test_an_unknown_argument_of_our_class_is_reported_with_the_nearest(arguments, sentence):
     (told,) = unknown_arguments(["test", *arguments])
     assert told.startswith(sentence)
 
@@ -31,7 +31,7 @@ def test_an_argument_that_our_class_lacks_is_told_with_the_nearest(arguments, se
         ["--data", "some/folder"],
     ],
 )
-def test_what_exists_and_what_is_not_ours_is_not_told(arguments):
+def test_known_arguments_and_those_of_other_classes_are_not_reported(arguments):
     assert not list(unknown_arguments(["test", *arguments]))
 
 

@@ -31,7 +31,7 @@ def screen(monkeypatch):
     ("encoding", "shown"),
     [("ascii", b"3 +/- 1* 2** e ?? -"), ("cp1252", "3 ± 1† 2‡ é ?? -".encode("cp1252")), ("utf-8", None)],
 )
-def test_signs_that_a_console_lacks_are_replaced(screen, encoding, shown):
+def test_characters_that_a_console_lacks_are_replaced(screen, encoding, shown):
     buffer = screen(encoding)
     show_what_it_can()
     print("3 ± 1† 2‡ é 金\udc80 ─")
@@ -71,7 +71,7 @@ def test_tables_and_report_are_written_before_anything_is_shown(tmp_path, screen
     assert (tmp_path / "a" / "tables" / "demo.md").is_file()
 
 
-def test_streams_that_a_caller_has_put_in_place_are_left_alone(monkeypatch):
+def test_streams_that_a_caller_has_replaced_are_not_changed(monkeypatch):
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stdout", stream)
     show_what_it_can()

@@ -22,7 +22,7 @@ def _logging_and_warnings_stay_as_they_are():
 
 @pytest.mark.parametrize(("model", "said"), [("DualImageCLIP", False), ("Patchcore", True)])
 @pytest.mark.parametrize("command", ["dualclip", "anomalib"])
-def test_a_missing_checkpoint_is_told_of_models_that_need_one(monkeypatch, caplog, command, model, said):
+def test_a_missing_checkpoint_is_reported_for_models_that_need_one(monkeypatch, caplog, command, model, said):
     monkeypatch.setattr(sys, "argv", [command, "predict", "--model", model, "--data", "shots"])
     host.print_once()
     logging.getLogger(host.ENGINE).warning("ckpt_path is not provided. Model weights will not be loaded.")
@@ -31,7 +31,7 @@ def test_a_missing_checkpoint_is_told_of_models_that_need_one(monkeypatch, caplo
     assert "Something else." in caplog.text
 
 
-def test_the_engine_still_says_what_is_left_out():
+def test_the_engine_still_reports_what_is_left_out():
     from pathlib import Path
 
     from anomalib.engine import engine
@@ -40,7 +40,7 @@ def test_the_engine_still_says_what_is_left_out():
     assert all(beginning in Path(engine.__file__).read_text(encoding="utf-8") for beginning in host.UNFITTING)
 
 
-def test_of_all_that_jsonargparse_lists_only_our_sentence_is_told():
+def test_only_our_sentence_of_the_output_of_jsonargparse_is_printed():
     from anomalib.data import AnomalibDataModule
     from jsonargparse import ArgumentParser
     from torch.utils.data import DataLoader, Dataset

@@ -28,7 +28,7 @@ def test_warnings_are_silent_and_errors_are_not(caplog, recwarn):
     assert caplog.messages == ["an error"]
 
 
-def test_what_was_disabled_before_is_disabled_within_and_afterwards(disabled):
+def test_a_level_disabled_before_stays_disabled_within_and_afterwards(disabled):
     with quiet():
         assert LOGGER.isEnabledFor(logging.ERROR) == (disabled < logging.ERROR)
         assert not LOGGER.isEnabledFor(logging.WARNING)

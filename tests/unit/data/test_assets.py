@@ -27,12 +27,12 @@ def test_every_material_has_photographs_of_128_pixels(material):
             assert (image.size, image.mode) == ((128, 128), "RGB")
 
 
-def test_no_photograph_is_there_twice():
+def test_no_photograph_is_included_twice():
     contents = [path.read_bytes() for path in ASSETS.rglob("*.jpg")]
     assert len(contents) == len(set(contents)) >= 36
 
 
-def test_every_folder_of_images_has_its_licence_said():
+def test_every_folder_of_images_has_its_licence_stated():
     said = (ASSETS / "LICENSES.md").read_text(encoding="utf-8")
     assert all(f"`{folder}/`" in said for folder in ("materials", "textures", *REAL))
     assert {path.name for path in ASSETS.iterdir() if path.is_dir() and path.name[0] != "_"} == {

@@ -43,7 +43,7 @@ def test_the_same_generator_draws_the_same_defect_and_another_seed_another(photo
 
 
 @every_kind
-def test_draws_into_images_that_are_not_square_and_leaves_the_argument_alone(photograph, kind):
+def test_draws_into_images_that_are_not_square_and_does_not_change_the_argument(photograph, kind):
     image = np.ascontiguousarray(np.tile(photograph, (1, 2, 1))[:100])
     before = image.copy()
     drawn, mask = add_defect(image, kind, np.random.default_rng(3))
@@ -52,7 +52,7 @@ def test_draws_into_images_that_are_not_square_and_leaves_the_argument_alone(pho
     assert np.array_equal(image, before)
 
 
-def test_neither_reads_nor_moves_the_global_generator(photograph):
+def test_neither_reads_nor_advances_the_global_generator(photograph):
     np.random.seed(0)  # noqa: NPY002 - the global state is what is tested
     before = np.random.get_state()[1].copy()  # noqa: NPY002
     for kind in DEFECTS:
@@ -85,7 +85,7 @@ def test_an_unknown_kind_is_an_error_that_lists_the_known_ones(photograph):
         add_defect(photograph, "rot", np.random.default_rng(0))
 
 
-def test_a_distortion_of_a_plain_colour_is_an_error_that_says_why():
+def test_a_distortion_of_a_plain_colour_is_an_error_that_states_the_reason():
     plain = np.full((64, 64, 3), 128, np.uint8)
     with pytest.raises(ValueError, match=r"distortion cannot be seen.*Choose another kind"):
         add_defect(plain, "distortion", np.random.default_rng(0))

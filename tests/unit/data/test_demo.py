@@ -49,7 +49,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_images(small,
 
 
 @pytest.mark.slow
-def test_the_whole_demo_is_the_same_again_and_another_seed_draws_the_materials_alone_anew(root, tmp_path):
+def test_the_whole_demo_is_reproducible_and_another_seed_changes_only_the_materials(root, tmp_path):
     again, other = (digests(generate_demo(tmp_path / f"{seed}", seed)) for seed in (0, 1))
     first = digests(root)
     assert first == again
@@ -106,7 +106,7 @@ def test_a_board_outside_its_mask_is_its_template_up_to_its_edges(root):
         assert (different & ~mask).mean() < 0.03
 
 
-def test_real_categories_have_as_many_images_as_is_said(root):
+def test_real_categories_have_the_documented_number_of_images(root):
     counts = {
         category: [
             len(list((root / category).glob(f"{part}/*.png"))) for part in ("train/good", "test/good", "test/[!g]*")
@@ -134,7 +134,7 @@ def test_pitting_is_darker_than_what_lies_around_it():
     assert np.mean(contrasts) < -20
 
 
-def test_sound_and_defective_boards_are_different_boards():
+def test_normal_and_defective_images_show_different_boards():
     names = [path.stem.split("_") for path in (ASSETS / "pcb").glob("*.png")]
     sound, defective = (
         {name for name, kind in names if (kind in {"good", "train"}) == wanted} for wanted in (True, False)
@@ -156,7 +156,7 @@ def test_board_mask_keeps_the_defect_and_drops_what_is_outside_boxes_or_one_pixe
     assert np.array_equal(board_mask(test, template, [[2, 2, 24, 14, 5]]), expected)
 
 
-def test_board_mask_keeps_a_thin_defect_that_is_all_there_is_in_its_box():
+def test_board_mask_keeps_a_thin_defect_that_is_the_only_one_in_its_box():
     template = np.zeros((40, 40), np.uint8)
     test = template.copy()
     test[10, 5:15] = 255
@@ -174,14 +174,14 @@ def test_a_generation_that_fails_leaves_nothing_behind(small, tmp_path, monkeypa
     assert not list(tmp_path.iterdir())
 
 
-def test_a_demo_that_is_there_is_kept_and_an_empty_folder_is_filled(small, tmp_path):
+def test_an_existing_demo_is_kept_and_an_empty_folder_is_filled(small, tmp_path):
     image = generate_demo(tmp_path) / "cork" / "test" / "good" / "004.png"
     written = image.stat().st_mtime_ns
     assert generate_demo(tmp_path) == tmp_path
     assert image.stat().st_mtime_ns == written
 
 
-def test_a_folder_with_something_else_is_refused_and_left_alone(small, tmp_path):
+def test_a_folder_with_other_content_is_refused_and_not_changed(small, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match=r"is not the demo data of seed 0. Delete it or choose another folder"):
         generate_demo(tmp_path)

@@ -76,12 +76,12 @@ def test_a_benchmark_finds_all_categories(root):
         ({"arguments": {}}, "Folders needs root"),
     ],
 )
-def test_a_benchmark_refuses_what_does_not_fit(root, settings, sentence):
+def test_a_benchmark_refuses_an_invalid_layout(root, settings, sentence):
     with pytest.raises(ConfigError, match=sentence):
         tiny_config("data", "demo", datasets={"mine": {"data": "Folders", "arguments": {"root": str(root)}} | settings})
 
 
-def test_what_does_not_fit_is_told_in_one_sentence(root, tmp_path):
+def test_an_invalid_layout_is_reported_in_one_sentence(root, tmp_path):
     with pytest.raises(ValueError, match=r"has no category 'bold'\. Did you mean 'bolt'"):
         Folders(root, "bold")
     with pytest.raises(ValueError, match=r"Expected a category of .* which has bolt, steel_plate"):

@@ -16,7 +16,7 @@ def fail(*_, **__):
 
 
 @pytest.mark.parametrize(("kind", "wrong", "right"), [(MVTecAD, "botle", "bottle"), (Visa, "candel", "candle")])
-def test_an_unknown_category_is_told_before_anything_is_prepared(kind, wrong, right, tmp_path):
+def test_an_unknown_category_is_reported_before_anything_is_prepared(kind, wrong, right, tmp_path):
     with (
         pytest.raises(ValueError, match=f"has no category '{wrong}'. Did you mean '{right}'"),
         told_where_to_get(kind(root=tmp_path, category=wrong)),
@@ -25,7 +25,7 @@ def test_an_unknown_category_is_told_before_anything_is_prepared(kind, wrong, ri
 
 
 @pytest.mark.parametrize(("kind", "category"), [(MVTec, "bottle"), (MVTecAD, "bottle"), (Visa, "candle")])
-def test_data_that_cannot_be_downloaded_are_told_with_page_place_and_option(kind, category, tmp_path, monkeypatch):
+def test_data_that_cannot_be_downloaded_are_reported_with_page_folder_and_option(kind, category, tmp_path, monkeypatch):
     monkeypatch.setattr("anomalib.data.utils.download.urlretrieve", fail)
     data = kind(root=tmp_path / "sets", category=category)
     with pytest.raises(FileNotFoundError) as told, told_where_to_get(data):
@@ -37,14 +37,14 @@ def test_data_that_cannot_be_downloaded_are_told_with_page_place_and_option(kind
     assert "--data.root" in said
 
 
-def test_mvtec_says_so_by_itself(tmp_path, monkeypatch):
+def test_mvtec_reports_it_itself(tmp_path, monkeypatch):
     monkeypatch.setattr("anomalib.data.utils.download.urlretrieve", fail)
     with pytest.raises(FileNotFoundError, match=r"MVTec AD is not in .*sets.* cannot be downloaded"):
         MVTec(root=tmp_path / "sets").prepare_data()
 
 
 @pytest.mark.parametrize("other", [None, "a/folder", Demo])
-def test_other_data_and_other_errors_are_left_alone(other, tmp_path):
+def test_errors_of_other_data_are_raised_unchanged(other, tmp_path):
     with pytest.raises(URLError), told_where_to_get(other(root=tmp_path) if other is Demo else other):
         fail()
     with pytest.raises(PermissionError), told_where_to_get(MVTecAD(root=tmp_path)):

@@ -16,7 +16,7 @@ def example(path: str, inside: float, outside: float) -> Example:
     return Example(path, np.where(mask, inside, outside).astype(np.float32), mask)
 
 
-def test_the_image_is_the_one_in_which_the_chosen_variant_shows_most():
+def test_the_image_is_the_one_with_the_clearest_map_of_the_chosen_variant():
     examples = {
         ("cork", "text"): {"a": example("a", 0.9, 0.0), "b": example("b", 0.1, 0.0)},
         ("cork", "joint"): {"a": example("a", 0.9, 0.8), "b": example("b", 0.5, 0.1)},

@@ -53,7 +53,7 @@ def test_it_works_in_single_precision_on_240_pixels_and_15_by_15_patches(backbon
     assert features.patch_embeddings.shape == (1, 15, 15, 256)
 
 
-def test_the_words_of_state_are_told_apart_for_classes_never_seen(backbone):
+def test_the_state_words_are_distinguished_for_unseen_classes(backbone):
     for name in ("teapot", "violin", "printed circuit board"):
         normal, anomalous = text_anchors(backbone, prompt_ensemble(name))
         assert (normal - anomalous).norm() > 0.05  # bounds the difference of cosines; 5 logits at 0.01
@@ -90,7 +90,7 @@ def _figures(backbone, material):
 
 
 @pytest.mark.slow
-def test_it_finds_defects_on_materials_it_never_saw(figures):
+def test_it_finds_defects_on_unseen_materials(figures):
     (text_image, text_pixel), _, (joint_image, joint_pixel) = figures.mean(axis=0)
     assert text_image >= 0.98
     assert text_pixel >= 0.97
@@ -99,5 +99,5 @@ def test_it_finds_defects_on_materials_it_never_saw(figures):
 
 
 @pytest.mark.slow
-def test_no_material_is_judged_by_chance(figures):
+def test_no_material_is_at_the_level_of_chance(figures):
     assert figures.min() > 0.8

@@ -56,11 +56,11 @@ def test_the_means_are_those_of_the_materials_of_the_real_categories_and_of_all(
 
 
 @pytest.mark.parametrize("category", ["cork", "spindle"])
-def test_a_mean_that_would_be_the_mean_of_all_is_left_out(category):
+def test_a_mean_equal_to_the_mean_of_all_is_left_out(category):
     assert list(table(**{category: [0.5]}).index) == [category, "mean"]
 
 
-def test_files_and_table_say_which_defects_are_real():
+def test_files_and_table_state_which_defects_are_real():
     found = results(cork=[0.5], spindle=[0.5])
     frame = to_frame(found, ["cork", "spindle"])
     assert frame.groupby("category")["defects"].unique().map(list).to_dict() == {"cork": ["drawn"], "spindle": ["real"]}

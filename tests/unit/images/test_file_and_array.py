@@ -116,7 +116,7 @@ def test_jpeg_2000_and_packed_tiff_of_any_depth(tmp_path, values, bits):
 
 
 @given(samples(np.uint16))
-def test_a_byte_order_is_not_another_image(values):
+def test_byte_order_does_not_change_the_image(values):
     np.testing.assert_array_equal(to_pixels(values.astype(">u2"), 1).pixels, to_pixels(values, 1).pixels)
 
 
@@ -178,13 +178,13 @@ def test_lab_becomes_the_colours_that_it_names(tmp_path):
     ],
     ids=["lab", "five bands", "volume", "complex", "spectrum"],
 )
-def test_what_has_no_known_colours_is_refused(tmp_path, values, options, sentence):
+def test_unknown_colour_spaces_are_refused(tmp_path, values, options, sentence):
     tifffile.imwrite(tmp_path / "a.tif", values, **options)
     with pytest.raises(ImageError, match=sentence):
         read_picture(tmp_path / "a.tif")
 
 
-def test_the_first_page_of_several_is_read_and_said_so(tmp_path):
+def test_the_first_page_of_several_is_read_with_a_note(tmp_path):
     pages = np.random.default_rng(0).integers(0, 65536, (3, 4, 5), dtype=np.uint16)
     tifffile.imwrite(tmp_path / "a.tif", pages, photometric="minisblack", metadata=None)
     found = read_picture(tmp_path / "a.tif")
@@ -203,7 +203,7 @@ def test_a_deep_tiff_that_is_cut_short_is_refused_anywhere(tmp_path, compression
             read_picture(tmp_path / "a.tif")
 
 
-def test_a_camera_of_12_bits_in_16_keeps_its_levels_and_is_said_to_be_dark(tmp_path):
+def test_an_image_of_12_bits_in_16_keeps_its_levels_and_is_noted_as_dark(tmp_path):
     values = np.arange(4096, dtype=np.uint16).reshape(64, 64)
     (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(np.stack([values] * 3, axis=-1)))
     found = read_picture(tmp_path / "a.png")
@@ -223,7 +223,7 @@ def test_a_pillow_image_that_is_not_decoded_yet_is_read_in_full_depth(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.avif", "a.sgi"])
-def test_depth_that_is_lost_is_said_so(tmp_path, name):
+def test_lost_depth_is_noted(tmp_path, name):
     values = np.random.default_rng(0).integers(0, 1024, (8, 8, 3), dtype=np.uint16)
     if name == "a.avif":
         content = imagecodecs.avif_encode(values, level=0, bitspersample=10)

@@ -94,7 +94,7 @@ PLAIN = {
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_an_odd_mask_is_found_told_of_and_read_as_it_was_drawn(name, disc, tmp_path):
+def test_an_odd_mask_is_detected_described_and_read_as_it_was_drawn(name, disc, tmp_path):
     draw, counted = ODD[name]
     image = draw(disc)
     image.save(tmp_path / name)
@@ -115,7 +115,7 @@ def test_a_plain_mask_is_left_as_anomalib_reads_it(name, disc, tmp_path):
     np.testing.assert_array_equal(read_mask(tmp_path / name).numpy(), as_read)
 
 
-def test_a_file_that_is_no_image_is_left_to_whoever_reads_the_item(tmp_path):
+def test_a_file_that_is_not_an_image_is_left_to_the_reader_of_the_item(tmp_path):
     (tmp_path / "broken.png").write_bytes(b"not an image")
     assert odd_masks([tmp_path / "broken.png"]) == []
 

@@ -17,7 +17,7 @@ from dualclip_lightning.images.painting import (
 SCORES = np.linspace(0, 1, 256, dtype=np.float32)
 
 
-def test_the_higher_the_score_the_less_of_the_image_is_left():
+def test_a_higher_score_covers_more_of_the_image():
     """Overlay the same scores on black and on white; the difference is the part of the image that remains."""
     dark, light = (overlay(np.full(256, ground, np.uint8), SCORES, (0.0, 1.0)).astype(int) for ground in (0, 255))
     left = light - dark
@@ -45,7 +45,7 @@ def test_the_common_scale_is_that_of_the_quantiles():
     np.testing.assert_allclose(common_scale(iter(maps)), expected, atol=1e-4)
 
 
-def test_a_common_scale_has_extent_even_for_even_maps_or_none():
+def test_a_common_scale_has_extent_for_uniform_maps_and_for_no_maps():
     for maps in ([], [np.full((3, 3), 0.3, np.float32)], [np.ones((1, 1), np.float32)]):
         low, high = common_scale(maps)
         assert high - low >= 0.01 - 1e-9

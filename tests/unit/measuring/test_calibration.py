@@ -41,14 +41,14 @@ def test_a_material_is_drawn_several_times_and_a_real_image_is_taken_once(monkey
     assert (len(found.good), len(found.bad)) == (drawings, drawings)
 
 
-def test_thresholds_from_images_like_those_judged_keep_their_promise():
+def test_thresholds_from_images_like_those_judged_have_the_stated_rate():
     cases = list(good_cases(SET, judge, (9, 19, 58), 60, 0.05))
     assert [case.promised for case in cases] == pytest.approx([0.1] * 60 + [0.05] * 60)  # 58 leave too few to evaluate
     assert np.mean([case.inside for case in cases]) >= 0.9
     assert np.mean([case.actual for case in cases[60:]]) == pytest.approx(0.05, abs=0.03)
 
 
-def test_what_does_not_hold_is_seen():
+def test_a_violated_assumption_is_detected():
     assert np.mean([case.inside for case in good_cases(SET, better_when_calibrating, (19,), 40, 0.05)]) < 0.5
     assert not any(case.inside for case in run_cases(SET, worse_than_chance, (0.5,), 20, 0.1))
 
@@ -83,7 +83,7 @@ def test_a_folder_without_both_kinds_is_refused(tmp_path):
         labelled_images(tmp_path)
 
 
-def test_pairs_scored_alone_are_those_of_a_run(detector, tmp_path):
+def test_pairs_scored_separately_are_those_of_a_run(detector, tmp_path):
     paths = [str(tmp_path / f"{i}.png") for i in range(6)]
     for seed, path in enumerate(paths):
         write_image(Path(path), seed)

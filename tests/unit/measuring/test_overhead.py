@@ -21,7 +21,7 @@ def test_a_run_is_divided_into_the_image_tower_and_the_rest(tiny_folder, capsys,
     assert re.search(r"everything else\s+3\.0\s+0\.15", printed)
 
 
-def test_images_half_of_them_with_a_mask_of_their_size(tmp_path):
+def test_half_of_the_images_have_a_mask_of_their_size(tmp_path):
     overhead.write_images(tmp_path, 5, 32)
     names = {part: sorted(path.name for path in (tmp_path / part).iterdir()) for part in ("good", "bad", "mask")}
     assert names["good"] == ["0001.png", "0003.png"]

@@ -101,7 +101,7 @@ def test_pro_is_the_mean_overlap_of_regions_up_to_the_false_positive_limit():
 
 
 @pytest.mark.filterwarnings("error:The ``compute`` method of metric ClassCounts")
-def test_without_masks_there_are_no_pixel_metrics_and_this_is_said(caplog):
+def test_without_masks_there_are_no_pixel_metrics_and_a_message_states_it(caplog):
     results = run(default_evaluator(), Scores(MIXED, masks=False))
     assert results.keys() == IMAGE
     for name in PIXEL:
@@ -125,14 +125,14 @@ def test_a_second_test_starts_anew():
     assert run(evaluator, second) == pytest.approx(run(default_evaluator(), second))
 
 
-def test_a_test_that_left_metrics_out_leaves_nothing_behind():
+def test_a_test_that_omitted_metrics_does_not_affect_the_next():
     evaluator = default_evaluator()
     assert not run(evaluator, Scores([0, 0, 0]))
     second = Scores(MIXED, seed=5)
     assert run(evaluator, second) == pytest.approx(run(default_evaluator(), second))
 
 
-def test_counts_are_of_any_shape_and_start_at_nothing():
+def test_counts_have_any_shape_and_start_at_zero():
     counts = ClassCounts()
     counts.update(torch.empty(0))
     assert counts.compute().tolist() == [0, 0]
@@ -144,7 +144,7 @@ def test_counts_are_of_any_shape_and_start_at_nothing():
     assert counts.compute().tolist() == [1, 0]
 
 
-def test_labels_are_read_by_the_evaluator_alone_after_the_scores_are_there():
+def test_only_the_evaluator_reads_labels_and_only_after_scoring():
     evaluator = default_evaluator()
     assert not evaluator.val_metrics
     assert {label for metric in evaluator.test_metrics for label in metric.labels} == IMAGE | PIXEL
@@ -187,7 +187,7 @@ def test_scores_above_1_are_not_squashed():
     assert run(default_evaluator(), data, 3) == pytest.approx(plain, abs=1e-6)
 
 
-def test_images_without_a_mask_among_others_and_empty_masks_are_told(caplog):
+def test_images_without_a_mask_and_empty_masks_are_reported(caplog):
     data = Scores(MIXED)
     data.masks[4] = False
     batches = with_paths(data, 3)
@@ -202,14 +202,14 @@ def test_images_without_a_mask_among_others_and_empty_masks_are_told(caplog):
     assert "1 image(s) labelled anomalous have an empty mask, the first 1/1.png" in caplog.text
 
 
-def test_intervals_are_logged_where_they_are_asked_for():
+def test_intervals_are_logged_on_request():
     results = run(default_evaluator(bootstrap=50, seed=1), Scores(MIXED))
     names = IMAGE | PIXEL
     assert results.keys() == names | {f"{name}_{end}" for name in names for end in ("low", "high")}
     assert all(results[f"{name}_low"] <= results[name] <= results[f"{name}_high"] for name in names)
 
 
-def test_other_metrics_of_anomalib_can_stand_beside_them():
+def test_other_metrics_of_anomalib_can_be_combined_with_them():
     from anomalib.metrics import AUROC as ANOMALIB_AUROC
 
     from dualclip_lightning.metrics import ZeroShotEvaluator

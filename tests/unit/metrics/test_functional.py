@@ -50,7 +50,7 @@ def test_image_metrics_equal_scikit_learn(data):
 
 @given(pixel_sets(), st.sampled_from([0.05, 0.3, 1.0]))
 @settings(max_examples=50, deadline=None)
-def test_pixel_metrics_equal_scikit_learn_and_the_plain_reading_of_pro(data, limit):
+def test_pixel_metrics_equal_scikit_learn_and_a_plain_implementation_of_pro(data, limit):
     maps, masks = data
     found, expected = pixel_metrics(maps, masks, limit), references.every(maps, masks, limit=limit)
     rates = [(maps[~masks] >= t).mean() for t in np.unique(maps)]
@@ -60,7 +60,7 @@ def test_pixel_metrics_equal_scikit_learn_and_the_plain_reading_of_pro(data, lim
 
 
 @pytest.mark.parametrize("kind", references.KINDS)
-def test_pixel_metrics_are_right_however_the_scores_are_distributed(kind):
+def test_pixel_metrics_are_right_for_any_distribution_of_scores(kind):
     maps, masks = references.maps_and_masks(kind, images=9)
     assert pixel_metrics(maps, masks) == pytest.approx(references.every(maps, masks), **EXACT)
 
@@ -111,7 +111,7 @@ def test_scores_outside_0_and_1_are_ranked_as_they_are():
     assert image_metrics(scores - 1e3, labels) == pytest.approx(references.ranked(scores, labels), **EXACT)
 
 
-def test_each_region_weighs_the_same_whatever_its_size_and_image():
+def test_each_region_has_the_same_weight_in_any_size_and_image():
     masks = np.zeros((2, 20, 20), bool)
     masks[0, :10, :10] = masks[1, 5, 5] = masks[1, 15, 15] = True
     maps = np.zeros(masks.shape)

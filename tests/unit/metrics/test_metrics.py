@@ -133,7 +133,7 @@ def test_a_channel_number_masks_and_images_of_several_sizes_are_taken():
     metric.compute()
 
 
-def test_what_was_given_is_copied_and_left_alone():
+def test_inputs_are_copied_and_not_changed():
     maps, masks = tensors()
     before = maps.clone()
     metric = fed(PixelMetrics(), maps, masks)
@@ -194,7 +194,7 @@ def test_a_connectivity_a_limit_and_pro_200_can_be_chosen():
     "options", [{"mode": "quick"}, {"fpr_limit": 0}, {"fpr_limit": 2}, {"connectivity": 6},
                 {"mode": "streaming", "pro_200": True}],
 )  # fmt: skip
-def test_odd_settings_are_refused(options):
+def test_invalid_settings_are_refused(options):
     with pytest.raises(ValueError, match=f"Expected `{next(iter(options))}`"):
         PixelMetrics(**options)
 
@@ -230,7 +230,7 @@ def test_scores_that_are_not_finite_are_refused_by_name_and_change_nothing(bad):
         ImageMetrics().update(torch.tensor([0.0, bad]), torch.tensor([0, 1]))
 
 
-def test_sizes_and_values_that_cannot_be_are_refused():
+def test_impossible_sizes_and_values_are_refused():
     metric, maps = PixelMetrics(), torch.rand(2, 8, 8)
     with pytest.raises(ValueError, match=r"maps \[2, 8, 8\] and masks \[2, 4, 4\]: image x\.png\. Resize"):
         metric.update(maps, torch.zeros(2, 4, 4), names=["x.png", "y.png"])
@@ -272,7 +272,7 @@ def by_drawing_again(metric_of, count: int, draws: int, seed: int) -> dict[str, 
     return {name: np.percentile([value[name] for value in values], [2.5, 97.5]) for name in values[0]}
 
 
-def test_image_intervals_are_those_of_scoring_every_draw_anew():
+def test_image_intervals_equal_those_of_recomputing_every_resample():
     random = np.random.default_rng(0)
     labels = np.arange(40) % 2 == 0
     scores = np.round(random.normal(size=40) + labels, 1)
@@ -286,7 +286,7 @@ def test_image_intervals_are_those_of_scoring_every_draw_anew():
 
 
 @pytest.mark.parametrize("mode", ["exact", "streaming"])
-def test_pixel_intervals_are_near_those_of_scoring_every_draw_anew(mode):
+def test_pixel_intervals_are_close_to_those_of_recomputing_every_resample(mode):
     maps, masks = tensors(images=20)
     maps += torch.linspace(-1, 1, 20)[:, None, None]
     metric = fed(PixelMetrics(mode, bootstrap=400, seed=0, buffer=4000), maps, masks)
@@ -317,7 +317,7 @@ def test_every_pixel_metric_but_pro_200_has_an_interval():
     assert found.keys() == {*four, "pro_200", *(f"{name}_interval" for name in four)}
 
 
-def test_intervals_depend_on_the_seed_alone_and_not_on_the_order_of_images():
+def test_intervals_depend_only_on_the_seed_and_not_on_the_order_of_images():
     maps, masks = tensors()
     state = np.random.get_state()[1].tolist()  # noqa: NPY002
 

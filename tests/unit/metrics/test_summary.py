@@ -74,7 +74,7 @@ def test_tied_scores_are_exact_and_need_few_thresholds(kind):
     assert {name: value for name, (value, _, _) in bounds(summary).items()} == pytest.approx(expected, abs=2e-6)
 
 
-def test_double_precision_is_told_apart():
+def test_values_that_differ_only_in_double_precision_are_distinguished():
     maps, masks = references.maps_and_masks(images=8, dtype=np.float64)
     near = 1 + 1e-12 * maps
     assert np.unique(near.astype(np.float32)).size == 1

@@ -85,7 +85,7 @@ def test_pro_of_images_is_refused_with_the_remedy(batches):
 
 @pytest.mark.parametrize("kind", SINGLE.values())
 @pytest.mark.parametrize("fields", [IMAGE, PIXEL])
-def test_a_single_metric_refuses_intervals_when_it_is_made_and_says_who_has_them(kind, fields):
+def test_a_single_metric_refuses_intervals_in_its_constructor_and_names_those_that_have_them(kind, fields):
     with pytest.raises(ValueError, match=f"no `bootstrap` for {kind.__name__}, .*ImageMetrics or PixelMetrics"):
         kind(fields=fields, bootstrap=10)
 

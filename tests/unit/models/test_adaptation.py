@@ -28,7 +28,7 @@ def _model(settings=None, **arguments):
 
 
 @torch.inference_mode()
-def test_no_steps_are_exactly_the_method_without_adaptation():
+def test_zero_steps_give_exactly_the_method_without_adaptation():
     images = random_images(4)
     for found, expected in zip(_model(AdaptationSettings(steps=0))(images), _model()(images), strict=True):
         assert found is expected is None or torch.equal(found, expected)

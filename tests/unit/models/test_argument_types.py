@@ -106,7 +106,7 @@ def test_a_wrong_type_is_refused_by_name(owner, name, value, tiny_folder):
 
 
 @pytest.mark.parametrize("owner", OWNERS)
-def test_no_argument_is_forgotten(owner):
+def test_every_argument_has_a_case(owner):
     named = {name for name, each in signature(OWNERS[owner]).parameters.items() if each.kind is not each.VAR_KEYWORD}
     assert named <= WRONG.keys() | IMAGES
 

@@ -73,7 +73,7 @@ def test_forward_is_the_equations(num_references, batch, references, size):
     torch.testing.assert_close(drawn.anomaly_map, expected, atol=1e-5, rtol=0)
 
 
-def test_alpha_1_is_the_text_alone_exactly():
+def test_alpha_1_is_exactly_the_text_score():
     images = random_images(4)
     model = build(alpha=1)
     with_others = model.predict_patches(images, torch.tensor([[1], [0], [3], [2]]))
@@ -92,7 +92,7 @@ def test_alpha_0_leaves_the_anchors_to_the_class_token():
     assert not torch.allclose(before.pred_score, after.pred_score)
 
 
-def test_a_batch_of_one_is_text_only_and_says_so_once(caplog):
+def test_a_batch_of_one_is_scored_by_text_only_with_one_message(caplog):
     images, model = random_images(3), build()
     expected = build(alpha=1)(images)
     for i in range(3):
@@ -123,7 +123,7 @@ def test_an_image_that_lies_in_the_bank_is_not_its_own_reference(tmp_path):
     torch.testing.assert_close(model.predict_patches(bank, names=names).maps, maps, atol=1e-5, rtol=0)
 
 
-def test_a_bank_of_the_image_alone_leaves_text_only(caplog):
+def test_a_bank_with_only_the_image_itself_leaves_the_text_score(caplog):
     model, image = build(), random_images(1)
     model.set_references(image, ["one.png"])
     prediction = model.predict_patches(image, names=["one.png"])
@@ -187,7 +187,7 @@ def test_numbers_out_of_range_are_refused_before_any_weights_are_loaded(argument
         ({"states": {"normal": ["{}"]}}, "states with the keys"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_before_any_weights_are_loaded(arguments, match, monkeypatch):
+def test_invalid_arguments_are_refused_before_any_weights_are_loaded(arguments, match, monkeypatch):
     monkeypatch.setattr("dualclip_lightning.backbone.loading.load_backbone", lambda *_: pytest.fail("loaded"))
     with pytest.raises(ValueError, match=match):
         DualImageCLIP(**arguments)
@@ -204,12 +204,12 @@ def test_what_cannot_be_meant_is_refused_before_any_weights_are_loaded(arguments
         ({"vv_blocks": []}, "from 1 to 3"),
     ],
 )
-def test_what_does_not_fit_the_backbone_is_refused(tiny_folder, arguments, match):
+def test_arguments_that_do_not_fit_the_backbone_are_refused(tiny_folder, arguments, match):
     with pytest.raises(ValueError, match=match):
         DualImageCLIP(pretrained=str(tiny_folder), **arguments)
 
 
-def test_the_pre_processor_is_that_of_the_weights_at_the_size_asked_for(tiny_folder):
+def test_the_pre_processor_is_that_of_the_weights_at_the_requested_size(tiny_folder):
     method = DualImageCLIP(pretrained=str(tiny_folder), image_size=(32, 64), visualizer=False)
     prepared = method.pre_processor.transform(torch.full((1, 3, 100, 90), 0.5))
     assert prepared.shape == (1, 3, 32, 64)

@@ -19,7 +19,7 @@ from dualclip_lightning import ClipZeroShot
         ("to_openvino", ["onnx", "openvino"], 'and openvino. Run `pip install "dualclip_lightning[export]" openvino`.'),
     ],
 )
-def test_a_missing_package_is_told_with_the_command_that_installs_it(
+def test_a_missing_package_is_reported_with_the_command_that_installs_it(
     tiny_folder, monkeypatch, tmp_path, kind, missing, sentence
 ):
     for name in ("onnx", "onnxscript", "openvino"):

@@ -162,7 +162,7 @@ def test_every_image_is_encoded_once(make, run, mvtec_root, settings, batch_size
         assert max(encoded) == batch_size
 
 
-def test_every_run_is_scored_afresh(make, run, mvtec_root, tmp_path):
+def test_every_run_is_scored_anew(make, run, mvtec_root, tmp_path):
     write_mvtec(tmp_path, "screw", normal=2, anomalous=3)
     method = make()
     first = run(method, datamodule=metal_nut(mvtec_root)).scores
@@ -172,7 +172,7 @@ def test_every_run_is_scored_afresh(make, run, mvtec_root, tmp_path):
 
 
 @torch.no_grad()
-def test_images_of_a_subset_score_each_other_and_all_smooth_the_image_scores(make, run, mvtec_root):
+def test_subsets_are_scored_separately_and_image_scores_are_smoothed_over_all(make, run, mvtec_root):
     method = make(subsets=2, seed=3)
     record = run(method, datamodule=metal_nut(mvtec_root, eval_batch_size=4))
     names, images = read_all(method, mvtec_root)
@@ -189,7 +189,7 @@ def test_images_of_a_subset_score_each_other_and_all_smooth_the_image_scores(mak
 
 @torch.no_grad()
 @pytest.mark.parametrize("num_references", [1, 3])
-def test_in_groups_each_image_is_scored_by_its_references_alone(make, run, mvtec_root, num_references):
+def test_in_groups_each_image_is_scored_only_by_its_references(make, run, mvtec_root, num_references):
     method = make(num_references=num_references, seed=5)
     assert method.kind == Kind.PAIR
     record = run(method, datamodule=metal_nut(mvtec_root))
@@ -207,7 +207,7 @@ def test_in_groups_each_image_is_scored_by_its_references_alone(make, run, mvtec
             assert record.scores[names[rows[member]]] == pytest.approx(float(largest(score_map[None])), **SAME)
 
 
-def test_who_scores_an_image_is_drawn_by_the_seed(make, run, mvtec_root):
+def test_the_seed_determines_which_images_score_an_image(make, run, mvtec_root):
     first, same, other = (
         run(make(num_references=1, seed=seed), datamodule=metal_nut(mvtec_root)).scores for seed in (0, 0, 1)
     )
@@ -231,7 +231,7 @@ def test_data_sets_of_few_images_have_scores(make, run, tmp_path, caplog, settin
     assert ("do not fill 3 subsets" in caplog.text) == (settings == {"subsets": 3})
 
 
-def test_text_is_neither_encoded_nor_waited_for(make, run, mvtec_root, monkeypatch):
+def test_text_is_not_encoded(make, run, mvtec_root, monkeypatch):
     method = make(class_name="metal nut")
     encoded = []
     monkeypatch.setattr(method.backbone.clip, "encode_text", encoded.append)
@@ -278,7 +278,7 @@ def test_two_loaders_are_two_sets(make, run, tmp_path):
     assert run(make(), "predict", dataloaders=loaders).scores == pytest.approx(expected, **SAME)
 
 
-def test_called_by_hand_the_batch_is_the_set(make):
+def test_in_a_direct_call_the_batch_is_the_set(make):
     method, images = make(), random_images(3)
     scored = method.predict_step(ImageBatch(image=images), 0)
     assert scored.pred_score.tolist() == pytest.approx(method.model(images).pred_score.tolist(), **SAME)
@@ -301,7 +301,7 @@ def test_layers_neighbourhoods_and_the_rest_reach_the_model(make):
 
 
 @pytest.mark.parametrize("changes", [{"layers": [1]}, {"r": [1]}, {"lowest": 1.0}, {"neighbours": [1]}])
-def test_every_setting_counts(make, changes):
+def test_every_setting_changes_the_scores(make, changes):
     images = random_images(6)
     assert not torch.allclose(make(**changes).model(images).pred_score, make().model(images).pred_score, atol=1e-5)
 
@@ -327,7 +327,7 @@ def test_a_bad_argument_is_an_error_that_says_what_was_expected(make, arguments,
         make(**arguments)
 
 
-def test_the_kind_says_what_a_score_depends_on(make):
+def test_the_kind_states_what_a_score_depends_on(make):
     assert make().kind == Kind.TRANSDUCTIVE
     assert make(num_references=2).kind == Kind.PAIR
 

@@ -12,7 +12,7 @@ from dualclip_lightning.prompts.anchors import compute_anchors
 
 @pytest.mark.parametrize("method", [AnoCLIP, ClipZeroShot, DualImageCLIP, WinCLIP])
 @pytest.mark.parametrize("mean", [None, "raw", "unit"])
-def test_text_anchors_are_the_mean_that_was_asked_for(tiny_folder, method, mean):
+def test_text_anchors_use_the_requested_mean(tiny_folder, method, mean):
     chosen = {} if mean is None else {"text_mean": mean}
     built = method(pretrained=str(tiny_folder), class_name="screw", visualizer=False, **chosen)
     built.set_class_name("screw")

@@ -85,7 +85,7 @@ def test_scores_and_maps_are_those_of_the_best_known_reimplementation(golden):
 
 
 @pytest.mark.parametrize(("name", "side"), [("large", 3), ("mid", 2)])
-def test_windows_join_in_a_patch_as_in_the_best_known_reimplementation(golden, name, side):
+def test_windows_are_combined_per_patch_as_in_the_best_known_reimplementation(golden, name, side):
     vectors, places = golden("winclip_score"), 7 - side
     numbers = vectors[f"in.{name}_windows"].unflatten(0, (places, places))
     assert all(r * 6 + c + 1 in numbers[y, x] for y in range(places) for x in range(places)
@@ -99,7 +99,7 @@ def test_windows_join_in_a_patch_as_in_the_best_known_reimplementation(golden, n
 
 
 @torch.no_grad()
-def test_a_window_over_all_patches_is_the_image_and_in_anomalib_it_is_not(make):
+def test_a_window_over_all_patches_has_the_image_embedding_but_not_in_anomalib(make):
     """This is why the package has its own WinCLIP.
 
     anomalib passes windows to the tower with the tokens first, as open_clip expected before version 3. With open_clip 3
@@ -139,7 +139,7 @@ def test_the_normal_images_come_from_the_training_split_by_seed(make, tmp_path):
     assert [len(names) for names in read] == [2, 2, 2, 2]
 
 
-def test_an_image_is_no_reference_of_itself(make, tmp_path):
+def test_an_image_is_not_its_own_reference(make, tmp_path):
     folder, elsewhere = tmp_path / "normal", tmp_path / "elsewhere"
     for i in range(3):
         write_image(folder / f"{i}.png", seed=i)
@@ -164,7 +164,7 @@ def test_an_image_is_no_reference_of_itself(make, tmp_path):
     assert torch.equal(alone_map, text_map)
 
 
-def test_with_normal_images_it_says_few_shot(make):
+def test_with_normal_images_the_kind_is_few_shot(make):
     assert make().kind == Kind.INDUCTIVE
     assert make(k_shot=1).kind == Kind.FEW_SHOT
 
@@ -181,12 +181,12 @@ def test_with_normal_images_it_says_few_shot(make):
         ({"temperature": -1.0}, "above 0"),
     ],
 )
-def test_numbers_that_cannot_be_meant_are_refused(make, arguments, match):
+def test_invalid_numbers_are_refused(make, arguments, match):
     with pytest.raises(ValueError, match=match):
         make(**arguments)
 
 
-def test_too_few_normal_images_are_counted(make, tmp_path):
+def test_with_too_few_normal_images_the_error_states_their_number(make, tmp_path):
     write_image(tmp_path / "normal" / "0.png", seed=1)
     write_image(tmp_path / "photos" / "0.png", seed=2)
     method = make(k_shot=2, reference_dir=tmp_path / "normal")

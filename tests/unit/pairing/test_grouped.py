@@ -87,7 +87,7 @@ def test_in_the_order_of_the_groups_nothing_is_loaded_twice_where_the_batch_fits
         scoring([scoring.names[i] for i in batch], images[batch])
 
 
-def test_images_that_come_again_have_the_same_score():
+def test_repeated_images_have_the_same_score():
     # Like the padding of a DistributedSampler: the first images are repeated at the end, some twice in one batch.
     scoring, _, images = build(7, 1)
     order = [*range(7), 0, 1, 1]
@@ -102,7 +102,7 @@ def test_images_that_come_again_have_the_same_score():
     assert [scores.pop() for _, scores in sorted(seen.items())] == pytest.approx(expected, abs=1e-4)
 
 
-def test_one_image_alone_is_scored_without_reference():
+def test_a_single_image_is_scored_without_reference():
     scoring, _, images = build(1, 1)
     assert scoring(scoring.names, images).scores.item() == pytest.approx(images.mean().item())
 

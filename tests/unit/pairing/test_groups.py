@@ -66,7 +66,7 @@ def test_another_seed_or_another_set_of_images_gives_other_groups():
     assert fewer[:14] != random_groups(names_of(30), 1, seed=0)[:14]
 
 
-def test_drawing_leaves_the_global_generator_alone():
+def test_drawing_does_not_change_the_global_generator():
     before = torch.get_rng_state()
     random_groups(names_of(30), 1, seed=0)
     assert torch.equal(torch.get_rng_state(), before)
@@ -83,7 +83,7 @@ def test_pairs_are_random_over_the_whole_set_and_not_neighbours_of_the_listing()
     assert neighbours < 80
 
 
-def test_every_image_can_meet_every_other():
+def test_every_image_can_be_paired_with_every_other():
     met = {frozenset(pair) for seed in range(200) for pair in random_groups(names_of(6), 1, seed)}
     assert len(met) == 15
 
@@ -138,7 +138,7 @@ def test_subsets_are_a_partition_into_equal_parts_of_two_images_or_more(count, w
     assert min(sizes) >= min(2, count)
 
 
-def test_subsets_depend_on_the_seed_and_the_names_alone():
+def test_subsets_depend_only_on_the_seed_and_the_names():
     names = names_of(20)
     drawn = {frozenset(names[i] for i in random_subsets(names, 2, seed=1)[0])}
     listed_otherwise = names[7:] + names[:7]
@@ -153,7 +153,7 @@ def test_no_subset_is_refused():
 
 
 @given(count=st.integers(1, 40), references=st.integers(1, 5), ranks=st.integers(1, 5))
-def test_ranks_meet_whole_groups_and_every_image_once(count, references, ranks):
+def test_ranks_get_whole_groups_and_every_image_once(count, references, ranks):
     groups = random_groups([f"{i}.png" for i in range(count)], references, seed=0)
     order = order_for_ranks(groups, ranks)
     assert sorted(order) == list(range(count))
@@ -166,12 +166,12 @@ def test_ranks_meet_whole_groups_and_every_image_once(count, references, ranks):
     assert len(split) <= ranks
 
 
-def test_one_process_meets_the_groups_in_their_order():
+def test_one_process_gets_the_groups_in_order():
     groups = [(3, 1), (0, 4), (2, 5, 6)]
     assert order_for_ranks(groups, 1) == [3, 1, 0, 4, 2, 5, 6]
 
 
-def test_two_processes_meet_no_half_of_a_pair():
+def test_two_processes_do_not_split_a_pair():
     groups = [(3, 1), (0, 4), (2, 5), (6, 7)]
     order = order_for_ranks(groups, 2)
     assert {tuple(order[0::2][i : i + 2]) for i in (0, 2)} | {tuple(order[1::2][i : i + 2]) for i in (0, 2)} == set(

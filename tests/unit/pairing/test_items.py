@@ -104,7 +104,7 @@ class Own(Dataset):
 
 
 @pytest.mark.parametrize("change", [1.0, 0.5])
-def test_a_data_set_of_ones_own_keeps_what_it_makes_of_an_image(tmp_path, change):
+def test_a_custom_data_set_keeps_its_changes_of_an_image(tmp_path, change):
     (tmp_path / "deep.png").write_bytes(imagecodecs.png_encode(DEEP))
     (tmp_path / "turned.jpg").write_bytes(encoded(picture(), "JPEG", exif=exif(6)))
     own = Own(PredictDataset(tmp_path), change)
@@ -114,13 +114,13 @@ def test_a_data_set_of_ones_own_keeps_what_it_makes_of_an_image(tmp_path, change
         assert torch.equal(found, expected)
 
 
-def test_what_cannot_be_read_for_sure_is_refused_in_a_data_set_of_ones_own_too(tmp_path):
+def test_ambiguous_images_are_refused_in_a_custom_data_set_too(tmp_path):
     Image.fromarray(np.full((4, 5), 200, np.int32)).save(tmp_path / "a.tif")
     with pytest.raises(ValueError, match=r"a\.tif.*int32, whose range is not known"):
         read_item(Own(PredictDataset(tmp_path), 1.0), 0)
 
 
-def test_masks_of_a_data_set_of_ones_own_are_turned_or_refused_too(tmp_path):
+def test_masks_of_a_custom_data_set_are_rotated_or_refused_too(tmp_path):
     data = write_folder(tmp_path, encoded(picture(), "JPEG", exif=exif(6)), (40, 56)).test_data
     own = Own(data, 1.0, list(data.samples.image_path))
     normal = next(i for i, path in enumerate(own.image_filenames) if "good" in path)

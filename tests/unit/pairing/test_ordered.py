@@ -62,12 +62,12 @@ def test_masks_are_resized_with_their_image_and_stay_masks():
     assert mask.float().mean().item() == pytest.approx(0.5)
 
 
-def test_load_goes_by_the_position_in_the_data_set_itself():
+def test_load_uses_positions_in_the_original_data_set():
     view = OrderedDataset(Stub(), ORDER, Identity())
     assert [view.load(i).image_path for i in range(4)] == ["0.png", "1.png", "2.png", "3.png"]
 
 
-def test_everything_else_is_the_data_sets_own():
+def test_all_other_attributes_are_those_of_the_data_set():
     stub = Stub()
     view = OrderedDataset(stub, ORDER, Identity())
     assert view.category == "screw"

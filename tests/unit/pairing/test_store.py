@@ -39,7 +39,7 @@ def test_the_limit_is_in_bytes_of_all_tensors_together(parts, limit, on_disk):
     features.close()
 
 
-def test_a_folder_is_taken_away_when_the_store_closes(parts):
+def test_the_folder_is_deleted_when_the_store_closes(parts):
     features = FeatureStore(5, 0)
     fill(features, parts)
     folder = Path(features.folder.name)

@@ -76,7 +76,7 @@ def test_every_option_reaches_the_detector(place, capsys):
     assert "9 images: 9 scored" in capsys.readouterr().out
 
 
-def test_all_judged_is_0_and_some_unusable_is_1(place, capsys):
+def test_the_status_is_0_if_all_images_are_scored_and_1_if_some_are_unusable(place, capsys):
     assert place("shots") == 0
     (place.folder / "shots" / "bad.png").write_bytes(b"")
     assert place("shots") == 1
@@ -112,7 +112,7 @@ def test_all_judged_is_0_and_some_unusable_is_1(place, capsys):
         (["shots", "--masks", "--threshold", "none"], "--masks"),
     ],
 )
-def test_wrong_use_is_2_with_a_sentence_that_names_it(place, capsys, arguments, message):
+def test_wrong_use_has_status_2_and_a_sentence_that_names_it(place, capsys, arguments, message):
     assert place(*arguments) == 2
     said = capsys.readouterr()
     assert message in said.err
@@ -136,14 +136,14 @@ CONTRADICTORY = [
 
 
 @pytest.mark.parametrize("arguments", [*UNKNOWN, *(["shots", *options] for options in CONTRADICTORY)])
-def test_unknown_options_are_2(arguments, capsys):
+def test_unknown_options_have_status_2(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
         parse(arguments)
     assert stop.value.code == 2
     assert "See `dualclip predict --help`" in capsys.readouterr().err
 
 
-def test_a_broken_good_image_is_2_and_names_it(place, capsys):
+def test_a_broken_good_image_has_status_2_and_is_named(place, capsys):
     write_image(place.folder / "good" / "b.png", seed=1)
     (place.folder / "good" / "a.png").write_bytes(b"no image")
     assert place("shots", "--good", "good") == 2
@@ -179,7 +179,7 @@ def test_the_unlabelled_run_gives_a_threshold_if_it_is_large_enough(place, capsy
 
 
 @pytest.mark.parametrize("option", [("--from", "out"), ("--threshold", "out/threshold.json")])
-def test_a_runs_threshold_promises_more_false_alarms_of_later_images(place, capsys, option):
+def test_the_threshold_of_a_run_states_more_false_alarms_for_later_images(place, capsys, option):
     assert place("shots", "--false-alarm-rate", "0.25") == 0
     assert "expected false alarms: at most 22.2%" in capsys.readouterr().out  # 2 of 9
     assert place("shots", *option, "--out", "later") == 0
@@ -219,7 +219,7 @@ def test_tiles_are_counted_before_they_are_encoded(place, capsys):
     assert " tiles " not in capsys.readouterr().err
 
 
-def test_nothing_is_drawn_and_nothing_said_of_drawing_without_pictures(place, capsys):
+def test_without_pictures_nothing_is_drawn_and_drawing_is_not_mentioned(place, capsys):
     assert place("shots", "--threshold", "0.5") == 0
     assert "drawing: 9 to do" in capsys.readouterr().err
     assert place("shots", "--no-heatmaps", "--threshold", "0.5") == 0
@@ -229,7 +229,7 @@ def test_nothing_is_drawn_and_nothing_said_of_drawing_without_pictures(place, ca
 
 
 @pytest.mark.parametrize("option", ["--references", "--compare-with"])
-def test_what_is_no_kind_of_references_is_told_with_the_option_for_images(option, capsys):
+def test_an_unknown_kind_of_references_is_refused_with_the_option_for_images(option, capsys):
     with pytest.raises(SystemExit) as stop:
         parse(["shots", option, "good"])
     assert stop.value.code == 2
@@ -247,7 +247,7 @@ def test_old_names_of_options_still_work(arguments):
     assert parse(["shots", "--reference=good"]).reference == "good"
 
 
-def test_a_number_decides_as_it_says(place):
+def test_a_fixed_threshold_decides_as_stated(place):
     assert place("shots", "--threshold", "0.5", "--pixel-threshold", "0.6", "--masks") == 0
     assert all((float(row["score"]) > 0.5) == (row["decision"] == "anomalous") for row in scores(place))
     assert {row["threshold"] for row in scores(place)} == {"0.500000"}
@@ -278,7 +278,7 @@ def files(place, out: str) -> dict[str, bytes]:
     return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file() and ".work" not in p.parts}
 
 
-def test_a_record_says_when_how_and_from_what(place):
+def test_a_record_states_date_command_and_input(place):
     assert place("shots", "--threshold", "none") == 0
     record = json.loads((place.folder / "out" / "run.json").read_text())
     assert record["date"] <= record["finished"]
@@ -336,7 +336,7 @@ def test_references_and_weights_of_a_former_run_are_found_from_elsewhere(place, 
     ("content", "message"),
     [(None, "there is none at 'x.json'"), ("{}", "there is none at"), ('{"settings": {}}', "does not say with which")],
 )
-def test_what_is_no_former_run_is_said(tmp_path, monkeypatch, capsys, content, message):
+def test_a_folder_that_is_not_a_former_run_is_reported(tmp_path, monkeypatch, capsys, content, message):
     monkeypatch.chdir(tmp_path)
     if content is not None:
         (tmp_path / "x.json").write_text(content)
@@ -379,7 +379,7 @@ def test_good_images_are_no_references_of_a_stream(place):
         (MemoryError(), 3, "Lower --batch-size"),
     ],
 )
-def test_what_stops_a_run_is_said_and_has_its_status(place, capsys, monkeypatch, error, status, message):
+def test_an_error_that_stops_a_run_is_reported_and_has_its_status(place, capsys, monkeypatch, error, status, message):
     def fail(*_, **__):
         raise error
 
@@ -388,7 +388,7 @@ def test_what_stops_a_run_is_said_and_has_its_status(place, capsys, monkeypatch,
     assert message in capsys.readouterr().err
 
 
-def test_a_fault_of_ours_is_not_hidden(place, monkeypatch):
+def test_an_internal_error_is_not_hidden(place, monkeypatch):
     def fail(*_, **__):
         msg = "shapes do not match"
         raise RuntimeError(msg)
@@ -398,7 +398,7 @@ def test_a_fault_of_ours_is_not_hidden(place, monkeypatch):
         place("shots")
 
 
-def test_an_interrupt_keeps_the_scores_so_far_and_a_polite_kill_is_one(place, capsys, monkeypatch):
+def test_an_interrupt_or_sigterm_keeps_the_scores_so_far(place, capsys, monkeypatch):
     real, seen = ProgressReporter.advance, []
 
     def advance(bar):
@@ -440,7 +440,7 @@ def test_larger_images_than_allowed_are_listed_until_allowed(place):
     assert place("shots", "--max-megapixels", "0.2") == 0
 
 
-def test_no_run_touches_the_pictures_of_another(place):
+def test_no_run_changes_the_pictures_of_another(place):
     for folder, seeds in (("a", (0, 1)), ("b", (7, 8))):
         for number, seed in enumerate(seeds):
             write_image(place.folder / folder / f"{number}.png", seed=seed)
@@ -453,7 +453,7 @@ def test_no_run_touches_the_pictures_of_another(place):
     assert not (place.folder / "out3" / "heatmaps").exists()
 
 
-def test_an_image_that_is_taken_away_or_changed_means_another_run(place):
+def test_a_removed_or_changed_image_starts_another_run(place):
     assert place("shots", "--threshold", "none") == 0
     first = files(place, "out")
     write_image(place.folder / "shots" / "8.png", seed=99)
@@ -465,7 +465,7 @@ def test_an_image_that_is_taken_away_or_changed_means_another_run(place):
     assert files(place, "out2")["heatmaps/8.png"] != first["heatmaps/8.png"]
 
 
-def test_a_changed_partner_means_another_score_and_the_others_are_taken_over(place, capsys):
+def test_a_changed_partner_changes_the_score_and_the_others_are_reused(place, capsys):
     assert place("shots", "--threshold", "none") == 0
     before = {row["path"]: (row["reference"], row["score"]) for row in scores(place)}
     partner = before["shots/0.png"][0]

@@ -90,7 +90,7 @@ def check(prediction: Prediction, expected) -> None:
     np.testing.assert_allclose(prediction.patch_map, score_map, atol=1e-5)
 
 
-def test_pairs_score_as_the_equations_say(pairs, equations, shots):
+def test_pairs_have_the_scores_of_the_equations(pairs, equations, shots):
     predictions = pairs.predict(shots)
     names = [prediction.name for prediction in predictions]
     assert names == sorted(map(str, shots.rglob("*.png")))
@@ -112,7 +112,7 @@ def test_by_default_images_keep_their_aspect_ratio_and_pairs_of_different_grids_
 
 
 @pytest.mark.parametrize("size", [(1, 400), (400, 1)])
-def test_a_very_long_image_is_bounded_and_says_so(make_detector, size):
+def test_a_very_long_image_is_limited_with_a_note(make_detector, size):
     wide = make_detector().predict(np.zeros((*size, 3), np.uint8))
     assert wide.patch_map.size <= 4 * 9
     assert wide.map.shape == size
@@ -155,7 +155,7 @@ def test_a_batch_is_judged_as_a_list(pairs):
     assert pairs.predict([]) == []
 
 
-def test_the_map_lies_on_the_image_as_it_stands_in_its_file(pairs, shots):
+def test_the_map_has_the_size_of_the_image_and_the_range_of_its_patches(pairs, shots):
     for prediction in pairs.predict(shots):
         assert prediction.map.shape == prediction.size
         assert prediction.map.dtype == np.float32
@@ -190,7 +190,7 @@ def test_a_reference_that_cannot_be_used_is_named(make_detector, tmp_path):
         make_detector(reference_dir=[])
 
 
-def test_text_alone_needs_no_references(make_detector, shots):
+def test_text_only_needs_no_references(make_detector, shots):
     for arguments in ({"references": "none"}, {"alpha": 1, "references": shots / "nowhere"}):
         assert all(p.references == () for p in make_detector(**arguments).predict(shots))
 
@@ -255,13 +255,13 @@ def test_a_broken_image_is_an_error_with_its_name_unless_asked_otherwise(pairs, 
     ("images", "error"),
     [(3, TypeError), (b"bytes", TypeError), ([3], TypeError), ("nowhere", FileNotFoundError), (None, TypeError)],
 )
-def test_what_is_no_image_is_refused(pairs, images, error):
+def test_objects_that_are_not_images_are_refused(pairs, images, error):
     with pytest.raises(error, match=r"Expected a(ny)? (path|file)"):
         pairs.predict(images)
 
 
 @pytest.mark.parametrize("arguments", [{}, {"tta": {"steps": 1}}, {"num_references": 2, "geometry": "tiles"}])
-def test_four_threads_get_what_one_gets(make_detector, shots, arguments):
+def test_four_threads_get_the_same_as_one(make_detector, shots, arguments):
     detector = make_detector(**arguments)
     expected = [p.score for p in detector.predict(shots)]
     with ThreadPoolExecutor(4) as pool:
@@ -269,7 +269,7 @@ def test_four_threads_get_what_one_gets(make_detector, shots, arguments):
     assert all(scores == pytest.approx(expected, **NEAR) for scores in found)
 
 
-def test_adaptation_changes_the_map_within_its_range_and_repeats_itself(make_detector, shots):
+def test_adaptation_changes_the_map_within_its_range_and_is_reproducible(make_detector, shots):
     state = torch.get_rng_state()
     plain, adapted = make_detector().predict(shots), make_detector(tta=True).predict(shots)
     assert torch.equal(torch.get_rng_state(), state)
@@ -346,13 +346,13 @@ def test_arguments_out_of_range_are_refused_by_name(make_detector, arguments, me
         make_detector(**arguments)
 
 
-def test_a_reference_folder_that_is_not_there_is_named(make_detector, tmp_path):
+def test_a_missing_reference_folder_is_named(make_detector, tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         make_detector(reference_dir=tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("wrong", [3, b"shots", {"a": "b"}, ["0.png", 3]])
-def test_references_that_cannot_be_images_are_refused_before_weights_are_looked_for(wrong):
+def test_references_that_cannot_be_images_are_refused_before_weights_are_loaded(wrong):
     with pytest.raises(ValueError, match=re.escape(f"Expected reference_dir to be a folder or images of the product, "
                                                    f"but got {wrong!r}")):  # fmt: skip
         Detector(pretrained="no such weights", reference_dir=wrong)
@@ -406,7 +406,7 @@ def test_what_cannot_be_meant_is_refused(make_detector, shots):
         make_detector(compare_with="stream", reference_dir=shots)
 
 
-def test_the_old_name_of_references_still_works_and_says_so(make_detector, shots):
+def test_the_old_name_of_references_still_works_with_a_message(make_detector, shots):
     for old, new in [("stream", {"compare_with": "stream"}), (shots, {"reference_dir": shots})]:
         with pytest.warns(FutureWarning, match="compare_with .* or reference_dir"):
             former = make_detector(references=old)
@@ -425,7 +425,7 @@ def test_an_image_named_twice_counts_once(make_detector, shots, monkeypatch):
     assert len(find_images(["0.png", shots / "0.png", "."]).paths) == 7
 
 
-def test_a_limit_of_ours_above_pillows_holds(make_detector, tmp_path, monkeypatch):
+def test_a_limit_above_that_of_pillow_takes_effect(make_detector, tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # Pillow refuses twice as many
     write_image(tmp_path / "large.png", seed=0, size=(60, 60))
     with pytest.raises(ImageError, match="decompression bomb"):
@@ -433,7 +433,7 @@ def test_a_limit_of_ours_above_pillows_holds(make_detector, tmp_path, monkeypatc
     assert make_detector(max_megapixels=0.01).predict(tmp_path / "large.png").map.shape == (60, 60)
 
 
-def test_by_default_the_images_of_a_call_decide_among_themselves_as_in_the_command(
+def test_by_default_the_threshold_comes_from_the_images_of_a_call_as_in_the_command(
     make_detector, tmp_path, tiny_folder
 ):
     for i in range(20):
@@ -448,7 +448,7 @@ def test_by_default_the_images_of_a_call_decide_among_themselves_as_in_the_comma
     assert [p.mask.any() for p in predictions] == [p.decision == "anomalous" for p in predictions]
 
 
-def test_too_few_images_are_undecided_and_say_why(make_detector, shots):
+def test_too_few_images_get_no_decision_but_the_reason(make_detector, shots):
     detector = make_detector()
     for prediction in (*detector.predict(shots), detector.predict(shots / "0.png")):
         assert (prediction.decision, prediction.p_value, prediction.mask) == (None, None, None)

@@ -29,7 +29,7 @@ def test_shares_are_disjoint_and_complete(arguments, sources, parts):
     assert sorted(found) == list(range(8))
 
 
-def test_cores_are_shared_out_and_a_device_of_ones_own_is_kept(monkeypatch):
+def test_cores_are_shared_between_processes_and_an_explicit_device_is_kept(monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     monkeypatch.setattr("torch.get_num_threads", lambda: 5)
     workers = choose_workers({"device": "auto", "seed": 3}, 2)

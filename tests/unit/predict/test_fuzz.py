@@ -168,7 +168,7 @@ FILES = originals()
 
 @settings(quick, max_examples=200)
 @given(st.sampled_from(sorted(FILES)), st.data())
-def test_whatever_is_changed_in_a_file_it_is_an_image_or_one_sentence(tmp_path, kind, data):
+def test_any_change_of_a_file_gives_an_image_or_one_sentence(tmp_path, kind, data):
     content = bytearray(FILES[kind])
     near_the_start = st.integers(0, min(99, len(content) - 1))
     for place in data.draw(st.lists(near_the_start | st.integers(0, len(content) - 1), max_size=8)):
@@ -206,7 +206,7 @@ def detectors(make_detector):
 
 @settings(quick, max_examples=60)
 @given(st.integers(0, len(GEOMETRIES) - 1), st.lists(st.tuples(SIDES, SIDES), min_size=1, max_size=3), st.booleans())
-def test_maps_lie_on_images_of_any_size(detectors, geometry, sizes, as_float):
+def test_maps_have_the_size_of_images_of_any_size(detectors, geometry, sizes, as_float):
     rng = np.random.default_rng(0)
     images = [rng.random((*size, 3)).astype(np.float32) for size in sizes]
     if not as_float:
@@ -217,7 +217,7 @@ def test_maps_lie_on_images_of_any_size(detectors, geometry, sizes, as_float):
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 2), (1, 4000), (4000, 1), (2, 3000), (7, 20_000), (20_000, 3)])
 @pytest.mark.parametrize("geometry", range(len(GEOMETRIES)))
-def test_maps_lie_on_images_of_extreme_shape(detectors, geometry, size):
+def test_maps_have_the_size_of_images_of_extreme_shape(detectors, geometry, size):
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     image[0, 0] = 255
     prediction = detectors[geometry].predict(image)

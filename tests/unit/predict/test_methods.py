@@ -60,7 +60,7 @@ def test_other_geometries_give_a_map_of_the_image(make_detector, shots, name, ge
     assert prediction.references == ()
 
 
-def test_a_pair_method_compares_with_what_it_is_given(make_detector, shots):
+def test_a_pair_method_compares_with_the_given_references(make_detector, shots):
     chosen = {"method": "MuSc", "geometry": "squash"}
     folder = make_detector(reference_dir=[shots / "1.png"], **chosen).predict(shots / "0.png")
     stream = make_detector(compare_with="stream", bank_size=1, **chosen)
@@ -119,7 +119,7 @@ def test_trained_layers_come_from_a_checkpoint(make_detector, shots, tiny_folder
     ],
     ids=str,
 )  # fmt: skip
-def test_what_a_detector_cannot_do_is_refused_with_what_to_do(make_detector, arguments, message):
+def test_settings_that_a_detector_does_not_support_are_refused_with_the_alternative(make_detector, arguments, message):
     with pytest.raises(ValueError, match=message) as refused:
         make_detector(**{"geometry": "squash"} | arguments)
     assert "\n" not in str(refused.value)
@@ -154,7 +154,7 @@ def place(shots, tiny_folder, tmp_path, monkeypatch):
     return predict
 
 
-def test_the_command_takes_a_method_and_says_so_in_its_record(place, shots, tmp_path, make_detector):
+def test_the_command_takes_a_method_and_records_it(place, shots, tmp_path, make_detector):
     chosen = ("--class-name", "plate", "--method", "AnoCLIP", "--set", "views=false", "--set", "learning_rate=1e-2")
     status, record = place("--out", "out", *chosen, "--threshold", "none")
     assert status == 0
@@ -196,7 +196,7 @@ def test_the_default_method_takes_further_arguments_too(place, make_detector):
         (["--set", "seed=3"], "give --seed instead of --set seed"),
     ],
 )
-def test_what_is_mistyped_is_one_line(capsys, arguments, message):
+def test_a_typing_error_gives_one_line(capsys, arguments, message):
     with pytest.raises(SystemExit) as stopped:
         main(["shots", *arguments])
     assert stopped.value.code == 2

@@ -91,7 +91,7 @@ def test_the_hostile_corpus_scores_alike_and_what_is_broken_is_named(
         assert f"{name}: {reason}" in caplog.text
 
 
-def test_what_lies_below_the_eighth_bit_counts_by_every_door(make_detector, tiny_folder, tmp_path):
+def test_bits_beyond_the_eighth_count_for_every_way_of_reading(make_detector, tiny_folder, tmp_path):
     folder = tmp_path / "deep"
     folder.mkdir()
     plain = np.full((40, 56, 3), 30_000, np.uint16)

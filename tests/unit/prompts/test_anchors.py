@@ -122,7 +122,7 @@ def flipped_byte(path):
 @pytest.mark.parametrize(
     "damage", [half_of, nothing, noise, zeros, not_a_number, another_name, three_states, flipped_byte]
 )
-def test_a_damaged_entry_is_said_ignored_and_rewritten(backbone, tmp_path, damage, caplog):
+def test_a_damaged_entry_is_reported_ignored_and_rewritten(backbone, tmp_path, damage, caplog):
     expected = text_anchors(backbone, PROMPTS, tmp_path)
     (path,) = tmp_path.iterdir()
     damage(path)
@@ -132,14 +132,14 @@ def test_a_damaged_entry_is_said_ignored_and_rewritten(backbone, tmp_path, damag
     assert path.name in caplog.text
 
 
-def test_a_folder_that_cannot_be_written_costs_a_warning_alone(backbone, tmp_path, caplog):
+def test_a_folder_that_cannot_be_written_only_gives_a_warning(backbone, tmp_path, caplog):
     (tmp_path / "file").write_text("in the way")
     expected = compute_anchors(backbone, PROMPTS)
     assert torch.equal(text_anchors(backbone, PROMPTS, tmp_path / "file" / "anchors"), expected)
     assert "Cannot keep text embeddings" in caplog.text
 
 
-def test_a_folder_where_the_entry_should_be_costs_a_warning_alone(backbone, tmp_path, caplog):
+def test_a_folder_in_the_place_of_the_entry_only_gives_a_warning(backbone, tmp_path, caplog):
     expected = text_anchors(backbone, PROMPTS, tmp_path)
     (path,) = tmp_path.iterdir()
     path.unlink()
@@ -169,7 +169,7 @@ def test_embeddings_are_read_back_and_share_a_folder_with_anchors(backbone, enco
 
 
 @pytest.mark.parametrize("damage", [half_of, nothing, another_name, flipped_byte])
-def test_damaged_embeddings_are_said_ignored_and_rewritten(backbone, tmp_path, damage, caplog):
+def test_damaged_embeddings_are_reported_ignored_and_rewritten(backbone, tmp_path, damage, caplog):
     text_embeddings(backbone, PROMPTS, tmp_path)
     (path,) = tmp_path.iterdir()
     damage(path)

@@ -59,7 +59,7 @@ def test_every_category_that_anomalib_lists_has_words(name):
         assert words.lower() != name.lower()
 
 
-def test_words_of_a_data_set_are_for_categories_that_it_has():
+def test_words_of_a_data_set_are_only_listed_for_its_categories():
     assert DATA_WORDS.keys() <= IMAGE_DATA.keys()
     for name, words in DATA_WORDS.items():
         assert set(words) <= {*categories(IMAGE_DATA[name]), ""}

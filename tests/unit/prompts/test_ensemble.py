@@ -27,7 +27,7 @@ ANOMALOUS = "damaged screw|abnormal screw|imperfect screw|blemished screw"
         ("anomalous", f"{ANOMALOUS}|screw with flaw|screw with defect|screw with damage"),
     ],
 )
-def test_state_words_are_those_of_the_design(side, states):
+def test_state_words_are_those_of_the_released_code(side, states):
     sentences = getattr(prompt_ensemble("screw"), side)
     plain = [s for s in sentences if s.startswith("an industrial photo of a ")]
     told = {s.removeprefix("an industrial photo of a ") for s in plain}
@@ -66,7 +66,7 @@ def test_textures_have_their_own_nouns():
 
 @pytest.mark.parametrize("wording", WORDINGS)
 @pytest.mark.parametrize("name", ["metal_nut", "pcb1", "chewinggum", "steel  plate", "{0} nut {x"])
-def test_a_name_is_taken_as_it_is(name, wording):
+def test_a_class_name_is_used_unchanged(name, wording):
     prompts = prompt_ensemble(name, wording=wording)
     assert all(name in sentence for side in prompts for sentence in side)
 

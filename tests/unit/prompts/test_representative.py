@@ -41,7 +41,7 @@ def test_lies_on_the_side_of_the_prompts(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_prompt_stands_for_itself(kind):
+def test_a_single_prompt_is_its_own_representative(kind):
     embeddings = cluster(1, 1)
     torch.testing.assert_close(representative_vector(embeddings, kind, min_samples=1), embeddings[0], **EXACT)
 
@@ -90,7 +90,7 @@ def test_mean_shift_at_the_published_bandwidth_is_the_mean():
     torch.testing.assert_close(representative_vector(embeddings, "mean_shift"), unit_mean(embeddings), **EXACT)
 
 
-def test_where_dbscan_finds_no_cluster_the_mean_serves_and_a_warning_says_so(caplog):
+def test_if_dbscan_finds_no_cluster_the_mean_is_used_with_a_warning(caplog):
     embeddings = cluster(10, 1)
     torch.testing.assert_close(representative_vector(embeddings, "dbscan"), unit_mean(embeddings), **EXACT)
     assert "larger eps or a smaller min_samples" in caplog.text

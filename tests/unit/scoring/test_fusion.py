@@ -22,7 +22,7 @@ def test_the_joint_map_is_the_weighted_mean_and_stays_between_its_parts(text, vi
 
 
 @given(MAPS, MAPS)
-def test_at_the_ends_one_part_stands_alone_exactly(text, visual):
+def test_with_weight_0_or_1_the_result_is_exactly_one_part(text, visual):
     text, visual = torch.from_numpy(text), torch.from_numpy(visual)
     assert torch.equal(joint_score(text, visual, 1), text)
     assert torch.equal(joint_score(text, visual, 0), visual)

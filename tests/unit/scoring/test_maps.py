@@ -52,7 +52,7 @@ def test_averages_enlarges_and_smooths_as_torch_and_scipy_do(grid, size, average
 
 @pytest.mark.parametrize("size", [(48, 48), (32, 80), (7, 11)])
 @pytest.mark.parametrize("grid", [(3, 3), (2, 5), (1, 1)])
-def test_is_bilinear_with_half_pixel_centres_where_nothing_is_said(grid, size, generator):
+def test_is_bilinear_with_half_pixel_centres_by_default(grid, size, generator):
     patches = torch.rand(2, *grid, generator=generator)
     maps = draw(patches, size)
     assert maps.shape == (2, *size)
@@ -113,7 +113,7 @@ def test_a_map_of_one_value_is_that_value_everywhere(value, size, drawing):
     assert torch.equal(draw(torch.full((1, 3, 4), value), size, DRAWINGS[drawing]), torch.full((1, *size), value))
 
 
-def test_a_choice_is_a_name_or_some_values_over_those_that_change_nothing():
+def test_a_drawing_is_a_name_or_values_that_override_neutral_defaults():
     assert MapDrawing.from_choice("anoclip") == MapDrawing(3, align_corners=True, sigma=0.0)
     assert MapDrawing.from_choice({"sigma": 4}) == MapDrawing(1, align_corners=False, sigma=4)
     assert MapDrawing.from_choice({}) == MapDrawing()
@@ -131,6 +131,6 @@ def test_a_choice_is_a_name_or_some_values_over_those_that_change_nothing():
         ({"sigma": -1.0}, "sigma to be at least 0"),
     ],
 )
-def test_another_choice_is_refused_with_what_there_is(choice, match):
+def test_an_unknown_drawing_is_refused_with_the_known_ones(choice, match):
     with pytest.raises(ValueError, match=match):
         MapDrawing.from_choice(choice)

@@ -70,7 +70,7 @@ def test_equals_the_plain_version(generator, count, sides, lowest):
 
 
 @pytest.mark.parametrize("grid", [(1, 1), (1, 4), (7, 2)])
-def test_an_image_may_be_smaller_than_a_neighbourhood(generator, grid):
+def test_an_image_may_be_smaller_than_a_neighbourhood_of_patches(generator, grid):
     layers = random_layers(generator, 4, grid)
     scores = mutual_scores(layers)
     assert scores.shape == (4, *grid)
@@ -123,7 +123,7 @@ def test_the_order_of_the_images_only_reorders_the_scores(generator):
     torch.testing.assert_close(mutual_scores([x[order] for x in layers]), mutual_scores(layers)[order], **EXACT)
 
 
-def test_a_patch_that_no_other_image_has_stands_out(generator):
+def test_a_patch_that_no_other_image_has_gets_the_highest_score(generator):
     layer = torch.randn(1, 5, 5, 16, generator=generator).repeat(6, 1, 1, 1)
     layer = layer + 0.05 * torch.randn(layer.shape, generator=generator)
     layer[2, 1, 3] = torch.randn(16, generator=generator)
@@ -132,13 +132,13 @@ def test_a_patch_that_no_other_image_has_stands_out(generator):
     assert scores.flatten().topk(2).values.diff().abs() > 0.3
 
 
-def test_the_same_image_twice_has_no_distance_to_speak_of(generator):
+def test_identical_images_have_a_negligible_distance(generator):
     layer = torch.randn(1, 4, 4, 16, generator=generator).repeat(2, 1, 1, 1)
     assert mutual_scores([layer]).max() < 1e-3
 
 
 @pytest.mark.parametrize("lowest", [0.3, 0.7])
-def test_references_of_its_own_score_each_image(generator, lowest):
+def test_each_image_is_scored_by_its_own_references(generator, lowest):
     layers = random_layers(generator, 5)
     references = torch.tensor([[1, 2, 3], [4, 0, 2], [0, 1, 4], [4, 1, 0], [2, 3, 1]])
     scores = paired_scores(layers, references, (1, 3), lowest)
@@ -155,7 +155,7 @@ def test_half_precision_layers_are_scored_in_single_precision(generator):
     assert paired_scores([layer.half() for layer in layers], rows).dtype == torch.float32
 
 
-def test_layers_are_left_as_they_were(generator):
+def test_layers_are_not_changed(generator):
     layers = random_layers(generator, 3)
     before = [layer.clone() for layer in layers]
     mutual_scores(layers)

@@ -23,7 +23,7 @@ CASES = {
 
 @pytest.mark.parametrize("score", CASES.values(), ids=CASES)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_autocast_changes_no_digit(score, dtype, generator):
+def test_autocast_does_not_change_the_result(score, dtype, generator):
     tokens = torch.randn(4, 4, 4, 32, generator=generator)
     expected = score(tokens)
     with torch.autocast("cpu", dtype=dtype):

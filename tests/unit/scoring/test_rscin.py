@@ -48,13 +48,13 @@ def test_equals_the_plain_version_for_any_k(scores, classes, k):
     assert found.tolist() == pytest.approx(plain_rscin(scores.tolist(), classes, k), abs=1e-5)
 
 
-def test_one_neighbour_is_oneself_and_changes_nothing_but_the_scale(scores, classes):
+def test_with_one_neighbour_only_the_scale_changes(scores, classes):
     torch.testing.assert_close(rscin(scores, classes, (1,)), scores)
     scaled = rscin(scores, classes, (1,), rescale=True)
     assert (float(scaled.min()), float(scaled.max())) == (0, 1)
 
 
-def test_one_neighbour_is_oneself_among_copies(scores, classes):
+def test_with_one_neighbour_an_image_is_its_own_neighbour_even_among_copies(scores, classes):
     copies = classes[:1].expand(9, -1)
     assert torch.equal(rscin(scores, copies, (1,)), scores)
 
@@ -65,7 +65,7 @@ def test_scaling_first_changes_neither_order_nor_ratios(scores, classes):
     torch.testing.assert_close(rscin(scores, classes, rescale=True), expected, **EXACT)
 
 
-def test_a_lone_high_score_among_images_that_look_alike_comes_down(generator):
+def test_a_single_high_score_among_similar_images_is_lowered(generator):
     classes = F.normalize(1 + 0.01 * torch.rand(6, 8, generator=generator), dim=-1)
     scores = torch.tensor([0.1, 0.1, 0.9, 0.1, 0.1, 0.1])
     assert 0.1 < rscin(scores, classes)[2] < 0.9
@@ -80,7 +80,7 @@ def test_few_images_have_finite_scores(count, scores, classes):
     assert found.max() <= 1
 
 
-def test_equal_scores_and_embeddings_that_point_apart_stay_finite():
+def test_equal_scores_and_opposite_embeddings_stay_finite():
     apart = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 0.0]])
     assert rscin(torch.full((3,), 0.7), apart, rescale=True).tolist() == [0, 0, 0]
     assert rscin(torch.tensor([0.2, 0.8, 0.5]), apart).tolist()[:2] == pytest.approx([0.2, 0.8])

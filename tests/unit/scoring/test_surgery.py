@@ -43,7 +43,7 @@ def test_equals_the_plain_formula():
     torch.testing.assert_close(feature_surgery(stages, anchors), plain_surgery(stages, anchors), **EXACT)
 
 
-def test_length_does_not_count_and_anchors_may_be_shared():
+def test_length_has_no_influence_and_anchors_may_be_shared():
     stages, anchors = [unit(3, 5, 8, seed=i) for i in range(2)], unit(2, 8, seed=9)
     expected = feature_surgery(stages, anchors.expand(3, 2, 8))
     torch.testing.assert_close(feature_surgery([7 * tokens for tokens in stages], 3 * anchors), expected, **EXACT)

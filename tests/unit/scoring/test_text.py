@@ -43,7 +43,7 @@ def test_known_values():
 
 
 @pytest.mark.parametrize("shape", [(3,), (3, 4), (3, 2, 5)], ids=["an embedding an image", "patches", "a grid"])
-def test_anchors_of_each_image_apply_to_that_image_alone(shape, generator):
+def test_anchors_of_each_image_apply_only_to_that_image(shape, generator):
     embeddings = torch.randn(*shape, 6, generator=generator)
     anchors = torch.randn(3, 2, 6, generator=generator)
     expected = torch.stack([text_score(e, a, 0.07) for e, a in zip(embeddings, anchors, strict=True)])
@@ -58,7 +58,7 @@ def test_stays_in_0_1_for_any_numbers(embeddings, anchors, temperature):
 
 
 @given(st.floats(1e-2, 1e3), st.floats(1e-2, 1e3))
-def test_depends_on_directions_alone(stretch, stretch_anchors):
+def test_depends_only_on_directions(stretch, stretch_anchors):
     embeddings, anchors = torch.randn(5, 4, generator=torch.Generator().manual_seed(1)), torch.eye(4)[:2]
     expected = text_score(embeddings, anchors, 0.07)
     torch.testing.assert_close(text_score(stretch * embeddings, stretch_anchors * anchors, 0.07), expected)
@@ -73,7 +73,7 @@ def test_half_precision_is_computed_in_single_precision(dtype, generator):
     torch.testing.assert_close(scores, text_score(embeddings.float(), anchors.float(), 0.01))
 
 
-def test_both_states_together_are_certain(generator):
+def test_the_probabilities_of_both_states_sum_to_one(generator):
     embeddings, anchors = torch.randn(9, 8, generator=generator), torch.randn(2, 8, generator=generator)
     torch.testing.assert_close(
         text_score(embeddings, anchors, 0.07) + text_score(embeddings, anchors.flip(0), 0.07), torch.ones(9)

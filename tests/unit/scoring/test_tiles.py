@@ -15,7 +15,7 @@ def test_the_tiles_of_an_image_join_to_it(size):
 
 
 @pytest.mark.parametrize(("size", "places"), [((2, 3), (0, 1, 2)), ((3, 2), ([0, 1, 2]))])
-def test_where_both_tiles_see_the_image_their_mean_counts(size, places):
+def test_where_tiles_overlap_their_mean_is_used(size, places):
     tiles = torch.stack([torch.zeros(2, 2), torch.ones(2, 2)])
     joined = join_tiles(tiles, size)
     rows = joined if size[0] == 3 else joined.T

@@ -25,7 +25,7 @@ def test_a_patch_has_the_harmonic_mean_of_the_windows_over_it(grid, places, gene
                 assert float(found[image, row, column]) == pytest.approx(plain_harmonic_mean(over), abs=1e-6)
 
 
-def test_a_score_of_zero_is_not_a_number_nowhere():
+def test_a_score_of_zero_does_not_give_nan():
     scores = torch.tensor([[[0.0, 0.5], [0.5, 0.5]]])
     found = harmonic_map(scores, (3, 3))
     assert found[0, 0, 0] == found[0, 1, 1] == 0

@@ -24,7 +24,7 @@ def test_the_file_has_the_rights_that_open_would_give(tmp_path):
     assert len(modes) == 1
 
 
-def test_a_write_that_is_interrupted_leaves_the_old_file_and_no_rest(tmp_path, monkeypatch):
+def test_an_interrupted_write_leaves_only_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "file.bin"
     path.write_bytes(b"old")
 
@@ -38,7 +38,7 @@ def test_a_write_that_is_interrupted_leaves_the_old_file_and_no_rest(tmp_path, m
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_full_disk_leaves_the_old_file_and_no_rest(tmp_path):
+def test_a_full_disk_leaves_only_the_old_file(tmp_path):
     resource = pytest.importorskip("resource")
     path = tmp_path / "file.bin"
     path.write_bytes(b"old")
@@ -53,7 +53,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_rest(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_reader_never_meets_half_a_file(tmp_path):
+def test_a_reader_never_sees_a_partial_file(tmp_path):
     path = tmp_path / "file.bin"
     contents = [bytes([i]) * 200_000 for i in range(40)]
     write_bytes_atomically(path, contents[0])
@@ -66,7 +66,7 @@ def test_a_reader_never_meets_half_a_file(tmp_path):
     assert seen <= set(contents)
 
 
-def test_a_folder_that_cannot_be_made_is_an_os_error(tmp_path):
+def test_a_folder_that_cannot_be_created_raises_an_os_error(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match="file"):
         write_bytes_atomically(tmp_path / "file" / "below" / "x", b"")

@@ -30,14 +30,14 @@ def test_every_part_and_the_boundaries_between_parts_count():
     assert len({derive_seed(*call) for call in calls}) == len(calls)
 
 
-def test_seeds_fit_what_takes_seeds_and_spread_over_the_range():
+def test_seeds_are_valid_for_all_generators_and_spread_over_the_range():
     seeds = [derive_seed(0, i) for i in range(2000)]
     assert len(set(seeds)) == len(seeds)
     assert all(0 <= seed < 2**63 for seed in seeds)
     assert sum(seeds) / len(seeds) / 2**63 == pytest.approx(0.5, abs=0.03)
 
 
-def test_a_file_name_that_is_no_unicode_has_a_seed_of_its_own():
+def test_a_file_name_that_is_not_unicode_has_its_own_seed():
     broken = b"caf\xe9.png".decode("utf-8", "surrogateescape")
     assert derive_seed(0, broken) != derive_seed(0, "caf\u00e9.png")
 

@@ -22,7 +22,7 @@ def tiny_tag(monkeypatch, tmp_path, web):
     return web
 
 
-def test_a_file_is_fetched_ahead_of_time_copied_and_then_here(tiny_tag, tmp_path, capsys):
+def test_a_file_is_downloaded_in_advance_copied_and_then_listed_as_present(tiny_tag, tmp_path, capsys):
     assert main(["list", ARCHITECTURE]) == 0
     assert capsys.readouterr().out.startswith(f"to fetch  {ARCHITECTURE}  tiny")
     assert main(["download", ARCHITECTURE, "tiny", "--to", str(tmp_path / "stick")]) == 0
@@ -33,14 +33,14 @@ def test_a_file_is_fetched_ahead_of_time_copied_and_then_here(tiny_tag, tmp_path
     assert capsys.readouterr().out.startswith(f"here     {ARCHITECTURE}  tiny")
 
 
-def test_check_loads_weights_and_says_where_they_are_from(tiny_tag, capsys):
+def test_check_loads_weights_and_prints_their_origin(tiny_tag, capsys):
     assert main(["check", ARCHITECTURE, "tiny"]) == 0
     out = capsys.readouterr().out
     assert "complete, images of 48x48 pixels" in out
     assert f"from repository someone/tiny, file {NAME}" in out
 
 
-def test_what_cannot_be_had_is_one_line_and_a_status(unreachable_hub, capsys):
+def test_an_unavailable_file_gives_one_line_and_a_status(unreachable_hub, capsys):
     assert main(["download", "ViT-B-16", "openai"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("dualclip: Cannot fetch open_clip_model.safetensors")
@@ -50,6 +50,6 @@ def test_what_cannot_be_had_is_one_line_and_a_status(unreachable_hub, capsys):
 @pytest.mark.parametrize(
     "arguments", [["download", "ViT-B-16", "nothing"], ["download", "ViT-B-16", "random"], ["list", "RN50"]]
 )
-def test_what_is_no_tag_or_no_tower_is_refused(arguments, capsys):
+def test_an_unknown_tag_or_tower_is_refused(arguments, capsys):
     assert main(arguments) == 2
     assert capsys.readouterr().err.startswith("dualclip: ")

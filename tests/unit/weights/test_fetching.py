@@ -105,7 +105,7 @@ def test_a_repository_without_weights_is_an_error(web):
         fetch(REPOSITORY)
 
 
-def test_a_host_that_never_answers_is_given_up():
+def test_a_host_that_does_not_answer_is_given_up():
     answered = threading.Event()
     with pytest.raises(TimeoutError, match="no answer within 0 seconds"):
         within(0, answered.wait)
@@ -113,6 +113,6 @@ def test_a_host_that_never_answers_is_given_up():
     assert within(60, answered.wait)
 
 
-def test_what_a_call_raises_is_raised():
+def test_an_error_of_the_call_is_raised():
     with pytest.raises(KeyError):
         within(60, {}.popitem)

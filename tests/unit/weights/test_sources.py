@@ -20,11 +20,11 @@ def table(monkeypatch):
     return add
 
 
-def test_one_line_of_open_clips_table_is_mislabelled():
+def test_one_entry_of_open_clips_table_is_mislabelled():
     assert [(entry.backbone, entry.tag) for entry in mislabelled()] == [("ViT-B-16-plus-240", "laion400m_e32")]
 
 
-def test_all_other_lines_lie_where_open_clip_would_look():
+def test_all_other_entries_have_the_source_that_open_clip_would_use():
     for entry in entries():
         source = source_of(entry.backbone, entry.tag)
         if (entry.backbone, entry.tag) == ("ViT-B-16-plus-240", "laion400m_e32"):
@@ -34,19 +34,19 @@ def test_all_other_lines_lie_where_open_clip_would_look():
             assert source.files
 
 
-def test_a_repository_named_after_one_of_two_tags_holds_that_one(table):
+def test_a_repository_named_after_one_of_two_tags_is_used_only_for_that_tag(table):
     table(laion400m_e31=("someone/vit.laion400m_e31/", ""), laion400m_e32=("someone/vit.laion400m_e31/", "http://u"))
     assert source_of(ARCHITECTURE, "laion400m_e31").repository == "someone/vit.laion400m_e31"
     assert source_of(ARCHITECTURE, "laion400m_e32") == WeightsSource(url="http://u")
 
 
-def test_a_repository_named_after_another_tag_is_not_believed_even_if_that_tag_is_gone(table):
+def test_a_repository_named_after_another_tag_is_not_used_even_if_that_tag_is_gone(table):
     table(laion400m_e32=("someone/vit.laion400m_e31/", "http://u"))
     assert source_of(ARCHITECTURE, "laion400m_e32") == WeightsSource(url="http://u")
 
 
 @pytest.mark.parametrize("url", ["", "http://same"])
-def test_two_tags_of_one_place_are_refused(table, url):
+def test_two_tags_with_one_source_are_refused(table, url):
     table(first=("someone/vit/", url), second=("someone/vit/", url))
     with pytest.raises(WeightsError, match=r"'second' of 'test-ViT', but other weights.*not known.*--pretrained"):
         source_of(ARCHITECTURE, "second")

@@ -102,7 +102,7 @@ def test_an_archive_of_a_model_with_gelu_keeps_its_activation(archive):
         load_backbone(pretrained=str(path))
 
 
-def test_a_state_dict_saved_from_an_archive_is_openais_too(archive, tmp_path):
+def test_a_state_dict_saved_from_an_archive_is_recognised_as_openais(archive, tmp_path):
     path, clip = archive()
     torch.save(torch.jit.load(path).state_dict(), tmp_path / "state.pt")
     assert_encodes_as(load_backbone(pretrained=str(tmp_path / "state.pt")), clip)

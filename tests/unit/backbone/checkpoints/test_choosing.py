@@ -33,12 +33,12 @@ def file(tmp_path):
 
 
 @pytest.mark.parametrize("given", ["ViT-B-16", "ViT-B-16-quickgelu"])
-def test_weights_trained_with_quickgelu_take_the_architecture_that_has_it(given):
+def test_weights_trained_with_quickgelu_get_the_architecture_that_has_it(given):
     assert choose(given, "openai") == ("ViT-B-16-quickgelu", "openai")
 
 
 @pytest.mark.slow
-def test_every_tag_that_is_taken_is_met_by_an_architecture_with_its_activation():
+def test_every_accepted_tag_gets_an_architecture_with_its_activation():
     refused = set()
     for backbone, tag in open_clip.list_pretrained():
         try:
@@ -98,7 +98,7 @@ def test_a_file_with_the_content_of_published_weights_is_known_under_any_name(tm
     assert loaded.preprocessing.mean == (0.5,) * 3
 
 
-def test_a_file_that_does_not_say_its_activation_is_asked_about(file, caplog):
+def test_a_file_of_unknown_activation_gives_a_warning_that_names_the_alternative(file, caplog):
     load_backbone(ARCHITECTURE, str(file("mine.safetensors")), preprocessing="openai")
     assert f"does not say with which activation it was trained; backbone '{ARCHITECTURE}' means GELU" in caplog.text
     assert f"set backbone (--backbone) to '{ARCHITECTURE}-quickgelu'" in caplog.text

@@ -112,7 +112,7 @@ def test_position_embedding_of_the_towers_own_grid_is_the_stored_one():
 
 
 @torch.no_grad()
-def test_an_image_is_encoded_alone_as_in_a_batch():
+def test_an_image_has_the_same_encoding_alone_and_in_a_batch():
     encoder, images = DualPathVisionEncoder(tower()), random_images(3)
     together, alone = encoder(images), encoder(images[1:2])
     torch.testing.assert_close(alone.class_embedding, together.class_embedding[1:2], **EXACT)
@@ -147,7 +147,7 @@ def test_the_tower_is_left_as_it_was():
     ],
     ids=["resnet", "no tower", "attention pool", "average pool", "no pool", "custom block", "query-key norm"],
 )
-def test_a_tower_that_cannot_be_walked_is_refused_with_one_that_can(visual, reason):
+def test_an_unsupported_tower_is_refused_with_a_supported_one(visual, reason):
     with pytest.raises(ValueError, match=rf"{reason}.*ViT-B-16-plus-240"):
         DualPathVisionEncoder(visual)
 

@@ -34,7 +34,7 @@ def test_an_image_of_another_size_than_the_towers_can_be_read():
 
 
 @torch.no_grad()
-def test_an_image_is_encoded_alone_as_in_a_batch():
+def test_an_image_has_the_same_encoding_alone_and_in_a_batch():
     encoder, images = IntermediateEncoder(tower()), random_images(3)
     together, alone = encoder(images), encoder(images[1:2])
     torch.testing.assert_close(alone.class_embedding, together.class_embedding[1:2], **EXACT)

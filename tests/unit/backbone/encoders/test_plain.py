@@ -35,7 +35,7 @@ def test_patch_embeddings_are_open_clips_tokens_projected(visual):
 
 
 @torch.no_grad()
-def test_a_tower_of_one_block_will_do():
+def test_a_tower_of_one_block_is_supported():
     visual = tower(layers=1)
     torch.testing.assert_close(ClassEncoder(visual)(random_images(2)), visual(random_images(2)), atol=1e-5, rtol=0)
 

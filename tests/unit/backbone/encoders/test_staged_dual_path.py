@@ -53,7 +53,7 @@ def test_released_tokens_reproduce_every_recorded_vector(recorded):
         torch.testing.assert_close(released.ordinary[i], vectors[f"out.ori{i}"], **EXACT)
 
 
-def test_released_tokens_differ_before_the_last_block_alone(recorded):
+def test_released_tokens_differ_only_before_the_last_block(recorded):
     visual, vectors = recorded
     ours = StagedDualPathEncoder(visual)(vectors["in.image"])
     released = StagedDualPathEncoder(visual, released_tokens=True)(vectors["in.image"])

@@ -32,7 +32,7 @@ def _no_download(monkeypatch):
         ("ViT-L-14-CLIPA", "datacomp1b", "pools with 'avg' and does not use its class token"),
     ],
 )
-def test_an_architecture_that_cannot_be_used_says_what_it_lacks_before_any_download(backbone, tag, lacks):
+def test_the_error_for_an_unsupported_architecture_names_what_it_lacks_before_any_download(backbone, tag, lacks):
     with pytest.raises(ValueError, match=rf"'{backbone}' cannot be used: .*{lacks}.*ViT-B-16-plus-240"):
         load_backbone(backbone, tag)
 
@@ -44,7 +44,7 @@ def test_siglip_has_no_class_token_and_eva_has_one():
 
 
 @pytest.mark.parametrize("name", ["ViT-B-16-plus-240", "ViT-B-32", "ViT-L-14-336", "ViT-H-14", "ViT-bigG-14-quickgelu"])
-def test_plain_towers_are_taken(name):
+def test_plain_towers_are_supported(name):
     check_vision(name, open_clip.get_model_config(name))
 
 

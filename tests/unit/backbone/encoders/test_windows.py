@@ -28,7 +28,7 @@ def plain_window(visual, images, rows, columns):
 
 @torch.no_grad()
 @pytest.mark.parametrize("layers", [1, 3])
-def test_every_window_is_the_tower_run_on_its_patches_alone(layers):
+def test_every_window_equals_the_tower_run_only_on_its_patches(layers):
     visual, images = tower(layers=layers), random_images(2)
     two, three = WindowEncoder(visual, (2, 3))(images).window_embeddings
     assert two.shape[:3] == (2, 2, 2)
@@ -56,7 +56,7 @@ def test_windows_slide_over_images_that_are_not_square(visual):
 
 
 @torch.no_grad()
-def test_how_many_windows_go_at_once_changes_nothing(visual, monkeypatch):
+def test_the_number_of_windows_per_batch_changes_nothing(visual, monkeypatch):
     images = random_images(2)
     expected = WindowEncoder(visual, (1, 2))(images).window_embeddings
     monkeypatch.setattr(windows, "WINDOW_TOKENS", 1)

@@ -54,17 +54,17 @@ def test_the_key_is_the_same_every_time_and_tells_the_cell():
         {"datasets": {"MVTecAD": {"data": "MVTec", "arguments": {"root": "data"}, "categories": ["metal_nut"]}}},
     ],
 )
-def test_whatever_determines_the_numbers_changes_the_key(changes):
+def test_everything_that_determines_the_numbers_changes_the_key(changes):
     before, after = keys(tiny_config("data", "demo")), keys(tiny_config("data", "demo", **changes))
     assert not set(before) & set(after)
 
 
-def test_what_no_number_depends_on_keeps_the_key():
+def test_everything_else_keeps_the_key():
     changes = {"batch_size": 3, "num_workers": 2, "keep_maps": "all", "name": "other"}
     assert keys(tiny_config("data", "demo")) == keys(tiny_config("data", "demo", **changes))
 
 
-def test_a_default_spelt_out_keeps_the_key_and_another_version_or_default_does_not(monkeypatch):
+def test_an_explicit_default_keeps_the_key_and_another_version_or_default_does_not(monkeypatch):
     config = tiny_config("data", "demo")
     spelt = replace(config, arguments={**config.arguments, "num_references": 1})
     assert keys(config) == keys(spelt)

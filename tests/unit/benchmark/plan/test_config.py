@@ -54,7 +54,7 @@ def refusal(content):
         ({"datasets": {"BTech": {"class_name": ["product"]}}}, "datasets.BTech.class_name: "),
     ],
 )  # fmt: skip
-def test_what_cannot_be_meant_is_refused_with_the_nearest_valid_name(changes, sentence):
+def test_invalid_names_are_refused_with_the_nearest_valid_one(changes, sentence):
     assert sentence in refusal(CONTENT | changes)
 
 
@@ -75,12 +75,12 @@ def test_what_differs_by_data_set_is_checked_like_everything_else(special, sente
     assert sentence in refusal(CONTENT | {"methods": {"a": {"model": "MuSc", "per_dataset": special}}})
 
 
-def test_every_problem_is_said_at_once():
+def test_all_problems_are_reported_at_once():
     said = refusal(CONTENT | {"device": "tpu", "datasets": {"Vsia": {}, "MVTecAD": {"categories": ["wod"]}}})
     assert all(name in said for name in ("'tpu'", "'Vsia'", "'wood'"))
 
 
-def test_a_configuration_of_anomalibs_benchmark_is_sent_to_anomalib():
+def test_for_a_configuration_of_anomalibs_benchmark_its_command_is_named():
     assert "anomalib benchmark --config" in refusal({"accelerator": ["cpu"], "benchmark": {"model": {}}})
 
 
@@ -159,7 +159,7 @@ def test_the_ablations_of_the_demo_are_the_papers():
         ("{}", ["name=${nope}"], "nope"),
     ],
 )
-def test_what_is_no_yaml_is_refused_in_a_sentence(content, overrides, sentence, tmp_path):
+def test_invalid_yaml_is_refused_in_one_sentence(content, overrides, sentence, tmp_path):
     path = tmp_path / "broken.yaml"
     path.write_text(content)
     with pytest.raises(ConfigError) as refused:

@@ -42,7 +42,7 @@ def test_a_run_against_itself_differs_in_nothing():
     assert "Nothing recorded differs" in markdown(tables[-1])
 
 
-def test_swapping_the_runs_turns_the_differences_round():
+def test_swapping_the_runs_reverses_the_differences():
     a, b = (frame(*random_cells(["m"], CATEGORIES, [0], seed)) for seed in (1, 2))
     there, back = differences(pair(a, b)), differences(pair(b, a))
     pd.testing.assert_series_equal(there["mean"], -back["mean"])
@@ -61,7 +61,7 @@ def test_the_interval_is_that_of_the_percentile_bootstrap_and_the_test_is_wilcox
 @pytest.mark.parametrize(
     ("count", "interval", "test"), [(1, False, False), (4, False, False), (5, True, False), (6, True, True)]
 )
-def test_few_categories_get_no_statistic_and_are_told_why(count, interval, test):
+def test_few_categories_get_no_statistic_and_the_reason(count, interval, test):
     found = paired_difference(np.arange(1.0, count + 1))
     assert (not np.isnan(found.low), not np.isnan(found.p_value)) == (interval, test)
     a, b = (run(*random_cells(["m"], CATEGORIES[:count], [0], seed)) for seed in (1, 2))
@@ -131,7 +131,7 @@ def test_the_command_prints_and_writes_what_it_found(tmp_path, capsys):
     assert pd.read_csv(out / "compare.csv")["mean"].to_numpy() == pytest.approx(20)
 
 
-def test_pixel_figures_of_two_rules_for_masks_are_said_to_be_no_difference(tmp_path, capsys):
+def test_differing_rules_for_masks_are_stated_next_to_pixel_differences(tmp_path, capsys):
     for name, rule in (("a", "nearest"), ("b", "full")):
         write_run(tmp_path / name, [cell("m", masks=rule), cell("same")])
     main([str(tmp_path / "a"), str(tmp_path / "b")])
@@ -140,7 +140,7 @@ def test_pixel_figures_of_two_rules_for_masks_are_said_to_be_no_difference(tmp_p
     assert "same: nearest masks" not in printed
 
 
-def test_a_folder_that_cannot_be_written_is_said_after_the_table(tmp_path, capsys):
+def test_a_folder_that_cannot_be_written_is_reported_after_the_table(tmp_path, capsys):
     write_run(tmp_path / "a", [cell("m")])
     (tmp_path / "file").write_text("no folder")
     assert main([str(tmp_path / "a"), str(tmp_path / "a"), "--out", str(tmp_path / "file" / "out")]) == 3
@@ -149,7 +149,7 @@ def test_a_folder_that_cannot_be_written_is_said_after_the_table(tmp_path, capsy
     assert "B - A" in output.out
 
 
-def test_a_table_that_goes_to_a_file_is_as_wide_as_it_needs(tmp_path, capsys):
+def test_a_table_written_to_a_file_is_as_wide_as_needed(tmp_path, capsys):
     write_run(tmp_path / "a", [cell("a method with a long name, and with more of it than fits eighty columns")])
     main([str(tmp_path / "a"), str(tmp_path / "a")])
     assert "and with more of it than fits eighty columns" in capsys.readouterr().out

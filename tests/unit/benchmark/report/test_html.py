@@ -89,13 +89,13 @@ def test_the_report_needs_nothing_but_itself(page):
     assert "@import" not in page.text
 
 
-def test_every_link_has_its_target_and_every_name_stands_once(page):
+def test_every_link_has_its_target_and_every_name_occurs_once(page):
     names = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(set(names)) == len(names)
     assert {each["href"][1:] for each in page.all("a")} <= set(names)
 
 
-def test_pictures_and_tables_can_be_had_without_seeing_them(page):
+def test_pictures_and_tables_are_accessible_without_sight(page):
     assert page.all("html") == [{"lang": "en"}]
     assert all(len(each["alt"]) > 40 for each in page.all("img"))
     assert len(page.all("caption")) == len(page.all("table"))
@@ -114,7 +114,7 @@ def test_every_category_has_its_table_curves_and_gallery(page):
         assert f"Demo, {name} (in %)" in page.text
 
 
-def test_failures_and_provenance_are_said(page):
+def test_failures_and_provenance_are_stated(page):
     for said in ("RuntimeError: out of memory", "Cells: 9, without a result: 1", "laion400m_e32", "abababababab",
                  "c0ffee", "Resize(size=[240, 240])", "torch 2.5.0", "alpha=0.5", "name: synthetic"):  # fmt: skip
         assert said in page.text
@@ -131,7 +131,7 @@ def test_without_maps_there_are_image_curves_and_a_sentence(tmp_path):
     assert [each["class"] for each in page.all("figure")] == ["curves", "curves"]
 
 
-def test_images_without_labels_have_no_curve_and_are_no_error(tmp_path):
+def test_images_without_labels_have_no_curve_and_are_not_an_error(tmp_path):
     run = write_run(tmp_path / "run", [cell("text", "cork")], with_maps=("text",))
     run.images["label"] = np.nan
     page = Page(write_report(run).read_text(encoding="utf-8"))
@@ -181,19 +181,19 @@ def test_the_area_of_the_pro_curve_is_pro():
     assert area == pytest.approx(pixel_metrics(maps.astype(np.float32), masks)["pro"], abs=2e-3)
 
 
-def test_there_is_no_curve_of_one_kind_alone():
+def test_there_is_no_curve_if_all_images_are_of_one_kind():
     assert image_curve(np.array([0.1, 0.2]), np.array([1, 1])) is None
     assert pixel_curve(np.zeros((1, 4, 4)), np.zeros((1, 4, 4), bool)) is None
 
 
-def test_curves_are_averaged_over_categories_and_a_gap_is_said():
+def test_curves_are_averaged_over_categories_and_a_gap_is_stated():
     panel = PANEL["image ROC"]
     mean = mean_lines([{("a", panel): np.zeros(3), ("b", panel): np.ones(3)}, {("a", panel): np.ones(3)}])
     np.testing.assert_array_equal(mean["a", panel], [0.5, 0.5, 0.5])
     assert set(mean) == {("a", panel), ("b (1 of 2 categories)", panel)}
 
 
-def test_an_ablation_is_found_where_methods_differ_in_one_number_alone():
+def test_an_ablation_is_found_where_methods_differ_only_in_one_number():
     def method(name, **parameters):
         return cell(name, parameters=json.dumps({"alpha": 0.5, "seed": 3, "tta": False} | parameters))
 
@@ -207,7 +207,7 @@ def test_an_ablation_is_found_where_methods_differ_in_one_number_alone():
     assert list(found["k"]) == ["K1", "K2", "K4"]
 
 
-def test_two_points_or_a_switch_are_no_curve():
+def test_two_points_or_a_switch_give_no_curve():
     results = frame(*(cell(str(k), parameters=json.dumps({"k": k})) for k in (1, 2)))
     assert list(find_ablations(results)) == []
     results = frame(*(cell(str(k), parameters=json.dumps({"on": bool(k), "n": 1})) for k in (0, 1)))
@@ -230,13 +230,13 @@ def test_the_gallery_shows_the_lowest_and_highest_anomalies_and_the_highest_norm
     assert found == {"b": "missed", "d": "missed", "e": "false alarm", "a": "found", "c": "found"}
 
 
-def test_no_image_is_both_missed_and_found():
+def test_no_image_is_listed_as_both_missed_and_found():
     assert picked([0.9, 0.1], [1, 1]) == {"b": "missed", "a": "found"}
     assert picked([0.9], [1]) == {"a": "found"}
     assert picked([0.9], [0]) == {"a": "false alarm"}
 
 
-def test_the_mean_rank_of_several_methods_decides_whatever_their_scales():
+def test_the_mean_rank_of_several_methods_decides_for_any_scales():
     scores = {"m": [0.3, 0.1, 0.2, 0.4], "n": [20.0, 30.0, 10.0, 500.0]}
     rows = [
         {"method": method, "image_path": path, "label": 1, "score": score}
@@ -261,7 +261,7 @@ def test_gallery_maps_belong_to_their_images(run):
         assert example.scores["text"] == pytest.approx(float(kept["maps"][row].max()))
 
 
-def test_an_image_that_is_gone_is_no_error(tmp_path):
+def test_a_deleted_image_is_not_an_error(tmp_path):
     assert read_image(str(tmp_path / "gone.png"), (4, 6)) is None
     Image.new("RGB", (3, 3)).save(tmp_path / "there.png")
     assert read_image(str(tmp_path / "there.png"), (4, 6)).shape == (4, 6, 3)
@@ -292,7 +292,7 @@ def yellow_by_row(shown):
     return [bool(part.any()) for part in np.array_split(yellow, len(shown))]
 
 
-def test_each_method_has_one_scale_that_its_maps_fill_however_narrow_they_are(run):
+def test_each_method_has_one_scale_that_its_maps_fill_in_any_range(run):
     key = run.frame["key"].iloc[0]
     images, kept = run.images[run.images["key"] == key], run.maps(key)
     shown = examples(images, {"text": kept})
@@ -313,7 +313,7 @@ def test_the_ends_of_a_scale_are_the_lowest_and_highest_values_of_the_method(run
     assert found["far"] == pytest.approx((10 + maps.min(), 10 + maps.max()))
 
 
-def test_a_method_whose_maps_are_all_even_is_no_error(run):
+def test_a_method_whose_maps_are_all_uniform_is_not_an_error(run):
     key = run.frame["key"].iloc[0]
     shown = examples(run.images[run.images["key"] == key], {"text": run.maps(key)})
     even = [example._replace(maps={"text": np.full_like(example.maps["text"], 0.5)}) for example in shown]

@@ -81,7 +81,7 @@ def test_a_method_finds_the_entry_of_its_model_kind_and_settings(row, names):
     assert [entry.method for entry in find_published(cell(dataset="MVTecAD", **row))] == names
 
 
-def test_the_backbone_chooses_between_two_entries_and_another_backbone_is_said():
+def test_the_backbone_chooses_between_two_entries_and_another_backbone_is_stated():
     def found(backbone):
         return find_published(cell(dataset="MVTec", model="MuSc", kind="transductive", backbone=backbone))
 
@@ -114,7 +114,7 @@ def test_the_published_spread_stands_with_its_figure():
     assert "| 93.2 ± 0.8 |" in markdown(table)
 
 
-def test_a_part_of_the_categories_and_changed_parameters_are_said():
+def test_a_subset_of_categories_and_changed_parameters_are_stated():
     changed = json.dumps({"tta": False, "alpha": 0.3, "temperature": 0.07, "seed": 4})
     _, table, _ = compared(*(cell(dataset="Visa", category=c, parameters=changed) for c in ("pcb1", "pcb2")))
     assert "joint: mean over 2 of the data set's 12 categories here." in table.notes
@@ -123,7 +123,7 @@ def test_a_part_of_the_categories_and_changed_parameters_are_said():
     assert any("laion400m_e32" in note and "Resize" in note for note in table.notes)
 
 
-def test_cells_without_a_result_are_said_beside_the_published_figures():
+def test_cells_without_a_result_are_stated_next_to_the_published_figures():
     _, table, _ = compared(cell(dataset="MVTec"), failed(dataset="MVTec", seed=1))
     assert "joint: 1 cells have no result; the mean here rests on the others." in table.notes
 
@@ -167,7 +167,7 @@ def test_documents_that_differ_stand_side_by_side_and_none_gets_a_figure_that_is
     assert any("best known re-implementation" in note for note in table.notes)
 
 
-def test_pro_of_another_protocol_has_a_column_of_its_own_and_an_unknown_one_a_mark():
+def test_pro_of_another_protocol_has_a_separate_column_and_an_unknown_one_a_mark():
     _, table, figures = compared(cell(**WIN, pixel_PRO200=0.6))
     there = figures.set_index(["published_method", "source", "metric"])["difference"]
     readme = ("WinCLIP, re-implemented", "README of github.com/zqhang/Accurate-WinCLIP-pytorch")
@@ -188,7 +188,7 @@ def test_defaults_that_were_read_back_from_a_file_are_not_changed(model):
     assert changed_parameters(cell(model=model, parameters=stored)) == {}
 
 
-def test_our_own_protocol_is_the_published_one_where_it_says_so():
+def test_published_figures_of_anoclip_state_the_protocol_of_its_code():
     entries = [e for e in load_published() if e.method.startswith("AnoCLIP") and "pixel_PRO200" in e.figures]
     assert {entry.dataset for entry in entries} == {"MVTec AD", "VisA"}
     assert all(any("200 linear thresholds" in note for note in entry.protocol) for entry in entries)
@@ -219,7 +219,7 @@ def test_the_shipped_configuration_of_muscs_larger_row_meets_it():
 
 
 @pytest.mark.parametrize("dataset", ["MVTec", "Visa"])
-def test_documents_that_repeat_muscs_figures_agree_with_its_own_but_for_rounding(dataset):
+def test_documents_that_repeat_muscs_figures_agree_with_its_own_up_to_rounding(dataset):
     found = find_published(cell(dataset=dataset, model="MuSc", kind="transductive", backbone="ViT-B-16-plus-240"))
     own, repeated = sorted(found, key=lambda entry: "xrli-U/MuSc" not in entry.source)
     figures = {name.replace("PRO200", "PRO"): value for name, value in own.figures.items()}

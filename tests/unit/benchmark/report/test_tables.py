@@ -36,7 +36,7 @@ def test_mean_and_spread_are_those_of_the_category_means_over_seeds(results):
         assert summary.spread.loc[method, "pixel_PRO"] == pytest.approx(100 * np.std(by_seed, ddof=1))
 
 
-def test_there_is_a_mean_over_categories_and_one_table_a_category(results):
+def test_there_is_a_mean_over_categories_and_one_table_per_category(results):
     parts = list(summaries(pd.concat([results, frame(cell(dataset="VisA", category="fryum"))])))
     assert [(part.dataset, part.category) for part in parts] == [
         ("Demo", None), ("Demo", "cork"), ("Demo", "pcb"), ("VisA", None),
@@ -52,7 +52,7 @@ def test_a_single_seed_has_no_spread():
     assert "±" not in markdown(summary_table(summary))
 
 
-def test_best_and_second_best_are_what_the_rounded_figures_say():
+def test_best_and_second_best_are_determined_from_rounded_figures():
     mean = pd.DataFrame({"m": [90.04, 90.01, 80.0, 70.0], "n": [np.nan, 1.0, np.nan, np.nan]})
     rank = ranks(mean)
     assert rank["m"].tolist() == [1, 1, 2, 0]
@@ -90,7 +90,7 @@ def test_a_seed_with_a_gap_does_not_widen_the_spread():
     assert summary.planned.loc["a", "image_AUROC"] == 6
 
 
-def test_a_metric_that_a_category_cannot_have_is_no_gap():
+def test_a_metric_that_a_category_cannot_have_is_not_a_gap():
     image_only = {"image_AUROC": 0.9, "image_F1Max": 0.9, "image_AP": 0.9}
     results = frame(cell("a", "cork", metrics=0.5), cell("a", "nomasks", metrics=image_only))
     summary = summarise(results, "Demo")
@@ -200,7 +200,7 @@ def test_pixel_figures_of_another_rule_for_masks_are_marked_and_not_ranked():
     assert "‡" not in markdown(summary_table(summarise(results[results["method"] != "MuSc"], "Demo")))
 
 
-def test_a_metric_that_some_runs_ask_for_has_a_column_of_its_own():
+def test_a_metric_that_only_some_runs_request_has_a_separate_column():
     results = frame(cell("a", **{"pixel_PRO@0.05": 0.25}), cell("b", **{"pixel_PRO@0.05": 0.5}))
     assert "| PRO | pixel AP | PRO to FPR 0.05 | s/image |" in markdown(summary_table(summarise(results, "Demo")))
     assert summarise(results, "Demo").rank["pixel_PRO@0.05"].tolist() == [2, 1]
@@ -214,7 +214,7 @@ def test_a_metric_that_some_finished_cells_lack_is_named_and_no_cell_is_called_m
     assert "missing" not in text
 
 
-def test_a_method_without_any_result_has_no_mean_that_rests_on_others():
+def test_a_method_without_any_result_has_no_mean():
     text = markdown(summary_table(summarise(frame(cell("text"), failed(method="joint")), "Demo")))
     assert "joint: none of 1 cells has a result" in text
     assert "rests on the others" not in text

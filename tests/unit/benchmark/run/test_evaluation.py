@@ -82,7 +82,7 @@ def test_a_method_may_have_another_rule_than_the_run(root, tiny_folder):
     assert len({cell.key for cell in plan(config)}) == 2
 
 
-def test_the_engine_takes_the_rule_from_the_evaluator_and_writes_it_down(root, tiny_folder, found, tmp_path):
+def test_the_engine_takes_the_rule_from_the_evaluator_and_records_it(root, tiny_folder, found, tmp_path):
     figures = {}
     for rule in ("nearest", "full"):
         model = DualImageCLIP(
@@ -147,7 +147,7 @@ def test_f1_at_the_threshold_in_use_needs_no_label(found):
     assert found.row["image_F1@run"] == pytest.approx(expected, abs=1e-6)
 
 
-def test_the_threshold_is_that_of_all_images_whether_they_have_a_label_or_not():
+def test_the_threshold_is_that_of_all_images_with_and_without_label():
     scores = np.linspace(0, 0.99, 100)
     labels = [int(score > 0.5) if place % 2 else None for place, score in enumerate(scores)]
     images = pd.DataFrame({"label": labels, "score": scores}).astype({"label": "Int64"})
@@ -158,7 +158,7 @@ def test_the_threshold_is_that_of_all_images_whether_they_have_a_label_or_not():
     assert execute._f1_at_threshold(recorder) == pytest.approx(expected, abs=1e-6)
 
 
-def test_intervals_enclose_their_figures_and_have_a_table_of_their_own(found, tmp_path):
+def test_intervals_enclose_their_figures_and_have_a_separate_table(found, tmp_path):
     for metric in ("image_AUROC", "pixel_PRO", "pixel_PRO@0.05"):
         assert found.row[f"{metric}_low"] <= found.row[metric] <= found.row[f"{metric}_high"]
     write_cell(tmp_path, found)
@@ -176,13 +176,13 @@ def test_intervals_enclose_their_figures_and_have_a_table_of_their_own(found, tm
     assert "Pixel figures are those of nearest masks" in summary
 
 
-def test_without_being_asked_a_row_has_no_further_metric(mvtec_root, tiny_folder):
+def test_additional_metrics_are_only_computed_on_request(mvtec_root, tiny_folder):
     row = run_cell(first_cell(mvtec_root, tiny_folder)).row
     assert not [name for name in row if "@" in name or name.endswith(("_low", "_high", "200", "AUPIMO"))]
     assert row["masks"] == "nearest"
 
 
-def test_masks_that_are_not_black_and_white_are_thresholded_and_said(tiny_folder, tmp_path, caplog):
+def test_masks_that_are_not_black_and_white_are_thresholded_with_a_warning(tiny_folder, tmp_path, caplog):
     write_mvtec(tmp_path, "metal_nut")
     sound = run_cell(first_cell(tmp_path, tiny_folder))
     for path in (tmp_path / "metal_nut" / "ground_truth").rglob("*.png"):
@@ -212,7 +212,7 @@ def tables_of(folder, result):
     return (folder / "tables" / "mvtecad.md").read_text(encoding="utf-8")
 
 
-def test_maps_of_several_sizes_are_judged_and_not_kept_and_the_table_says_so(mvtec_root, tiny_folder, tmp_path):
+def test_maps_of_several_sizes_are_evaluated_but_not_stored_and_the_table_states_it(mvtec_root, tiny_folder, tmp_path):
     tiles = {"a": {"model": "AnoCLIP", "arguments": {"resize": "tiles", "views": False, "steps": 0}}}
     result = run_cell(first_cell(mvtec_root, tiny_folder, tiles, batch_size=1))
     assert result.row["status"] == "done", result.row["error"]
@@ -260,6 +260,6 @@ def test_configurations_of_published_tables_have_the_rules_and_the_pro_of_the_re
         ({"evaluation": {"threshold": "ran"}}, "Unknown evaluation.threshold 'ran'. Did you mean 'run'"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_by_name(changes, sentence):
+def test_invalid_values_are_refused_by_name(changes, sentence):
     with pytest.raises(ConfigError, match=re.escape(sentence)):
         tiny_config("data", "demo", **changes)

@@ -48,7 +48,7 @@ def test_the_figures_are_those_of_the_kept_scores_and_maps(joint):
     assert maps.image_path == images["image_path"].tolist()
 
 
-def test_a_row_has_every_column_and_says_what_produced_it(joint, mvtec_root, tiny_folder):
+def test_a_row_has_every_column_and_its_provenance(joint, mvtec_root, tiny_folder):
     row = joint.row
     assert set(COLUMNS) <= set(row)
     assert (row["kind"], row["num_images"], row["device"], row["precision"]) == ("pair", 9, "cpu", "32-true")
@@ -64,7 +64,7 @@ def test_a_row_has_every_column_and_says_what_produced_it(joint, mvtec_root, tin
     assert "metal_nut/test/good/000.png" in set(joint.images["image_path"])
 
 
-def test_the_same_cell_gives_the_same_numbers_and_leaves_the_global_generators_alone(joint, mvtec_root, tiny_folder):
+def test_the_same_cell_gives_the_same_numbers_and_does_not_change_the_global_generators(joint, mvtec_root, tiny_folder):
     for cell in (cells(mvtec_root, tiny_folder)[1], cells(mvtec_root, tiny_folder, methods=PATCHCORE)[0]):
         before, threads = torch.get_rng_state(), torch.get_num_threads()
         np.random.seed(1)  # noqa: NPY002
@@ -76,7 +76,7 @@ def test_the_same_cell_gives_the_same_numbers_and_leaves_the_global_generators_a
         assert first.images.equals(second.images)
 
 
-def test_a_row_knows_the_images_and_masks_that_were_tested(joint, tiny_folder, tmp_path):
+def test_a_row_has_a_digest_of_the_tested_images_and_masks(joint, tiny_folder, tmp_path):
     write_mvtec(tmp_path / "other", "metal_nut")
     cell = cells(tmp_path / "other", tiny_folder)[1]
     same = run_cell(cell).row
@@ -102,7 +102,7 @@ def test_a_folder_is_tested_whole_and_with_the_same_images_for_every_seed(mvtec_
     assert all(frame["image_path"].tolist() == on_disk for frame in frames)
 
 
-def test_patchcore_is_trained_and_judged_as_the_others_and_says_so(joint, mvtec_root, tiny_folder):
+def test_patchcore_is_trained_evaluated_like_the_others_and_labelled_full_shot(joint, mvtec_root, tiny_folder):
     found = run_cell(cells(mvtec_root, tiny_folder, methods=PATCHCORE)[0])
     assert found.row["status"] == "done", found.row["error"]
     assert (found.row["kind"], found.row["backbone"], found.row["weights"]) == ("full-shot", "resnet18", "random")
@@ -114,7 +114,7 @@ def test_patchcore_is_trained_and_judged_as_the_others_and_says_so(joint, mvtec_
     assert found.images["score"].max() > 1  # distances, not normalised by a threshold
 
 
-def test_what_goes_wrong_is_the_result_of_the_cell(tmp_path, tiny_folder):
+def test_an_error_becomes_the_result_of_the_cell(tmp_path, tiny_folder):
     row = run_cell(cells(tmp_path / "nowhere", tiny_folder, datasets={"Folder": {"arguments": {
         "name": "plates", "root": str(tmp_path), "normal_dir": "good", "abnormal_dir": "bad"}}})[0]).row  # fmt: skip
     assert row["status"] == "failed"
@@ -124,7 +124,7 @@ def test_what_goes_wrong_is_the_result_of_the_cell(tmp_path, tiny_folder):
     json.dumps(dict(row), allow_nan=False)
 
 
-def test_the_time_of_the_steps_has_neither_loading_nor_metrics_in_it(mvtec_root, tiny_folder, monkeypatch, takes):
+def test_the_time_of_the_steps_excludes_loading_and_metrics(mvtec_root, tiny_folder, monkeypatch, takes):
     from dualclip_lightning.benchmark.run import execute, recorder
     from dualclip_lightning.metrics.evaluator import ZeroShotEvaluator
     from dualclip_lightning.models.dual_image_clip import DualImageCLIPModel
@@ -168,7 +168,7 @@ def test_a_value_that_a_constructor_refuses_is_refused_before_anything_runs(mvte
     assert "methods.good" not in said
 
 
-def test_weights_that_cannot_be_had_fail_their_cells_alone(mvtec_root, tmp_path):
+def test_unavailable_weights_fail_only_their_cells(mvtec_root, tmp_path):
     broken = tmp_path / "weights.safetensors"
     broken.write_bytes(b"no weights")
     (cell, *_) = cells(mvtec_root, broken, arguments={"pretrained": str(broken), "preprocessing": "openai"})
@@ -195,7 +195,7 @@ def sdp_plus(checkpoint):
     return {"SDP+": {"model": "ClipAD", "arguments": {"variant": "sdp+"}, "checkpoint": checkpoint, "seeds": [0]}}
 
 
-def test_layers_trained_on_other_data_are_read_from_their_checkpoint_and_said(trained, mvtec_root, tiny_folder):
+def test_layers_trained_on_other_data_are_read_from_their_checkpoint_and_recorded(trained, mvtec_root, tiny_folder):
     (cell,) = cells(mvtec_root, tiny_folder, methods=sdp_plus(trained))
     rehearse([cell])
     row = run_cell(cell).row
@@ -204,7 +204,7 @@ def test_layers_trained_on_other_data_are_read_from_their_checkpoint_and_said(tr
 
 
 @pytest.mark.parametrize("checkpoint", [None, "nowhere.ckpt"])
-def test_layers_that_nobody_trained_are_refused_before_anything_runs(checkpoint, mvtec_root, tiny_folder):
+def test_untrained_layers_are_refused_before_anything_runs(checkpoint, mvtec_root, tiny_folder):
     with pytest.raises(ConfigError, match=r"methods.SDP\+: its layers are trained on other, labelled data"):
         rehearse(cells(mvtec_root, tiny_folder, methods=sdp_plus(checkpoint)))
 

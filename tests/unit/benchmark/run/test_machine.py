@@ -29,7 +29,7 @@ def test_processes_take_the_gpus_in_turn_one_each_unless_more_are_asked_for(monk
     assert default_workers("cuda") == 2
 
 
-def test_threads_are_put_back():
+def test_the_number_of_threads_is_restored():
     before = torch.get_num_threads()
     with threads(before + 1):
         assert torch.get_num_threads() == before + 1
@@ -42,7 +42,7 @@ def draws():
     return torch.rand(3).tolist(), np.random.rand(3).tolist(), random.random()  # noqa: NPY002, S311
 
 
-def test_every_global_generator_is_seeded_and_put_back_whatever_happens():
+def test_every_global_generator_is_seeded_and_always_restored():
     for generator in (torch.manual_seed, np.random.seed, random.seed):
         generator(7)
     expected = draws()
@@ -58,7 +58,7 @@ def test_every_global_generator_is_seeded_and_put_back_whatever_happens():
     assert first != expected
 
 
-def test_the_revision_is_the_commit_of_the_checkout_and_says_when_files_changed(tmp_path, monkeypatch):
+def test_the_revision_is_the_commit_of_the_checkout_and_marks_changed_files(tmp_path, monkeypatch):
     def git(*command):
         identity = ("-c", "user.name=a", "-c", "user.email=a@b.example")
         done = subprocess.run(["git", "-C", tmp_path, *identity, *command], check=True, capture_output=True, text=True)

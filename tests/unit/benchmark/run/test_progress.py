@@ -26,7 +26,7 @@ def printed(board):
     return console.file.getvalue()
 
 
-def test_time_left_is_the_mean_of_each_method_times_what_it_still_has_over_the_workers(cells):
+def test_time_left_is_the_mean_time_of_each_method_times_its_open_cells_over_the_workers(cells):
     text, *joint = cells
     board = Board(cells, [], workers=2)
     assert board.seconds_left() is None
@@ -38,7 +38,7 @@ def test_time_left_is_the_mean_of_each_method_times_what_it_still_has_over_the_w
     assert board.seconds_left() == 10 / 2
 
 
-def test_a_row_says_how_many_cells_are_done_failed_and_running(cells):
+def test_a_row_states_how_many_cells_are_done_failed_and_running(cells):
     _, *joint = cells
     board = Board(cells, [cells[0].key], workers=1)
     board.note(Event(joint[0], None))
@@ -53,7 +53,7 @@ def test_a_row_says_how_many_cells_are_done_failed_and_running(cells):
     assert "3 of 4 cells, about 0:00:01 left" in shown
 
 
-def test_every_event_passes_and_nothing_is_printed_where_there_is_no_terminal(cells):
+def test_without_a_terminal_every_event_passes_and_nothing_is_printed(cells):
     events = [Event(cells[0], None), done(cells[0])]
     for terminal in (False, True):
         console = Console(file=io.StringIO(), force_terminal=terminal)

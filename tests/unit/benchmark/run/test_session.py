@@ -57,7 +57,9 @@ def test_a_run_leaves_its_configuration_and_a_row_for_every_cell(config, tmp_pat
     assert parse_config(OmegaConf.to_container(OmegaConf.load(tmp_path / "config.yaml"))) == config
 
 
-def test_a_second_call_runs_nothing_and_a_further_seed_runs_alone(config, mvtec_root, tiny_folder, tmp_path, ran):
+def test_a_second_call_runs_nothing_and_with_a_further_seed_only_that_seed(
+    config, mvtec_root, tiny_folder, tmp_path, ran
+):
     first = run_benchmark(config, tmp_path)
     ran.clear()
     second = run_benchmark(config, tmp_path)
@@ -68,7 +70,7 @@ def test_a_second_call_runs_nothing_and_a_further_seed_runs_alone(config, mvtec_
     assert len(ran) == 1
 
 
-def test_a_changed_argument_is_not_taken_for_what_is_finished(config, mvtec_root, tiny_folder, tmp_path, ran):
+def test_cells_with_a_changed_argument_do_not_count_as_finished(config, mvtec_root, tiny_folder, tmp_path, ran):
     run_benchmark(config, tmp_path)
     ran.clear()
     methods = {"text": {"model": "DualImageCLIP", "arguments": {"alpha": 1.0, "temperature": 0.1}, "seeds": [0]}}
@@ -98,7 +100,7 @@ def test_a_cell_that_fails_is_recorded_the_others_go_on_and_it_is_tried_again(co
     assert ran == [unlucky.key]
 
 
-def test_data_that_cannot_be_had_fail_their_cells_before_any_is_run(config, tmp_path, monkeypatch, ran):
+def test_unavailable_data_fail_their_cells_before_any_is_run(config, tmp_path, monkeypatch, ran):
     from anomalib.data import MVTecAD
 
     def prepare_data(self):
@@ -128,7 +130,7 @@ def test_a_refused_configuration_leaves_the_folder_as_it_was(mvtec_root, tiny_fo
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_gpu_that_is_not_there_is_refused_before_anything_runs(mvtec_root, tiny_folder, tmp_path):
+def test_a_missing_gpu_is_refused_before_anything_runs(mvtec_root, tiny_folder, tmp_path):
     with pytest.raises(ConfigError, match="device=cpu"):
         run_benchmark(tiny_config(mvtec_root, tiny_folder, device="cuda"), tmp_path / "run")
     assert not (tmp_path / "run").exists()

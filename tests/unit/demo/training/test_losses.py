@@ -50,7 +50,7 @@ def test_losses_are_the_log_losses_of_scikit_learn():
     assert losses["patch state"].item() == pytest.approx(expected, rel=1e-4)
 
 
-def test_the_reference_loss_is_nothing_once_sound_patches_agree_and_damaged_ones_are_far():
+def test_the_reference_loss_is_zero_once_normal_patches_agree_and_damaged_ones_are_far_away():
     features, share, named, spoken = _features()
     patches = torch.zeros_like(features.patch_embeddings)
     patches[..., 0] = 1

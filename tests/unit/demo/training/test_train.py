@@ -68,7 +68,7 @@ def test_weights_of_another_network_are_refused(weights_file):
         published_weights("resnet18", weights_file)
 
 
-def test_the_stem_is_frozen_and_the_rest_learns(weights, seen):
+def test_the_stem_is_frozen_and_the_rest_is_trained(weights, seen):
     before = new_clip(CONFIG, weights, 0).half().float().state_dict()
     after = fit(new_clip(CONFIG, weights, 0), seen, Settings(groups=4, epochs=2, batch=2)).state_dict()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
@@ -90,7 +90,7 @@ def test_the_last_entries_of_an_embedding_are_the_stems_own(weights, seen):
 
 
 @torch.no_grad()
-def test_texts_have_nothing_in_the_last_entries(weights):
+def test_text_embeddings_are_zero_in_the_last_entries(weights):
     clip = new_clip(CONFIG, weights, 0)
     keep_channels(clip, KEPT, 1.0)
     assert (clip.text_projection[:, -KEPT:] == 0).all()

@@ -12,7 +12,7 @@ from tests.towers import DIM, tiny_clip
 
 
 @pytest.mark.parametrize("domain", ["object", "texture"])
-def test_captions_are_the_methods_templates_with_a_before_every_word(domain):
+def test_captions_are_the_templates_of_the_methods_with_the_article_a(domain):
     asked = WORDINGS["anoclip"].templates(domain)
     assert captions(domain) == ["a " + template.removeprefix("an ").removeprefix("a ") for template in asked]
     assert len(set(captions(domain))) == 11 * 2 * 3
@@ -26,7 +26,7 @@ def test_objects_and_textures_have_their_own_captions():
 
 
 @torch.no_grad()
-def test_anchors_are_unit_vectors_that_name_and_state_decide():
+def test_anchors_are_unit_vectors_that_depend_on_name_and_state():
     def anchors(names):
         return Words(tiny_clip(), np.random.default_rng(0), prompts=3).anchors(names)
 
@@ -38,7 +38,7 @@ def test_anchors_are_unit_vectors_that_name_and_state_decide():
     assert not torch.allclose(found, anchors(["nut", "tile"]), atol=1e-3)
 
 
-def test_the_name_is_replaced_about_every_second_time():
+def test_the_name_is_replaced_in_about_half_of_the_cases():
     words = Words(tiny_clip(), np.random.default_rng(0), prompts=1)
     said = [words.say("plate") for _ in range(400)]
     assert 150 < said.count("plate") < 250

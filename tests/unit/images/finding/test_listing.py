@@ -128,7 +128,7 @@ def test_results_are_named_in_a_sentence_and_reached_by_no_link(folder, tmp_path
     assert find_images([folder / "deep"]).left_out is None
 
 
-def test_what_other_commands_write_is_left_out_and_nothing_beside_it(folder):
+def test_output_of_other_commands_is_left_out_and_nothing_next_to_it(folder):
     mark_results(folder, ["deep", "heatmaps.png"])
     (folder / "heatmaps.png").touch()
     for target in (folder, f"{folder}/**", f"{folder}/*"):
@@ -160,7 +160,7 @@ def test_a_list_is_read_by_its_byte_order_mark(folder, content):
 
 
 @pytest.mark.parametrize("content", [NAMES.encode("utf-16-le"), codecs.BOM_UTF16_LE + NAMES.encode("utf-16-le")[:-1]])
-def test_a_list_whose_encoding_cannot_be_told_names_the_remedy(folder, content):
+def test_a_list_of_unknown_encoding_names_the_remedy(folder, content):
     (folder / "list.txt").write_bytes(content)
     with pytest.raises(ValueError, match=r"list\.txt.*Save it as UTF-8"):
         find_images([folder / "list.txt"])

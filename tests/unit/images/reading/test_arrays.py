@@ -31,7 +31,7 @@ def test_bytes_stay_as_they_are(image):
     np.testing.assert_array_equal(to_pixels(tensor, 1).pixels, rgb(image))
 
 
-def test_bytes_of_0_and_1_are_a_dark_frame_and_said_to_be(caplog):
+def test_bytes_of_0_and_1_are_read_as_a_dark_frame_with_a_note(caplog):
     frame = np.eye(4, dtype=np.uint8)
     assert to_pixels(frame, 1).notes == ("largest value 1 of 255",)
     assert "multiply by 255" in caplog.text
@@ -70,7 +70,7 @@ def test_floats_outside_0_to_1_are_refused_and_never_guessed(image):
         (np.array([[1j]]), "uint8"),
     ],
 )
-def test_a_range_that_cannot_be_told_names_the_remedy(values, remedy):
+def test_a_range_that_cannot_be_determined_names_the_remedy(values, remedy):
     with pytest.raises(ImageError, match=remedy):
         to_pixels(values, 1)
 

@@ -30,7 +30,7 @@ def test_a_broken_file_is_refused_with_a_sentence(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", SOUND)
-def test_a_sound_file_becomes_rgb_and_says_what_was_done_to_it(name, tmp_path):
+def test_an_intact_file_becomes_rgb_with_a_note_on_its_conversion(name, tmp_path):
     content, note = SOUND[name]
     (tmp_path / name).write_bytes(content)
     read = read_picture(tmp_path / name)
@@ -62,7 +62,7 @@ def test_sixteen_bits_are_kept(tmp_path):
     np.testing.assert_allclose(read_picture(tmp_path / "a.png").pixels, expected, atol=1e-7)
 
 
-def test_files_that_are_no_files_are_refused_without_waiting(tmp_path):
+def test_anything_but_a_regular_file_is_refused_without_waiting(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "folder.png").mkdir()
     for name, reason in {"pipe.png": "regular file", "folder.png": "regular file", "gone.png": "no such file"}.items():
@@ -116,7 +116,7 @@ def test_small_images_are_decoded_at_the_same_time(decode_eight):
     decode_eight(large=False, inside=threading.Barrier(2).wait)  # returns only if two threads wait at once
 
 
-def test_the_limit_of_megapixels_is_the_users(tmp_path):
+def test_the_user_can_set_the_limit_of_megapixels(tmp_path):
     Image.new("L", (300, 400)).save(tmp_path / "a.png")
     assert read_picture(tmp_path / "a.png", 0.12).size == (400, 300)
     with pytest.raises(ImageError, match=r"0\.1 megapixels, above the limit of 0\.11.*max_megapixels"):

@@ -64,7 +64,7 @@ def test_adaptation_changes_the_map_and_not_the_image_score(make):
     assert (plain.anomaly_map - adapted.anomaly_map).abs().max() > 1e-3
 
 
-def test_an_image_has_its_own_noise_and_adapter_whoever_its_neighbours_are(make):
+def test_an_image_has_its_own_noise_and_adapter_in_any_batch(make):
     model, images = make(views=False).model, random_images(3)
     together = model(images, NAMES).anomaly_map
     for i in range(3):
@@ -149,7 +149,7 @@ def test_scores_and_maps_are_those_of_the_released_code_for_visa(released, prefi
 VISA = {"resize": "tiles", "adapter": "linear", "views": False, "image_size": SIZE}
 
 
-def test_both_tiles_of_an_oblong_image_are_seen_as_the_images_that_they_are(make):
+def test_both_tiles_of_an_oblong_image_are_scored_as_separate_images(make):
     method, images = make(**VISA, steps=0), random_images(2, width=SIZE + 32)
     squares = make(steps=0, views=False).model
     output, ends = method.model(images), [squares(part) for part in (images[..., :SIZE], images[..., 32:])]
@@ -167,7 +167,7 @@ def test_in_a_batch_an_oblong_image_has_the_map_that_it_has_alone(make):
         torch.testing.assert_close(single.anomaly_map[0], together.anomaly_map[i], atol=1e-5, rtol=0)
 
 
-def test_a_portrait_has_the_turned_map_of_the_landscape(released):
+def test_a_portrait_image_has_the_rotated_map_of_the_landscape_image(released):
     build, vectors = released
     images = torch.zeros(1, 3, *vectors["in.map_size"]).transpose(-1, -2)
     portrait = build(turned=True)(images).anomaly_map[0]
@@ -203,7 +203,7 @@ def test_oblong_images_go_through_the_engine_with_their_masks(make, tmp_path):
     assert set(metrics) >= {"image_AUROC", "pixel_AUROC", "pixel_PRO"}
 
 
-def test_images_of_several_shapes_want_batches_of_one(make, tmp_path):
+def test_images_of_several_shapes_need_batches_of_one(make, tmp_path):
     root = write_category(tmp_path / "data", [(100, 130), (100, 150), (130, 100)])
     with pytest.raises(ValueError, match=r"one size, but got .* and .*, or batch_size .eval_batch_size. to 1"):
         run_tiles(make, root, 6, tmp_path)
@@ -241,7 +241,7 @@ def test_an_adapter_starts_as_a_linear_layer_does():
         assert abs(float(ours.mean())) < 0.01
 
 
-def test_noise_is_new_at_every_step_and_as_large_as_asked():
+def test_noise_is_new_at_every_step_and_as_strong_as_requested():
     first, second = sample_noise(seed=1, steps=2, shape=(8, 8, 64), scale=0.055)
     assert float(first.std()) == pytest.approx(0.055, rel=0.05)
     assert not torch.equal(first, second)
@@ -261,6 +261,6 @@ def test_a_negative_number_is_refused(make, name):
 
 
 @pytest.mark.parametrize("steps", [-1, 2.5, True, "5", None])
-def test_steps_that_are_no_whole_number_are_refused(make, steps):
+def test_steps_that_are_not_an_integer_are_refused(make, steps):
     with pytest.raises(ValueError, match="Expected steps to be a whole number of at least 0, but got"):
         make(steps=steps)

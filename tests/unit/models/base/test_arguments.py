@@ -56,13 +56,13 @@ def method(request):
     return request.param
 
 
-def test_the_signature_of_a_method_has_every_common_argument_and_no_rest(method):
+def test_the_signature_of_a_method_has_every_common_argument_and_no_kwargs(method):
     parameters = signature(method).parameters
     assert set(COMMON) | set(signature(method.__init__).parameters) - {"self", "common"} == set(parameters)
     assert not [name for name, parameter in parameters.items() if parameter.kind is Parameter.VAR_KEYWORD]
 
 
-def test_a_default_of_its_own_is_the_one_that_counts(method):
+def test_a_default_that_a_method_declares_takes_precedence(method):
     own = {name: p.default for name, p in signature(method.__init__).parameters.items() if p.default is not p.empty}
     assert own.items() <= {name: p.default for name, p in signature(method).parameters.items()}.items()
 
@@ -103,7 +103,7 @@ def test_an_instance_is_called_with_images(tiny_folder):
     assert "backbone" not in signature(made).parameters
 
 
-def test_anomalib_finds_a_method_of_ones_own_by_name_and_not_the_shell(tiny_folder):
+def test_anomalib_finds_a_custom_method_by_name_but_not_the_shell(tiny_folder):
     made = get_model("third_party", pretrained=str(tiny_folder), class_name="screw", visualizer=False, sharpness=10)
     assert type(made) is ThirdParty
     made.set_class_name("screw")

@@ -31,5 +31,5 @@ def method():
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
-def test_a_datamodule_gives_the_words(method, datamodule, words):
+def test_the_class_words_come_from_the_datamodule(method, datamodule, words):
     assert method._class_words_of(datamodule) == words

@@ -17,19 +17,19 @@ from dualclip_lightning.models.base import out_of_memory_advice
         MemoryError(),
     ],
 )
-def test_running_out_of_memory_says_what_to_lower(error):
+def test_running_out_of_memory_names_what_to_reduce(error):
     with pytest.raises(RuntimeError, match=r"A batch of 8 does not fit in memory\. Lower eval") as raised, \
             out_of_memory_advice(8):  # fmt: skip
         raise error
     assert raised.value.__cause__ is error
 
 
-def test_an_allocation_that_really_fails_says_what_to_lower():
+def test_a_real_allocation_failure_names_what_to_reduce():
     with pytest.raises(RuntimeError, match="does not fit in memory"), out_of_memory_advice(8):
         torch.empty(2**60, dtype=torch.uint8)
 
 
-def test_a_methods_own_levers_are_named():
+def test_arguments_that_reduce_memory_are_named():
     wanted = r"Lower eval_batch_size of the data \(now 8\) or lower image_size or raise subsets\."
     with pytest.raises(RuntimeError, match=wanted), out_of_memory_advice(8, ("lower image_size", "raise subsets")):
         raise MemoryError

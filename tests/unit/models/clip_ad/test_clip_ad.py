@@ -140,12 +140,12 @@ class TestNormalizedScores:
         output = make(normalize_scores=True).model(random_images(1).expand(3, -1, -1, -1))
         assert output.pred_score.tolist() == [0, 0, 0]
 
-    def test_the_kind_says_so(self, make):
+    def test_the_kind_follows_from_the_settings(self, make):
         assert make().kind == Kind.INDUCTIVE
         assert make(normalize_scores=True).kind == Kind.TRANSDUCTIVE
         assert make(variant="sdp+").kind == Kind.AUXILIARY
 
-    def test_training_on_labels_is_said_beside_it(self, make):
+    def test_training_on_labels_is_part_of_the_kind(self, make):
         method = make(variant="sdp+", normalize_scores=True)
         assert method.provenance()["kind"] == "auxiliary, transductive"
         method.trained_on = ({"dataset": "another", "categories": ["another"], "images": 1},)

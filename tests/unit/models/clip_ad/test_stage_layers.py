@@ -64,7 +64,7 @@ def test_logits_are_the_difference_of_the_two_scaled_cosines(generator):
         torch.testing.assert_close(logits[stage, image].flatten()[patch], expected, **EXACT)
 
 
-def test_layers_come_from_the_seed_and_leave_the_callers_generator_alone():
+def test_layers_come_from_the_seed_and_do_not_change_the_callers_generator():
     before = torch.get_rng_state()
     first, again, other = (StageLayers(2, 8, 5, seed=seed) for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), before)

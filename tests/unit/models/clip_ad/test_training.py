@@ -106,7 +106,7 @@ def test_a_loaded_checkpoint_gives_the_same_map(trained, make):
     assert loaded.trained_on == method.trained_on
 
 
-def test_a_checkpoint_holds_the_layers_alone_and_what_they_were_trained_on(trained):
+def test_a_checkpoint_contains_only_the_layers_and_what_they_were_trained_on(trained):
     method, path = trained
     checkpoint = torch.load(path, weights_only=True)
     parts = [f"model.trained_layers.{i}.{name}" for i in range(3) for name in ("weight", "bias")]
@@ -181,7 +181,7 @@ def test_several_categories_each_have_their_own_anchors(make, engine, data, monk
         torch.testing.assert_close(anchors, model.model.anchors.expand(7, 2, -1), **EXACT)
 
 
-def test_the_anchors_of_training_are_told_where_the_test_has_others(make, engine, data):
+def test_a_message_states_if_test_anchors_differ_from_those_of_training(make, engine, data):
     method = make(eps=1.5, min_samples=25)
     engine().train(method, datamodule=data())
     loaded = make()
@@ -207,7 +207,7 @@ def test_a_checkpoint_is_refused_on_the_data_it_was_trained_on(trained, make, en
         engine().test(make(), ckpt_path=path, datamodule=data())
 
 
-def test_other_categories_of_the_same_data_set_bring_a_warning(trained, make, engine, data, caplog):
+def test_other_categories_of_the_same_data_set_give_a_warning(trained, make, engine, data, caplog):
     _, path = trained
     assert engine().test(make(), ckpt_path=path, datamodule=data(category="screw"))
     assert "other categories of MVTecAD" in caplog.text
@@ -223,7 +223,7 @@ def test_another_data_set_is_tested_without_a_warning(trained, make, engine, dat
     assert record["trained_on"] == [{"dataset": "MVTecAD", "categories": ["metal_nut"], "images": 7, **HOW}]
 
 
-def test_provenance_tells_of_the_layers_in_use_and_of_their_training(trained, make, engine, data):
+def test_provenance_records_the_layers_in_use_and_their_training(trained, make, engine, data):
     method, path = trained
     tested = make(epochs=99, seed=5)
     fresh = tested.provenance()
@@ -265,7 +265,7 @@ def test_a_checkpoint_of_sdp_has_no_layers_for_sdp_plus(make, engine, data, tmp_
         engine().test(make(), ckpt_path=tmp_path / "plain.ckpt", datamodule=data(Elsewhere))
 
 
-def test_sdp_says_that_it_leaves_out_the_layers_of_a_checkpoint(trained, make, engine, data, caplog):
+def test_sdp_reports_that_it_ignores_the_layers_of_a_checkpoint(trained, make, engine, data, caplog):
     _, path = trained
     assert engine().test(make(variant="sdp"), ckpt_path=path, datamodule=data(Elsewhere))
     assert "variant='sdp' leaves out" in caplog.text
@@ -288,12 +288,12 @@ def test_categories_of_a_data_set_that_has_none_are_refused(make, engine, root):
         engine().fit(make(auxiliary_categories=["screw"]), datamodule=plain)
 
 
-def test_a_category_that_is_not_there_is_refused_with_those_that_are(make, engine, data):
+def test_an_unknown_category_is_refused_with_the_known_ones(make, engine, data):
     with pytest.raises(ValueError, match=r"no category 'bolt'.*metal_nut, screw"):
         engine().fit(make(auxiliary_categories=["screw", "bolt"]), datamodule=data())
 
 
-def test_training_loaders_of_ones_own_are_taken_as_they_are(make, engine, data):
+def test_custom_training_loaders_are_used_unchanged(make, engine, data):
     datamodule = data()
     datamodule.setup()
     method = make(class_name="metal nut")

@@ -162,7 +162,7 @@ class Stream(IterableDataset):
 
 @pytest.mark.parametrize("batch_size", [1, 3])
 @pytest.mark.parametrize("stage", ["test", "predict"])
-def test_a_datamodule_of_ones_own_gets_the_scores_of_the_folder(make, run, photos, expected, stage, batch_size):
+def test_a_custom_datamodule_gets_the_scores_of_the_folder(make, run, photos, expected, stage, batch_size):
     assert len(expected) == 7
     data = Own(PredictDataset(photos), batch_size)
     assert run(make(), stage, Trainer, datamodule=data).scores == pytest.approx(expected, **SAME)
@@ -242,7 +242,7 @@ def test_a_subset_gets_the_scores_of_a_folder_that_has_no_more(make, run, photos
 
 
 @pytest.mark.parametrize("stage", ["test", "predict"])
-def test_the_last_images_are_dropped_where_that_is_asked(make, run, photos, stage):
+def test_drop_last_drops_the_last_images(make, run, photos, stage):
     found = run(make(), stage, Trainer, dataloaders=loader(PredictDataset(photos), batch_size=3, drop_last=True))
     assert sorted(found.scores) == [f"{i}.png" for i in range(6)]
     assert found.batches == [3, 3]
@@ -311,12 +311,12 @@ class Endless:
 
 
 @pytest.mark.parametrize(("given", "error", "message"), REFUSED.values(), ids=REFUSED)
-def test_what_cannot_be_honoured_is_refused(pairs, run, photos, given, error, message):
+def test_unsupported_loader_settings_are_refused(pairs, run, photos, given, error, message):
     with pytest.raises(error, match=message):
         run(pairs(), "test", Trainer, dataloaders=given(PredictDataset(photos)))
 
 
-def test_a_datamodule_of_anomalibs_with_loaders_of_its_own_is_heard(pairs, run, photos):
+def test_custom_loaders_of_an_anomalib_datamodule_are_used(pairs, run, photos):
     class Chosen(Folder):
         def predict_dataloader(self):
             return loader(self.test_data, sampler=[1, 2])

@@ -65,21 +65,21 @@ def means(loader):
     return {item.image_path: float(item.image.mean()) for item in loader.dataset}
 
 
-def test_without_references_images_come_in_their_order_and_score_alone(loader):
+def test_without_references_images_keep_their_order_and_are_scored_separately(loader):
     found, expected = run(PerImage(Model()), loader), means(loader)
     assert list(found) == list(expected)
     assert found == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("named", "told"), [(False, ()), (True, (["a.png", "b.png"],))])
-def test_the_model_is_told_the_paths_if_it_takes_them(named, told):
+def test_the_model_gets_the_paths_if_it_takes_them(named, told):
     model = Model()
     PerImage(model, named=named).score(random_images(2), ["a.png", "b.png"])
     assert model.told == [told]
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_groups_come_from_the_seed_and_their_members_score_each_other(loader, count):
+def test_groups_come_from_the_seed_and_their_members_are_compared_with_each_other(loader, count):
     found, own = run(Pairs(Model(), count, seed=3), loader), means(loader)
     names = list(own)
     for group in random_groups(names, count, 3):
@@ -95,7 +95,7 @@ def test_a_second_run_forgets_the_groups_of_the_first(loader):
 
 
 @pytest.mark.parametrize(("batch", "expected"), [(1, None), (2, [[1], [0]]), (4, [[1], [0], [3], [2]])])
-def test_a_batch_of_no_data_set_is_paired_with_its_neighbours(batch, expected):
+def test_images_of_a_batch_without_data_set_are_paired_with_their_neighbours(batch, expected):
     model = Model()
     Pairs(model, 1, seed=0).score(random_images(batch))
     ((references, _),) = model.told
@@ -109,7 +109,7 @@ def test_the_whole_set_scores_every_image_by_all_others(loader):
     assert found == pytest.approx({path: mean + 10 * (total - mean) for path, mean in own.items()}, rel=1e-4)
 
 
-def test_a_bank_is_chosen_with_the_data_of_the_run_and_read_once():
+def test_a_bank_is_chosen_from_the_data_of_the_run_and_read_once():
     model, asked = Model(), []
     bank = Bank(model, lambda datamodule: asked.append(datamodule) or ["x.png"])
     bank.encode(lambda names: f"images of {names}", "the data")

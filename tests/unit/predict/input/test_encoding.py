@@ -41,7 +41,7 @@ def all_patches(image: EncodedImage) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("mode", ["squash", "keep", "tiles"])
-def test_images_encoded_together_are_what_they_are_alone(clip, mode):
+def test_images_have_the_same_encoding_together_and_separately(clip, mode):
     encoder = encoder_of(clip, Geometry(mode), batch_size=3)
     pictures = [photo(48, 96, 1), photo(96, 48, 2), photo(48, 96, 3), photo(30, 30, 4)]
     for together, alone in zip(encode(encoder, *pictures), (encode(encoder, p)[0] for p in pictures), strict=True):
@@ -64,7 +64,7 @@ def test_an_image_of_many_views_is_encoded_again_when_it_is_needed(clip, monkeyp
 
 
 @pytest.mark.parametrize("most_views", [2, 32])
-def test_of_too_many_patches_some_serve_as_reference_each_at_its_place(clip, monkeypatch, most_views):
+def test_of_too_many_patches_a_subset_is_the_reference_with_its_places(clip, monkeypatch, most_views):
     encoder, large = encoder_of(clip, Geometry("tiles", overlap=0)), photo(96, 96)
     everything = encode(encoder, large)[0].as_reference
     monkeypatch.setattr(encoding, "MOST_REFERENCE_PATCHES", 20)

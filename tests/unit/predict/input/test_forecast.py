@@ -37,7 +37,7 @@ def tiles_that_take(make_detector, monkeypatch, seconds: Iterator[float]):
     return make_detector(geometry=Geometry("tiles", overlap=0), batch_size=2)._judge.method.reader
 
 
-def test_tiles_and_time_are_those_that_the_images_will_take(half_a_second, tmp_path):
+def test_the_forecast_has_the_tiles_and_time_that_the_images_take(half_a_second, tmp_path):
     write_image(tmp_path / "a.png", 0, (96, 144))  # 6 tiles
     write_image(tmp_path / "b.png", 0, (48, 48))
     (tmp_path / "c.png").write_bytes(b"no image")
@@ -62,11 +62,11 @@ def test_many_tiles_are_encoded_twice(half_a_second, tmp_path):
     assert "takes about 1 min 40 s" in forecast_tiles(half_a_second, [tmp_path / "a.png"])
 
 
-def test_nothing_readable_is_said(half_a_second, tmp_path):
+def test_a_folder_without_readable_images_is_reported(half_a_second, tmp_path):
     assert forecast_tiles(half_a_second, [tmp_path / "gone.png"]) == "No image to lay tiles over."
 
 
-def test_sizes_are_upright(tmp_path):
+def test_sizes_follow_the_exif_orientation(tmp_path):
     exif = Image.Exif()
     for orientation, size in ((1, (20, 30)), (6, (30, 20))):
         exif[0x0112] = orientation

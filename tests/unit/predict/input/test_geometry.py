@@ -59,7 +59,7 @@ def test_keep_has_the_aspect_ratio_of_the_image_up_to_a_limit(image, lattice):
     ("image", "said"),
     [((100, 100), []), ((250, 100), []), ((48, 480), ["288x32"]), ((1, 400), ["576x16", "another aspect ratio"])],
 )
-def test_what_is_too_long_for_the_models_size_along_its_short_side_says_how_it_is_seen(image, said):
+def test_an_image_too_long_for_the_models_size_has_a_note_on_the_size_used(image, said):
     note = limit_note(plan_views(image, Geometry(), MODEL, PATCH), Geometry(), MODEL)
     assert bool(note) == bool(said)
     assert all(part in note for part in said)
@@ -67,7 +67,7 @@ def test_what_is_too_long_for_the_models_size_along_its_short_side_says_how_it_i
     assert limit_note(plan_views(image, squash, MODEL, PATCH), squash, MODEL) == ""
 
 
-def test_tiles_of_the_models_size_leave_the_scale_alone():
+def test_tiles_of_the_models_size_keep_the_scale():
     plan = plan_views((96, 160), Geometry("tiles", overlap=0), MODEL, PATCH)
     assert plan.lattice == (6, 10)
     assert plan.corners == tuple((r, c) for r in (0, 3) for c in (0, 2, 5, 7))
@@ -117,7 +117,7 @@ def test_blending_pieces_of_one_map_gives_that_map(height, width, overlap):
     torch.testing.assert_close(blend(plan, pieces), score_map)
 
 
-def test_blending_weighs_the_middle_of_a_view_more_than_its_edge():
+def test_blending_gives_the_middle_of_a_view_more_weight_than_its_edge():
     plan = plan_views((16, 64), Geometry("tiles", overlap=0.67), MODEL, PATCH)
     assert plan.corners == ((0, 0), (0, 1))
     blended = blend(plan, torch.stack([torch.zeros(1, 3), torch.ones(1, 3)]))

@@ -57,14 +57,14 @@ def working_set(counting: Counting, keep: int) -> WorkingSet:
     return WorkingSet([counting.source(i) for i in range(12)], counting, keep)
 
 
-def test_images_are_read_once_while_they_are_kept_and_again_when_they_had_to_go(counting):
+def test_images_are_read_once_while_they_are_kept_and_again_after_they_were_dropped(counting):
     with working_set(counting, keep=2) as working:
         for position in (0, 1, 0, 1, 2, 0):
             assert working[position].as_reference.name == str(position)
     assert counting.read == {"0": 2, "1": 1, "2": 1}
 
 
-def test_no_more_are_held_than_said_however_many_there_are(counting):
+def test_the_number_of_images_in_memory_is_limited(counting):
     with working_set(counting, keep=3) as working:
         for position in range(12):
             assert isinstance(working[position], Failure if position in BROKEN else EncodedImage)
@@ -86,7 +86,7 @@ def test_a_failure_is_remembered(counting):
     assert counting.read == {"3": 1}
 
 
-def test_the_first_readable_candidates_step_in(counting):
+def test_the_first_readable_candidates_are_used(counting):
     with working_set(counting, keep=4) as working:
         assert [s.name for s in working.first_readable(iter([3, 1, 4, 2, 0]), 2)] == ["1", "2"]
         assert [s.name for s in working.first_readable(iter([3, 4, 5]), 2)] == ["5"]
@@ -103,7 +103,7 @@ def test_time_is_counted_once_for_each_image(counting):
         assert working.seconds(0) == 0
 
 
-def test_an_error_on_the_way_ends_the_threads(counting):
+def test_an_error_ends_the_threads(counting):
     def interrupted() -> None:
         with working_set(counting, keep=4) as working:
             working.fetch([0])

@@ -41,7 +41,7 @@ def work(place: Place, request, scored=(), *, finished: bool) -> None:
             journal.add(Prediction(str(path), 0.5, map_, (1, 1)), file_stamp(path))
 
 
-def test_runs_are_numbered_and_nobody_elses_folder_is_taken(out, images):
+def test_runs_are_numbered_and_no_other_folder_is_used(out, images):
     (out.parent / "predict4").mkdir(parents=True)
     (out.parent / "predicted").mkdir()
     (out.parent / "predict03").mkdir()
@@ -52,7 +52,7 @@ def test_runs_are_numbered_and_nobody_elses_folder_is_taken(out, images):
     assert choose_place(out.with_name("day7"), ask(images)).folder == out.with_name("day7-2")
 
 
-def test_a_number_that_another_run_takes_meanwhile_is_left_to_it(out, images, monkeypatch):
+def test_a_number_that_another_run_takes_in_the_meantime_is_skipped(out, images, monkeypatch):
     real = Path.mkdir
 
     def mkdir(path, *arguments, **options):
@@ -65,7 +65,7 @@ def test_a_number_that_another_run_takes_meanwhile_is_left_to_it(out, images, mo
 
 
 @pytest.mark.parametrize("finished", [True, False])
-def test_the_same_request_goes_on_where_it_was(out, images, finished):
+def test_the_same_request_continues_its_run(out, images, finished):
     request = ask(images)
     first = choose_place(out, request)
     work(first, request, images[:2], finished=finished)
@@ -96,7 +96,7 @@ def test_another_request_gets_a_new_folder(out, images, change, finished):
     assert place.former == (out if change in takes_over else None)
 
 
-def test_an_image_more_continues_what_is_not_finished_and_takes_over_what_is(out, images):
+def test_with_another_image_an_unfinished_run_continues_and_a_finished_one_is_reused(out, images):
     request = ask(images[:2])
     place = choose_place(out, request)
     work(place, request, images[:1], finished=False)
@@ -105,7 +105,7 @@ def test_an_image_more_continues_what_is_not_finished_and_takes_over_what_is(out
     assert choose_place(out, ask(images)) == Place(out.with_name("predict2"), out)
 
 
-def test_scores_are_taken_over_with_their_maps_where_the_image_is_the_same(tmp_path, images):
+def test_scores_and_maps_of_unchanged_images_are_reused(tmp_path, images):
     request = ask(images)
     folders = [tmp_path / name / WORK / "images" for name in ("one", "two", "three")]
     (tmp_path / "one").mkdir()
@@ -132,7 +132,7 @@ def test_a_folder_that_cannot_be_created_is_an_os_error(tmp_path, images):
         choose_place(tmp_path / "file" / "out", ask(images))
 
 
-def test_only_a_record_of_ours_makes_a_folder_a_runs(tmp_path):
+def test_only_our_record_makes_a_folder_that_of_a_run(tmp_path):
     assert read_record(tmp_path) is None
     for content in (b"", b"[]", b"{}", b"\xff", b'{"format": "other"}'):
         (tmp_path / "run.json").write_bytes(content)

@@ -76,7 +76,7 @@ def name(tmp_path):
     return lambda short: str(tmp_path / "shots" / short)
 
 
-def test_images_come_by_score_with_all_that_is_known_of_them(write, name):
+def test_images_are_sorted_by_score_and_have_all_their_details(write, name):
     entries = [entry(name("a.png"), 0.2), entry(name("b.png"), 0.9, (name("a.png"),)), entry(name("c.png"), 0.4)]
     page = write(entries, threshold=Threshold(0.5), facts={"class name": "steel plate"})
     images = page.content["images"]
@@ -101,7 +101,7 @@ def test_an_image_that_the_threshold_does_not_judge_has_no_decision_and_the_reas
 
 
 @pytest.mark.parametrize("evil", EVIL)
-def test_names_and_reasons_come_back_whole_and_add_no_element(write, name, evil, tmp_path):
+def test_names_and_reasons_are_shown_completely_and_add_no_element(write, name, evil, tmp_path):
     plain = write([entry(name("a.png"), 0.5)], [Failure(name("b.png"), "broken")], facts={"class name": "plate"})
     evil_path = name(evil)  # the slash makes it a path in a subfolder
     page = write([entry(evil_path, 0.5, (evil_path,))], [Failure(evil_path, evil)], facts={"class name": evil})
@@ -115,7 +115,7 @@ def test_names_and_reasons_come_back_whole_and_add_no_element(write, name, evil,
     assert (tmp_path / "out" / os.fsdecode(unquote_to_bytes(image["heatmap"]))).is_file()
 
 
-def test_the_page_needs_no_network_and_runs_its_own_script_alone(write, name):
+def test_the_page_needs_no_network_and_runs_only_its_own_script(write, name):
     page = write([entry(name(f"{i}.png"), i / 10) for i in range(5)], threshold=Threshold(0.2))
     assert not [a for _, a in page.tags if a.keys() & {"src", "href", "srcset", "data", "action", "style", "onclick"}]
     assert not {"link", "iframe", "object", "img"} & {tag for tag, _ in page.tags}
@@ -130,12 +130,12 @@ def test_the_page_needs_no_network_and_runs_its_own_script_alone(write, name):
     )
 
 
-def test_pictures_are_the_heatmaps_beside_the_page_and_the_images_where_they_lie(write, name):
+def test_pictures_are_the_heatmaps_next_to_the_page_and_the_original_image_files(write, name):
     (image,) = write([entry(name("below/a b.png"), 0.5)]).content["images"]
     assert (image["heatmap"], image["image"]) == ("heatmaps/below/a%20b.png", "../shots/below/a%20b.png")
 
 
-def test_only_so_many_are_shown_and_the_page_says_so(write, name):
+def test_the_number_of_images_is_limited_and_the_page_states_it(write, name):
     page = write([entry(name(f"{i}.png"), i / 10) for i in range(5)], most=2)
     assert [image["name"] for image in page.content["images"]] == ["4.png", "3.png"]
     assert "The 2 highest are on this page, and it counts only these; all are in scores.csv." in page.text
@@ -162,7 +162,7 @@ def test_references_from_elsewhere_have_their_own_path(write, name):
     ]  # fmt: skip
 
 
-def test_failures_are_there_with_their_reasons(write, name):
+def test_failures_are_listed_with_their_reasons(write, name):
     page = write([entry(name("a.png"), 0.5)], [Failure(name("bad.png"), "the file is empty (0 bytes).")])
     (failed,) = page.content["failed"]
     assert (failed["name"], failed["reason"], failed["word"]) == ("bad.png", "the file is empty (0 bytes).", "failed")

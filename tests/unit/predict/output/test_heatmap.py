@@ -33,7 +33,7 @@ def test_one_value_has_one_colour_in_every_image():
     assert tuple(first[0, 0]) == tuple(second[0, 0]) == colour(0.3)
 
 
-def test_a_scale_of_its_own_is_only_for_who_asks():
+def test_a_scale_per_image_is_only_used_on_request():
     drawn = [map_panel(draw_heatmap(GREY, np.array([[0.2, value]], np.float32), None)) for value in (0.3, 0.9)]
     assert tuple(drawn[0][0, -1]) == tuple(drawn[1][0, -1]) == colour(1)
     assert map_panel(draw_heatmap(GREY, flat(0.4), None)).std(axis=(0, 1)).max() == 0
@@ -74,7 +74,7 @@ def test_the_contour_encloses_what_lies_above_the_threshold():
         assert panel[changed].max(axis=-1).min() < 60
 
 
-def test_the_highest_place_is_enclosed_where_the_drawing_misses_its_height():
+def test_the_highest_place_is_outlined_if_the_drawing_does_not_reach_the_threshold():
     values = np.full((5, 5), 0.1, np.float32)
     values[2, 2] = 0.2
     plain, outlined = (np.asarray(draw_heatmap(GREY, values, threshold=t, drawer=PLAIN)) for t in (None, 0.3))
@@ -109,7 +109,7 @@ def test_every_image_is_shown_whole_and_no_larger_than_the_limit(size):
     assert drawn.width > (width if wide else 2 * width + GAP)
 
 
-def test_the_aspect_ratio_stays():
+def test_the_aspect_ratio_is_kept():
     for size in ((1250, 500), (460, 1130), (64, 64), (100, 150)):
         height, width = panel_size(size)
         assert height / width == pytest.approx(size[0] / size[1], rel=0.02)

@@ -50,7 +50,7 @@ def test_a_score_keeps_every_digit(folder):
         assert journal.entries["a.png"].score == score
 
 
-def test_every_place_where_a_kill_may_tear_the_log_leaves_whole_entries(folder):
+def test_a_kill_at_any_point_of_a_write_leaves_complete_entries(folder):
     written(folder, "a.png", "b.png")
     log = folder / "journal.jsonl"
     content = log.read_bytes()
@@ -131,7 +131,7 @@ def test_two_runs_into_one_folder_are_refused_until_the_first_ends(folder):
     ["[]", "1", "null", '{"name": "a.png"}', '{"size": 3, "stamp": 1}', "\xff", "{}", "",
      '{"name": "a.png", "size": [1], "stamp": [1, 2], "references": [], "notes": []}'],
 )  # fmt: skip
-def test_lines_that_are_none_of_ours_are_passed_over(folder, line):
+def test_unknown_lines_are_skipped(folder, line):
     written(folder, "a.png")
     with (folder / "journal.jsonl").open("ab") as log:
         log.write(line.encode("latin-1") + b"\n")
@@ -153,7 +153,7 @@ class Full:
         self.file.close()
 
 
-def test_a_full_disk_is_an_error_and_what_fitted_of_a_line_is_passed_over(tmp_path):
+def test_a_full_disk_is_an_error_and_the_partial_line_is_skipped(tmp_path):
     with Log(tmp_path / "log.jsonl") as log:
         log.append({"n": 1})
         disk, log._file = log._file, Full(log._file, 5)

@@ -57,7 +57,7 @@ def folder(tmp_path):
     return Folder(tmp_path)
 
 
-def test_results_lie_as_the_images_lie(folder):
+def test_results_have_the_folder_structure_of_the_images(folder):
     assert folder.draw(threshold=Threshold(0.5, 0.5)) == [None] * 3
     assert sorted(folder.files()) == sorted(
         f"{kind}/{name}{suffix}"
@@ -76,7 +76,7 @@ def test_results_lie_as_the_images_lie(folder):
         (EVERYTHING, None, {"heatmaps", "maps"}),
     ],
 )
-def test_only_what_is_wanted_is_drawn(folder, drawing, threshold, kinds):
+def test_only_requested_results_are_drawn(folder, drawing, threshold, kinds):
     folder.draw(drawing, threshold)
     assert {name.split("/")[0] for name in folder.files()} == kinds
 
@@ -98,7 +98,7 @@ def lower_panel(path):
 
 
 @pytest.mark.parametrize(("scale", "share"), [((0.0, 1.0), 0.5), ((0.0, 0.5), 1.0), ((0.5, 1.0), 0.0)])
-def test_the_heatmap_stands_on_the_scale_that_was_asked_for(folder, scale, share):
+def test_the_heatmap_has_the_requested_scale(folder, scale, share):
     folder.score(np.full((3, 4), 0.5, np.float32))
     folder.draw(Drawing(scale=scale))
     red, green, blue = lower_panel(folder.out / "heatmaps/a.png")[0, 0]
@@ -120,7 +120,7 @@ def test_by_default_the_scale_is_that_of_all_maps_of_the_run(folder):
     assert coloured["b/c.png"] > 100
 
 
-def test_what_is_drawn_already_is_left_alone(folder):
+def test_existing_results_are_not_drawn_again(folder):
     folder.draw()
     before = folder.files()
     assert folder.draw() == [None] * 3
@@ -128,7 +128,7 @@ def test_what_is_drawn_already_is_left_alone(folder):
 
 
 @pytest.mark.parametrize("change", ["map", "threshold", "scale", "drawing", "image", "gone"])
-def test_what_no_longer_holds_is_drawn_again(folder, change):
+def test_outdated_results_are_drawn_again(folder, change):
     folder.draw(Drawing())
     before = folder.files()
     drawing, threshold = Drawing(), None
@@ -177,7 +177,7 @@ def result_names(*names: str) -> list[str]:
     return [layout.path("heatmaps", name, ".png").relative_to("out/heatmaps").as_posix() for name in names]
 
 
-def test_a_suffix_is_part_of_the_name_only_where_it_has_to_be():
+def test_a_suffix_is_part_of_the_name_only_if_necessary():
     assert result_names("cell.0001.png", "b/cell.0001.jpg", "none") == ["cell.0001.png", "b/cell.0001.png", "none.png"]
     assert result_names("b/a.png", "b/a.jpg", "a.png", "c.tif") == ["b/a_png.png", "b/a_jpg.png", "a.png", "c.png"]
     assert result_names("A.png", "a.jpg") == ["A_png.png", "a_jpg.png"]  # one file if case is ignored
@@ -187,7 +187,7 @@ def test_a_suffix_is_part_of_the_name_only_where_it_has_to_be():
 @pytest.mark.parametrize(
     "names", [("a.png", "a.jpg", "a_png.tif"), ("a.png", "a.PNG", "A.png"), ("a.x", "a", "a_", "a_.y", "a_x")]
 )
-def test_no_two_results_share_a_file_even_where_case_does_not_count(names):
+def test_no_two_results_share_a_file_even_if_case_is_ignored(names):
     assert len({name.casefold() for name in result_names(*names)}) == len(names)
 
 
@@ -228,7 +228,7 @@ def rows(path) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
 
 
-def test_scores_have_a_row_an_image_with_all_that_is_said_of_it(tmp_path):
+def test_scores_have_one_row_per_image_with_all_its_details(tmp_path):
     path = tmp_path / "scores.csv"
     entries = [entry('a, "b"\n.png', 0.75), entry("not_utf8_\udcff.png", 0.25, ("r1.png", "r2.png"))]
     layout = Layout(tmp_path, [e.name for e in entries])
@@ -249,14 +249,14 @@ def test_scores_have_a_row_an_image_with_all_that_is_said_of_it(tmp_path):
     assert (rows(path)[0]["decision"], rows(path)[0]["threshold"]) == ("", "")
 
 
-def test_failures_are_listed_and_an_old_list_goes_when_there_are_none(tmp_path):
+def test_failures_are_listed_and_an_old_list_is_deleted_if_there_are_none(tmp_path):
     write_failures(tmp_path / "failures.csv", [Failure("a.png", "it is empty.")])
     assert rows(tmp_path / "failures.csv") == [{"path": "a.png", "reason": "it is empty."}]
     write_failures(tmp_path / "failures.csv", [])
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_result_that_cannot_be_written_leaves_nothing_behind_and_the_others_stay(folder, monkeypatch):
+def test_a_result_that_cannot_be_written_leaves_no_file_and_keeps_the_others(folder, monkeypatch):
     real, written = drawings.write_bytes_atomically, []
 
     def full(path, content):

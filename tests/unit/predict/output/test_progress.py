@@ -26,7 +26,7 @@ def report(seconds_per_image: float, total: int, done: int = 0, *, terminal: boo
     return said.getvalue().splitlines()
 
 
-def test_a_log_gets_a_line_now_and_then_with_the_rate_and_the_time_left():
+def test_a_log_regularly_gets_a_line_with_the_rate_and_the_time_left():
     assert report(EVERY_SECONDS / 4, 10) == [
         "scoring: 10 to do",
         "scoring: 4 of 10, 0.4 images/s, 0:00:15 left",
@@ -94,7 +94,7 @@ def test_counts_add_up(tmp_path):
     assert lines[4:7] == [f"  not used: {f.name}: {f.reason}" for f in failures]
 
 
-def test_nothing_scored_is_said_in_so_many_words(tmp_path):
+def test_a_run_that_scored_nothing_states_it(tmp_path):
     assert summary([], [Failure("a.png", "it is empty.")], tmp_path=tmp_path)[0] == (
         "1 image: 0 scored, 1 could not be used."
     )

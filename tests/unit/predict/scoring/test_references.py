@@ -26,7 +26,7 @@ def test_pairs_are_those_of_the_method_through_lightning(names, count, seed, siz
 
 
 @given(NAMES, st.integers(1, 3))
-def test_everyone_else_can_step_in_and_nobody_is_their_own_reference(names, count):
+def test_every_other_image_is_a_candidate_and_no_image_is_its_own_reference(names, count):
     order = PairOrder(names, count, seed=0)
     for position in range(len(names)):
         candidates = list(order.candidates(position))
@@ -49,7 +49,7 @@ def test_a_bank_keeps_the_last_ones():
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_a_group_is_never_torn_apart(count):
+def test_a_group_is_never_split(count):
     order = PairOrder([str(i) for i in range(20)], count, seed=0)
     for size in (1, 4, 7):
         chunks = [set(chunk) for chunk in order.chunks(size)]

@@ -47,7 +47,7 @@ def test_the_expected_rate_and_its_interval_hold_in_repeated_trials(count, rate)
 
 @pytest.mark.parametrize(("normal", "anomalous"), [(40, 0), (38, 2), (30, 10), (20, 20)])
 @pytest.mark.parametrize("shift", [0.0, 0.3], ids=["chance", "better than chance"])
-def test_an_unlabelled_run_keeps_its_promise_whatever_the_share_of_anomalies(normal, anomalous, shift):
+def test_the_rate_of_an_unlabelled_run_holds_for_any_share_of_anomalies(normal, anomalous, shift):
     rng = np.random.default_rng(1)
     rates, inside = [], 0
     for _ in range(200):
@@ -86,7 +86,7 @@ def test_every_threshold_can_be_reached_and_decides_as_its_p_values(scores, rate
         assert (found.p_value(score) <= found.false_alarm_rate + 1e-9) == (score > found.score)
 
 
-def test_too_few_good_images_say_how_many_would_do():
+def test_with_too_few_good_images_the_number_needed_is_stated():
     found = from_good(images([0.1, 0.3, 0.2], [0.5, 0.6, 0.4]), 0.05)
     assert (found.score, found.pixel, found.false_alarm_rate) == (0.3, 0.6, pytest.approx(0.25))
     assert "(95% interval 0.8% to 70.8%). It comes from 3 images believed good." in found.describe()
@@ -103,7 +103,7 @@ def test_an_unlabelled_run_finds_as_many_as_its_rate_allows():
 
 
 @pytest.mark.parametrize(("count", "anomalous"), [(20, 0), (60, 0), (60, 20)])
-def test_a_runs_threshold_promises_later_images_no_less_than_it_keeps(count, anomalous):
+def test_the_rate_that_the_threshold_of_a_run_states_for_later_images_holds(count, anomalous):
     """Count false alarms and p-values of images outside the run, over many runs."""
     rng = np.random.default_rng(count + anomalous)
     rates, small, inside = [], [], []
@@ -123,7 +123,7 @@ def test_a_runs_threshold_promises_later_images_no_less_than_it_keeps(count, ano
         assert np.mean(inside) == pytest.approx(0.95, abs=0.03)
 
 
-def test_what_was_for_later_images_already_stays():
+def test_thresholds_for_later_images_do_not_change():
     for threshold in (
         Threshold(0.5),
         from_good(images([0.1, 0.2])),
@@ -132,7 +132,7 @@ def test_what_was_for_later_images_already_stays():
         assert for_later_images(threshold) is threshold
 
 
-def test_p_values_written_out():
+def test_p_values_computed_by_hand():
     good, run = from_good(images([0.1, 0.2, 0.3])), from_run(images(np.arange(1, 21) / 40), 0.1)
     assert [good.p_value(s) for s in (0.05, 0.2, 0.25, 0.9)] == [1, 3 / 4, 2 / 4, 1 / 4]
     assert [run.p_value(s) for s in (0.025, 0.475, 0.5, 0.9)] == [1, 2 / 20, 1 / 20, 1 / 20]
@@ -155,12 +155,12 @@ def test_p_values_written_out():
         (lambda: Threshold(0.5, 1.02), r"pixel threshold to be in \[0, 1\)"),
     ],
 )  # fmt: skip
-def test_what_gives_no_threshold_says_why(make, message):
+def test_without_a_usable_threshold_the_error_states_the_reason(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
 
-def test_a_threshold_of_compared_images_says_nothing_of_one_without_reference_and_the_other_way_round():
+def test_a_threshold_of_compared_images_does_not_decide_one_without_reference_and_vice_versa():
     compared = from_good(images([0.1, 0.2, 0.3]))
     alone = from_good(images([0.4, 0.5], references=()))
     assert (compared.compared, alone.compared) == (True, False)
@@ -194,7 +194,7 @@ def test_an_image_has_marks_if_and_only_if_it_is_anomalous(rows, score, limit, p
         np.testing.assert_array_equal(marked(patch_map, level), patch_map.astype(float) > pixel)
 
 
-def test_an_anomalous_image_whose_pixels_are_all_low_has_its_highest_patch_marked_and_says_so():
+def test_an_anomalous_image_with_only_low_pixels_has_its_highest_patch_marked_with_a_note():
     patch_map = np.array([[0.1, 0.2], [0.3, 0.1]], np.float32)
     image, threshold = Image(0.6, 0.3), Threshold(0.5, 0.4)
     assert threshold.decide(image) == Decision(
@@ -223,7 +223,7 @@ def test_a_threshold_survives_its_file(tmp_path):
      '{"version": 2, "score": 0.5, "interval": null, "scores": [2, 1]}',
      '{"version": 2, "score": 0.5, "interval": null, "scores": [], "other": 2}'],
 )  # fmt: skip
-def test_a_file_that_is_no_threshold_says_how_to_make_one(content, tmp_path):
+def test_a_file_without_threshold_is_refused_with_how_to_make_one(content, tmp_path):
     (tmp_path / "t.json").write_text(content)
     with pytest.raises(ValueError, match=r"Cannot read a threshold from '.*t\.json'.*--good"):
         Threshold.load(tmp_path / "t.json")

@@ -87,7 +87,7 @@ def centres(rows: int, columns: int) -> list[tuple[float, float]]:
 
 @pytest.mark.parametrize("window", [0.0, 0.2, 0.34, 1.0])
 @pytest.mark.parametrize("grids", [((3, 3), (3, 3)), ((2, 5), (4, 3))])
-def test_a_window_compares_with_patches_of_the_same_place_alone(window, grids, generator):
+def test_a_window_compares_only_with_patches_of_the_same_place(window, grids, generator):
     ours, theirs = centres(*grids[0]), centres(*grids[1])
     q = torch.randn(2, *grids[0], 6, generator=generator)
     r = torch.randn(2, 2, *grids[1], 6, generator=generator)

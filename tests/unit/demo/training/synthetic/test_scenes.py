@@ -45,7 +45,7 @@ def test_a_group_depends_only_on_its_generator(textures, kind):
 
 
 @pytest.mark.parametrize(("share", "fault"), [(0.0, "stain"), (1.0, "logical")])
-def test_a_group_says_what_it_shows(textures, monkeypatch, share, fault):
+def test_a_group_records_what_it_shows(textures, monkeypatch, share, fault):
     monkeypatch.setattr(groups, "LOGICAL_SHARE", share)
     assert make_group(textures, Kinds(("cells",), ("stain",)), np.random.default_rng(0), SIZE).kinds == {"cells", fault}
 
@@ -60,7 +60,7 @@ def test_a_fault_changes_nothing_outside_its_mask(textures, kind):
         assert (drawn.image != image)[drawn.mask].any()
 
 
-def test_a_fault_that_cannot_be_seen_says_so():
+def test_an_invisible_fault_is_reported():
     plain = np.full((SIZE, SIZE, 3), 128, np.uint8)
     with pytest.raises(ValueError, match="A moved cannot be seen on this image"):
         add_fault(plain, "moved", np.random.default_rng(0), plain)
@@ -82,7 +82,7 @@ def test_scenes_of_pieces_have_logical_faults(textures, kind, fault):
     pytest.fail(f"no {kind} has the fault {fault}")
 
 
-def test_the_camera_moves_image_and_mask_alike():
+def test_the_camera_transforms_image_and_mask_in_the_same_way():
     rng = np.random.default_rng(0)
     camera = random_camera(rng, turn=90, shift=0.1)._replace(
         blur=0.0, noise=0.0, quality=100, light=0.0, gamma=1.0, grey=False
@@ -95,7 +95,7 @@ def test_the_camera_moves_image_and_mask_alike():
     assert ((taken[..., 0] > 110) == moved).mean() > 0.99
 
 
-def test_what_is_held_out_is_never_drawn(textures, monkeypatch):
+def test_held_out_scenes_and_faults_are_never_drawn(textures, monkeypatch):
     drawn = set()
     original = groups.add_fault
 
