@@ -1,4 +1,4 @@
-"""CLIP towers: loaded, frozen, and read in ways that CLIP itself does not offer."""
+"""Frozen CLIP towers, and encoders that read features which CLIP itself does not return."""
 
 from dualclip_lightning.backbone.encoders.dual_path import DualPathFeatures, DualPathVisionEncoder
 from dualclip_lightning.backbone.encoders.intermediate import IntermediateEncoder, intermediate_encoder

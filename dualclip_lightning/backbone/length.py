@@ -1,4 +1,4 @@
-"""Sentences that are longer than a text tower reads: tokenizers cut them without a word."""
+"""Check for sentences that are longer than the limit of a text tower; tokenizers truncate them silently."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import torch
 
 SHOWN = 3
 _LONGER = 8
-"""How many times the limit is read to see what a tokenizer would cut."""
+"""Multiple of the limit up to which sentences are read, to find the part that is truncated."""
 
 logger = logging.getLogger(__name__)
 
 
 def check_length(tokenizer: Any, normal: Sequence[str], anomalous: Sequence[str]) -> None:
-    """Warn of sentences that are cut, with what of them is lost.
+    """Warn of sentences that are truncated, and show the part that is lost.
 
     Args:
-        tokenizer: of open_clip; one without `context_length` is not checked.
+        tokenizer: tokenizer of open_clip; one without `context_length` is not checked.
         normal: sentences of the normal state.
         anomalous: sentences of the anomalous state.
 
     Raises:
-        ValueError: a sentence of one state becomes the same as one of the other, so that it says nothing of either.
+        ValueError: a truncated sentence of one state equals one of the other state, so that it describes neither.
     """
     texts = list(dict.fromkeys([*normal, *anomalous]))
     cut = [text for text, length in zip(texts, _lengths(tokenizer, texts), strict=True) if length > _limit(tokenizer)]
@@ -51,24 +51,24 @@ def _limit(tokenizer: Any) -> int:
 
 
 def _lengths(tokenizer: Any, texts: Sequence[str]) -> list[int]:
-    """Tokens of each text, its first and last ones too; 0 where the tokenizer has no limit."""
+    """Return the number of tokens of each text, with start and end tokens; 0 if the tokenizer has no limit."""
     limit = _limit(tokenizer)
     if not limit:
         return [0] * len(texts)
     rows = tokenizer(list(texts), context_length=_LONGER * limit)
-    told = rows != rows[:, -1:]  # what follows the last token is padding
+    told = rows != rows[:, -1:]  # padding follows the last token
     return (told * torch.arange(1, rows.shape[1] + 1)).amax(dim=1).tolist()
 
 
 def _lost(tokenizer: Any, text: str) -> str:
-    """The end of a text that does not fit; from the first character whose token is cut."""
+    """Return the end of a text that does not fit, from the first character whose token is truncated."""
     limit = _limit(tokenizer)
     kept = bisect_left(range(1, len(text) + 1), True, key=lambda end: _lengths(tokenizer, [text[:end]])[0] > limit)
     return text[kept:].strip()
 
 
 def _same(tokenizer: Any, normal: Sequence[str], anomalous: Sequence[str], cut: set[str]) -> int:
-    """Return how many sentences of the normal state are cut to what one of the anomalous state is cut to."""
+    """Return the number of sentences of the normal state that equal one of the anomalous state once truncated."""
     first, second = (
         {tuple(row): text for row, text in zip(tokenizer(list(texts)).tolist(), texts, strict=True)}
         for texts in (normal, anomalous)

@@ -1,4 +1,4 @@
-"""Frozen CLIP models by name: their weights, their preprocessing, and what to say where weights cannot be had."""
+"""Loading of frozen CLIP models by name, with their weights and preprocessing."""
 
 from __future__ import annotations
 
@@ -43,21 +43,21 @@ def load_backbone(
     """Load and freeze a CLIP model.
 
     Args:
-        backbone: an open_clip architecture, or "hf-hub:owner/name" or "local-dir:folder", which carry their weights;
+        backbone: an open_clip architecture; or "hf-hub:owner/name" or "local-dir:folder", which bring their weights;
             or "timm:" and a vision model of timm for methods without texts (`load_timm`).
-            A raw state dict does not say with which activation it was trained: the architecture does, GELU or, where
-            its name ends in "-quickgelu", QuickGELU. For a tag either name will do.
-        pretrained: a weights tag of that architecture; a file of weights; a folder with an open_clip_config.json;
-            "demo" for the small model of this package; "random" for weights drawn from `seed`, with which scores mean
-            nothing. Folders, "demo" and OpenAI's TorchScript archives bring their own architecture.
-        preprocessing: needed only where the weights do not say how images were prepared (see `resolve_preprocessing`).
-        seed: only for "random".
+            A raw state dict does not state the activation it was trained with; the architecture determines it:
+            QuickGELU if its name ends in "-quickgelu", else GELU. For a tag, either name works.
+        pretrained: a tag of weights for that architecture; a file of weights; a folder with an open_clip_config.json;
+            "demo" for the small model of this package; "random" for weights drawn from `seed`, whose scores are
+            meaningless. Folders, "demo" and OpenAI's TorchScript archives bring their own architecture.
+        preprocessing: required only if the weights do not state it (see `resolve_preprocessing`).
+        seed: seed of "random" weights.
 
     Raises:
-        ValueError: an unknown architecture or tag, a vision tower without patches and class token, a file known to be
-            trained with the other activation, preprocessing that nobody states, or another default precision of torch
-            than single.
-        WeightsError: weights that cannot be downloaded, read or fitted into the architecture.
+        ValueError: the architecture or tag is unknown, the vision tower has no patches and class token, the file is
+            known to be trained with the other activation, the preprocessing is unknown, or torch's default precision
+            is not single.
+        WeightsError: the weights cannot be downloaded or read, or do not fit the architecture.
     """
     if torch.get_default_dtype() != torch.float32:
         msg = (
@@ -91,11 +91,11 @@ def prepare_backbone(
     seed: int,
     image_size: int | tuple[int, int] | None,
 ) -> tuple[Backbone, Preprocessing]:
-    """The frozen CLIP model and its preprocessing at the size asked for, checked now rather than at the first image.
+    """Load a frozen CLIP model and its preprocessing at the requested size, and check both before the first image.
 
     Raises:
-        ValueError: as `load_backbone`, a seed that is no whole number, or a size that is not a multiple of the patch.
-        WeightsError: weights that cannot be had.
+        ValueError: same as in `load_backbone`; or the seed is not an integer, or the size not a multiple of the patch.
+        WeightsError: the weights are unavailable.
     """
     check_whole("seed", seed)
     clip = load_backbone(backbone, pretrained, preprocessing, seed)
@@ -108,9 +108,9 @@ Model = tuple[nn.Module, Callable[[list[str]], Tensor], str]
 
 
 def _create(place: LocatedWeights, archive: Archive | None, source: str, tag: str | None, seed: int) -> Model:
-    """Model, tokenizer and the name of the architecture.
+    """Return the model, its tokenizer and the name of its architecture.
 
-    open_clip draws all weights before it reads any; the caller's generator is not to notice.
+    open_clip initialises all weights before it loads them; the state of the caller's random generator is preserved.
     """
     if tag == RANDOM:
         logger.warning("Random weights: the scores mean nothing. Use this to measure time and memory only.")
@@ -124,13 +124,13 @@ def _create(place: LocatedWeights, archive: Archive | None, source: str, tag: st
         return clip, open_clip.get_tokenizer(place.model), source
     except WeightsError:
         raise
-    except Exception as error:  # open_clip and the hub raise many kinds; the remedy is the same for all
+    except Exception as error:  # open_clip and the hub raise many types; the remedy is the same for all
         msg = f"Cannot load the weights '{tag or source}' of '{source}' ({first_line(error)}). {_remedy(place)}"
         raise WeightsError(msg) from error
 
 
 def _load(place: LocatedWeights, tag: str | None) -> nn.Module:
-    """The model with its weights; a folder may say that it has a stem, of which open_clip knows nothing."""
+    """Load the model with its weights; the configuration of a folder may contain a stem, which open_clip ignores."""
     folder = Path(place.model.removeprefix(LOCAL))
     if place.model.startswith(LOCAL) and tag is None:
         config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""A frozen model with what is needed to use and to cite it."""
+"""Frozen model with its tokenizer, preprocessing, name and origin."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dualclip_lightning.backbone.text import encode_texts
 
 @dataclass(frozen=True, eq=False)
 class Backbone:
-    """A CLIP model in evaluation mode, without gradients, and what is needed to use and to cite it."""
+    """CLIP model in evaluation mode, without gradients, with its tokenizer, preprocessing, name and origin."""
 
     clip: nn.Module
     tokenizer: Callable[[list[str]], Tensor]
@@ -28,7 +28,7 @@ class Backbone:
     weights: str
     """Weights tag, path, or "demo"."""
     origin: Mapping[str, str] = field(default_factory=dict)
-    """Where the weights are from: `repository`, `file` and `revision` of the hub, a `url`, or a `path`."""
+    """Origin of the weights: `repository`, `file` and `revision` on the hub, a `url`, or a `path`."""
 
     @property
     def visual(self) -> VisionTransformer:
@@ -37,19 +37,19 @@ class Backbone:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of all layers by kind and all weights by name, shape and value.
+        """SHA-256 of all layers by type and of all weights by name, shape and value.
 
-        Backbones with one digest give the same image embeddings; weights alone would not tell GELU from QuickGELU. For
-        texts see `text_digest`.
+        Backbones with the same digest yield the same image embeddings; the weights alone would not distinguish GELU
+        from QuickGELU. For texts see `text_digest`.
         """
         layers = [(type(layer).__name__, getattr(layer, "num_heads", None)) for layer in self.clip.modules()]
         return weights_digest(self.clip, repr(layers))
 
     @cached_property
     def text_digest(self) -> str:
-        """SHA-256 of what text embeddings depend on: `digest`, the token they are read from, and the tokenizer.
+        """SHA-256 of everything that text embeddings depend on: `digest`, the pooled token, and the tokenizer.
 
-        The tokenizer is known by what it makes of a sentence with capitals, punctuation, a hyphen and a rare word.
+        The tokenizer is represented by its tokens of a sentence with capitals, punctuation, a hyphen and a rare word.
         """
         towers = (self.clip, getattr(self.clip, "text", None))
         names = ("text_pool_type", "pool_type", "text_eos_id", "eos_id", "context_length")
@@ -58,5 +58,5 @@ class Backbone:
         return hashlib.sha256(repr((self.digest, settings, tokens)).encode()).hexdigest()
 
     def encode_text(self, texts: list[str]) -> Tensor:
-        """Text embeddings [P, D], not normalised."""
+        """Return text embeddings [P, D], not normalised."""
         return encode_texts(self.clip, self.tokenizer, texts)

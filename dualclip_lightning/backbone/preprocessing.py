@@ -1,4 +1,4 @@
-"""How a CLIP model wants its images: size, interpolation, mean and standard deviation."""
+"""Preprocessing of images for a CLIP model: size, interpolation, mean and standard deviation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "imagenet": {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, "interpolation": "bicubic"},
     "inception": {"mean": INCEPTION_MEAN, "std": INCEPTION_STD, "interpolation": "bicubic"},
 }
-"""Published preprocessing under the names open_clip gives it; most CLIP weights, LAION's included, use "openai"."""
+"""Published preprocessing by its name in open_clip; most CLIP weights, including LAION's, use "openai"."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Preprocessing:
     """Height and width in pixels."""
 
     def at_size(self, size: int | tuple[int, int] | None) -> Preprocessing:
-        """This preprocessing at another size in pixels, a side or height and width; None leaves it as it is."""
+        """Return this preprocessing at another size in pixels, one side or height and width; None keeps the size."""
         if size is None:
             return self
         check_size("image_size", size)
@@ -51,14 +51,14 @@ class Preprocessing:
         return replace(self, size=(int(height), int(width)))
 
     def geometry(self, mode: ResizeMode) -> list[Transform]:
-        """Resizing alone: the whole image squashed to the size, or open_clip's short side and centre crop.
+        """Return only the resizing transforms for a mode.
 
-        "squash" judges every pixel; "crop" keeps the aspect ratio and never sees what lies outside the centre; "tiles"
-        brings the short side to the size and cuts nothing off, for a method that cuts tiles itself.
-        On square images they are the same.
+        "squash" resizes the whole image to the size, so that every pixel is scored; "crop" resizes the short side and
+        crops the centre, as open_clip does, which keeps the aspect ratio but ignores the rest; "tiles" resizes the
+        short side without cropping, for a method that cuts tiles itself. They agree on square images.
 
         Raises:
-            ValueError: an unknown mode, or "crop" or "tiles" to a size that is not square.
+            ValueError: the mode is unknown, or "crop" or "tiles" is used with a size that is not square.
         """
         interpolation = InterpolationMode(self.interpolation)
         if mode == "squash":
@@ -73,21 +73,21 @@ class Preprocessing:
         return [short_side, CenterCrop(self.size)] if mode == "crop" else [short_side]
 
     def transform(self, mode: ResizeMode) -> Compose:
-        """Resizing and normalisation of images [..., 3, H, W] in [0, 1]."""
+        """Return the resizing and normalisation of images [..., 3, H, W] in [0, 1]."""
         return Compose([*self.geometry(mode), Normalize(mean=list(self.mean), std=list(self.std))])
 
 
 def resolve_preprocessing(stated: Mapping[str, Any] | None, chosen: PreprocessingChoice, where: str) -> dict[str, Any]:
-    """Mean, std and interpolation: join what the weights state with what the user chose; the user wins.
+    """Merge the mean, std and interpolation that the weights state with the user's choice, which takes precedence.
 
     Args:
-        stated: mean, std and interpolation as the weights state them; {} takes "openai"; None if they say nothing.
+        stated: mean, std and interpolation that the weights state; {} means "openai"; None if they state nothing.
         chosen: a name of `PRESETS`, or a mapping with some of mean, std and interpolation ("bicubic" or "bilinear");
-            what it does not name is as stated, or bicubic. None for `stated`.
+            missing entries are taken from `stated`, or bicubic. None means `stated`.
         where: the name of the weights, for messages.
 
     Raises:
-        ValueError: neither states it, or the choice is unknown or incomplete.
+        ValueError: the preprocessing is not stated anywhere, or the choice is unknown or incomplete.
     """
     if isinstance(chosen, str):
         if chosen not in PRESETS:

@@ -1,9 +1,9 @@
-"""A convolutional stem in place of a vision transformer's patch convolution.
+"""Convolutional stem that replaces a vision transformer's patch convolution.
 
 "Early Convolutions Help Transformers See Better" (arXiv 2106.14881) replaces the patch embedding by convolutions. Here
-they are the first stages of a network of timm, whose pretrained weights stay frozen; everything behind them is an
-ordinary `open_clip.transformer.VisionTransformer`. open_clip's configuration has no word for this, so the folder's
-open_clip_config.json says it in an entry of its own, `stem_cfg`.
+they are the first stages of a network of timm, whose pretrained weights stay frozen, followed by an ordinary
+`open_clip.transformer.VisionTransformer`. open_clip's configuration has no entry for this, so the folder's
+open_clip_config.json contains an additional one, `stem_cfg`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ WEIGHTS_FILE = "open_clip_model.safetensors"
 
 
 class StemFeatures(nn.Module):
-    """Maps of some stages of a network, averaged to the last one's grid, side by side and standardised.
+    """Feature maps of some stages of a network, averaged to the last one's grid, concatenated and standardised.
 
     Args:
         model: a timm architecture that can return the maps of its stages.
-        stages: numbers of the stages to read, finest first; the last one's grid is the patch grid.
+        stages: numbers of the stages, finest first; the last one's grid is the patch grid.
     """
 
     mean: Tensor
@@ -44,8 +44,8 @@ class StemFeatures(nn.Module):
         self.register_buffer("std", torch.ones(sum(self.channels), 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] -> [B, C, h, w]."""
-        images = images.contiguous(memory_format=torch.channels_last)  # depthwise convolutions take half the time
+        """Compute standardised maps: [B, 3, H, W] -> [B, C, h, w]."""
+        images = images.contiguous(memory_format=torch.channels_last)  # halves the time of depthwise convolutions
         network: Any = self.network
         maps = network.forward_intermediates(images, self.stages, intermediates_only=True)
         joined = [F.adaptive_avg_pool2d(each, maps[-1].shape[-2:]) for each in maps]
@@ -53,14 +53,14 @@ class StemFeatures(nn.Module):
 
 
 class StemTokens(nn.Module):
-    """Tokens of standardised maps: learned channels first, then the last stage's own, averaged over 3x3 neighbours.
+    """Tokens of standardised maps: learned channels first, then those of the last stage, averaged over 3x3 neighbours.
 
-    Distances between tokens keep what the pretrained network saw, whatever the learned channels make of it.
+    Distances between tokens thus always reflect the features of the pretrained network.
 
     Args:
-        channels: of all maps together.
-        kept: of the last map.
-        width: channels of a token.
+        channels: number of channels of all maps together.
+        kept: number of channels of the last map.
+        width: number of channels of a token.
 
     Raises:
         ValueError: the tokens are too narrow for the last stage's map.
@@ -75,21 +75,21 @@ class StemTokens(nn.Module):
         self.project = nn.Conv2d(channels, width - kept, 1)
 
     def forward(self, features: Tensor) -> Tensor:
-        """[B, C, h, w] -> [B, width, h, w]."""
+        """Compute tokens: [B, C, h, w] -> [B, width, h, w]."""
         near = F.avg_pool2d(features[:, -self.kept :], 3, stride=1, padding=1, count_include_pad=False)
         return torch.cat([self.project(features), near], dim=1)
 
 
 class ConvStem(nn.Sequential):
-    """Patch embedding made of the first stages of a convolutional network: images [B, 3, H, W] -> [B, width, h, w].
+    """Patch embedding by the first stages of a convolutional network: images [B, 3, H, W] -> [B, width, h, w].
 
     Args:
         model: a timm architecture.
-        stages: numbers of the stages to read, as in `StemFeatures`.
-        width: channels of a token.
+        stages: numbers of the stages, as in `StemFeatures`.
+        width: number of channels of a token.
 
     Raises:
-        ValueError: as `StemTokens`.
+        ValueError: same as in `StemTokens`.
     """
 
     def __init__(self, model: str, stages: Sequence[int], width: int) -> None:
@@ -98,17 +98,17 @@ class ConvStem(nn.Sequential):
 
 
 def add_stem(clip: CLIP, stem: Mapping[str, Any]) -> CLIP:
-    """Put a `ConvStem` where the patch convolution of a CLIP's vision tower was, and return the model."""
+    """Replace the patch convolution of a CLIP's vision tower by a `ConvStem`, and return the model."""
     clip.visual.conv1 = ConvStem(**stem, width=clip.visual.conv1.out_channels)
     return clip
 
 
 def load_with_stem(folder: Path, config: Mapping[str, Any]) -> CLIP:
-    """The model of a folder whose configuration has a `stem_cfg`.
+    """Load the model of a folder whose configuration has a `stem_cfg`.
 
     Raises:
         OSError: the weights cannot be read.
-        RuntimeError: they do not fit the configuration.
+        RuntimeError: the weights do not fit the configuration.
     """
     clip = add_stem(CLIP(**config["model_cfg"]), config[STEM_CONFIG])
     clip.load_state_dict(load_file(folder / WEIGHTS_FILE))

@@ -1,4 +1,4 @@
-"""Sentences to CLIP text embeddings, computing no token that cannot matter."""
+"""CLIP text embeddings of sentences, without computing tokens that do not affect them."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ Tokenizer = Callable[[list[str]], Tensor]
 
 @torch.no_grad()
 def encode_texts(clip: nn.Module, tokenizer: Tokenizer, texts: Sequence[str], batch_size: int = 64) -> Tensor:
-    """Embeddings [P, D] of P sentences, not normalised, in the order given; equal sentences are encoded once.
+    """Return embeddings [P, D] of P sentences, not normalised, in the order given; equal sentences are encoded once.
 
-    Under a causal mask no token attends to later ones, so where the end-of-text token is pooled everything after the
-    longest sentence of a batch is cut: exactly the embeddings of the full length. Sentences are sorted by length, so
-    that short ones share a short batch.
+    With a causal mask, no token attends to later ones. So if the end-of-text token is pooled, the padding after the
+    longest sentence of a batch is cut off, which yields the same embeddings. Sentences are sorted by length, so that
+    short ones share a short batch.
 
     Raises:
-        ValueError: no sentence.
+        ValueError: there is no sentence.
     """
     if not texts:
         msg = "Expected at least one text to encode, but got none."
         raise ValueError(msg)
     distinct = list(dict.fromkeys(texts))
-    tokens = tokenizer(distinct).to(cast("CLIP", clip).logit_scale.device)  # the towers may be apart
+    tokens = tokenizer(distinct).to(cast("CLIP", clip).logit_scale.device)  # the towers may be on different devices
     order = torch.arange(len(tokens), device=tokens.device)
     encode: Callable[[Tensor], Tensor] = cast("CLIP", clip).encode_text
     if _can_cut(clip):
@@ -45,7 +45,7 @@ def _can_cut(clip: nn.Module) -> bool:
 
 
 def encode_tokens(clip: CLIP, tokens: Tensor) -> Tensor:
-    """Embeddings [P, D] of tokens [P, T] of a causal text tower, cut to the longest; with gradients if wanted."""
+    """Return embeddings [P, D] of tokens [P, T] of a causal text tower, cut to the longest; gradients are supported."""
     length = int(tokens.argmax(dim=-1).max()) + 1
     tokens = tokens[:, :length]
     dtype = clip.transformer.get_cast_dtype()

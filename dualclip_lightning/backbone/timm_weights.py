@@ -26,9 +26,9 @@ from dualclip_lightning.weights.fetching import Fetched, fetch, first_line
 from dualclip_lightning.weights.sources import WeightsSource
 
 TIMM = "timm:"
-"""Start of the name of a backbone of timm."""
+"""Prefix of the name of a backbone of timm."""
 CARRIERS = (HUB, LOCAL)
-"""Starts of the names of models of timm that bring their configuration."""
+"""Prefixes of the names of models of timm that bring their configuration."""
 FILES = ("model.safetensors", "pytorch_model.bin")
 """Names of files of weights in a repository of timm, in order of preference."""
 
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class TimmBackbone(Backbone):
-    """A vision model of timm in evaluation mode, without gradients. It has no texts."""
+    """Vision model of timm in evaluation mode, without gradients and without a text encoder."""
 
     @property
     def visual(self) -> TimmTower:
@@ -71,7 +71,7 @@ def load_timm(backbone: str, pretrained: str, preprocessing: PreprocessingChoice
         seed: seed of random weights.
 
     Raises:
-        ValueError: an unknown name or tag, or a model without patch tokens.
+        ValueError: the name or tag is unknown, or the model has no patch tokens.
         WeightsError: the weights cannot be downloaded, or do not fit.
     """
     check_text("pretrained", pretrained, RANDOM)
@@ -149,7 +149,7 @@ def _tagged(name: str, tag: str) -> str:
 
 
 def _fetch(name: str) -> tuple[str, Mapping[str, str]]:
-    """Return the file of timm's weights for a name, downloaded if need be, and its origin."""
+    """Return the file of timm's weights for a name, downloaded if needed, and its origin."""
     stated = timm.get_pretrained_cfg(name)
     if not stated or not stated.hf_hub_id:
         msg = f"timm has no weights for '{name}'. Set pretrained (--pretrained) to a file of them, or to '{RANDOM}'."
@@ -178,7 +178,7 @@ def _create(name: str, file: str | None, random: bool, seed: int) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             return _build(name, pretrained=not random, num_classes=0, **chosen)
-    except Exception as error:  # timm and the hub raise many kinds; the remedy is the same for all
+    except Exception as error:  # timm and the hub raise many types; the remedy is the same for all
         msg = (
             f"Cannot load the weights of '{TIMM}{name}' ({first_line(error)}). Check the name and the file, or set "
             f"`pretrained` (--pretrained) to a file of weights of this architecture, or to '{RANDOM}'."
@@ -187,10 +187,10 @@ def _create(name: str, file: str | None, random: bool, seed: int) -> nn.Module:
 
 
 def _build(name: str, **arguments: Any) -> nn.Module:
-    """Return a model whose position embeddings follow the size of the images, if timm offers that for it."""
+    """Return a model whose position embeddings adapt to the size of the images, if timm supports that."""
     try:
         return timm.create_model(name, dynamic_img_size=True, **arguments)
-    except TypeError:  # an architecture without the argument, which takes only images of its own size
+    except TypeError:  # an architecture without the argument, which only accepts images of its own size
         return timm.create_model(name, **arguments)
 
 

@@ -1,1 +1,1 @@
-"""Images on the way in: which files are meant, how they are decoded, and what is said of those that cannot be used."""
+"""Input images: finding the files, decoding them, and reporting those that cannot be used."""

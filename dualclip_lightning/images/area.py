@@ -1,4 +1,4 @@
-"""How large an image may be, and how many large ones are in hand at a time."""
+"""Limits on the size of an image, and on the number of large images in memory at a time."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from PIL import Image
 from dualclip_lightning.images.picture import ImageError
 
 LARGE = 16e6
-"""Pixels of an image above which it waits for its turn."""
+"""Number of pixels above which an image waits for its turn."""
 _one_large = Lock()
 
 
 def check_area(size: tuple[int, int], max_megapixels: float) -> None:
-    """Refuse a size in pixels, in whatever order of sides.
+    """Check a size in pixels, with its sides in either order.
 
     Raises:
-        ImageError: more pixels than allowed, or none.
+        ImageError: the image has more pixels than allowed, or none.
     """
     if 0 in size:
         msg = f"it has no pixels ({size[0]}x{size[1]})."
@@ -34,11 +34,11 @@ def check_area(size: tuple[int, int], max_megapixels: float) -> None:
 
 
 def turn(size: tuple[int, int]) -> AbstractContextManager[object]:
-    """Lets large images be decoded or resized one at a time: either takes several times their size in memory."""
+    """Return a lock under which large images are processed one at a time; decoding takes several times their size."""
     return _one_large if size[0] * size[1] > LARGE else nullcontext()
 
 
 def allow_megapixels(limit: float) -> None:
-    """Let Pillow open images up to a limit of ours that is above its own, in this process."""
+    """Raise Pillow's own limit in this process to `limit` megapixels, if that is larger."""
     if math.isfinite(limit):
         Image.MAX_IMAGE_PIXELS = max(int(limit * 1e6), Image.MAX_IMAGE_PIXELS or 0)

@@ -1,4 +1,4 @@
-"""What the command line and the reader must agree on, and what takes no time to import."""
+"""Limits that the command line and the reader share; importing them takes no time."""
 
 MAX_MEGAPIXELS = 89.0
-"""Below the size at which Pillow starts to warn of decompression bombs."""
+"""Largest image in megapixels, just below the size at which Pillow warns of decompression bombs."""

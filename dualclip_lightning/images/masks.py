@@ -1,12 +1,12 @@
-"""Masks of defects: which pixels of a file are defective, and by which rule a mask comes to the size of a map.
+"""Masks of defects: which pixels of a file are defective, and how a mask is resized to the size of a map.
 
-Published code differs in the rule, and PRO with it, because regions of a few pixels vanish or survive:
+Published code differs in the resizing rule, which changes PRO, because small regions vanish or survive:
 
-    nearest   A pixel is what the nearest pixel of the mask is. torchvision's rule for masks, and so anomalib's.
-    bilinear  The mask is resized as an image, bilinearly with antialiasing, and counts above 0.5. Released code of
-              AnoCLIP and CLIP-AD, and of zqhang/Accurate-WinCLIP-pytorch.
-    full      As `bilinear`, but only pixels that are defective in full count. Released code of MuSc for MVTec AD, which
-              turns the resized mask into integers.
+    nearest   A pixel takes the value of the nearest pixel of the mask. The rule of torchvision and anomalib.
+    bilinear  The mask is resized like an image, bilinearly with antialiasing, and thresholded at 0.5. Released code
+              of AnoCLIP and CLIP-AD, and of zqhang/Accurate-WinCLIP-pytorch.
+    full      Same as `bilinear`, but only entirely defective pixels count. Released code of MuSc for MVTec AD, which
+              converts the resized mask to integers.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from torchvision.tv_tensors import Mask
 MaskRule = Literal["nearest", "bilinear", "full"]
 RULES: tuple[MaskRule, ...] = get_args(MaskRule)
 LEAST = {"bilinear": 128, "full": 255}
-"""The smallest of the values 0 to 255 that counts: more than a half, or everything."""
+"""Smallest defective value from 0 to 255: more than one half, or the maximum."""
 BILINEAR = InterpolationMode.BILINEAR
 LABELS = 32
-"""A lossless mask of no more grey values is one of labels, of which each above 0 is a defect, as in VisA; so is one of
-more values that does not reach white."""
+"""Largest number of grey values of a lossless mask of labels, where each value above 0 is a defect, as in VisA; a mask
+with more values that does not reach white is one of labels, too."""
 WHITE = {255, 65535}
 LOSSY = {"JPEG", "JPEG2000", "MPO", "WEBP"}
 
 
 def check_rule(rule: str) -> MaskRule:
-    """The rule itself.
+    """Return the rule after checking it.
 
     Raises:
-        ValueError: an unknown rule.
+        ValueError: the rule is unknown.
     """
     if rule not in RULES:
         msg = f"Expected `masks` to be one of {', '.join(RULES)}, but got {rule!r}."
@@ -49,47 +49,47 @@ def check_rule(rule: str) -> MaskRule:
 
 
 def resize_mask(mask: Tensor, geometry: Transform, rule: MaskRule = "nearest") -> Mask:
-    """A mask [H, W] of zeros and others as an image is resized: [h, w] of zeros and ones.
+    """Resize a mask [H, W], in which nonzero is defective, together with its image; return [h, w] of zeros and ones.
 
     Args:
-        mask: the mask.
-        geometry: what resizes the image with it: Resize, CenterCrop, or several in a Compose.
-        rule: how (see the module).
+        mask: mask.
+        geometry: transform of the image: Resize, CenterCrop, or several in a Compose.
+        rule: resizing rule (see the module).
     """
     if rule == "nearest":
         return Mask((geometry(Mask(mask)) > 0).to(torch.uint8))
     drawn: Any = Image.fromarray((mask.reshape(mask.shape[-2:]) > 0).numpy().astype(np.uint8) * 255)
     for part in getattr(geometry, "transforms", [geometry]):
-        # Pillow's own resizing, because the released codes have it: it always takes the mean over what it shrinks.
+        # Pillow's resizing, as in the released code: it always averages when it shrinks an image.
         drawn = (Resize(part.size, BILINEAR, max_size=part.max_size) if isinstance(part, Resize) else part)(drawn)
     return Mask(torch.from_numpy(np.asarray(drawn) >= LEAST[rule]).to(torch.uint8))
 
 
 class OddMask(NamedTuple):
-    """A mask of which `> 0` is not what was drawn."""
+    """Mask whose defects are not simply its values above 0."""
 
     path: str
     values: int
-    """How many values it has."""
+    """Number of distinct values."""
     counted: str
-    """Which of them count as defective."""
+    """Description of the values that count as defective."""
 
 
 def odd_masks(paths: Iterable[str | Path], threads: int = 4) -> list[OddMask]:
-    """The masks that anomalib, which takes every value above 0 as defective, would misread. Decodes them all.
+    """Return the masks that anomalib, which takes every value above 0 as defective, would misread. Decodes them all.
 
-    Lossy compression leaves grey values around a defect, smooth edges have them too, and a palette's or colour image's
-    background need not be black. Files that cannot be read are passed over.
+    Lossy compression and smooth edges cause grey values around a defect, and the background of a palette or colour
+    image need not be black. Files that cannot be read are skipped.
     """
     with ThreadPoolExecutor(threads) as pool:
         return [odd for odd in pool.map(_look, map(str, paths)) if odd is not None]
 
 
 def read_mask(path: str | Path) -> Mask:
-    """Return what is defective in a mask: [H, W] of zeros and ones.
+    """Read the defective pixels of a mask: [H, W] of zeros and ones.
 
-    Grey values of an odd mask count above half of the largest. Colours count where they are not that of the background:
-    the palette's first if the mask has it, else the most frequent one.
+    Grey values of an odd mask are defective above half of the largest. Colours are defective unless they are the
+    background: the first colour of the palette if the mask contains it, else the most frequent colour.
     """
     with Image.open(path) as image:
         judged = _judge(image)
@@ -98,7 +98,7 @@ def read_mask(path: str | Path) -> Mask:
 
 
 def describe_odd(odd: Sequence[OddMask]) -> str:
-    """One sentence on the masks of a data set, which names the first and the remedy."""
+    """Describe the odd masks of a dataset in one sentence that names the first one and the remedy."""
     first = odd[0]
     return (
         f"{len(odd)} mask(s) are not of two values, the first '{first.path}' with {first.values}: {first.counted} "
@@ -107,7 +107,7 @@ def describe_odd(odd: Sequence[OddMask]) -> str:
 
 
 def mask_paths(dataset: Any) -> Iterator[str]:
-    """The masks of an anomalib dataset that are files."""
+    """Yield the mask files of an anomalib dataset."""
     samples = getattr(dataset, "samples", None)
     paths = [] if samples is None or "mask_path" not in samples else samples["mask_path"]
     yield from (str(path) for path in paths if isinstance(path, str | Path) and path and Path(path).is_file())
@@ -117,8 +117,8 @@ def _look(path: str) -> OddMask | None:
     try:
         with Image.open(path) as image:
             found = _judge(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # what Pillow raises
-        return None  # whoever reads the item says so
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # errors of Pillow
+        return None  # reported when the item is read
     return None if found is None else OddMask(path, found.values, found.counted)
 
 
@@ -129,7 +129,7 @@ class _Judged(NamedTuple):
 
 
 def _judge(image: Image.Image) -> _Judged | None:
-    """Return what is defective in a mask that `> 0` misreads; None for a plain one."""
+    """Return the defective pixels of a mask that `> 0` misreads; None for a plain one."""
     if image.mode == "1":
         return None
     if image.mode in {"L", "I", "I;16", "I;16B", "LA", "F"}:

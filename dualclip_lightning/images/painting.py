@@ -1,4 +1,4 @@
-"""Scores in colour over a grey image: the one colour map, its blend, the scale, contours and bars of every picture."""
+"""Scores in colour over a grey image: the colour map, blending, scale, contours and colour bars of all pictures."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from dualclip_lightning.images.picture import Pixels
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 Scale = tuple[float, float]
-"""Scores with no colour and with the full one."""
+"""Scores at the lower end (no colour) and at the upper end (full colour)."""
 
 COLOURS = "plasma"
-"""Perceptually uniform, told apart by colour-blind eyes, and nowhere grey, so that it shows over a grey image."""
+"""Colour map: perceptually uniform, suitable for colour-blind viewers, and never grey, so visible over a grey image."""
 OPACITY = 0.8
-"""Share of the colour at the upper end of the scale; the image stays visible below it."""
+"""Opacity of the colour at the upper end of the scale; the image stays visible below it."""
 MIDDLE_GREY = 128
-"""Under the colours of a bar."""
+"""Background of a colour bar."""
 QUANTILES = (0.5, 0.999)
-"""Of all scores of a run, the ends of its scale: half of them leave the image as it is, few share the last colour."""
+"""Quantiles of all scores of a run at the ends of its scale: half of them show no colour, few the last colour."""
 BINS = 1 << 16
-"""Steps of a score in [0, 1] that count towards quantiles, whose memory is thereby the same for every run."""
+"""Number of histogram bins for scores in [0, 1], so that quantiles take the same memory for every run."""
 NARROWEST = 0.01
-"""Least extent of a run's scale, below which colours would show noise."""
+"""Minimum extent of a run's scale, below which colours would show noise."""
 BAR, LABELS, FONT = 18, 60, 18
-"""Pixels: width of a bar and of its numbers, height of the numbers."""
+"""Width of a colour bar and of its numbers, and height of the numbers, in pixels."""
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
 
 def check_scale(scale: Scale) -> None:
-    """Refuse a scale without extent.
+    """Check that a scale has an extent.
 
     Raises:
         ValueError: the first value is not the smaller one.
@@ -51,10 +51,10 @@ def check_scale(scale: Scale) -> None:
 
 
 def common_scale(maps: Iterable[Floats]) -> Scale:
-    """The scale on which maps can be compared: from the median of all their scores to their 99.9 % quantile.
+    """Return a common scale for maps: from the median of all their scores to their 99.9 % quantile.
 
     Args:
-        maps: of any shape, with scores in [0, 1]; read once, one at a time.
+        maps: maps of any shape, with scores in [0, 1]; read once, one at a time.
     """
     counts = np.zeros(BINS + 1, np.int64)
     for scores in maps:
@@ -68,7 +68,7 @@ def common_scale(maps: Iterable[Floats]) -> Scale:
 
 
 def to_grey(pixels: Pixels, size: tuple[int, ...]) -> Bytes:
-    """An image [H, W, 3], bytes or single precision in [0, 1], as grey bytes at another size [h, w]."""
+    """Convert an image [H, W, 3], bytes or single precision in [0, 1], to grey bytes at another size [h, w]."""
     small = cv2.resize(pixels, (size[1], size[0]), interpolation=cv2.INTER_AREA)
     if small.dtype != np.uint8:
         small = np.rint(small.clip(0, 1) * 255).astype(np.uint8)
@@ -76,15 +76,15 @@ def to_grey(pixels: Pixels, size: tuple[int, ...]) -> Bytes:
 
 
 def overlay(grey: Bytes | int, scores: Floats, scale: Scale) -> Bytes:
-    """Scores in colour over a grey image, the more opaque the higher they are on the scale.
+    """Draw scores in colour over a grey image; the higher a score is on the scale, the more opaque its colour.
 
     Args:
-        grey: [h, w], or one value for a plain ground.
-        scores: [h, w]; those outside the scale look like its ends.
-        scale: the scores with no colour and with the full one.
+        grey: grey image [h, w], or one value for a plain background.
+        scores: scores [h, w]; those outside the scale are clipped to its ends.
+        scale: scores with no colour and with the full colour.
 
     Returns:
-        [h, w, 3].
+        Picture [h, w, 3].
     """
     low, high = scale
     steps = np.rint(((scores - low) / max(high - low, 1e-12)).clip(0, 1) * 255).astype(np.uint8)
@@ -95,30 +95,30 @@ def overlay(grey: Bytes | int, scores: Floats, scale: Scale) -> Bytes:
 
 @lru_cache(maxsize=1)
 def _palette() -> tuple[Floats, Floats]:
-    """Return, for each of 256 steps, the colour times its opacity [256, 3], and the share of the ground left [256]."""
+    """Return, for each of 256 steps, the colour times its opacity [256, 3], and the weight of the background [256]."""
     opacity = np.linspace(0, OPACITY, 256, dtype=np.float32)
     colours = mpl.colormaps[COLOURS](np.arange(256))[:, :3].astype(np.float32) * 255
     return colours * opacity[:, None], 1 - opacity
 
 
 def draw_contour(panel: Bytes, mask: npt.NDArray[np.bool_]) -> None:
-    """Enclose a mask [h, w] in a picture [h, w, 3], in place: a white pixel inside its edge, a black one outside."""
+    """Outline a mask [h, w] in a picture [h, w, 3], in place: a white pixel inside its edge, a black pixel outside."""
     inside = mask.astype(np.uint8)
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-    # What lies beyond the picture counts as outside, so that a mask that fills it is enclosed too.
+    # The area beyond the picture counts as outside, so that a mask that fills it is outlined, too.
     core = cv2.erode(inside, cross, borderType=cv2.BORDER_CONSTANT, borderValue=0)
     panel[(cv2.dilate(inside, cross) > inside)] = BLACK
     panel[inside > core] = WHITE
 
 
 def draw_bar(height: int, scale: Scale, threshold: float | None = None) -> Image.Image:
-    """The colours over middle grey with numbers beside them, and a mark at a threshold that lies on the scale."""
+    """Draw the colours over middle grey with numbers beside them, and a mark at a threshold that lies on the scale."""
     low, high = scale
     bar = Image.new("RGB", (BAR + LABELS, height), WHITE)
     ramp = overlay(MIDDLE_GREY, np.linspace(high, low, height, dtype=np.float32), scale)
     bar.paste(Image.fromarray(np.repeat(ramp[:, None], BAR, axis=1)), (0, 0))
     draw, font = ImageDraw.Draw(bar), ImageFont.load_default(size=FONT)
-    # As many digits as tell the numbers apart.
+    # As many digits as are needed to distinguish the numbers.
     digits = min(4, max(2, 1 - math.floor(math.log10(high - low)))) if high > low else 2
     for share in (0.0, 0.5, 1.0):
         top = (1 - share) * (height - FONT - 4)
@@ -131,6 +131,6 @@ def draw_bar(height: int, scale: Scale, threshold: float | None = None) -> Image
 
 
 def mappable(scale: Scale) -> ScalarMappable:
-    """The same colours over middle grey for the colour bar of a matplotlib figure."""
+    """Return the same colours over middle grey for the colour bar of a matplotlib figure."""
     ramp = overlay(MIDDLE_GREY, np.linspace(0, 1, 256, dtype=np.float32), (0.0, 1.0)) / 255
     return ScalarMappable(Normalize(*scale), ListedColormap(ramp))

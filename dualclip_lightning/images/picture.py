@@ -1,4 +1,4 @@
-"""An image as it is to be judged, and the error for one that cannot be."""
+"""Decoded images, and the error for an image that cannot be used."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 
 
 class ImageError(ValueError):
-    """An image that cannot be used; the message is one plain sentence.
+    """Error for an image that cannot be used; its message is one plain sentence.
 
     Example:
         >>> import numpy as np
@@ -27,12 +27,12 @@ class ImageError(ValueError):
 
 
 class Picture(NamedTuple):
-    """An image as it is to be judged."""
+    """Decoded image."""
 
     pixels: Pixels
     """RGB [H, W, 3]: bytes, or single precision in [0, 1]."""
     notes: tuple[str, ...] = ()
-    """What was done to it on the way in."""
+    """Notes on the conversions that were applied when it was read."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -41,5 +41,5 @@ class Picture(NamedTuple):
 
 
 def size_text(size: tuple[int, int]) -> str:
-    """A height and width as they are written in pages and messages: width x height, as image viewers have it."""
+    """Format a height and width for pages and messages: width x height, as in image viewers."""
     return f"{size[1]}x{size[0]}"

@@ -1,4 +1,4 @@
-"""Whatever a user hands over, as images with a name that are read when their turn comes."""
+"""Named images from all supported inputs, which are read when they are needed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ONE = (str, Path, Image.Image, np.ndarray, Tensor)
 
 
 class Failure(NamedTuple):
-    """An image that could not be judged.
+    """Image that could not be scored.
 
     Example:
         >>> from dualclip_lightning.predict import Failure
@@ -38,26 +38,26 @@ class Failure(NamedTuple):
 
 
 class Source(NamedTuple):
-    """An image by name."""
+    """Image with a name."""
 
     name: str
     load: Callable[[], Picture]
-    """Raises ImageError."""
+    """Function that reads the image; raises ImageError."""
 
 
 class Sources(NamedTuple):
-    """Images by name, and what is known to be missing."""
+    """Named images, and those that are known to be unreadable."""
 
     images: list[Source]
     failures: list[Failure]
     single: bool
-    """Whether the user handed over one image rather than several."""
+    """True for a single image rather than a collection."""
 
     def complete(self) -> list[Source]:
-        """The images, where none is known to be missing.
+        """Return the images if all of them are readable as far as is known.
 
         Raises:
-            ImageError: names the first that is.
+            ImageError: an image is unreadable; the message names the first.
         """
         for name, reason in self.failures:
             msg = f"Cannot use '{name}': {reason}"
@@ -66,21 +66,21 @@ class Sources(NamedTuple):
 
 
 def file_sources(paths: Iterable[Path], max_megapixels: float) -> list[Source]:
-    """Image files as sources, named by their paths."""
+    """Return image files as sources, named by their paths."""
     return [Source(str(path), partial(read_picture, path, max_megapixels)) for path in paths]
 
 
 def as_sources(images: Images, max_megapixels: float, called: str = "image") -> Sources:
-    """One image or several: a path to a file, folder, pattern or list; images in memory; or a sequence of those.
+    """Return the sources for a path to a file, folder, pattern or list; images in memory; or a sequence of those.
 
     Args:
-        images: what the user handed over.
-        max_megapixels: larger images are refused.
-        called: name of an image in memory; a number follows where there are several.
+        images: one image or several.
+        max_megapixels: limit above which images are refused.
+        called: name of an image in memory; a number is appended if there are several.
 
     Raises:
-        FileNotFoundError: a path that does not exist, or a folder without images.
-        TypeError: something that is no image.
+        FileNotFoundError: a path does not exist, or a folder contains no images.
+        TypeError: an input is not an image.
     """
     if isinstance(images, str | Path):
         path = expand_user(images)
@@ -101,7 +101,7 @@ def as_sources(images: Images, max_megapixels: float, called: str = "image") -> 
 
 
 def can_be_images(images: object) -> bool:
-    """Return whether `as_sources` can take something of this type; neither files nor pixels are looked at."""
+    """Return whether `as_sources` accepts an object of this type; neither files nor pixels are read."""
     if isinstance(images, list | tuple):
         return all(isinstance(image, _ONE) for image in images)
     return isinstance(images, _ONE) or (isinstance(images, Iterable) and not isinstance(images, bytes | Mapping))

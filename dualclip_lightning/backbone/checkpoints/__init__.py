@@ -1,1 +1,1 @@
-"""From the name of weights to a file on this machine, and what it holds."""
+"""Resolution of names of weights to local files, and the contents of these files."""

@@ -15,26 +15,26 @@ from dualclip_lightning.weights import WeightsError
 from dualclip_lightning.weights.fetching import first_line
 
 _MARKS = ("input_resolution", "context_length", "vocab_size")
-"""Numbers that OpenAI's models keep beside their weights."""
+"""Numbers that OpenAI's models store with their weights."""
 OPENAI_HEAD_WIDTH = 64
 _VISION_KEYS = {"image_size", "layers", "width", "patch_size", "head_width", "mlp_ratio"}
 _TEXT_KEYS = {"context_length", "vocab_size", "width", "heads", "layers"}
 
 
 class Archive(NamedTuple):
-    """Weights that say themselves for which architecture and activation they are."""
+    """Weights that determine their architecture and activation."""
 
     state: dict[str, Tensor]
     quick_gelu: bool
 
 
 def read_archive(path: Path) -> Archive | None:
-    """The weights of a TorchScript archive, or of a state dict that was saved from one of OpenAI's; else None.
+    """Read a TorchScript archive, or a state dict that was saved from one of OpenAI's; return None for other files.
 
-    OpenAI's models have QuickGELU. Of another archive the activation is read from its code.
+    OpenAI's models have QuickGELU. The activation of other archives is read from their code.
 
     Raises:
-        WeightsError: a TorchScript archive that cannot be read.
+        WeightsError: the TorchScript archive cannot be read.
     """
     if _is_torchscript(path):
         try:
@@ -57,10 +57,10 @@ def _is_torchscript(path: Path) -> bool:
 
 
 def _peek(path: Path) -> dict[str, Any]:
-    """The state dict of a file in PyTorch's format, mapped into memory; {} for anything else."""
+    """Return the state dict of a file in PyTorch's format, mapped into memory; {} for other files."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception:  # noqa: BLE001  # open_clip reads it next, and says what is wrong with it
+    except Exception:  # noqa: BLE001  # open_clip reads the file next, and reports the error
         return {}
     content = content.get("state_dict", content) if isinstance(content, dict) else {}
     return content if isinstance(content, dict) else {}
@@ -76,13 +76,13 @@ def _uses_quick_gelu(module: torch.jit.ScriptModule) -> bool:
 
 
 def build(archive: Archive, backbone: str, path: Path) -> tuple[nn.Module, str]:
-    """The model of an archive, in single precision, and the name of its architecture.
+    """Build the model of an archive, in single precision; return it with the name of its architecture.
 
-    The architecture is `backbone`, where its shape is that of the weights, else any of open_clip's that has it, else
-    what OpenAI's own loader makes of the shapes: heads of 64 channels.
+    The architecture is `backbone` if it has the shapes of the weights, else any architecture of open_clip that has
+    them, else the one that OpenAI's own loader derives from the shapes: heads of 64 channels.
 
     Raises:
-        WeightsError: no vision transformer, or weights that do not fit together.
+        WeightsError: the model is not a vision transformer, or its weights do not fit together.
     """
     try:
         shape = _shape_of(archive.state)
@@ -92,21 +92,21 @@ def build(archive: Archive, backbone: str, path: Path) -> tuple[nn.Module, str]:
     wanted = _without_heads(shape)
     name = next((name for name in (backbone, *open_clip.list_models()) if _shape_in(name) == wanted), None)
     config = (open_clip.get_model_config(name) if name else None) or shape
-    with torch.random.fork_rng(devices=[]):  # open_clip draws all weights before it reads any
+    with torch.random.fork_rng(devices=[]):  # open_clip initialises all weights before it loads them
         clip = open_clip.CLIP(**{**config, "quick_gelu": archive.quick_gelu})
     clip.load_state_dict({key: value.float() for key, value in archive.state.items()})
     return clip, _named(name, quick=archive.quick_gelu)
 
 
 def _named(name: str | None, *, quick: bool) -> str:
-    """The name of an architecture with the activation it has here."""
+    """Return the name of an architecture, with the suffix of its activation."""
     if name is None:
         return "TorchScript archive"
     return f"{name.removesuffix(QUICK)}{QUICK if quick else ''}"
 
 
 def _shape_of(state: dict[str, Tensor]) -> dict[str, Any]:
-    """Return what the shapes of the weights say of an architecture, as open_clip's configurations say it."""
+    """Derive an architecture from the shapes of the weights, in the format of open_clip's configurations."""
     patch_weights, positions = state["visual.conv1.weight"], state["visual.positional_embedding"]
     patch, grid = patch_weights.shape[-1], round((len(positions) - 1) ** 0.5)
     text_width = state["ln_final.weight"].shape[0]
@@ -133,7 +133,7 @@ def _depth(state: dict[str, Tensor], prefix: str) -> int:
 
 
 def _shape_in(name: str) -> dict[str, Any] | None:
-    """The configuration of an architecture as `_shape_of` gives it, or None where it says more than shapes can."""
+    """Return the configuration of an architecture in the format of `_shape_of`; None if shapes cannot determine it."""
     config = open_clip.get_model_config(name) or {}
     vision, text = config.get("vision_cfg", {}), config.get("text_cfg", {})
     if not set(vision) <= _VISION_KEYS or not set(text) <= _TEXT_KEYS:
@@ -143,7 +143,7 @@ def _shape_in(name: str) -> dict[str, Any] | None:
 
 
 def _without_heads(shape: dict[str, Any]) -> dict[str, Any]:
-    """A shape without the numbers of heads, which weights do not tell."""
+    """Return a shape without the numbers of heads, which weights do not determine."""
     left_out = {"head_width", "mlp_ratio", "heads"}
     return {
         key: {name: number for name, number in value.items() if name not in left_out} if key.endswith("cfg") else value

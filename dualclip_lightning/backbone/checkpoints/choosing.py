@@ -1,4 +1,4 @@
-"""Names of backbones and weights: what they mean, and which are refused before anything is downloaded."""
+"""Names of backbones and weights: their meaning, and their checks before anything is downloaded."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dualclip_lightning.weights.known import Known
 DEMO = "demo"
 RANDOM = "random"
 DEMO_FOLDER = Path(__file__).parents[2] / "demo" / "model"
-"""Read as `choosing.DEMO_FOLDER`, so that there is one place to set another."""
+"""Folder of the demo model; read as `choosing.DEMO_FOLDER`, so that it can be replaced in one place."""
 HUB, LOCAL = "hf-hub:", "local-dir:"
 DEFAULT_BACKBONE = "ViT-B-16-plus-240"
 DEFAULT_WEIGHTS = "laion400m_e32"
@@ -26,14 +26,14 @@ logger = logging.getLogger(__name__)
 
 
 def choose(backbone: str, pretrained: str) -> tuple[str, str | None]:
-    """Return what open_clip calls model name and pretrained; the second is None where the first carries its weights.
+    """Return open_clip's model name and `pretrained`; the latter is None if the former brings its weights.
 
-    Weights that were trained with QuickGELU take the architecture that has it: `openai` for ViT-B-16 means
-    ViT-B-16-quickgelu.
+    For weights that were trained with QuickGELU, the architecture with QuickGELU is chosen: `openai` for ViT-B-16
+    means ViT-B-16-quickgelu.
 
     Raises:
-        ValueError: an unknown architecture or tag, or a file known to be for another activation.
-        WeightsError: a path to nothing.
+        ValueError: the architecture or tag is unknown, or the file is known to be for another activation.
+        WeightsError: the path does not exist.
     """
     check_text("backbone", backbone, DEFAULT_BACKBONE)
     check_text("pretrained", pretrained, DEMO)
@@ -58,7 +58,7 @@ def choose(backbone: str, pretrained: str) -> tuple[str, str | None]:
 
 
 def _carrier(backbone: str, pretrained: str) -> str | None:
-    """The folder or repository that `pretrained` names, which brings its architecture, or None."""
+    """Return the folder or repository named by `pretrained`, which brings its architecture; None for anything else."""
     if pretrained == DEMO:
         return f"{LOCAL}{DEMO_FOLDER}"
     if pretrained.startswith((HUB, LOCAL)):
@@ -77,7 +77,7 @@ def _check_known(backbone: str) -> None:
 
 
 def _with_activation(backbone: str, pretrained: str) -> str:
-    """The variant of an architecture with the activation that a tag's weights were trained with."""
+    """Return the variant of an architecture with the activation that a tag's weights were trained with."""
     wants = open_clip.get_pretrained_cfg(backbone, pretrained).get("quick_gelu", False)
     if wants == has_quick_gelu(backbone):
         return backbone
@@ -94,10 +94,12 @@ def _with_activation(backbone: str, pretrained: str) -> str:
 
 
 def check_file(backbone: str, path: Path, known: Known | None) -> None:
-    """Compare what is known of a raw file's activation with the architecture; weights alone do not tell it.
+    """Check that a raw file of weights fits the activation of an architecture, as far as that is known.
+
+    Weights do not determine their activation.
 
     Raises:
-        ValueError: the file is known, or called like one, that was trained with the other activation.
+        ValueError: by its content or name, the file was trained with the other activation.
     """
     quick = has_quick_gelu(backbone)
     wants = _stated_activation(path, known)
@@ -121,7 +123,7 @@ def check_file(backbone: str, path: Path, known: Known | None) -> None:
 
 
 def _stated_activation(path: Path, known: Known | None) -> bool | None:
-    """Whether a file's weights are known to be for QuickGELU, by its content or name; None if nothing is known."""
+    """Return whether a file's weights are for QuickGELU, by its content or name; None if that is unknown."""
     if known is not None:
         return bool(open_clip.get_pretrained_cfg(known.backbone, known.tag).get("quick_gelu", False))
     return True if "quickgelu" in path.name.lower().replace("_", "").replace("-", "") else None
@@ -133,7 +135,7 @@ def has_quick_gelu(backbone: str) -> bool:
 
 
 def activation(*, quick: bool) -> str:
-    """Its name for messages."""
+    """Return the name of an activation for messages."""
     return "QuickGELU" if quick else "GELU"
 
 

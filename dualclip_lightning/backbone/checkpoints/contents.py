@@ -1,4 +1,4 @@
-"""What weights hold, known before they are loaded: their architecture and their names."""
+"""Architecture and preprocessing that weights state, which are known before they are loaded."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from dualclip_lightning.weights.known import recognise
 
 @dataclass(frozen=True)
 class Contents:
-    """What is known of weights before they are fetched."""
+    """Properties of weights that are known before they are fetched."""
 
     stated: Mapping[str, Any] | None
-    """Their preprocessing; {} for OpenAI's, None where they say nothing."""
+    """Their preprocessing; {} for OpenAI's, None if they do not state it."""
     config: Mapping[str, Any] = field(default_factory=dict)
-    """The architecture, of a folder or repository."""
+    """Architecture of a folder or repository."""
     archive: Archive | None = None
 
 
 def read_contents(source: str, tag: str | None) -> Contents:
-    """Read what weights say of themselves, and refuse what cannot be used."""
+    """Read the stated properties of weights, and check that they can be used."""
     if tag is None:
         config = _read_config(source)
         check_vision(source, config.get("model_cfg", {}))
@@ -55,7 +55,7 @@ def _file_contents(backbone: str, path: Path) -> Contents:
 
 
 def _read_config(source: str) -> dict[str, Any]:
-    """The open_clip_config.json of a folder or a hub repository."""
+    """Read the open_clip_config.json of a folder or a hub repository."""
     try:
         return dict(json.loads(config_path(source).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:

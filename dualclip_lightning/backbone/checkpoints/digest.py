@@ -1,4 +1,4 @@
-"""What weights are known by."""
+"""Digests that identify weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import nn
 
 
 def weights_digest(module: nn.Module, more: str = "") -> str:
-    """SHA-256 of all weights by name, shape and value in single precision, and of what else is to be told apart."""
+    """Return the SHA-256 of all weights by name, shape and value in single precision, and of `more`."""
     sha = hashlib.sha256(more.encode())
     for name, tensor in sorted(module.state_dict().items()):
         sha.update(f"{name}{tuple(tensor.shape)}".encode())

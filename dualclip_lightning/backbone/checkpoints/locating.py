@@ -1,4 +1,4 @@
-"""From the names of weights to files on this machine, downloaded if need be."""
+"""Resolution of names of weights to local files, which are downloaded if needed."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ STAND_IN = "'demo' is a small stand-in that this package carries."
 
 @dataclass(frozen=True)
 class LocatedWeights:
-    """How open_clip is told what to load, and where it is from."""
+    """Arguments of open_clip to load weights, and their origin."""
 
     model: str
-    """Its model name: an architecture, or a folder or repository with weights."""
+    """open_clip's model name: an architecture, or a folder or repository with weights."""
     file: str | None
-    """Its `pretrained`: a file of weights, or None where there is none to name."""
+    """open_clip's `pretrained`: a file of weights, or None."""
     origin: Mapping[str, str]
 
 
@@ -37,11 +37,11 @@ def locate(source: str, tag: str | None, config: Mapping[str, Any]) -> LocatedWe
 
     Args:
         source: architecture, "local-dir:folder" or "hf-hub:owner/name".
-        tag: tag or file of an architecture, or "random"; None where `source` brings its weights.
-        config: of the architecture that a repository brings.
+        tag: tag or file of an architecture, or "random"; None if `source` brings its weights.
+        config: configuration of the architecture that a repository brings.
 
     Raises:
-        WeightsError: they cannot be had; the message names file, place and remedy.
+        WeightsError: the weights are unavailable; the message names the file, its location and the remedy.
     """
     if tag is None:
         return _locate_repository(source, config) if source.startswith(HUB) else _locate_folder(source)
@@ -53,7 +53,7 @@ def locate(source: str, tag: str | None, config: Mapping[str, Any]) -> LocatedWe
 
 
 def config_path(source: str) -> Path:
-    """The configuration of a folder or repository as a file on this machine, which a folder may lack.
+    """Return the local path of the configuration of a folder or repository; in a folder it may be missing.
 
     Raises:
         WeightsError: it cannot be downloaded.
@@ -84,22 +84,22 @@ def _locate_tag(backbone: str, tag: str) -> LocatedWeights:
 
 
 def _with_preprocessing(backbone: str, tag: str) -> str:
-    """The part of the remedy that says how images are prepared for a raw file of a tag."""
+    """Return the part of the remedy that names the preprocessing for a raw file of a tag."""
     name = preset_of(backbone, tag)
     return f" and `preprocessing` (--preprocessing) to '{name}'" if name else ""
 
 
 def preset_of(backbone: str, tag: str) -> str | None:
-    """The name of the preprocessing that open_clip's table states for a tag, or None if it has no name."""
+    """Return the name of the preprocessing that open_clip's table states for a tag, or None if it has no name."""
     stated = open_clip.get_pretrained_cfg(backbone, tag)
     names = (name for name, preset in PRESETS.items() if all(stated.get(key) == preset[key] for key in preset))
     return next(names, None)
 
 
 def _locate_repository(source: str, config: Mapping[str, Any]) -> LocatedWeights:
-    """Weights of a repository; where it needs no tokenizer of the hub's, open_clip reads the folder it was put into.
+    """Fetch the weights of a repository; without a tokenizer of the hub, open_clip reads them from the local folder.
 
-    So it asks the network nothing more, and a machine without one can use what was fetched before.
+    Then it needs no further network access, and a machine without network can use weights that were fetched before.
     """
     path, origin = _fetch_from(source, (HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME))
     own_tokenizer = not config.get("text_cfg", {}).get("hf_tokenizer_name")

@@ -1,1 +1,1 @@
-"""Vision towers of open_clip, and the encoders that read them without changing them."""
+"""Encoders that read vision towers of open_clip and timm without changing them."""

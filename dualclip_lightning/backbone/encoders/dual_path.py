@@ -14,26 +14,26 @@ class DualPathFeatures(NamedTuple):
     """Embeddings of a batch in CLIP's shared space, not normalised."""
 
     class_embedding: Tensor
-    """[B, D]"""
+    """Class embeddings [B, D]."""
     patch_embeddings: Tensor
-    """[B, h, w, D]"""
+    """Patch embeddings [B, h, w, D]."""
 
 
 class DualPathVisionEncoder(nn.Module):
     """Two-way path of AnoCLIP (arXiv 2308.15939), which Dual-Image CLIP (arXiv 2405.04782, eq. 4) uses unchanged.
 
-    The ordinary stream runs as in CLIP and gives the class embedding. The V-V stream starts at the same tokens and
-    adds, block by block, the V-V attention of the ordinary stream's values; it never passes an MLP.
+    The ordinary stream runs as in CLIP and yields the class embedding. The V-V stream starts from the same tokens and
+    adds, block by block, the V-V attention of the ordinary stream's values; it skips the MLPs.
 
-    Both streams share one query-key-value projection, and the ordinary stream's last block computes the class token
-    alone: the same numbers as the published two passes for about 5 % more than one plain CLIP forward.
+    Both streams share one query-key-value projection, and the ordinary stream's last block computes only the class
+    token: the same numbers as the published two passes, for about 5 % more time than one plain CLIP forward pass.
 
     Args:
-        visual: an unmodified open_clip VisionTransformer; it is read, never changed.
-        vv_blocks: numbers of the blocks, from 1, that take part in the V-V stream; None means all.
+        visual: an unmodified open_clip VisionTransformer, which is not changed.
+        vv_blocks: numbers of the blocks that take part in the V-V stream, counted from 1; None means all.
 
     Raises:
-        ValueError: an unsupported tower, or a block number it does not have.
+        ValueError: the tower is unsupported, or does not have a block.
     """
 
     def __init__(self, visual: nn.Module, vv_blocks: Sequence[int] | None = None) -> None:
@@ -46,10 +46,10 @@ class DualPathVisionEncoder(nn.Module):
             raise ValueError(msg)
 
     def forward(self, images: Tensor) -> DualPathFeatures:
-        """Encode images [B, 3, H, W], preprocessed; H and W are multiples of the patch, square or not.
+        """Encode preprocessed images [B, 3, H, W]; H and W are multiples of the patch size and may differ.
 
         Raises:
-            ValueError: a side that is not a multiple of the patch.
+            ValueError: a side is not a multiple of the patch size.
         """
         ordinary, grid = tower.embed(self.visual, images)
         patches = ordinary[:, 1:]
@@ -57,7 +57,7 @@ class DualPathVisionEncoder(nn.Module):
         for number, block in enumerate(self.visual.transformer.resblocks, start=1):
             project = tower.project_class_query if number == last else tower.project_qkv
             q, k, v = project(block.attn, block.ln_1(ordinary))
-            if number in self.vv_blocks:  # the class token is a key and value here, but nobody reads its output
+            if number in self.vv_blocks:  # the class token is a key and value here; its output is unused
                 patches = patches + block.ls_1(tower.attend(block.attn, v[:, :, 1:], v, v))
             ordinary = tower.finish_block(block, ordinary[:, : q.shape[2]], tower.attend(block.attn, q, k, v))
         return DualPathFeatures(

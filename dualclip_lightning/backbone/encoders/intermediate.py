@@ -1,4 +1,4 @@
-"""CLIP's ordinary vision stream, read after several of its blocks."""
+"""Patch tokens of CLIP's ordinary vision stream after several of its blocks."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from dualclip_lightning.backbone.encoders.timm_tower import TimmIntermediateEnco
 
 
 class IntermediateEncoder(nn.Module):
-    """CLIP's image embedding and the patch tokens of the ordinary stream after chosen blocks.
+    """Encoder for CLIP's image embedding and the patch tokens of the ordinary stream after selected blocks.
 
     Args:
-        visual: an unmodified open_clip VisionTransformer; it is read, never changed.
-        layers: numbers of the blocks, from 1, in any order; they are read in ascending order. None means the last
-            block of every quarter of the tower: 3, 6, 9, 12 of 12, or 6, 12, 18, 24 of 24.
+        visual: an unmodified open_clip VisionTransformer, which is not changed.
+        layers: numbers of the blocks, counted from 1, in any order; they are read in ascending order. None means the
+            last block of every quarter of the tower: 3, 6, 9, 12 of 12, or 6, 12, 18, 24 of 24.
 
     Raises:
-        ValueError: an unsupported tower, or a block number it does not have.
+        ValueError: the tower is unsupported, or does not have a block.
     """
 
     def __init__(self, visual: nn.Module, layers: Sequence[int] | None = None) -> None:
@@ -30,10 +30,10 @@ class IntermediateEncoder(nn.Module):
         self.layers = check_layers(layers, depth)
 
     def forward(self, images: Tensor) -> IntermediateFeatures:
-        """Encode images [B, 3, H, W], preprocessed; H and W are multiples of the patch, square or not.
+        """Encode preprocessed images [B, 3, H, W]; H and W are multiples of the patch size and may differ.
 
         Raises:
-            ValueError: a side that is not a multiple of the patch.
+            ValueError: a side is not a multiple of the patch size.
         """
         x, grid = tower.embed(self.visual, images)
         *blocks, last = self.visual.transformer.resblocks
@@ -58,11 +58,11 @@ def intermediate_encoder(
     Args:
         visual: the tower.
         layers: numbers of the blocks, counted from 1; None means the last block of every quarter of the tower.
-        norm: whether the tokens of a tower of timm pass its last layer norm, as DINOv2's own function does. Tokens of
-            CLIP never do, as in the released code of MuSc.
+        norm: whether the last layer norm is applied to the tokens of a timm tower, as DINOv2's own function does. It is
+            never applied to tokens of CLIP, as in the released code of MuSc.
 
     Raises:
-        ValueError: an unsupported tower, or a block number it does not have.
+        ValueError: the tower is unsupported, or does not have a block.
     """
     if isinstance(visual, TimmTower):
         return TimmIntermediateEncoder(visual, check_layers(layers, visual.depth), norm)

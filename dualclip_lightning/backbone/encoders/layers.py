@@ -1,4 +1,4 @@
-"""The features that methods read from several layers, and the numbers of these layers."""
+"""Features of several layers, and the numbers of these layers."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class IntermediateFeatures(NamedTuple):
     """Features of a batch, not normalised."""
 
     class_embedding: Tensor
-    """[B, D], in CLIP's shared space if the tower is CLIP's."""
+    """Class embeddings [B, D]; in CLIP's shared space if the tower is CLIP's."""
     layers: tuple[Tensor, ...]
-    """For each block that is read [B, h, w, C], its patch tokens."""
+    """Patch tokens [B, h, w, C] of each selected block."""
 
 
 def quarter_blocks(depth: int) -> tuple[int, ...]:

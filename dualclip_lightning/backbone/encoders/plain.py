@@ -1,4 +1,4 @@
-"""CLIP's own vision forward: only the class embedding, or also the patch tokens of the last block."""
+"""CLIP's own vision features: only the class embedding, or also the patch tokens of the last block."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dualclip_lightning.backbone.encoders.dual_path import DualPathFeatures
 
 
 class ClassEncoder(nn.Module):
-    """CLIP's image embedding; the last block computes only the class token, with the same numbers.
+    """Encoder for CLIP's image embedding; its last block computes only the class token, with the same result.
 
     Args:
-        visual: an unmodified open_clip VisionTransformer; it is read, never changed.
+        visual: an unmodified open_clip VisionTransformer, which is not changed.
 
     Raises:
-        ValueError: an unsupported tower.
+        ValueError: the tower is unsupported.
     """
 
     def __init__(self, visual: nn.Module) -> None:
@@ -23,10 +23,10 @@ class ClassEncoder(nn.Module):
         self.visual = tower.check_tower(visual)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Class embedding [B, D] of images [B, 3, H, W], not normalised.
+        """Return class embeddings [B, D] of images [B, 3, H, W], not normalised.
 
         Raises:
-            ValueError: a side that is not a multiple of the patch.
+            ValueError: a side is not a multiple of the patch size.
         """
         x, _ = tower.embed(self.visual, images)
         *blocks, last = self.visual.transformer.resblocks
@@ -36,13 +36,13 @@ class ClassEncoder(nn.Module):
 
 
 class PlainVisionEncoder(ClassEncoder):
-    """CLIP's image embedding with the ordinary patch tokens, projected into the same space."""
+    """Encoder for CLIP's image embedding and ordinary patch tokens, projected into the same space."""
 
     def forward(self, images: Tensor) -> DualPathFeatures:  # type: ignore[override]
-        """Embeddings of images [B, 3, H, W].
+        """Return the embeddings of images [B, 3, H, W].
 
         Raises:
-            ValueError: a side that is not a multiple of the patch.
+            ValueError: a side is not a multiple of the patch size.
         """
         x, grid = tower.embed(self.visual, images)
         for block in self.visual.transformer.resblocks:

@@ -1,4 +1,4 @@
-"""The staged dual-path encoder of CLIP-AD: both streams read after several blocks, V-V attention restarted at each."""
+"""The staged dual-path encoder of CLIP-AD: tokens of both streams after several blocks, with a V-V restart at each."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ class StagedFeatures(NamedTuple):
     """Tokens of a batch after each stage, class token first."""
 
     stages: tuple[Tensor, ...]
-    """[B, 1+N, D] a stage in CLIP's shared space, not normalised: class token of the ordinary stream, V-V patches."""
+    """Tokens [B, 1+N, D] of each stage in CLIP's shared space, not normalised: ordinary class token, V-V patches."""
     ordinary: tuple[Tensor, ...]
-    """[B, 1+N, C] a stage: raw tokens of the ordinary stream; empty if they were not asked for."""
+    """Raw tokens [B, 1+N, C] of the ordinary stream for each stage; empty if they were not requested."""
     grid: tuple[int, int]
-    """Rows and columns of patches."""
+    """Numbers of rows and columns of patches."""
 
 
 class StagedDualPathEncoder(nn.Module):
     """Staged dual path of CLIP-AD (arXiv 2311.00453, section 3.2).
 
     The ordinary stream runs as in CLIP. The V-V stream sums, block by block, the V-V attention of the ordinary
-    stream's values; after every stage it starts again from nothing, without the residual input. Both streams share one
+    stream's values; after every stage it restarts from zero, without the residual input. Both streams share one
     query-key-value projection.
 
-    The released code updates the ordinary tokens of a stage in place, so that what it returns for all stages but one
-    after the tower's last block also holds the next block's attention output. `released_tokens` does the same.
+    The released code updates the ordinary tokens of a stage in place, so that the tokens it returns also contain the
+    next block's attention output, except for a stage after the tower's last block. `released_tokens` reproduces this.
 
     Args:
-        visual: an unmodified open_clip VisionTransformer; it is read, never changed.
-        stages: numbers of the blocks, from 1, after which tokens are taken and the V-V stream restarts; None means the
-            quarters of the depth.
-        keep_ordinary: whether raw ordinary tokens are returned too; without them the last block is cheaper.
-        released_tokens: whether class tokens and ordinary tokens of a stage are those of the released code.
+        visual: an unmodified open_clip VisionTransformer, which is not changed.
+        stages: numbers of the blocks, counted from 1, after which tokens are returned and the V-V stream restarts; None
+            means the quarters of the depth.
+        keep_ordinary: whether raw ordinary tokens are returned, too; without them the last block is cheaper.
+        released_tokens: whether class tokens and ordinary tokens of a stage equal those of the released code.
 
     Raises:
-        ValueError: an unsupported tower, or stages that are not increasing numbers of its blocks.
+        ValueError: the tower is unsupported, or the stages are not increasing numbers of its blocks.
     """
 
     def __init__(
@@ -59,22 +59,22 @@ class StagedDualPathEncoder(nn.Module):
         self.released_tokens = released_tokens
 
     def forward(self, images: Tensor) -> StagedFeatures:
-        """Encode images [B, 3, H, W], preprocessed; H and W are multiples of the patch, square or not.
+        """Encode preprocessed images [B, 3, H, W]; H and W are multiples of the patch size and may differ.
 
         Raises:
-            ValueError: a side that is not a multiple of the patch.
+            ValueError: a side is not a multiple of the patch size.
         """
         ordinary, grid = tower.embed(self.visual, images)
         patches: Tensor | None = None
         vv: list[Tensor] = []
         plain: list[Tensor] = []
-        # For its released tokens the last stage needs one block more, if there is one.
+        # The released tokens of the last stage need one more block, if there is one.
         blocks = self.visual.transformer.resblocks[: self.stages[-1] + self.released_tokens]
         for number, block in enumerate(blocks, start=1):
             class_only = number == len(blocks) and not self.keep_ordinary
             project = tower.project_class_query if class_only else tower.project_qkv
             q, k, v = project(block.attn, block.ln_1(ordinary))
-            step = block.ls_1(tower.attend(block.attn, v[:, :, 1:], v, v))  # nobody reads the class token's output
+            step = block.ls_1(tower.attend(block.attn, v[:, :, 1:], v, v))  # the class token's output is unused
             attended = tower.attend(block.attn, q, k, v)
             if self.released_tokens and number - 1 in self.stages:
                 plain[-1] = ordinary[:, : q.shape[2]] + block.ls_1(attended)

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from dualclip_lightning.backbone.encoders.layers import IntermediateFeatures
 
 EXAMPLE = "vit_small_patch14_reg4_dinov2.lvd142m"
-"""A model of timm that can be used."""
+"""Example of a usable model of timm."""
 
 
 class TimmTower(nn.Module):
-    """A vision transformer of timm, read without changing it.
+    """Wrapper that reads features of a vision transformer of timm without changing it.
 
     timm separates patch tokens from class and register tokens, and interpolates position embeddings to the size of
-    the images. The embedding of the image is what timm passes to a classifier: the class token, or a pooled token.
+    the images. The image embedding is the input of timm's classifier: the class token, or a pooled token.
 
     Args:
         model: model of `timm.create_model`.
@@ -48,11 +48,11 @@ class TimmTower(nn.Module):
         return len(self.model.blocks)
 
     def forward(self, images: Tensor, layers: Sequence[int], norm: bool) -> IntermediateFeatures:
-        """Encode images [B, 3, H, W], preprocessed; H and W are multiples of the patch.
+        """Encode preprocessed images [B, 3, H, W]; H and W are multiples of the patch size.
 
         Args:
-            images: [B, 3, H, W].
-            layers: numbers of the blocks that are read, counted from 1, in ascending order.
+            images: images [B, 3, H, W].
+            layers: numbers of the selected blocks, counted from 1, in ascending order.
             norm: whether the last layer norm of the model is applied to the tokens of every layer.
         """
         indices = [number - 1 for number in layers]
@@ -62,7 +62,7 @@ class TimmTower(nn.Module):
 
 
 class TimmIntermediateEncoder(nn.Module):
-    """Embedding of the image and patch tokens after some blocks, as `IntermediateEncoder`, of a model of timm.
+    """Encoder for the image embedding and patch tokens after some blocks of a timm model, like `IntermediateEncoder`.
 
     Args:
         visual: the tower.
@@ -77,5 +77,5 @@ class TimmIntermediateEncoder(nn.Module):
         self.norm = norm
 
     def forward(self, images: Tensor) -> IntermediateFeatures:
-        """Encode images [B, 3, H, W], preprocessed; H and W are multiples of the patch."""
+        """Encode preprocessed images [B, 3, H, W]; H and W are multiples of the patch size."""
         return self.visual(images, self.layers, self.norm)

@@ -1,8 +1,8 @@
-"""Pieces of an open_clip vision tower, read without changing it.
+"""Steps of the forward pass of an unmodified open_clip vision tower.
 
-Every encoder of this package walks the blocks of an unmodified `open_clip.transformer.VisionTransformer` itself, so
-that it can share the query-key-value projection between the ordinary and the V-V stream. These are the steps they
-have in common. Shapes: B images, N = h*w patches, T = 1 + N tokens (class token first), width C, heads H.
+Every encoder of this package runs the blocks of an unmodified `open_clip.transformer.VisionTransformer` itself, so
+that it can share the query-key-value projection between the ordinary and the V-V stream. These are the common
+steps. Shapes: B images, N = h*w patches, T = 1 + N tokens (class token first), width C, heads H.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ REMEDY = (
     "This package needs an open_clip VisionTransformer that pools its class token, "
     "for example ViT-B-16-plus-240, ViT-B-16, ViT-L-14-336 or ViT-H-14."
 )
-"""What to choose instead of a tower that cannot be used."""
+"""End of the message about a tower that cannot be used."""
 
 
 def check_tower(visual: object) -> VisionTransformer:
-    """Return `visual` if its blocks can be walked, else explain what is missing.
+    """Return `visual` after checking that its blocks can be run one by one.
 
     Raises:
-        ValueError: not an open_clip VisionTransformer with a class token and plain multi-head attention.
+        ValueError: it is not an open_clip VisionTransformer with a class token and plain multi-head attention.
     """
     if isinstance(visual, TimmTower):
         msg = f"This method compares images with texts, and a model of timm has none. {REMEDY}"
@@ -44,7 +44,7 @@ def check_tower(visual: object) -> VisionTransformer:
 
 
 def patch_grid(visual: VisionTransformer | TimmTower, height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of patches in an image of `height` x `width` pixels.
+    """Return the numbers of rows and columns of patches in an image of `height` x `width` pixels.
 
     Raises:
         ValueError: a side is smaller than the patch or not a multiple of it.
@@ -61,7 +61,7 @@ def patch_grid(visual: VisionTransformer | TimmTower, height: int, width: int) -
 
 
 def position_embedding(visual: VisionTransformer, grid: tuple[int, int]) -> Tensor:
-    """Position embedding [1+h*w, C] for a patch grid, interpolated (bicubic) where it is not the tower's own."""
+    """Return position embeddings [1+h*w, C] for a patch grid, interpolated (bicubic) if it is not the tower's own."""
     position = visual.positional_embedding
     if grid == tuple(visual.grid_size):
         return position
@@ -71,29 +71,29 @@ def position_embedding(visual: VisionTransformer, grid: tuple[int, int]) -> Tens
 
 
 def embed(visual: VisionTransformer, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
-    """Tokens after `ln_pre` [B, T, C] of images [B, 3, H, W], and the patch grid (h, w)."""
+    """Return the tokens [B, T, C] after `ln_pre` of images [B, 3, H, W], and the patch grid (h, w)."""
     grid = patch_grid(visual, *images.shape[-2:])
     patches = visual.conv1(images).flatten(2).transpose(1, 2)
-    # shape[0], not len(): exporters keep it a variable
+    # shape[0], not len(), so that exporters treat it as a variable
     start = visual.class_embedding.to(patches.dtype).expand(images.shape[0], 1, -1)
     tokens = torch.cat([start, patches], dim=1) + position_embedding(visual, grid).to(patches.dtype)
     return visual.ln_pre(tokens), grid
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
-    """[B, T, C] -> [B, H, T, C/H]."""
+    """Split channels into heads: [B, T, C] -> [B, H, T, C/H]."""
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
 def project_qkv(attention: nn.MultiheadAttention, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys and values [B, H, T, C/H] of tokens [B, T, C] in one matrix product."""
+    """Compute queries, keys and values [B, H, T, C/H] of tokens [B, T, C] in one matrix product."""
     qkv = F.linear(x, attention.in_proj_weight, attention.in_proj_bias)
     q, k, v = (split_heads(part, attention.num_heads) for part in qkv.chunk(3, dim=-1))
     return q, k, v
 
 
 def project_class_query(attention: nn.MultiheadAttention, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Same as `project_qkv`, but only with the class token's query [B, H, 1, C/H], as the last block needs it."""
+    """Same as `project_qkv`, but only with the class token's query [B, H, 1, C/H], for the last block."""
     width = attention.embed_dim
     weight, bias = attention.in_proj_weight, attention.in_proj_bias
     q = F.linear(x[:, :1], weight[:width], None if bias is None else bias[:width])
@@ -103,35 +103,35 @@ def project_class_query(attention: nn.MultiheadAttention, x: Tensor) -> tuple[Te
 
 
 def attend(attention: nn.MultiheadAttention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """`out_proj(softmax(q k^T / sqrt(C/H)) v)` [B, T, C]; with q = k = v the V-V attention (eq. 4)."""
+    """Compute `out_proj(softmax(q k^T / sqrt(C/H)) v)` [B, T, C]; for q = k = v this is V-V attention (eq. 4)."""
     mixed = F.scaled_dot_product_attention(q, k, v)
     return attention.out_proj(mixed.transpose(1, 2).flatten(2))
 
 
 def finish_block(block: ResidualAttentionBlock, x: Tensor, attended: Tensor) -> Tensor:
-    """Residual sum and MLP of an ordinary block, after its attention."""
+    """Apply the residual sum and the MLP of an ordinary block, after its attention."""
     x = x + block.ls_1(attended)
     return x + block.ls_2(block.mlp(block.ln_2(x)))
 
 
 def run_block(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
-    """An ordinary block: [B, T, C] -> [B, T, C]."""
+    """Run an ordinary block: [B, T, C] -> [B, T, C]."""
     return finish_block(block, x, attend(block.attn, *project_qkv(block.attn, block.ln_1(x))))
 
 
 def run_class_block(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
     """Compute an ordinary block for the class token only: [B, T, C] -> [B, 1, C].
 
-    One query needs no keys and values of its own kind: q . (W_k x) is (W_k^T q) . x, where the bias of the keys adds
-    the same to all tokens and so nothing to their softmax, and a mean of W_v x + b is W_v of the mean of x, plus b. So
-    no other token is projected; the numbers are those of the whole block.
+    For a single query, keys and values need not be computed: q . (W_k x) = (W_k^T q) . x, where the bias of the keys
+    adds the same to all tokens and so does not change the softmax, and the mean of W_v x + b is W_v of the mean of x,
+    plus b. So no other token is projected, and the result equals that of the whole block.
     """
     attention, tokens = block.attn, block.ln_1(x)
     heads = attention.num_heads
     w_q, w_k, w_v = attention.in_proj_weight.chunk(3)
     b_q, _, b_v = (None,) * 3 if attention.in_proj_bias is None else attention.in_proj_bias.chunk(3)
     q = F.linear(tokens[:, 0], w_q, b_q).unflatten(-1, (heads, -1))
-    back = torch.einsum("bhd,hdc->bhc", q, w_k.unflatten(0, (heads, -1)))  # one product a head, whatever the batch
+    back = torch.einsum("bhd,hdc->bhc", q, w_k.unflatten(0, (heads, -1)))  # one product per head, whatever the batch
     weights = (back @ tokens.transpose(1, 2) * q.shape[-1] ** -0.5).softmax(dim=-1)
     mixed = torch.einsum("bhc,hdc->bhd", weights @ tokens, w_v.unflatten(0, (heads, -1))).flatten(1)
     mixed = mixed if b_v is None else mixed + b_v
@@ -139,6 +139,6 @@ def run_class_block(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
 
 
 def project_out(visual: VisionTransformer, tokens: Tensor) -> Tensor:
-    """`ln_post` and the projection into the shared space: [..., C] -> [..., D]."""
+    """Apply `ln_post` and the projection into the shared space: [..., C] -> [..., D]."""
     tokens = visual.ln_post(tokens)
     return tokens if visual.proj is None else tokens @ visual.proj

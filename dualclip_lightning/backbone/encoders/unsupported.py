@@ -1,4 +1,4 @@
-"""Vision towers that cannot be used, and what they lack: known from a configuration, before anything is downloaded."""
+"""Checks of vision towers by their configuration, before anything is downloaded."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from dualclip_lightning.backbone.encoders.tower import REMEDY
 
 
 def check_vision(backbone: str, config: dict[str, Any]) -> None:
-    """Refuse an architecture whose patch tokens cannot be read, by its configuration.
+    """Check by its configuration that the patch tokens of an architecture can be read.
 
     Raises:
-        ValueError: with what the tower lacks.
+        ValueError: the tower cannot be used; the message says why.
     """
     vision = config.get("vision_cfg")
-    if not vision:  # an incomplete configuration, of which open_clip says more
+    if not vision:  # an incomplete configuration, which open_clip reports
         return
     lacking = _lacking(vision)
     if lacking:
@@ -25,7 +25,7 @@ def check_vision(backbone: str, config: dict[str, Any]) -> None:
 
 
 def _lacking(vision: dict[str, Any]) -> str | None:
-    """Return what keeps a vision tower from being used, or None."""
+    """Return the reason why a vision tower cannot be used, or None."""
     if "timm_model_name" in vision:
         return _timm_lacks(vision["timm_model_name"])
     if not isinstance(vision.get("layers"), int):
@@ -38,8 +38,8 @@ def _lacking(vision: dict[str, Any]) -> str | None:
 
 
 def _timm_lacks(name: str) -> str:
-    """Return what a tower of timm lacks, read from the tower itself, which is built without memory."""
-    import timm  # noqa: PLC0415  # only a refusal needs it
+    """Return the reason why a tower of timm cannot be used, from the tower itself, built on the meta device."""
+    import timm  # noqa: PLC0415  # only needed for the message
 
     try:
         with torch.device("meta"):

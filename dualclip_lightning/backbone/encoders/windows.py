@@ -11,33 +11,33 @@ from torch import Tensor, nn
 from dualclip_lightning.backbone.encoders import tower
 
 WINDOW_TOKENS = 4096
-"""About how many window tokens go through the tower at once: it bounds memory, and small parts stay in the cache."""
+"""Approximate number of window tokens per forward pass, which limits memory; small batches stay in the cache."""
 
 
 class WindowFeatures(NamedTuple):
-    """What WinCLIP reads of a batch."""
+    """Features of a batch for WinCLIP."""
 
     class_embedding: Tensor
-    """[B, D] of the whole image, not normalised."""
+    """Class embeddings [B, D] of whole images, not normalised."""
     patch_tokens: Tensor
-    """[B, h, w, C], the last block's, after `ln_post` and without the projection."""
+    """Patch tokens [B, h, w, C] of the last block, after `ln_post` and without the projection."""
     window_embeddings: tuple[Tensor, ...]
-    """For each scale [B, h', w', D], one embedding a place of the window, not normalised."""
+    """Window embeddings [B, h', w', D] for each scale, one per position of the window, not normalised."""
 
 
 class WindowEncoder(nn.Module):
-    """Embeddings of an image and of all its square windows (WinCLIP, arXiv 2303.14814, section 4.2).
+    """Encoder for an image and all its square windows (WinCLIP, arXiv 2303.14814, section 4.2).
 
-    A window embedding is the class embedding of the tower run on the class token and the window's patches alone. The
-    patches keep their position embeddings, so that a window over all patches gives the image embedding. Windows share
-    the first block's query-key-value projection, and the last block computes class tokens alone.
+    A window embedding is the class embedding of the tower, run on only the class token and the window's patches. The
+    patches keep their position embeddings, so that a window over all patches yields the image embedding. Windows share
+    the first block's query-key-value projection, and the last block computes only class tokens.
 
     Args:
-        visual: an unmodified open_clip VisionTransformer; it is read, never changed.
-        scales: sides of the windows in patches; a window larger than the image is cut to it.
+        visual: an unmodified open_clip VisionTransformer, which is not changed.
+        scales: sides of the windows in patches; a window larger than the image is cropped to it.
 
     Raises:
-        ValueError: an unsupported tower, or a scale below 1.
+        ValueError: the tower is unsupported, or a scale is below 1.
     """
 
     def __init__(self, visual: nn.Module, scales: Sequence[int] = (2, 3)) -> None:
@@ -49,10 +49,10 @@ class WindowEncoder(nn.Module):
         self.scales = tuple(scales)
 
     def forward(self, images: Tensor) -> WindowFeatures:
-        """Encode images [B, 3, H, W], preprocessed; H and W are multiples of the patch, square or not.
+        """Encode preprocessed images [B, 3, H, W]; H and W are multiples of the patch size and may differ.
 
         Raises:
-            ValueError: a side that is not a multiple of the patch.
+            ValueError: a side is not a multiple of the patch size.
         """
         tokens, grid = tower.embed(self.visual, images)
         first, *others = self.visual.transformer.resblocks
@@ -68,7 +68,7 @@ class WindowEncoder(nn.Module):
         )
 
     def _windows(self, tokens: Tensor, qkv: Sequence[Tensor], grid: tuple[int, int], scale: int) -> Tensor:
-        """[B, h', w', D] for one scale."""
+        """Return window embeddings [B, h', w', D] for one scale."""
         index, places = window_index(grid, scale)
         index = index.to(tokens.device)
         size = max(1, WINDOW_TOKENS // (len(tokens) * index.shape[1]))
@@ -76,20 +76,20 @@ class WindowEncoder(nn.Module):
         return torch.cat(parts, dim=1).unflatten(1, places)
 
     def _encode(self, tokens: Tensor, qkv: Sequence[Tensor], index: Tensor) -> Tensor:
-        """Embeddings [B, W, D] of windows given by their tokens [W, 1 + s*s]."""
+        """Return embeddings [B, W, D] of windows, given by the indices of their tokens [W, 1 + s*s]."""
         first, *others = self.visual.transformer.resblocks
         x = tokens[:, index].flatten(0, 1)
         q, k, v = (part[:, :, index].transpose(1, 2).flatten(0, 1) for part in qkv)
         x = tower.finish_block(first, x, tower.attend(first.attn, q, k, v))
         for block in others[:-1]:
             x = tower.run_block(block, x)
-        for last in others[-1:]:  # a tower of one block has none
+        for last in others[-1:]:  # empty for a tower of one block
             x = tower.run_class_block(last, x)
         return tower.project_out(self.visual, x[:, 0]).unflatten(0, (len(tokens), len(index)))
 
 
 def window_index(grid: tuple[int, int], scale: int) -> tuple[Tensor, tuple[int, int]]:
-    """Tokens [W, 1 + s*s] of every window of a patch grid, the class token first, and the places (h', w')."""
+    """Return token indices [W, 1 + s*s] of all windows of a patch grid, class token first, and their grid (h', w')."""
     sides = min(scale, grid[0]), min(scale, grid[1])
     numbers = torch.arange(1, grid[0] * grid[1] + 1).view(grid)
     windows = numbers.unfold(0, sides[0], 1).unfold(1, sides[1], 1)

@@ -1,1 +1,1 @@
-"""Which files a user means: folders, patterns and lists."""
+"""Search for the files that a user names by folders, patterns and lists."""

@@ -1,4 +1,4 @@
-"""Which image files a user means: files, folders, patterns and lists, in an order that is always the same."""
+"""Search for the image files that a user names by files, folders, patterns and lists, in a reproducible order."""
 
 from __future__ import annotations
 
@@ -17,45 +17,45 @@ from dualclip_lightning.images.finding.walking import Walk
 from dualclip_lightning.images.reading.pillow import known_formats
 
 STANDARD_INPUT = "-"
-"""As a target, where a command reads a list from there."""
+"""Target that stands for a list on standard input."""
 
 
 class Listing(NamedTuple):
-    """What was found."""
+    """Result of a search for images."""
 
     paths: list[Path]
-    """Each once."""
+    """The images, each once."""
     unreadable: dict[str, str]
     """Folders that could not be read, with the reason."""
     others: int
-    """Files in folders that are not named as images are."""
+    """Number of files in folders whose suffix is not that of an image."""
     results: tuple[str, ...] = ()
-    """Folders and files that earlier runs have written, which were left out."""
+    """Folders and files written by earlier runs, which were left out."""
 
     @property
     def left_out(self) -> str | None:
-        """A sentence for the results that were left out; None where there are none."""
+        """Sentence about the results that were left out; None if there are none."""
         return _left_out(self.results)
 
 
 def find_images(
     targets: Sequence[str | Path], exclude: Sequence[str] = (), standard_input: BinaryIO | None = None
 ) -> Listing:
-    """Find the images of files, folders (with everything below), patterns with * ? [ ] or **, and list files.
+    """Find the images in files, folders (with subfolders), patterns with * ? [ ] or **, and list files.
 
-    A list file (.txt, .lst) has a path a line, relative to itself; lines that are empty or start with # do not count.
-    A file that is named itself is taken whatever its suffix. In a folder the suffix decides; links to folders are
-    followed, each folder once; what starts with a dot is left out, and so is what runs of this package have written,
-    which must not become images: such a folder is known by its `run.json` or `.dualclip.json`.
+    A list file (.txt, .lst) contains one path per line, relative to the list; lines that are empty or start with # are
+    ignored. A file that is named explicitly is taken whatever its suffix. In a folder, the suffix decides; links to
+    folders are followed, and each folder is visited once. Names that start with a dot are left out, and so are the
+    results of earlier runs of this package, which are recognised by a `run.json` or `.dualclip.json`.
 
     Args:
-        targets: what the user named; the order of targets is kept, a folder is sorted by path.
+        targets: files, folders, patterns and lists; their order is kept, and a folder is sorted by path.
         exclude: patterns of file names or paths to leave out, for example "*_label.png".
-        standard_input: read as a list, relative to the working directory, where a target is "-".
+        standard_input: stream that is read as a list, relative to the working directory, if a target is "-".
 
     Raises:
-        FileNotFoundError: a target that does not exist, or nothing found.
-        ValueError: a list file whose encoding cannot be told.
+        FileNotFoundError: a target does not exist, or nothing was found.
+        ValueError: the encoding of a list file cannot be determined.
     """
     found: dict[str, Path] = {}  # by absolute path, so that an image named twice is not its own reference
     walk = Walk()
@@ -78,15 +78,15 @@ def find_images(
 
 
 def check_there(paths: Sequence[Path], targets: Sequence[str | Path], *, every: bool = False) -> None:
-    """Refuse a list that names only files that are not there.
+    """Check that the files of a list exist, or at least one of them.
 
     Args:
-        paths: what `find_images` found.
-        targets: what the user named.
-        every: refuse also where some of them are missing.
+        paths: paths that `find_images` returned.
+        targets: targets that the user named.
+        every: whether all files must exist.
 
     Raises:
-        FileNotFoundError: with the first that is missing.
+        FileNotFoundError: files are missing; the message names the first.
     """
     missing = [path for path in paths if not os.path.lexists(path)]
     if missing and (every or len(missing) == len(paths)):
@@ -99,12 +99,12 @@ def check_there(paths: Sequence[Path], targets: Sequence[str | Path], *, every: 
 
 
 def is_image_name(path: Path) -> bool:
-    """Return whether a file is named as images are that can be read."""
+    """Return whether a file has the suffix of a readable image format."""
     return path.suffix.lower() in _image_suffixes()
 
 
 def _expand(target: str, walk: Walk, standard_input: BinaryIO | None) -> Iterator[Path]:
-    """Files and folders of one target."""
+    """Yield the files and folders of one target."""
     path = expand_user(target)
     if target == STANDARD_INPUT and standard_input is not None:
         yield from paths_of(standard_input.read(), "The list on standard input", Path())

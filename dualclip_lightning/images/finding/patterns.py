@@ -1,4 +1,4 @@
-"""Patterns with * ? [ ] and **, where ** follows links to folders once."""
+"""Patterns with * ? [ ] and **; ** follows each link to a folder once."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ SIGNS = frozenset("*?[")
 
 
 def expand_pattern(pattern: Path, walk: Walk, is_image: Callable[[Path], bool]) -> Iterator[Path]:
-    """Files and folders of a pattern, sorted; results of runs are left out.
+    """Yield the files and folders that match a pattern, sorted; results of earlier runs are left out.
 
-    A pattern with ** gives files only: those that fit, and the images in folders that fit.
+    A pattern with ** yields only files: those that match, and the images in folders that match.
     """
     parts = pattern.parts
     if "**" not in parts:
-        names = sorted(glob.glob(str(pattern)))  # noqa: PTH207 - absolute too
+        names = sorted(glob.glob(str(pattern)))  # noqa: PTH207 - works for absolute patterns
         yield from (path for path in map(Path, names) if path.is_dir() or not walk.is_result(path))
         return
     start = parts.index("**")
-    # glob's own ** goes round loops of links until the system ends it, at twice the names for every turn.
+    # glob's own ** follows loops of links until the system stops it, and doubles the number of names each time.
     for folder in sorted(glob.glob(str(Path(*parts[:start])))) if start else ["."]:  # noqa: PTH207
         for path in walk.files(Path(folder)):
             below = path.relative_to(folder).parts
@@ -33,7 +33,7 @@ def expand_pattern(pattern: Path, walk: Walk, is_image: Callable[[Path], bool]) 
 
 
 def _fits(names: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Return whether the parts of a path fit those of a pattern; ** stands for any number of them."""
+    """Return whether the parts of a path match those of a pattern; ** matches any number of parts."""
     if not pattern:
         return not names
     if pattern[0] == "**":

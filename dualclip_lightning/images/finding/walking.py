@@ -1,4 +1,4 @@
-"""All files below a folder: links to folders are followed once, what runs of ours have written is left out."""
+"""Walk through the files below a folder, which follows links once and leaves out the results of earlier runs."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from dualclip_lightning.utilities.record import results_around, written
 
 @dataclass
 class Walk:
-    """What was met on the way through some folders; each is entered once, by whatever names it is reached."""
+    """Walk through several folders that enters each of them once, even if it has several names."""
 
     unreadable: dict[str, str] = field(default_factory=dict)
     """Folders that could not be read, with the reason."""
     results: dict[str, None] = field(default_factory=dict)
-    """Folders with the results of runs, which were left out, in the order met."""
+    """Folders with the results of earlier runs, which were left out, in the order in which they were found."""
     _entered: set[str] = field(default_factory=set)
 
     def files(self, folder: Path) -> list[Path]:
-        """All files below a folder that were not met before, sorted; what starts with a dot does not count."""
+        """Return all new files below a folder, sorted; names starting with a dot are ignored."""
         found: list[Path] = []
         waiting = [folder]
-        while waiting:  # links wait, so that a folder is known by its own name where it has one here
+        while waiting:  # links come last, so that a folder keeps its own name if it is here
             top = waiting.pop(0)
             if self.is_result(top):
                 continue
@@ -40,14 +40,14 @@ class Walk:
         return sorted(found)
 
     def is_result(self, path: Path) -> bool:
-        """Return whether a file or folder belongs to the results of a run, which are then noted as left out."""
+        """Return whether a file or folder belongs to the results of a run, and note those as left out."""
         around = results_around(path)
         if around is not None:
             self.results[str(around)] = None
         return around is not None
 
     def _visible(self, folder: Path, names: Iterable[str]) -> list[Path]:
-        """Paths of what counts in a folder; what runs have written there is noted as left out."""
+        """Return the visible paths in a folder, and note the results of earlier runs as left out."""
         wrote = written(folder) or frozenset()
         self.results.update((str(folder / name), None) for name in names if name in wrote)
         return [folder / name for name in names if not name.startswith(".") and name not in wrote]

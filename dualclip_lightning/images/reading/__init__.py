@@ -1,1 +1,1 @@
-"""From a file or an object in memory to pixels, whatever its format, depth and orientation."""
+"""Decoding of files and objects in memory to pixels, whatever their format, depth and orientation."""

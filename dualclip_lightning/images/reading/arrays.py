@@ -1,4 +1,4 @@
-"""Images that are already in memory: Pillow images, arrays and tensors, with ranges that cannot be mistaken."""
+"""Images that are already in memory: Pillow images, arrays and tensors, with unambiguous ranges."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from dualclip_lightning.images.reading.pillow import from_pillow, reason_of
 logger = logging.getLogger(__name__)
 
 CHANNELS = (1, 3, 4)
-"""Grey, RGB, and RGB with alpha, which is dropped."""
+"""Supported numbers of channels: grey, RGB, and RGB with alpha, which is dropped."""
 MATRIX, IMAGE, BATCH = 2, 3, 4
 
 InMemory = Image.Image | npt.NDArray[Any] | Tensor
 
 
 def to_pixels(image: InMemory, max_megapixels: float) -> Picture:
-    """An image in memory as RGB pixels.
+    """Convert an image in memory to RGB pixels.
 
     Args:
-        image: a Pillow image; an array [H, W] or [H, W, C]; or a tensor [H, W] or [C, H, W]. C is 1, 3 (RGB; OpenCV's
-            order must be reversed by the caller) or 4. Bytes run from 0 to 255, 16-bit numbers from 0 to 65535,
-            floating-point numbers from 0 to 1, booleans are black and white.
-        max_megapixels: larger images are refused.
+        image: Pillow image; array [H, W] or [H, W, C]; or tensor [H, W] or [C, H, W]. C is 1, 3 (RGB; the caller must
+            reverse OpenCV's order) or 4. Bytes range from 0 to 255, 16-bit numbers from 0 to 65535, floating-point
+            numbers from 0 to 1; booleans are black and white.
+        max_megapixels: limit above which images are refused.
 
     Raises:
-        ImageError: a range, type or shape that cannot be told for sure, or an image that is too large.
+        ImageError: the range, type or shape is ambiguous, or the image is too large.
     """
     if isinstance(image, Image.Image):
         check_area(image.size, max_megapixels)
@@ -43,7 +43,7 @@ def to_pixels(image: InMemory, max_megapixels: float) -> Picture:
             return _of_pillow(image, max_megapixels)
         except ImageError:
             raise
-        except Exception as error:  # a Pillow image may be a file that is decoded only now
+        except Exception as error:  # a Pillow image may be a file that is only decoded here
             raise ImageError(reason_of(error)) from error
     values = _channels_last(image)
     check_area((values.shape[0], values.shape[1]), max_megapixels)
@@ -57,7 +57,7 @@ def to_pixels(image: InMemory, max_megapixels: float) -> Picture:
 
 
 def _of_pillow(image: Image.Image, max_megapixels: float) -> Picture:
-    """A Pillow image; a file that it has opened but not decoded is read as other files are, in full depth."""
+    """Convert a Pillow image; a file that it has opened but not decoded is read like other files, in full depth."""
     file = image.fp if isinstance(image, ImageFile.ImageFile) and image.tile and image.tell() == 0 else None
     if file is None or not file.seekable() or not is_reduced_by_pillow(file):
         return from_pillow(image)
@@ -69,12 +69,12 @@ def _of_pillow(image: Image.Image, max_megapixels: float) -> Picture:
 
 
 def split_batch(images: npt.NDArray[Any] | Tensor) -> list[Any] | None:
-    """The images of a batch [B, ...], or None for a single image."""
+    """Return the images of a batch [B, ...], or None for a single image."""
     return list(images) if images.ndim == BATCH else None
 
 
 def _channels_last(image: npt.NDArray[Any] | Tensor) -> npt.NDArray[Any]:
-    """[H, W, C] of either layout."""
+    """Convert either layout to [H, W, C]."""
     first, last = (
         image.ndim == IMAGE and image.shape[0] in CHANNELS,
         image.ndim == IMAGE and image.shape[-1] in CHANNELS,

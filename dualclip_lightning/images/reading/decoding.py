@@ -1,4 +1,4 @@
-"""One image file as pixels, or a sentence that says why not."""
+"""Decoding of an image file to pixels, or the reason why that is impossible."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from dualclip_lightning.images.reading.tiff import MAGIC, read_tiff
 
 
 def read_picture(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS) -> Picture:
-    """Read an image file, whatever its name says, upright and as RGB.
+    """Read an image file, whatever its suffix, upright and as RGB.
 
-    Grey, palette, CMYK and other modes become RGB, alpha is dropped, the orientation of EXIF is applied, the first
-    frame or page of several counts. Files of more than 8 bits a channel keep their depth: the largest number that the
-    file's bits allow is 1. All of it is noted.
+    Grey, palette, CMYK and other modes are converted to RGB, alpha is dropped, the EXIF orientation is applied, and
+    only the first of several frames or pages is read. Files of more than 8 bits per channel keep their depth: the
+    largest number that the file's bits allow becomes 1. Each of these conversions is noted.
 
     Args:
-        path: a regular file.
-        max_megapixels: larger images are refused by their header, before memory is taken for them.
+        path: regular file.
+        max_megapixels: limit above which images are refused by their header, before memory is allocated for them.
 
     Raises:
-        ImageError: whatever is wrong with the file.
+        ImageError: the file cannot be read.
     """
     try:
         _check_file(Path(path))
@@ -37,24 +37,24 @@ def read_picture(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS) -> Pi
             return read_stream(file, max_megapixels)
     except ImageError:
         raise
-    except Exception as error:  # decoders raise anything on a hostile file; all of it means "not this one"
+    except Exception as error:  # decoders may raise anything for a malicious file
         raise ImageError(reason_of(error)) from error
 
 
 def read_size(path: str | Path) -> tuple[int, int]:
-    """Height and width of an image file as it will be upright, from its head.
+    """Read the height and width of an image file, after its orientation is applied, from its header.
 
     Raises:
-        ImageError: a file of which Pillow cannot tell; `read_picture` may still read it.
+        ImageError: Pillow cannot read the size; `read_picture` may still read the file.
     """
     try:
         _check_file(Path(path))
         with Image.open(path, formats=known_formats()) as image:
-            turned = image.getexif().get(0x0112, 1) >= 5  # noqa: PLR2004 - EXIF's orientations on their side
+            turned = image.getexif().get(0x0112, 1) >= 5  # noqa: PLR2004 - EXIF orientations that swap height and width
             return image.size if turned else (image.height, image.width)
     except ImageError:
         raise
-    except Exception as error:  # as in read_picture
+    except Exception as error:  # same as in read_picture
         raise ImageError(reason_of(error)) from error
 
 
@@ -62,8 +62,8 @@ def read_stream(file: IO[bytes], max_megapixels: float) -> Picture:
     """Read an image from the start of an open file, as `read_picture` does.
 
     Raises:
-        ImageError: an image that is too large, or numbers whose range is not known.
-        Exception: whatever decoders raise.
+        ImageError: the image is too large, or the range of its numbers is unknown.
+        Exception: any error of the decoders.
     """
     file.seek(0)
     head = file.read(HEAD)
@@ -78,7 +78,7 @@ def read_stream(file: IO[bytes], max_megapixels: float) -> Picture:
 
 
 def is_reduced_by_pillow(file: IO[bytes]) -> bool:
-    """Return whether Pillow may give fewer bits of an open file than are in it, or read its numbers as others."""
+    """Return whether Pillow may reduce the bits of an open file, or misinterpret its numbers."""
     place = file.tell()
     file.seek(0)
     head = file.read(HEAD)
@@ -88,7 +88,7 @@ def is_reduced_by_pillow(file: IO[bytes]) -> bool:
 
 def _check_file(path: Path) -> None:
     status = path.stat()
-    if not stat.S_ISREG(status.st_mode):  # a pipe would wait for ever
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe would block forever
         msg = "it is not a regular file."
         raise ImageError(msg)
     if status.st_size == 0:

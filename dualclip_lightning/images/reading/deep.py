@@ -1,4 +1,4 @@
-"""Files with more than 8 bits a channel, which Pillow reduces to 8 where they are in colour."""
+"""Files with more than 8 bits per channel, which Pillow reduces to 8 if they are in colour."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from dualclip_lightning.images.reading.orientation import TAG, upright
 from dualclip_lightning.images.reading.pillow import from_pillow, origin_notes
 
 HEAD = 4096
-"""So many bytes of a file tell its depth."""
+"""Number of bytes at the start of a file that are read for its depth."""
 DECODED = frozenset({"PNG", "PPM", "JPEG2000"})
-"""Formats that OpenCV decodes in full depth; of others (AVIF, SGI) the loss is noted."""
+"""Formats that OpenCV decodes in full depth; for others (AVIF, SGI) the loss is noted."""
 
 
 def largest_value(head: bytes) -> int:
-    """The largest number of a channel that the first bytes of a file state; 255 where they state nothing."""
+    """Return the largest value of a channel according to the first bytes of a file; 255 if they do not state it."""
     if head.startswith(b"\x89PNG") and len(head) > 24:  # noqa: PLR2004 - bit depth in IHDR
         return 2 ** head[24] - 1
     if head[:2] in {b"P5", b"P6"}:
@@ -35,7 +35,7 @@ def largest_value(head: bytes) -> int:
 
 
 def _bits(head: bytes) -> int | None:
-    """Bits a channel in a JPEG 2000 or AVIF file, from the boxes and markers that tell them."""
+    """Return the bits per channel of a JPEG 2000 or AVIF file, from its boxes and markers."""
     jpeg2000 = head[4:8] == b"jP  " or head.startswith(b"\xff\x4f\xff\x51")
     if jpeg2000 and (found := re.search(rb"ihdr.{10}(.)|\xff\x4f\xff\x51.{38}(.)", head, re.DOTALL)):
         return ((found[1] or found[2])[0] & 0x7F) + 1
@@ -45,18 +45,18 @@ def _bits(head: bytes) -> int | None:
 
 
 def read_deep(image: Image.Image, file: IO[bytes], largest: int) -> Picture:
-    """An opened file of more than 8 bits a channel, in full depth where its format allows it.
+    """Read an opened file of more than 8 bits per channel, in full depth if its format is supported.
 
     Raises:
-        ImageError: what is in the file is not what its header says.
-        OSError: a file that is cut short.
+        ImageError: the content of the file contradicts its header.
+        OSError: the file is truncated.
     """
     bits = largest.bit_length()
     if image.format not in DECODED:
         picture = from_pillow(image)
         return Picture(picture.pixels, (*picture.notes, f"{bits} bits a channel reduced to 8"))
     notes = origin_notes(image)
-    image.load()  # Pillow refuses files that are cut short; OpenCV fills them up
+    image.load()  # Pillow refuses truncated files; OpenCV pads them
     orientation = image.getexif().get(TAG, 1)
     if image.format == "PNG" and image.mode.startswith("I;16"):
         values = np.asarray(image)[..., None]
@@ -71,7 +71,7 @@ def read_deep(image: Image.Image, file: IO[bytes], largest: int) -> Picture:
 
 
 def _decode(content: bytes, size: tuple[int, int], bits: int) -> npt.NDArray[Any]:
-    """Samples [H, W, 1 or 3] as RGB."""
+    """Decode samples [H, W, 1 or 3], in RGB order."""
     values = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.dtype != np.uint16 or values.shape[:2] != size[::-1]:
         msg = f"its {bits} bits a channel cannot be decoded. Save it as a 16-bit PNG or TIFF."

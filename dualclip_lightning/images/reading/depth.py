@@ -1,4 +1,4 @@
-"""What the numbers of an image mean: bytes, 16-bit numbers and floats have a known range, others have none."""
+"""Value ranges of images: those of bytes, 16-bit numbers and floats are known, others are not."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ BYTE, WORD = 255, 65535
 """The largest numbers of 8 and 16 bits."""
 TWELVE_BITS = 4095
 NEARLY_BLACK = f"largest value 1 of {BYTE}"
-"""The note of bytes that are all 0 or 1."""
+"""Note for bytes that are all 0 or 1."""
 
 
 def from_samples(values: npt.NDArray[Any], notes: tuple[str, ...] = ()) -> Picture:
-    """Grey or RGB samples [H, W, C] of any type as a picture; channels after the first, or the third, are dropped.
+    """Convert grey or RGB samples [H, W, C] of any type to a picture; channels after the first, or third, are dropped.
 
     Raises:
-        ImageError: a type or values whose range is not known.
+        ImageError: the range of the type or of the values is unknown.
     """
     colours = slice(3) if values.shape[-1] > 2 else slice(1)  # noqa: PLR2004 - grey may have alpha
     pixels = known_range(values)[..., colours]
@@ -28,12 +28,12 @@ def from_samples(values: npt.NDArray[Any], notes: tuple[str, ...] = ()) -> Pictu
 
 
 def known_range(values: npt.NDArray[Any]) -> Pixels:
-    """Bytes as they are, or single precision in [0, 1].
+    """Return bytes unchanged, and other types as single precision in [0, 1].
 
-    Booleans are black and white, 16-bit numbers count up to 65535, floating-point numbers up to 1.
+    Booleans are black and white; 16-bit numbers range up to 65535, floating-point numbers up to 1.
 
     Raises:
-        ImageError: another type, or values that show that the range is another one.
+        ImageError: the type is another one, or the values are outside its range.
     """
     kind = values.dtype.newbyteorder("=")
     if kind == np.bool_:
@@ -48,17 +48,17 @@ def known_range(values: npt.NDArray[Any]) -> Pixels:
 
 
 def share_of(values: npt.NDArray[Any], largest: int) -> npt.NDArray[np.float32]:
-    """Whole numbers as shares of the largest one that there can be."""
+    """Divide integers by the largest possible one."""
     return (values / np.float32(largest)).astype(np.float32, copy=False)
 
 
 def as_rgb(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Grey [H, W, 1] or RGB [H, W, 3] as contiguous RGB; `numpy.repeat` would take several times as long."""
+    """Convert grey [H, W, 1] or RGB [H, W, 3] to contiguous RGB; `numpy.repeat` would take several times as long."""
     return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
 
 
 def depth_notes(values: npt.NDArray[Any]) -> tuple[str, ...]:
-    """Return what to say of numbers that are not bytes, and of bytes that are all 0 or 1: a dark frame, or a mask."""
+    """Return the notes for numbers that are not bytes, and for bytes that are all 0 or 1: a dark frame, or a mask."""
     if values.dtype == np.uint8:
         return (NEARLY_BLACK,) if values.max() == 1 else ()
     if values.dtype.newbyteorder("=") == np.uint16:
@@ -67,14 +67,14 @@ def depth_notes(values: npt.NDArray[Any]) -> tuple[str, ...]:
 
 
 def deep_notes(values: npt.NDArray[Any], bits: int, largest: int) -> tuple[str, ...]:
-    """Return what to say of whole numbers of so many bits; a camera of 12 bits may not fill 16."""
+    """Return the notes for integers of the given number of bits; a 12-bit camera may not use all of 16 bits."""
     found = int(values.max())
     dark = (f"largest value {found} of {largest}",) if largest == WORD and found <= TWELVE_BITS else ()
     return (f"{bits} bits a channel", *dark)
 
 
 def unknown_range(kind: object) -> ImageError:
-    """The error for a type of numbers that says nothing of black and white."""
+    """Return the error for a type of numbers that does not define black and white."""
     return ImageError(
         f"its numbers are of type {kind}, whose range is not known. "
         "Use 8 or 16 bits without a sign (uint8, uint16), or floats from 0 to 1."

@@ -1,4 +1,4 @@
-"""Turning what a camera saved the way it was held."""
+"""Rotation of images by the orientation that the camera recorded."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 UPRIGHT = frozenset({0, 1})
-"""Orientations that need nothing; 0 is written by some cameras for "not known"."""
+"""Orientations that need no rotation; some cameras write 0 for "unknown"."""
 TAG = 0x0112
 """Number of the orientation in EXIF and TIFF."""
 
 
 def upright(values: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
-    """Values [H, W, ...] turned and mirrored as an orientation of 1 to 8 asks (TIFF 6.0, section 8, tag 274).
+    """Rotate and mirror values [H, W, ...] by an orientation from 1 to 8 (TIFF 6.0, section 8, tag 274).
 
-    A number out of that range counts as upright, as in Pillow.
+    A number outside that range counts as upright, as in Pillow.
     """
     if orientation in {5, 6, 7, 8}:
         values = values.swapaxes(0, 1)
@@ -28,5 +28,5 @@ def upright(values: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
 
 
 def orientation_notes(orientation: int) -> tuple[str, ...]:
-    """Return what to say of an orientation."""
+    """Return the notes for an orientation."""
     return ("turned upright by EXIF",) if orientation in range(2, 9) else ()

@@ -1,4 +1,4 @@
-"""Pillow images as pixels."""
+"""Conversion of Pillow images to pixels."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from dualclip_lightning.images.reading.depth import from_samples
 from dualclip_lightning.images.reading.orientation import TAG, orientation_notes
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "SGI", "TGA", "TIFF", "WEBP")
-"""What is read. Not EPS, for one, which Pillow hands to an interpreter of PostScript programs."""
+"""Formats that are read. They exclude EPS, which Pillow passes to an interpreter of PostScript programs."""
 DEEP_MODES = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
-"""Pillow modes whose conversion to RGB clips at 255 without a word."""
+"""Pillow modes whose conversion to RGB silently clips at 255."""
 BYTES_AS_THEY_ARE = frozenset({"L", "LA", "RGB", "RGBA", "RGBX"})
-"""Modes whose conversion to RGB leaves each byte as it is."""
+"""Modes whose conversion to RGB does not change the bytes."""
 KINDS = {"1": "black and white", "L": "grey", "LA": "grey", "La": "grey", "P": "palette", "PA": "palette"}
-"""What a user calls the modes of Pillow."""
+"""Names of Pillow's modes in messages."""
 WITH_ALPHA = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
 
 
@@ -30,11 +30,11 @@ def known_formats() -> tuple[str, ...]:
 
 
 def from_pillow(image: Image.Image) -> Picture:
-    """A Pillow image upright and as RGB; what was done is noted.
+    """Convert a Pillow image to upright RGB, and note the conversions.
 
     Raises:
-        ImageError: numbers whose range is not known.
-        OSError: a file that is cut short (Pillow decodes here).
+        ImageError: the range of its numbers is unknown.
+        OSError: the file is truncated (Pillow decodes it here).
     """
     mode = () if image.mode in {"RGB", "RGBA"} else (f"{KINDS.get(image.mode, image.mode)} converted to RGB",)
     notes = (*origin_notes(image), *mode)
@@ -43,13 +43,13 @@ def from_pillow(image: Image.Image) -> Picture:
         return from_samples(np.asarray(image)[..., None], notes)
     if image.mode in BYTES_AS_THEY_ARE:
         return from_samples(np.asarray(image.convert("RGB")), notes)
-    if image.mode == "P":  # through RGBA, or Pillow warns of transparency that is dropped here anyway
+    if image.mode == "P":  # via RGBA, or Pillow warns of transparency, which is dropped here anyway
         image = image.convert("RGBA")
     return Picture(np.asarray(image.convert("RGB")), notes)
 
 
 def origin_notes(image: Image.Image) -> tuple[str, ...]:
-    """Return what is left out of a file, and how it is turned."""
+    """Return notes on the parts of a file that are left out, and on its rotation."""
     frames = getattr(image, "n_frames", 1)
     several = (f"first of {frames} frames",) if frames > 1 else ()
     alpha = ("alpha dropped",) if image.mode in WITH_ALPHA or "transparency" in image.info else ()
@@ -57,7 +57,7 @@ def origin_notes(image: Image.Image) -> tuple[str, ...]:
 
 
 def reason_of(error: Exception) -> str:
-    """A sentence for what opening and decoding raise."""
+    """Return a sentence for an error of opening or decoding."""
     detail = (str(error).strip().splitlines() or [type(error).__name__])[0]
     sentences: tuple[tuple[type[Exception], str], ...] = (
         (FileNotFoundError, "there is no such file (any more)."),

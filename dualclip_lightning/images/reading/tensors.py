@@ -1,4 +1,4 @@
-"""Image files as tensors, and those that cannot be read."""
+"""Conversion of image files to tensors, and a search for files that cannot be read."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from dualclip_lightning.images.reading.decoding import read_picture
 
 
 def read_rgb(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS) -> Tensor:
-    """An image file as RGB in [0, 1]: [3, H, W]; `read_picture` says how.
+    """Read an image file as RGB in [0, 1]: [3, H, W]; see `read_picture`.
 
     Raises:
-        ImageError: whatever is wrong with the file, without its name.
+        ImageError: the file cannot be read; the message does not contain its name.
     """
     return to_tensor(read_picture(path, max_megapixels).pixels)
 
 
 def to_tensor(pixels: Pixels) -> Tensor:
-    """Pixels [H, W, 3] as single precision in [0, 1]: [3, H, W]."""
+    """Convert pixels [H, W, 3] to single precision in [0, 1]: [3, H, W]."""
     planes = torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C"))
-    return to_dtype(planes, torch.float32, scale=True)  # as anomalib's `read_image`, to the last bit
+    return to_dtype(planes, torch.float32, scale=True)  # bit-identical to anomalib's `read_image`
 
 
 def unreadable_images(paths: Iterable[str | Path], threads: int = 4) -> Iterator[tuple[str, str]]:
-    """Every image that cannot be read in full, with the reason, in the order given. Decodes them all."""
+    """Yield every image that cannot be read in full, with the reason, in the order given. Decodes them all."""
     paths = list(paths)
     with ThreadPoolExecutor(threads) as pool:
         for path, reason in zip(paths, pool.map(_reason, paths), strict=True):

@@ -1,4 +1,4 @@
-"""TIFF files of every depth, byte order and layout, read as their tags say."""
+"""TIFF files of every depth, byte order and layout, read according to their tags."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ PLAIN = frozenset({MINISWHITE, MINISBLACK, RGB, PALETTE, SEPARATED, YCBCR, CIELA
 """Photometric interpretations that Pillow converts to RGB, in 8 bits."""
 PREMULTIPLIED = 1
 MOST_SAMPLES = 16
-"""Samples a pixel, above which a file is refused before memory is taken for it."""
+"""Number of samples per pixel above which a file is refused before memory is allocated for it."""
 
 
 def read_tiff(file: IO[bytes], max_megapixels: float) -> Picture:
-    """The first page of a TIFF file: through Pillow where it has at most 8 bits a channel, through tifffile otherwise.
+    """Read the first page of a TIFF file: with Pillow if it has at most 8 bits per channel, otherwise with tifffile.
 
     Raises:
-        ImageError: samples whose range or colours are not known, or a page that is too large.
-        Exception: whatever the two libraries raise at damaged files.
+        ImageError: the range or colours of the samples are unknown, or the page is too large.
+        Exception: any error of the two libraries for damaged files.
     """
     try:
         with Image.open(file, formats=("TIFF",)) as image:
@@ -38,7 +38,7 @@ def read_tiff(file: IO[bytes], max_megapixels: float) -> Picture:
                 check_area(image.size, max_megapixels)
                 with turn(image.size):
                     return from_pillow(image)
-    except UnidentifiedImageError:  # of a kind that Pillow does not know, or no TIFF file at all
+    except UnidentifiedImageError:  # not supported by Pillow, or not a TIFF file
         pass
     file.seek(0)
     return _read_samples(file, max_megapixels)
@@ -50,7 +50,7 @@ def _is_plain(tags: Any) -> bool:
 
 
 def _read_samples(file: IO[bytes], max_megapixels: float) -> Picture:
-    import tifffile  # noqa: PLC0415 - takes a tenth of a second, and few files need it
+    import tifffile  # noqa: PLC0415 - takes 0.1 s, and few files need it
 
     try:
         opened = tifffile.TiffFile(file)
@@ -68,7 +68,7 @@ def _read_samples(file: IO[bytes], max_megapixels: float) -> Picture:
 
 
 def _check_page(page: Any, size: int, max_megapixels: float) -> None:
-    """Refuse a page that is too large, not whole, or no flat image."""
+    """Check that a page is complete, flat and not too large."""
     check_area((page.imagewidth, page.imagelength), max_megapixels)
     if page.is_tiled:
         check_area((page.tilewidth, page.tilelength), max_megapixels)
@@ -82,13 +82,13 @@ def _check_page(page: Any, size: int, max_megapixels: float) -> None:
 
 
 def _samples(page: Any) -> npt.NDArray[Any]:
-    """All samples of a page [H, W, S], whatever their layout in the file."""
-    values = page.asarray(maxworkers=1).reshape(page.shaped)[:, 0]  # planes, rows, columns, samples of a plane
+    """Return all samples of a page [H, W, S], whatever their layout in the file."""
+    values = page.asarray(maxworkers=1).reshape(page.shaped)[:, 0]  # planes, rows, columns, samples per plane
     return values[0] if len(values) == 1 else values[..., 0].transpose(1, 2, 0)
 
 
 def _to_picture(values: npt.NDArray[Any], page: Any) -> Picture:
-    """Samples as RGB by the page's photometric interpretation."""
+    """Convert samples to RGB by the page's photometric interpretation."""
     photometric, count = page.photometric, values.shape[-1]
     largest = _largest(values, page.bitspersample)
     if photometric == RGB and count > 2:  # noqa: PLR2004
@@ -113,7 +113,7 @@ def _to_picture(values: npt.NDArray[Any], page: Any) -> Picture:
 
 
 def _largest(values: npt.NDArray[Any], bits: Any) -> int | None:
-    """The largest number that samples without a sign can be; None for other types, whose range `known_range` tells."""
+    """Return the largest value of unsigned samples; None for other types, whose range `known_range` determines."""
     if values.dtype not in {np.dtype(np.uint8), np.dtype(np.uint16)}:
         return None
     if not isinstance(bits, int):
@@ -123,7 +123,7 @@ def _largest(values: npt.NDArray[Any], bits: Any) -> int | None:
 
 
 def _scaled(values: npt.NDArray[Any], largest: int | None) -> Picture:
-    """Grey or RGB samples that fill their type, or less of it."""
+    """Scale grey or RGB samples, which may use only some of the bits of their type."""
     if largest is None or largest == np.iinfo(values.dtype).max:
         return from_samples(values)
     pixels = share_of(values, largest)
@@ -137,7 +137,7 @@ def _inverted(values: npt.NDArray[Any], largest: int | None) -> npt.NDArray[Any]
 
 
 def _unmultiplied(values: npt.NDArray[Any], largest: int | None) -> npt.NDArray[np.float32]:
-    """RGB without the alpha that it was multiplied by; black where that is zero."""
+    """Divide premultiplied RGB by its alpha; the result is black where that is zero."""
     shares = known_range(values[..., :4]) if largest is None else share_of(values[..., :4], largest)
     colour, alpha = shares[..., :3], shares[..., 3:]
     return np.divide(colour, alpha, out=np.zeros_like(colour), where=alpha > 0).clip(0, 1)
