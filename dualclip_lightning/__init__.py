@@ -1,6 +1,6 @@
 """Zero-shot anomaly detection with CLIP, without training, on PyTorch Lightning and anomalib.
 
-Nothing heavy is imported until it is asked for: PyTorch loads :mod:`dualclip_lightning.plugin` whenever it is imported.
+Heavy imports are deferred, because PyTorch loads :mod:`dualclip_lightning.plugin` whenever it is imported.
 """
 
 from __future__ import annotations

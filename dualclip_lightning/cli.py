@@ -1,7 +1,7 @@
 """``dualclip``: the demo, and anomalib's commands with this package's models registered.
 
-The plain way beside the plug-in: it works where plug-ins are switched off, and it names the nearest match of a
-misspelt model.
+Unlike the plug-in, it also works where plug-ins are switched off, and it suggests the nearest match of a misspelt
+model.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _HOMES = {
     "regression": "dualclip_lightning.benchmark.options:regression",
     "weights": "dualclip_lightning.weights.command",
 }
-"""Modules that take no time to import, and the function to call where it is not `main`."""
+"""Modules of the commands, which take no time to import, and the function to call if it is not `main`."""
 ANOMALIB_COMMANDS = {
     "test": "Score a test set and report the metrics.",
     "predict": "With --model, --data or --config: anomalib's way of scoring a folder.",
@@ -56,7 +56,7 @@ ANOMALIB_COMMANDS = {
 }
 _ANOMALIBS_OPTIONS = ("--model", "--data", "--config", "--print_config")
 CLOSED, INTERRUPTED = 141, 130
-"""Exit statuses, as shells give them to what SIGPIPE and SIGINT end."""
+"""Exit statuses that shells report after SIGPIPE and SIGINT."""
 _NOT_OFFERED = {
     "install": "it would replace open_clip by a version too old for this package. Use pip to add what is missing",
 }
@@ -66,24 +66,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
     Args:
-        argv: the arguments; those of the process if None.
+        argv: arguments; None means those of the process.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     show_what_it_can()
-    cachedir.home()  # before libraries look for it
+    cachedir.home()  # before libraries look up the home folder
     try:
         status = _run(arguments)
         sys.stdout.flush()
-    except KeyboardInterrupt:  # also while libraries are imported, which takes seconds
+    except KeyboardInterrupt:  # possible during imports, too, which take seconds
         return _fail("stopped.", INTERRUPTED)
-    except BrokenPipeError:  # whoever read the output, as `head` does, has enough
+    except BrokenPipeError:  # the reader of the output, such as `head`, has closed it
         leave_closed_pipe()
         return CLOSED
     return status
 
 
 def _run(arguments: list[str]) -> int:
-    # anomalib warns of what it imports from timm and from itself, about which who runs a command can do nothing.
+    # anomalib's imports cause warnings that are of no use to the user of a command.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(timm|anomalib)\.")
     command = arguments[0] if arguments else "--help"
     if command in {"-h", "--help"}:
@@ -103,7 +103,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _meant_for_anomalib(arguments: Sequence[str]) -> bool:
-    """Return whether `predict`, which both have, is used in anomalib's way."""
+    """Return whether `predict`, a command of both, has options of anomalib's."""
     return arguments[0] == "predict" and any(argument.startswith(_ANOMALIBS_OPTIONS) for argument in arguments)
 
 
@@ -130,7 +130,7 @@ def _run_anomalib(arguments: list[str]) -> int:
 
 
 def _command_line() -> Any:
-    """The CLI of anomalib, in which our models are created by `_instantiate` and missing data are told of."""
+    """Return anomalib's CLI, which creates our models with `_instantiate` and explains missing data."""
     from anomalib.cli.cli import AnomalibCLI  # noqa: PLC0415
 
     from dualclip_lightning.data.missing import told_where_to_get  # noqa: PLC0415
@@ -151,10 +151,10 @@ def _command_line() -> Any:
 
 
 def _instantiate(class_type: type, *args: Any, **kwargs: Any) -> Any:
-    """Create one of our models; jsonargparse would bury what its constructor refuses in an error of its own."""
+    """Create one of our models; jsonargparse would hide an error of its constructor in one of its own."""
     try:
         return class_type(*args, **kwargs)
-    except (ValueError, OSError, RuntimeError) as error:  # what the constructors of our models say they raise
+    except (ValueError, OSError, RuntimeError) as error:  # the documented errors of our constructors
         raise SystemExit(_fail(str(error))) from error
 
 
@@ -172,7 +172,7 @@ def _fail(message: str, status: int = WRONG) -> int:
 
 
 def _versions() -> str:
-    from importlib.metadata import version  # noqa: PLC0415  # this module starts fast
+    from importlib.metadata import version  # noqa: PLC0415  # keeps the start of this module fast
 
     return f"dualclip_lightning {version('dualclip_lightning')} (anomalib {version('anomalib')})"
 

@@ -1,8 +1,8 @@
-"""The plug-in through which anomalib's own commands know our models: ``anomalib test --model DualImageCLIP``.
+"""Plug-in that makes our models available to anomalib's own commands: ``anomalib test --model DualImageCLIP``.
 
 anomalib and jsonargparse have no plug-in hook, but ``import torch`` (2.5 and later) calls every entry point of the
-group ``torch.backends``. Ours installs a hook that acts once, right after ``anomalib.models`` has been imported, and
-then takes itself away. Because it runs inside ``import torch``, this module needs the standard library only and never
+group ``torch.backends``. Ours installs a hook that runs once, right after ``anomalib.models`` has been imported, and
+then removes itself. Because it runs inside ``import torch``, this module needs only the standard library and never
 raises.
 
 ``DUALCLIP_NO_PLUGIN=1`` switches it off, as does PyTorch's own ``TORCH_DEVICE_BACKEND_AUTOLOAD=0``.
@@ -30,13 +30,13 @@ logger = logging.getLogger(__name__)
 
 OFF_SWITCH = "DUALCLIP_NO_PLUGIN"
 _HOST = "anomalib.models"
-# The last import in the body of anomalib.models (2.7). It stands in for the host when `import anomalib.models` is
-# itself what imports torch: a hook on the host would then come too late.
+# The last import in the body of anomalib.models (2.7). It replaces the host if torch is imported by
+# `import anomalib.models` itself, when a hook on the host would come too late.
 _LAST_PART_OF_HOST = "anomalib.models.video"
 
 
 def autoload() -> None:
-    """Register the models in anomalib, now or as soon as it is imported; the entry point in ``torch.backends``."""
+    """Register the models in anomalib, now or when it is imported. Entry point of ``torch.backends``."""
     try:
         if os.environ.get(OFF_SWITCH, "0") in {"", "0"}:
             if is_ours():
@@ -66,11 +66,11 @@ def _register() -> None:
         return
     if refusal is not None:
         print(f"dualclip: {refusal}", file=sys.stderr)
-        raise SystemExit(2)  # as of every command that is used wrongly; this process is anomalib's command
+        raise SystemExit(2)  # status for wrong usage; this process is anomalib's command
 
 
 def _refusal() -> str | None:
-    """Return what is wrong with the options of anomalib's command, where that was given one of our models."""
+    """Return the error in the options of anomalib's command if it runs one of our models, or None."""
     if not is_ours():
         return None
     from dualclip_lightning.commandline.anomalib_arguments import former_models, unknown_arguments  # noqa: PLC0415
@@ -90,7 +90,7 @@ def _explain(error: Exception) -> None:
 
 
 class _PostImportFinder(MetaPathFinder):
-    """Calls ``action`` once, after the module ``name`` has been imported for the first time."""
+    """Finder that calls ``action`` once, after the first import of the module ``name``."""
 
     def __init__(self, name: str, action: Callable[[], None]) -> None:
         self.name = name
@@ -108,7 +108,7 @@ class _PostImportFinder(MetaPathFinder):
 
 
 class _PostImportLoader(Loader):
-    """Loads as ``loader`` does, leaves no trace of itself on the module, then lets ``finder`` act and retire."""
+    """Loader that works like ``loader``, but then removes itself and ``finder``, and calls the action of ``finder``."""
 
     def __init__(self, loader: Loader, finder: _PostImportFinder) -> None:
         self.loader = loader

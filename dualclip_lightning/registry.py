@@ -1,4 +1,4 @@
-"""What this package adds to anomalib: a new model or datamodule is one more line here."""
+"""Models and datamodules that this package adds to anomalib, one line for each."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ MODELS = {
     "MuSc": "dualclip_lightning.models.musc",
     "WindowCLIP": "dualclip_lightning.models.winclip",
 }
-# anomalib ignores the case of names, and has a WinClip of its own.
+# anomalib ignores the case of names, and has its own WinClip.
 FORMER_NAMES = {"WinCLIP": "WindowCLIP"}
-"""Earlier names of models, which Python and our own commands still take; anomalib's commands do not."""
+"""Former names of models, which Python and our own commands still accept; anomalib's commands do not."""
 DATAMODULES = {"MVTec": "dualclip_lightning.data.mvtec", "Demo": "dualclip_lightning.data.demo",
                "Folders": "dualclip_lightning.data.folders"}  # fmt: skip
 
 
 def current_name(model: str) -> str:
-    """Return what a model is called now; any other name stays."""
+    """Return the current name of a model; other names are unchanged."""
     return next((now for before, now in FORMER_NAMES.items() if before == model), model)
 
 
 def first_name(model: str) -> str:
-    """Return what a model was called at first, which is part of the keys of recorded results."""
+    """Return the first name of a model, which is part of the keys of recorded results."""
     return next((before for before, now in FORMER_NAMES.items() if now == model), model)
 
 
@@ -39,7 +39,7 @@ def register() -> None:
 
     anomalib looks names up in two ways: jsonargparse searches the subclasses that have been imported, while
     ``get_model``, ``get_datamodule`` and the benchmark read attributes of ``anomalib.models`` and ``anomalib.data``.
-    A name that anomalib already has keeps anomalib's meaning. Calling this again changes nothing.
+    Names that anomalib already has keep their meaning. Repeated calls have no effect.
     """
     _offer(MODELS, host="anomalib.models")
     _offer(DATAMODULES, host="anomalib.data")
@@ -49,8 +49,8 @@ def _offer(classes: Mapping[str, str], host: str) -> None:
     target = import_module(host)
     missing = {name: home for name, home in classes.items() if not hasattr(target, name)}
     if missing:
-        # Attributes are resolved when asked for: the module of a class may be half imported now, because importing it
-        # is what imported anomalib.
+        # Attributes are resolved on access: the module of a class may be only partly imported now, if its import is
+        # what imported anomalib.
         vars(target)["__getattr__"] = _lazy_attributes(host, missing, vars(target).get("__getattr__"))
     for home in missing.values():
         import_module(home)

@@ -1,1 +1,1 @@
-"""The command line: parser, help, what the console can show, and the process of anomalib that runs our models."""
+"""The command line: parser, help, console output, and the process of anomalib that runs the models of this package."""

@@ -21,14 +21,14 @@ _OF_JSONARGPARSE = {"help", "class_path", "init_args", "dict_kwargs"}
 def unknown_classes(arguments: Sequence[str]) -> Iterator[str]:
     """Report unknown short class names on the command line, with the nearest known ones."""
     for option, name in _options(arguments):
-        # Anything else is a class path, a configuration file or, for predict, a folder.
+        # All other names are class paths, configuration files or, for predict, folders.
         if name.isidentifier() and not Path(name).exists() and name not in (known := _known_classes(option)):
             near = nearest(name, known) or sorted(known)
             yield f"Expected {option} to name a known class, but got {name!r}. Did you mean {' or '.join(near)}?"
 
 
 def unknown_arguments(arguments: Sequence[str]) -> Iterator[str]:
-    """Report unknown arguments of our models and datamodules in one line; jsonargparse takes a dozen."""
+    """Report unknown arguments of our models and datamodules in one line each, where jsonargparse prints a dozen."""
     for option, path in dict(_options(arguments)).items():  # the last of each counts
         module, _, name = path.rpartition(".")
         home = _OURS[option].get(name)
@@ -44,14 +44,14 @@ def unknown_arguments(arguments: Sequence[str]) -> Iterator[str]:
 
 
 def former_models(arguments: Sequence[str]) -> Iterator[str]:
-    """Say what a model is called now that is given by a former name."""
+    """Report the current names of models that are given by a former name."""
     for option, name in _options(arguments):
         if option == "--model" and name in FORMER_NAMES:
             yield f"The model {name} is called {FORMER_NAMES[name]}, because anomalib has a model of nearly that name."
 
 
 def with_current_models(arguments: Sequence[str]) -> list[str]:
-    """Arguments in which models have the names of today."""
+    """Return the arguments with former names of models replaced by the current ones."""
     renamed = list(arguments)
     for position, argument in enumerate(renamed):
         option, equals, name = argument.partition("=")
@@ -63,7 +63,7 @@ def with_current_models(arguments: Sequence[str]) -> list[str]:
 
 
 def nearest(name: str, choices: Iterable[str]) -> list[str]:
-    """Up to three of the choices that look like a name, whatever its case; the best first."""
+    """Return up to three choices that resemble a name, regardless of case, best match first."""
     by_lower_case = {choice.lower(): choice for choice in choices}
     return [by_lower_case[found] for found in difflib.get_close_matches(name.lower(), by_lower_case, n=3, cutoff=0.5)]
 

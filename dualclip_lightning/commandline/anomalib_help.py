@@ -1,4 +1,4 @@
-"""Help for anomalib's commands with our models; anomalib's own takes ten seconds and tells of other models."""
+"""Help for anomalib's commands with our models; anomalib's own help takes ten seconds and lists other models."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ COMMON_OPTIONS = {
 
 
 def help_of(command: str, summary: str) -> str:
-    """The text of `dualclip COMMAND --help`."""
+    """Return the text of `dualclip COMMAND --help`."""
     data = {
         "--data NAME": DATA.get(command, DATA["test"]),
         "--data.NAME VALUE": "an argument of the datamodule, as --data.category bottle; default: anomalib's",

@@ -1,4 +1,4 @@
-"""What a console can show: its encoding may lack a sign of ours, or part of a file name, which must not end a run."""
+"""Replacement of characters that the console's encoding lacks, so that output and file names cannot end a run."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import sys
 import unicodedata
 
 PLAIN = {"±": "+/-", "†": "*", "‡": "**", "─": "-", "━": "-", "│": "|"}
-"""Signs that have a plain form. Other letters lose their accents; the rest becomes a question mark."""
+"""Characters with a plain replacement. Other letters lose their accents; the rest becomes a question mark."""
 NAME = "dualclip_plain"
-"""The name of the error handler."""
+"""Name of the error handler."""
 
 
 def show_what_it_can() -> None:
-    """Let the standard streams replace what they cannot encode, as every command of this package wants it.
+    """Let the standard streams replace characters that they cannot encode; used by all commands of this package.
 
-    What a command writes to files is UTF-8 on every machine and not concerned.
+    Files are not affected: they are written in UTF-8 on every machine.
     """
     codecs.register_error(NAME, _plain)
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # not where a caller has put something else in their place
+        if hasattr(stream, "reconfigure"):  # a caller may have replaced the stream
             stream.reconfigure(errors=NAME)
 
 

@@ -1,4 +1,4 @@
-"""Our models in a process that belongs to anomalib's command line: what it prints, and how errors of ours look.
+"""Output and errors of our models in a process of anomalib's command line.
 
 Only the standard library is imported, because `plugin` needs this inside `import torch`.
 """
@@ -17,19 +17,19 @@ from dualclip_lightning.registry import FORMER_NAMES, MODELS
 
 PACKAGE = Path(__file__).parents[1]
 NOISY = tuple(f"{part}.utilities.rank_zero" for part in ("lightning.pytorch", "lightning.fabric", "lightning_fabric"))
-"""Loggers that tell of devices and products at every run."""
+"""Loggers that report devices and advertise products at every run."""
 UNASKED = "anomalib.cli.utils.openvino"
-"""Tells at every start what is not installed, on standard output, where it would stand in a printed configuration."""
+"""Logger that reports missing packages at every start on standard output, where a configuration may be printed."""
 ENGINE = "anomalib.engine.engine"
 UNFITTING = ("ckpt_path is not provided", "Running validation before")
-"""Begin notes of the Engine that are wrong of our models: their weights are loaded, and no validation runs."""
+"""Prefixes of Engine messages that are wrong for our models: their weights are loaded, and no validation runs."""
 SPOKEN = ("anomalib", "dualclip_lightning")
-"""Loggers whose notes are shown."""
+"""Loggers whose info messages are shown."""
 REFUSALS = (ValueError, TypeError, OSError, ImportError)
-"""What code of ours raises where something cannot be meant or had; its message is a sentence for the user."""
+"""Errors that our code raises for invalid or unavailable input; the message is a sentence for the user."""
 
 _OF_OTHER_TYPES = "Expected a <class|Import path |Not of type "
-"""Begin what jsonargparse lists of the other types that an option may have."""
+"""Prefixes of jsonargparse's messages about the other types that an option may have."""
 
 
 def is_ours() -> bool:
@@ -44,13 +44,13 @@ def _names_ours() -> bool:
 
 
 def fits_zero_shot(record: logging.LogRecord) -> bool:
-    """Log filter: what anomalib's Engine says of weights and thresholds that our models do not have is left out."""
+    """Return False for messages of anomalib's Engine that do not apply to zero-shot models; used as a log filter."""
     return not record.getMessage().startswith(UNFITTING)
 
 
 def print_once() -> None:
-    """Before anomalib sets logging up: let it add one handler, where it adds two, and let libraries not warn."""
-    logging.getLogger().addHandler(logging.NullHandler())  # basicConfig then adds none and leaves the level at warnings
+    """Prevent duplicate log handlers and warnings of libraries; call it before anomalib configures logging."""
+    logging.getLogger().addHandler(logging.NullHandler())  # basicConfig then adds none and keeps the level at WARNING
     for name in SPOKEN:
         logging.getLogger(name).setLevel(logging.INFO)
     for name in (*NOISY, UNASKED):
@@ -62,9 +62,9 @@ def print_once() -> None:
 
 
 def sentence_of(error: BaseException) -> str | None:
-    """The message of an error that code of ours raised to refuse something; None for any other, as a fault of ours.
+    """Return the message of an error that our code raised to reject input; None for any other error, which is a bug.
 
-    jsonargparse lists what constructors raised in an error of its own.
+    jsonargparse wraps the errors of constructors in an error of its own.
     """
     if not isinstance(error, REFUSALS):
         return None
@@ -77,9 +77,9 @@ def sentence_of(error: BaseException) -> str | None:
 
 
 def explain_refusals() -> None:
-    """Let anomalib's command end with one line, and without a traceback, where code of ours refuses something.
+    """Let anomalib's command end with one line instead of a traceback if our code rejects its input.
 
-    To be called when one of our classes is made: anomalib sets its own hook after it has imported them.
+    Call it when one of our classes is instantiated, because anomalib sets its own hook after it has imported them.
     """
     if not is_ours() or sys.excepthook.__module__ == __name__:
         return

@@ -1,4 +1,4 @@
-"""What all commands of ours have in common: the parser, its help and errors, and how much is said. Nothing heavy."""
+"""Common parts of all our commands: parser, help, errors and verbosity. Imports nothing that takes time."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from typing import Any, NoReturn
 from dualclip_lightning.commandline import quiet
 
 WRONG = 2
-"""Exit status of wrong use."""
+"""Exit status for wrong usage."""
 SYNONYMS = {
     "--class": "--class-name", "--name": "--class-name", "--object": "--class-name", "--prompt": "--class-name",
     "--project": "--out", "--save-dir": "--out", "--results": "--out", "--conf": "--threshold",
     "--weights": "--pretrained", "--checkpoint": "--pretrained", "--imgsz": "--image-size", "--batch": "--batch-size",
     "--save-maps": "--maps", "--ignore": "--exclude",
 }  # fmt: skip
-"""Names of other tools for options of ours."""
+"""Names of our options in other tools."""
 PLAIN = frozenset({"--source", "--input", "--images", "--path", "--image", "--folder", "--dir"})
-"""Names of other tools for what ours take without an option."""
+"""Options of other tools for what is a positional argument here."""
 _NUMBER = re.compile(r"-\d+|-\d*\.\d+")
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Help in which every option that takes a value tells its default."""
+    """Help formatter that shows the default of every option that takes a value."""
 
     def _get_help_string(self, action: argparse.Action) -> str:
         text = action.help or ""
@@ -42,9 +42,9 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that says what is wrong in one line, with the option that was probably meant.
+    """Parser that reports an error in one line, with the option that was probably meant.
 
-    Every command has `--quiet` and `--verbose`, which `speaking` obeys.
+    Every command has `--quiet` and `--verbose`, which `speaking` applies.
     """
 
     def __init__(self, prog: str, description: str, epilog: str | None = None) -> None:
@@ -71,14 +71,14 @@ class Parser(argparse.ArgumentParser):
         return f"Unknown option {option}." + f" Did you mean {near}?" * bool(near)
 
     def error(self, message: str) -> NoReturn:
-        """One line on standard error, and status 2."""
+        """Print one line to standard error, and exit with status 2."""
         sentence = message[:1].upper() + message[1:]
         stop = "" if sentence.endswith((".", "?")) else "."
         self.exit(WRONG, f"dualclip: {sentence}{stop} See `{self.prog} --help`.\n")
 
 
 def unknown_options(arguments: Sequence[str], known: Iterable[str]) -> Iterator[str]:
-    """Return the arguments that look like an option but are not a known one."""
+    """Yield the arguments that look like an option but are unknown."""
     names = set(known)
     for argument in arguments:
         if argument == "--":
@@ -90,7 +90,7 @@ def unknown_options(arguments: Sequence[str], known: Iterable[str]) -> Iterator[
 
 
 def nearest_option(option: str, known: Iterable[str]) -> str | None:
-    """The known option that was probably meant: by another tool's name, by its beginning, or by its letters."""
+    """Return the known option that was probably meant, by its name in another tool, its prefix or its letters."""
     names = sorted(name for name in known if name.startswith("--"))
     written = option.lower().replace("_", "-")
     if (synonym := SYNONYMS.get(written)) in names:
@@ -101,7 +101,7 @@ def nearest_option(option: str, known: Iterable[str]) -> str | None:
 
 
 def whole_from_one(text: str) -> int:
-    """A whole number of at least 1, as a type of an option."""
+    """Parse an integer of at least 1; used as the type of an option."""
     if not text.isdecimal() or int(text) < 1:
         msg = f"expected a whole number from 1, but got {text!r}"
         raise argparse.ArgumentTypeError(msg)
@@ -109,7 +109,7 @@ def whole_from_one(text: str) -> int:
 
 
 def with_new_names(arguments: Sequence[str], renamed: Mapping[str, str]) -> list[str]:
-    """Arguments with options by their new names; those that were given by an old name are told on standard error."""
+    """Return the arguments with the new names of options, and report old names on standard error."""
     given = {argument.partition("=")[0] for argument in arguments}
     for old in sorted(given & renamed.keys()):
         print(f"dualclip: {old} is called {renamed[old]} now; the old name will go.", file=sys.stderr)
@@ -118,7 +118,7 @@ def with_new_names(arguments: Sequence[str], renamed: Mapping[str, str]) -> list
 
 @contextmanager
 def speaking(options: argparse.Namespace) -> Iterator[None]:
-    """Say as much as was asked for: with `quiet` standard output is dropped, with `verbose` libraries may speak."""
+    """Apply the requested verbosity: `quiet` drops standard output, `verbose` shows the messages of libraries."""
     if getattr(options, "verbose", False):
         logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
         with quiet.loud():
@@ -131,5 +131,5 @@ def speaking(options: argparse.Namespace) -> Iterator[None]:
 
 
 def leave_closed_pipe() -> None:
-    """Let nothing more be written to a standard output that nobody reads, not even when the process ends."""
+    """Discard all further standard output after its reader has closed it, even at the end of the process."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

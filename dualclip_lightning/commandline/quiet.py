@@ -1,4 +1,4 @@
-"""Runs that leave the screen to a table."""
+"""Runs without messages of libraries, for commands that print a table."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _LOUD = False
-"""Whether `quiet` changes nothing."""
+"""True if `quiet` has no effect."""
 
 
 @contextmanager
 def loud() -> Iterator[None]:
-    """Let libraries speak where they would be silenced, because the user asked for it."""
-    global _LOUD  # noqa: PLW0603 - what is silenced is the process's, too
+    """Context in which `quiet` has no effect, at the user's request."""
+    global _LOUD  # noqa: PLW0603 - logging is global to the process, too
     before, _LOUD = _LOUD, True
     try:
         yield
@@ -24,14 +24,14 @@ def loud() -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No warnings and no log records up to warnings: Lightning and anomalib say much about each of many runs."""
+    """Context without warnings and log records up to WARNING, of which Lightning and anomalib emit many per run."""
     if _LOUD:
         yield
         return
     before = logging.root.manager.disable
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        logging.disable(max(before, logging.WARNING))  # who silenced more keeps it
+        logging.disable(max(before, logging.WARNING))  # keep a higher level
         try:
             yield
         finally:

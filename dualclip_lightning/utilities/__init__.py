@@ -1,1 +1,1 @@
-"""Checks of arguments, files, records of runs, caches, seeds, versions and memory, for every other subpackage."""
+"""Helpers of all other subpackages: argument checks, files, run records, caches, seeds, versions and processes."""

@@ -1,4 +1,4 @@
-"""Checks of arguments that methods, adaptation and detectors have in common; each names the argument."""
+"""Common checks of the arguments of methods, adaptation and detectors; each error message names the argument."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 
 
 def check_whole(name: str, value: Any, least: int | None = None, remedy: str = "") -> None:
-    """Refuse what is no whole number, or is below `least`; true and false are no numbers.
+    """Check that a value is an integer of at least `least`; booleans are refused.
 
     Raises:
-        ValueError: with the name, the value and the remedy.
+        ValueError: it is not; the message contains the name, the value and the remedy.
     """
     if not _is_whole(value) or (least is not None and value < least):
         wanted = "a whole number" if least is None else f"a whole number of at least {least}"
@@ -22,10 +22,10 @@ def check_whole(name: str, value: Any, least: int | None = None, remedy: str = "
 
 
 def check_text(name: str, value: Any, example: str) -> None:
-    """Refuse what is no text.
+    """Check that a value is a string.
 
     Raises:
-        ValueError: with the name, the value and an example.
+        ValueError: it is not; the message contains the name, the value and an example.
     """
     if not isinstance(value, str):
         msg = f"Expected {name} to be a text such as {example!r}, but got {value!r}."
@@ -33,10 +33,10 @@ def check_text(name: str, value: Any, example: str) -> None:
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
-    """Refuse what is none of a few words.
+    """Check that a value is one of several choices.
 
     Raises:
-        ValueError: with the name, the words and the value.
+        ValueError: it is not; the message contains the name, the choices and the value.
     """
     if not (isinstance(value, str) and value in choices):
         *others, last = map(repr, choices)
@@ -45,10 +45,10 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
 
 
 def check_switches(**values: Any) -> None:
-    """Refuse what is neither true nor false; a text such as "false" would count as true.
+    """Check that values are booleans; a string such as "false" would count as true.
 
     Raises:
-        ValueError: with the name and the value.
+        ValueError: one is not; the message contains the name and the value.
     """
     for name, value in values.items():
         if not isinstance(value, bool):
@@ -57,10 +57,10 @@ def check_switches(**values: Any) -> None:
 
 
 def check_text_list(name: str, values: Any, example: Sequence[str]) -> None:
-    """Refuse what is no list of texts; a single text would be taken apart into its letters.
+    """Check that a value is a list of strings; a single string would be split into its letters.
 
     Raises:
-        ValueError: with the name, the value and an example.
+        ValueError: it is not; the message contains the name, the value and an example.
     """
     if not isinstance(values, list | tuple) or not all(isinstance(value, str) for value in values):
         msg = f"Expected {name} to be a list of texts such as {list(example)}, but got {values!r}."
@@ -68,10 +68,10 @@ def check_text_list(name: str, values: Any, example: Sequence[str]) -> None:
 
 
 def check_path(name: str, value: Any) -> None:
-    """Refuse what is neither None nor a path.
+    """Check that a value is None or a path.
 
     Raises:
-        ValueError: with the name and the value.
+        ValueError: it is not; the message contains the name and the value.
     """
     if not isinstance(value, str | PathLike | None):
         msg = f"Expected {name} to be the path of a folder, but got {value!r}."
@@ -79,10 +79,10 @@ def check_path(name: str, value: Any) -> None:
 
 
 def check_size(name: str, value: Any) -> None:
-    """Refuse what is neither a side nor height and width, in whole pixels.
+    """Check that a value is one side, or height and width, as integers.
 
     Raises:
-        ValueError: with the name and the value.
+        ValueError: it is not; the message contains the name and the value.
     """
     sides = list(value) if isinstance(value, list | tuple) else [value, value]
     if len(sides) != len(("height", "width")) or not all(_is_whole(side) and side > 0 for side in sides):
@@ -91,10 +91,10 @@ def check_size(name: str, value: Any) -> None:
 
 
 def check_whole_list(name: str, values: Any, example: Sequence[int]) -> None:
-    """Refuse what is no list of whole numbers; how large they may be is for others to check.
+    """Check that a value is a list of integers; their range is not checked.
 
     Raises:
-        ValueError: with the name, the value and an example.
+        ValueError: it is not; the message contains the name, the value and an example.
     """
     if not isinstance(values, list | tuple) or not all(map(_is_whole, values)):
         msg = f"Expected {name} to be a list of whole numbers such as {list(example)}, but got {values!r}."
@@ -102,10 +102,10 @@ def check_whole_list(name: str, values: Any, example: Sequence[int]) -> None:
 
 
 def check_positive(name: str, value: Any, remedy: str = "") -> None:
-    """Refuse what is no number above 0, or not finite.
+    """Check that a value is a finite number above 0.
 
     Raises:
-        ValueError: with the name, the value and the remedy.
+        ValueError: it is not; the message contains the name, the value and the remedy.
     """
     if not (is_number(value) and value > 0):
         msg = f"Expected {name} to be a number above 0, but got {value!r}. {remedy}".rstrip()
@@ -113,10 +113,10 @@ def check_positive(name: str, value: Any, remedy: str = "") -> None:
 
 
 def check_from_zero(name: str, value: Any, remedy: str = "") -> None:
-    """Refuse what is no number from 0, or not finite.
+    """Check that a value is a finite number of at least 0.
 
     Raises:
-        ValueError: with the name, the value and the remedy.
+        ValueError: it is not; the message contains the name, the value and the remedy.
     """
     if not (is_number(value) and value >= 0):
         msg = f"Expected {name} to be at least 0 and finite, but got {value!r}. {remedy}".rstrip()
@@ -124,10 +124,10 @@ def check_from_zero(name: str, value: Any, remedy: str = "") -> None:
 
 
 def check_share(name: str, value: Any) -> None:
-    """Refuse what is no number from 0 to 1.
+    """Check that a value is a number from 0 to 1.
 
     Raises:
-        ValueError: with the name and the value.
+        ValueError: it is not; the message contains the name and the value.
     """
     if not (is_number(value) and 0 <= value <= 1):
         msg = f"Expected {name} to be in [0, 1], but got {value!r}."
@@ -135,29 +135,29 @@ def check_share(name: str, value: Any) -> None:
 
 
 def check_temperature(temperature: Any) -> None:
-    """Refuse a temperature that no softmax can have.
+    """Check that a softmax can have this temperature.
 
     Raises:
-        ValueError: as `check_positive`.
+        ValueError: same as in `check_positive`.
     """
     check_positive("temperature", temperature, "Published values lie between 0.01 and 1.")
 
 
 def check_blocks(name: str, numbers: Any) -> None:
-    """Refuse what is neither None nor a list of whole numbers; the encoder knows which blocks its tower has.
+    """Check that a value is None or a list of integers; the encoder checks which blocks its tower has.
 
     Raises:
-        ValueError: as `check_whole_list`.
+        ValueError: same as in `check_whole_list`.
     """
     if numbers is not None:
         check_whole_list(name, numbers, (1, 2, 3))
 
 
 def check_names(name: str, given: Iterable[str], known: Sequence[str]) -> None:
-    """Refuse settings that an argument does not have.
+    """Check that an argument has all given settings.
 
     Raises:
-        ValueError: with the unknown names and those there are.
+        ValueError: a setting is unknown; the message contains the unknown and the known names.
     """
     unknown = sorted(set(given) - set(known))
     if unknown:
@@ -166,7 +166,7 @@ def check_names(name: str, given: Iterable[str], known: Sequence[str]) -> None:
 
 
 def is_number(value: Any) -> bool:
-    """Return whether it is a finite number; true and false are none."""
+    """Return whether a value is a finite number; booleans are not."""
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
@@ -175,10 +175,10 @@ def _is_whole(value: Any) -> bool:
 
 
 def check_precision(name: str) -> None:
-    """Refuse Lightning's true half (and double) precision: anomalib hands over images in single precision.
+    """Check that Lightning's precision is not true half or double: anomalib passes images in single precision.
 
     Raises:
-        ValueError: with what to set instead.
+        ValueError: it is; the message names the alternative.
     """
     if name.endswith("-true") and name != "32-true":
         msg = f"Expected precision to be 32-true, 16-mixed or bf16-mixed, but got {name}. Set 16-mixed or bf16-mixed."

@@ -1,4 +1,4 @@
-"""Where this package keeps what it can make again."""
+"""Cache folders of this package."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 
 
 def cache_dir(name: str) -> Path:
-    """Folder for one kind of cache, not created here.
+    """Return the folder of one cache, without creating it.
 
-    It lies under DUALCLIP_CACHE if that is set, else under dualclip_lightning in the user's cache folder
+    It is below DUALCLIP_CACHE if that is set, else below dualclip_lightning in the user's cache folder
     (XDG_CACHE_HOME, by default ~/.cache).
     """
     chosen = os.environ.get("DUALCLIP_CACHE")
@@ -24,10 +24,10 @@ def cache_dir(name: str) -> Path:
 
 
 def home() -> Path:
-    """The user's home folder; a temporary one, which HOME names from then on, where the system knows none.
+    """Return the user's home folder; if the system knows none, a temporary one to which HOME is set.
 
-    Containers often run as a user id without an entry in the list of users and without HOME. PyTorch, Matplotlib and
-    the hub's client ask for the home folder or for the user's name, too, and would fail or write to a folder named "~".
+    Containers often run under a user id without a passwd entry and without HOME. PyTorch, Matplotlib and the hub's
+    client look up the home folder or the user's name, too, and would fail or write to a folder named "~".
     """
     try:
         return Path.home()

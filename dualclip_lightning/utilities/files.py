@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Digests of files, and files that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uuid import uuid4
 
 
 def files_digest(files: Mapping[str, Path]) -> str:
-    """SHA-256 of files by name: of the names and of what is in the files, whatever their order and place."""
+    """Return the SHA-256 of the names and contents of files, regardless of their order and location."""
     sha = hashlib.sha256()
     for name in sorted(files):
         state = files[name].stat()
@@ -30,17 +30,17 @@ def _file_digest(path: Path, modified: int, size: int) -> str:
 
 
 def cannot_write(error: OSError, where: Path) -> str:
-    """The sentence for a file or folder that refuses to be written.
+    """Return the message for a file or folder that cannot be written.
 
     Args:
-        error: what came of it.
-        where: what was to be written, if the error does not say.
+        error: error of the attempt.
+        where: path of the file or folder, if the error does not contain it.
     """
     return f"Cannot write '{error.filename or where}' ({error.strerror or error})."
 
 
 def write_bytes_atomically(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name in its folder and rename it: a reader or a crash never meets half of it.
+    """Write a file under a temporary name in its folder and rename it, so that it is never incomplete.
 
     Raises:
         OSError: the folder or file cannot be written; nothing is left behind.

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 GRACE_SECONDS = 0.1
-"""Time for a process to end by itself once its connection is closed."""
+"""Seconds for a process to end by itself once its connection is closed."""
 STOP_SECONDS = 5.0
-"""Time for a process to end once it was told to terminate."""
+"""Seconds for a process to end after it was terminated."""
 
 
 class ProcessEndedError(RuntimeError):
-    """A process ended instead of sending a message, for example because the system ran out of memory."""
+    """Error for a process that ended instead of sending a message, for example because the system ran out of memory."""
 
     def __init__(self, exit_code: int | None) -> None:
         super().__init__(f"The process ended with exit code {exit_code}.")
@@ -28,7 +28,7 @@ class ProcessEndedError(RuntimeError):
 
 
 class ParentProcess:
-    """The process that started this one, as seen from here; this process exits if it is gone or has left the pool."""
+    """Connection to the process that started this one; this process exits if that has ended or left the pool."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -49,10 +49,10 @@ class ParentProcess:
 
 
 class ChildProcess:
-    """A process that calls `work(parent, *arguments)`, where `parent` is a `ParentProcess`.
+    """Process that calls `work(parent, *arguments)`, where `parent` is a `ParentProcess`.
 
     It is spawned, because a fork would inherit threads and CUDA in an unusable state; `work` must therefore be a
-    function of a module, and the arguments picklable. Interrupts are left to the parent process.
+    function of a module, and the arguments picklable. The parent process handles interrupts.
     """
 
     def __init__(self, work: Callable[..., None], *arguments: Any) -> None:
@@ -85,9 +85,9 @@ class ChildProcess:
 
 
 class ProcessPool:
-    """Child processes that end with the `with` block: idle ones by themselves, busy ones because they are terminated.
+    """Child processes that end with the `with` block: idle ones by themselves, busy ones by termination.
 
-    If this process is killed, each ends when it next sends or awaits a message.
+    If this process is killed, each child ends when it next sends or awaits a message.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""`run.json`: what was asked of a run and what became of it. A folder that has one is known as a run's results."""
+"""`run.json`: settings and outcome of a run, by which a folder is recognised as results."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from dualclip_lightning.utilities.files import write_bytes_atomically
 
 NAME = "run.json"
 FORMAT = "dualclip predict"
-"""Under "format" in the file: tells it from a `run.json` of somebody else."""
+"""Value of "format" in the file, which distinguishes it from a `run.json` of other software."""
 MARK = ".dualclip.json"
 FORMAT_OF_MARK = "dualclip results"
-"""What the benchmark and the demo leave in their folders, which may hold other things, too."""
+"""Value of "format" in the marks of the benchmark and the demo, whose folders may contain other files, too."""
 
 
 def write_record(folder: Path, content: Mapping[str, Any]) -> None:
@@ -28,17 +28,17 @@ def write_record(folder: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """The record of the run in a folder, or None if there is none."""
+    """Return the record of the run in a folder, or None if there is none."""
     content = _read(folder / NAME)
     return content if content is not None and content.get("format") == FORMAT else None
 
 
 def mark_results(folder: Path, names: Sequence[str]) -> None:
-    """Mark what another command of ours writes into a folder, so that it is not taken for images to be scored.
+    """Mark the results that another of our commands writes to a folder, so that they are not scored as images.
 
     Args:
-        folder: may hold other things, too.
-        names: files and folders that are written there.
+        folder: folder, which may contain other files, too.
+        names: names of the files and folders that are written there.
 
     Raises:
         OSError: it cannot be written.
@@ -48,7 +48,7 @@ def mark_results(folder: Path, names: Sequence[str]) -> None:
 
 
 def written(folder: Path) -> frozenset[str] | None:
-    """Names of what runs of ours have written into a folder; None if all of it is a run's."""
+    """Return the names that our runs have written to a folder; None if the whole folder belongs to a run."""
     return None if read_record(folder) is not None else _marked(folder)
 
 
@@ -59,7 +59,7 @@ def _marked(folder: Path) -> frozenset[str]:
 
 
 def results_around(path: Path) -> Path | None:
-    """The results of a run that a file or folder belongs to by its real path, None if it does not."""
+    """Return the results of a run to which a file or folder belongs by its real path, or None."""
     real = path.resolve()
     below = ""
     for folder in (real, *real.parents):

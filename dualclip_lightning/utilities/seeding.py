@@ -1,4 +1,4 @@
-"""Seeds that depend on what they are for, not on the order in which they are asked for."""
+"""Seeds that depend on their purpose, not on the order in which they are derived."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import PurePath
 
 
 def derive_seed(seed: int, *parts: str | bytes | int) -> int:
-    """A seed in [0, 2**63) from a run's seed and the name of its use, for example an image's identity.
+    """Derive a seed in [0, 2**63) from a run's seed and its purpose, for example an image's identity.
 
-    The same arguments give the same seed on every machine; a change of any of them gives an unrelated one.
+    The same arguments yield the same seed on every machine; a change of any argument yields an unrelated seed.
     """
     digest = hashlib.sha256(str(int(seed)).encode())
     for part in parts:
@@ -21,6 +21,6 @@ def derive_seed(seed: int, *parts: str | bytes | int) -> int:
 
 
 def file_identity(name: str) -> str:
-    """Folder and file name: the same wherever the data set and the working directory lie."""
-    path = os.path.abspath(name) if os.path.exists(name) else name  # noqa: PTH100, PTH110 - what is no file has a name
+    """Return folder and file name, which do not depend on the locations of the data set and the working directory."""
+    path = os.path.abspath(name) if os.path.exists(name) else name  # noqa: PTH100, PTH110 - other names stay unchanged
     return "/".join(PurePath(path).parts[-2:])

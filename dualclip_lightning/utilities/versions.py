@@ -1,4 +1,4 @@
-"""Versions of what takes part in a score."""
+"""Versions of the libraries that affect scores."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from functools import cache
 from importlib.metadata import version
 
 SCORING = ("dualclip_lightning", "torch", "torchvision", "open_clip_torch", "numpy", "pillow", "scipy")
-"""What every score goes through."""
+"""Libraries that affect every score."""
 ADAPTATION = ("albumentations", "anomalib", "opencv-python-headless")
-"""What draws pseudo anomalies; their noise is anomalib's."""
+"""Libraries that draw pseudo anomalies, whose noise is anomalib's."""
 ENGINE = ("kornia", "lightning", "scikit-learn", "torchmetrics")
-"""What else takes part in a run of any method: AnoCLIP's views, CLIP-AD's vectors, the Engine and its metrics."""
+"""Other libraries used by methods: for AnoCLIP's views, CLIP-AD's vectors, the Engine and its metrics."""
 
 
 @cache
 def versions(*libraries: str) -> dict[str, str]:
-    """The versions of some libraries and of Python, by name."""
+    """Return the versions of some libraries and of Python, by name."""
     return {name: version(name) for name in libraries} | {"python": platform.python_version()}
