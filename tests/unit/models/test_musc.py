@@ -14,8 +14,9 @@ from torch.utils.data import DataLoader
 from dualclip_lightning import MuSc
 from dualclip_lightning.backbone import IntermediateEncoder
 from dualclip_lightning.backbone.encoders.layers import IntermediateFeatures
-from dualclip_lightning.models import MuScModel, musc
+from dualclip_lightning.models import MuScModel
 from dualclip_lightning.models.base import Kind
+from dualclip_lightning.models.musc import torch_model
 from dualclip_lightning.pairing import FeatureStore, ImageSet, random_subsets
 from dualclip_lightning.scoring import DRAWINGS, draw, mutual_scores, paired_scores, rscin
 from tests.engine_runs import metal_nut, run_engine
@@ -251,7 +252,7 @@ def test_features_on_disk_give_the_same_scores(make, run, mvtec_root, monkeypatc
         stores.append(FeatureStore(size, limit=1000))
         return stores[-1]
 
-    monkeypatch.setattr(musc, "FeatureStore", store)
+    monkeypatch.setattr(torch_model, "FeatureStore", store)
     assert run(make(), datamodule=metal_nut(mvtec_root)).scores == expected
     assert len(stores) == 1
     assert stores[0].folder is not None
