@@ -15,7 +15,7 @@ from dualclip_lightning.utilities.processes import ProcessEndedError, ProcessPoo
 
 @pytest.fixture
 def forks(monkeypatch):
-    """The processes are forks, which need not import the libraries."""
+    """Make the processes forks, which do not need to import the libraries."""
     monkeypatch.setattr(processes, "get_context", lambda _: multiprocessing.get_context("fork"))
 
 
@@ -88,7 +88,7 @@ def test_an_interrupt_is_left_to_the_parent_process(forks):
 
 
 def break_off(work):
-    """Leave the pool by an error while a process is at work."""
+    """Leave the pool with an error while a process is working."""
     with ProcessPool() as pool:
         child = pool.start(work)
         child.send(1)
@@ -102,7 +102,7 @@ def test_no_process_outlives_the_pool_even_if_an_error_ends_it(work, forks, monk
     monkeypatch.setattr(processes, "STOP_SECONDS", 0.1)
     with pytest.raises(RuntimeError, match="enough"):
         break_off(work)
-    left = multiprocessing.active_children()  # one that was killed may take a moment
+    left = multiprocessing.active_children()  # a killed process may take a moment to end
     for process in left:
         process.join(60)
     assert not any(process.is_alive() for process in left)
@@ -110,7 +110,7 @@ def test_no_process_outlives_the_pool_even_if_an_error_ends_it(work, forks, monk
 
 @pytest.mark.slow
 def test_a_process_that_waits_for_a_message_exits_when_the_connection_closes(monkeypatch):
-    monkeypatch.setattr(processes, "GRACE_SECONDS", None)  # as long as it takes
+    monkeypatch.setattr(processes, "GRACE_SECONDS", None)  # no time limit
     with ProcessPool() as pool:
         child = pool.start(double)
     assert child.process.exitcode == 0

@@ -24,7 +24,7 @@ def test_preprocessing_and_size_are_what_timm_states():
     assert loaded.preprocessing.size == stated["input_size"][1:]
 
 
-def test_random_weights_depend_on_the_seed_and_leave_the_callers_generator_alone():
+def test_random_weights_depend_on_the_seed_and_do_not_change_the_callers_generator():
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
@@ -78,6 +78,6 @@ def test_weights_that_cannot_be_downloaded_are_named_with_the_remedy(name):
         ("timm:local-dir:/nowhere", "demo", "brings its own weights"),
     ],
 )
-def test_wrong_names_are_told_with_the_nearest(name, weights, words):
+def test_wrong_names_are_refused_with_the_nearest(name, weights, words):
     with pytest.raises(ValueError, match=words):
         load_backbone(name, weights)

@@ -1,4 +1,4 @@
-"""Vision transformers of timm, against what hooks on their blocks see."""
+"""Vision transformers of timm, compared with the tokens recorded by hooks on their blocks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REGISTERS = {"img_size": 56, "patch_size": 14, "embed_dim": 32, "depth": 4, "num
 
 
 def model(**changes):
-    """Return a small model with 3 register tokens beside its class token, and random weights."""
+    """Return a small model with a class token, 3 register tokens and random weights."""
     torch.manual_seed(0)
     return timm.models.vision_transformer.VisionTransformer(
         **{**REGISTERS, "num_classes": 0, "dynamic_img_size": True, **changes}

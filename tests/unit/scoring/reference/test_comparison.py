@@ -1,4 +1,4 @@
-"""The comparison with references, against scikit-learn and loops over every patch."""
+"""The comparison with references, compared with scikit-learn and with loops over every patch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def random_layers(generator, count=3, grid=(3, 4), channels=(6, 9)) -> list[torc
 
 
 def compare(scoring: ReferenceScoring, layers, references, near=None) -> torch.Tensor:
-    """Scores of all images against the same references, which are lists of layers like those of the images."""
+    """Compute scores of all images with the same references, which are lists of layers like the images."""
     queries = scoring.descriptors(layers)
     described = [scoring.descriptors(reference) for reference in references]
     fitted = scoring.fit([[each.flatten(1, 2) for each in kind] for kind in zip(*described, strict=True)])
@@ -27,7 +27,7 @@ def compare(scoring: ReferenceScoring, layers, references, near=None) -> torch.T
 
 
 def pooled(tokens: np.ndarray, side: int) -> np.ndarray:
-    """Sums over neighbourhoods, which have the direction of the mean."""
+    """Compute sums over neighbourhoods, which have the direction of the mean."""
     around = np.pad(tokens, ((side // 2,) * 2, (side // 2,) * 2, (0, 0)))
     rows, columns = tokens.shape[:2]
     return sum(around[i : i + rows, j : j + columns] for i in range(side) for j in range(side))
@@ -99,14 +99,14 @@ def test_scores_stay_in_0_1_for_opposite_patches(generator, fusion, weighting):
     assert ((found >= 0) & (found <= 1)).all()
 
 
-def test_similar_neighbours_give_one_descriptor_a_layer(generator):
+def test_similar_neighbours_give_one_descriptor_per_layer(generator):
     layers = random_layers(generator)
     assert len(ReferenceScoring(neighbourhood=(1, 3)).descriptors(layers)) == 4
     assert len(ReferenceScoring(neighbourhood=(1, 3), weighting="similarity").descriptors(layers)) == 2
 
 
-def test_the_order_of_musc_is_kept_for_its_rule(generator):
-    """Euclidean distance and eq. 5 order the distances of unit vectors alike; MuSc centres each image first."""
+def test_the_rule_of_musc_gives_the_order_of_musc(generator):
+    """For unit vectors, Euclidean distance and eq. 5 give the same order; MuSc also centres each image first."""
     layer = torch.randn(4, 3, 3, 16, generator=generator)
     layer = (layer - layer.mean(dim=(1, 2, 3), keepdim=True)) / layer.std(dim=(1, 2, 3), keepdim=True)
     scoring = ReferenceScoring(neighbourhood=(3,), fusion="lowest")
@@ -142,7 +142,7 @@ def test_the_class_score_is_smoothed_over_the_references(generator):
     torch.testing.assert_close(found, rscin(scores, unit, [1, 3])[0])
 
 
-def test_places_mean_nothing_to_a_subspace(generator):
+def test_a_subspace_ignores_places(generator):
     layers = random_layers(generator)
     with pytest.raises(ValueError, match="Leave spatial_window out"):
         compare(ReferenceScoring(fusion="subspace"), layers, [layers], [torch.ones(12, 12, dtype=torch.bool)])
@@ -168,6 +168,6 @@ def test_places_mean_nothing_to_a_subspace(generator):
         ({"class_neighbours": 3}, "class_neighbours to be a list"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_meant_is_refused(arguments, match):
+def test_invalid_settings_are_refused(arguments, match):
     with pytest.raises(ValueError, match=match):
         ReferenceScoring(**arguments)

@@ -1,4 +1,4 @@
-"""Aggregated tokens against the recorded vectors of the released code and against loops over every patch."""
+"""Aggregated tokens, compared with recorded vectors of the released code and with loops over every patch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXACT = {"atol": 1e-5, "rtol": 0}
 
 
 def looped(tokens: torch.Tensor, side: int, *, similar: bool) -> np.ndarray:
-    """Every neighbour of every patch in double precision; beyond the border lie zeros."""
+    """Loop over the neighbours of every patch in double precision, with zeros beyond the border."""
     values = tokens.double().numpy()
     found = np.zeros_like(values)
     images, rows, columns, channels = values.shape
@@ -63,7 +63,7 @@ def test_equals_a_loop_over_neighbours(generator, grid, side, similar):
     np.testing.assert_allclose(found, looped(tokens, side, similar=similar), atol=1e-5)
 
 
-def test_each_mean_is_compared_by_itself(generator):
+def test_each_mean_is_compared_separately(generator):
     tokens = torch.randn(2, 4, 5, 6, generator=generator)
     found = aggregate(tokens, (1, 3), "mean")
     assert torch.equal(found[0], tokens)

@@ -1,4 +1,4 @@
-"""The subspace against the recorded vectors of SubspaceAD's released code, and against scikit-learn."""
+"""The subspace, compared with recorded vectors of SubspaceAD's released code and with scikit-learn."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sklearn.decomposition import PCA
 from dualclip_lightning.scoring import fit_subspace
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-6}
-"""The values of the recorded residuals go up to 54."""
+"""Tolerance for the recorded residuals, whose values go up to 54."""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Blocks of a comparison against figures worked out by hand, and what is left out of it."""
+"""Blocks of a comparison, checked against figures computed by hand, and the cells that are left out."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_category_that_was_not_planned_for_all_methods_is_left_out():
     assert found.notes == ("Demo/y is left out, because n did not finish all of it.",)
 
 
-def test_a_category_without_the_metric_is_no_part_of_its_data_set():
+def test_a_category_without_the_metric_is_left_out_of_its_data_set():
     cells = [cell(m, c, metrics={"image_AUROC": 0.5, **pro}) for m in "mn" for c, pro in
              (("x", {"pixel_PRO": 0.4}), ("y", {}))]  # fmt: skip
     found = find_blocks(frame(*cells), "pixel_PRO", "dataset")
@@ -68,7 +68,7 @@ def test_figures_that_differ_by_rounding_are_equal():
     assert found.figures.nunique(axis=1).tolist() == [1]
 
 
-def test_other_images_are_said():
+def test_differing_images_are_reported():
     cells = frame(cell("m", "x"), cell("n", "x"), cell("m", "y"), cell("n", "y", images_sha256="ef" * 32))
     found = find_blocks(cells, "image_AP", "category")
     assert found.notes == ("The methods were not all tested on the same images of Demo/y.",)
@@ -84,12 +84,12 @@ def test_a_method_of_several_runs_is_one_if_they_tested_different_categories():
     assert not notes
 
 
-def test_methods_of_the_same_name_on_one_category_are_told_apart():
+def test_methods_of_the_same_name_on_one_category_are_distinguished():
     cells, notes = join([run("one/a", cell("m"), cell("n")), run("two/a", cell("m"), cell("o")), run("b", cell("m"))])
     assert cells["method"].tolist() == ["m (one/a)", "n", "m (two/a)", "o", "m (b)"]
     assert notes == ["m is in several runs with one category: each run counts as a method."]
 
 
-def test_a_method_that_is_not_the_same_in_its_runs_is_said():
+def test_a_method_that_differs_between_its_runs_is_reported():
     _, notes = join([run("a", cell("m", "x")), run("b", cell("m", "y", backbone="ViT-L-14"))])
     assert notes == ["m: its runs differ in backbone."]

@@ -1,4 +1,4 @@
-"""Ranks, pairs and intervals of methods against independent computations, and the command."""
+"""Ranks, pairs and intervals of methods, compared with independent computations, and the command."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CATEGORIES = [f"c{number}" for number in range(8)]
 
 @pytest.fixture
 def cells():
-    """Three methods of different quality."""
+    """Return cells of three methods of different quality."""
     random = np.random.default_rng(0)
     return frame(*(
         cell(method, category, 0, float(np.clip(0.4 + 0.15 * place + random.normal(0, 0.08), 0, 1)))
@@ -71,7 +71,7 @@ def test_pairs_have_wilcoxons_test_corrected_for_their_number(cells):
         ([cell("m"), cell("n")], "image_APP", "Expected a metric of the runs"),
     ],
 )
-def test_too_little_to_rank_is_refused_in_a_sentence(cells, metric, said):
+def test_too_few_methods_or_blocks_are_refused_in_one_sentence(cells, metric, said):
     with pytest.raises(ValueError, match=said) as raised:
         rank_cells(frame(*cells), metric)
     assert "\n" not in str(raised.value)
@@ -110,7 +110,7 @@ def test_the_tables_name_metric_blocks_and_tests(cells):
     assert any("corrected for the 3 of 3 pairs" in note for note in pairs.notes)
 
 
-def test_equal_methods_are_said_not_to_differ():
+def test_equal_methods_are_reported_as_not_different():
     found = rank_cells(frame(*(cell(m, c) for m in "mno" for c in CATEGORIES)), "image_AP")
     assert found.ranks.tolist() == [2, 2, 2]
     table = significance_table([found])
@@ -137,7 +137,7 @@ def test_the_diagram_has_room_for_few_and_for_long_names(methods):
 
 
 def write_scored(folder, methods, categories, root, seeds=(0,), count=12, dataset="Demo"):
-    """A run with image scores and the AUROC that belongs to them; methods have a strength each."""
+    """Write a run with image scores and their AUROC, in which each method separates the classes by its strength."""
     keys = []
     for method, strength in methods.items():
         for category in categories:
@@ -154,7 +154,7 @@ def write_scored(folder, methods, categories, root, seeds=(0,), count=12, datase
     return load_run(folder)
 
 
-def test_resampled_figures_are_those_of_scoring_every_draw_anew(tmp_path):
+def test_resampled_figures_equal_those_of_recomputing_every_resample(tmp_path):
     run = write_scored(tmp_path / "a", {"m": 0.5, "n": 1.5}, CATEGORIES, "/data", seeds=(0, 1))
     cells, _ = join([run])
     drawn = resampled_means(join_images([run], cells), find_blocks(cells, "image_AUROC", "category"), 3)
@@ -187,7 +187,7 @@ def test_the_interval_of_a_difference_holds_the_difference(tmp_path, unit):
     pd.testing.assert_frame_equal(pairs, again)
 
 
-def test_images_are_paired_by_name_wherever_each_run_had_them(tmp_path):
+def test_images_are_paired_by_name_independent_of_their_folder(tmp_path):
     first = write_scored(tmp_path / "a", {"m": 0.5}, CATEGORIES, "/here")
     second = write_scored(tmp_path / "b", {"n": 1.5}, CATEGORIES, "/somewhere/else")
     _, pairs = rank_methods(first, second, bootstrap=20)
@@ -234,7 +234,7 @@ def test_two_runs_are_ranked_if_asked_for(tmp_path, capsys):
         (["a", "b", "none"], "there is none"),
     ],
 )
-def test_what_cannot_be_ranked_is_refused_in_one_line(tmp_path, capsys, monkeypatch, arguments, said):
+def test_runs_that_cannot_be_ranked_are_refused_in_one_line(tmp_path, capsys, monkeypatch, arguments, said):
     monkeypatch.chdir(tmp_path)
     for name in "ab":
         write_run(tmp_path / name, random_cells(["m", "n"], CATEGORIES, [0]))

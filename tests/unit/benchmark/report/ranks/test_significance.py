@@ -1,4 +1,4 @@
-"""Rank tests against the worked example of Demšar (2006, JMLR 7, tables 5 and 6, pp. 9-14) and against scipy."""
+"""Rank tests, compared with the example of Demšar (2006, JMLR 7, tables 5 and 6, pp. 9-14) and with scipy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from dualclip_lightning.benchmark.report.ranks.significance import (
     mean_ranks,
 )
 
-# AUC of C4.5, with m, with cf, and with both, on 14 data sets. The two last of "voting" are printed alike, but ranked.
+# AUC of C4.5, with m, with cf, and with both, on 14 data sets. The last two values of "voting" are printed as equal,
+# but have different ranks in the paper.
 AUC = np.array([
     [0.763, 0.768, 0.771, 0.798], [0.599, 0.591, 0.590, 0.569], [0.954, 0.971, 0.968, 0.967],
     [0.628, 0.661, 0.654, 0.657], [0.882, 0.888, 0.886, 0.898], [0.936, 0.931, 0.916, 0.931],
@@ -61,7 +62,7 @@ def test_the_published_critical_differences():
 
 def test_methods_that_always_rank_alike_differ_infinitely():
     found = friedman([[3, 2, 1], [0.9, 0.5, 0.1], [7, 6, 5], [3, 2, 1], [8, 7, 0]])
-    assert found.statistic == pytest.approx(5 * 2)  # the largest possible
+    assert found.statistic == pytest.approx(5 * 2)  # the largest possible value
     assert (found.f_statistic, found.f_p_value) == (np.inf, 0)
 
 
