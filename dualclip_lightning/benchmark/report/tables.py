@@ -11,6 +11,9 @@ from rich.console import Console
 
 from dualclip_lightning.benchmark.names import metrics_of, slug, title
 from dualclip_lightning.benchmark.report.comparisons import comparisons
+from dualclip_lightning.benchmark.report.ranks.methods import rank_all
+from dualclip_lightning.benchmark.report.ranks.tables import numbers as rank_numbers
+from dualclip_lightning.benchmark.report.ranks.tables import rank_table, significance_table
 from dualclip_lightning.benchmark.report.render import Table, TableCell, latex, markdown, terminal
 from dualclip_lightning.benchmark.report.summary import DIGITS, DatasetSummary, differing, failures, summaries
 from dualclip_lightning.benchmark.results import BenchmarkRun
@@ -26,8 +29,8 @@ def write_tables(run: BenchmarkRun) -> list[Path]:
     """Write the tables of every data set into `tables/` of the run folder, and return the files.
 
     `<data set>.md`, `.tex` and `.csv` hold the mean over categories and every category. Where there are any,
-    `<data set>_intervals.*` hold bootstrap intervals, `<data set>_published.*` the figures next to published ones, and
-    `failed.*` the cells that did not finish.
+    `<data set>_intervals.*` hold bootstrap intervals, `<data set>_published.*` the figures next to published ones,
+    `ranks.*` the mean ranks of the methods, and `failed.*` the cells that did not finish.
     """
     documents = [(dataset, list(group), numbers(part)) for dataset, part, group in _by_dataset(run)]
     for dataset, cells in run.frame.groupby("dataset", sort=False):
@@ -36,6 +39,9 @@ def write_tables(run: BenchmarkRun) -> list[Path]:
             frame = pd.DataFrame([[cell.text for cell in row] for row in intervals.rows], columns=intervals.columns)
             documents.append((f"{dataset}_intervals", [intervals], frame))
     documents += [(f"{dataset}_published", [table], figures) for dataset, table, figures in comparisons(run.frame)]
+    rankings = rank_all(run.frame)
+    if rankings:
+        documents.append(("ranks", [rank_table(rankings), significance_table(rankings)], rank_numbers(rankings)))
     failed = failures(run.frame)
     if len(failed):
         documents.append(("failed", [failed_table(failed)], failed))

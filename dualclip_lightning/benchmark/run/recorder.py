@@ -37,6 +37,15 @@ class Recorder(Callback):
         self._masks: list[np.ndarray] = []
         self._began = 0.0
 
+    def on_test_start(self, trainer: Any, pl_module: Any) -> None:
+        """Find the masks of the test set: a batch has their paths only if its first image has a mask."""
+        del pl_module
+        samples = getattr(trainer.datamodule.test_data, "samples", None)
+        if samples is not None and "mask_path" in samples:
+            drawn = zip(samples["image_path"], samples["mask_path"], strict=True)
+            files = {image: Path(mask) for image, mask in drawn if isinstance(mask, str | Path) and str(mask)}
+            self._files |= {f"mask of {self._name(image)}": mask for image, mask in files.items()}
+
     def on_test_batch_start(self, trainer: Any, pl_module: Any, *rest: Any) -> None:
         """Start the clock."""
         del trainer, rest
@@ -51,8 +60,6 @@ class Recorder(Callback):
         paths = [self._name(path) for path in outputs.image_path]
         self.rows += zip(paths, labels, scores, strict=True)
         self._files |= zip(paths, map(Path, outputs.image_path), strict=True)
-        drawn = zip(paths, outputs.mask_path or (), strict=False)
-        self._files |= {f"mask of {name}": Path(path) for name, path in drawn if path}
         if self.keep_maps and outputs.anomaly_map is not None:
             self._maps.append(_squeeze(outputs.anomaly_map).to("cpu", torch.float16).numpy())
             masks = torch.zeros_like(outputs.anomaly_map) if outputs.gt_mask is None else outputs.gt_mask

@@ -8,6 +8,7 @@ import jinja2
 from omegaconf import OmegaConf
 
 from dualclip_lightning.benchmark.report.html.provenance import method_settings, provenance_table
+from dualclip_lightning.benchmark.report.html.ranks import rank_section
 from dualclip_lightning.benchmark.report.html.sections import sections
 from dualclip_lightning.benchmark.report.summary import failures
 from dualclip_lightning.benchmark.report.tables import failed_table
@@ -30,6 +31,7 @@ def write_report(run: BenchmarkRun) -> Path:
         started=run.frame["started"].dropna().min(),
         cells=len(run.frame),
         failed=failed_table(failed) if len(failed) else None,
+        ranks=rank_section(run.frame),
         sections=list(sections(run)),
         provenance=provenance_table(run.frame),
         settings=method_settings(run.frame),

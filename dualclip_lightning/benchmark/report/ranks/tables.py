@@ -99,7 +99,7 @@ def _notes(rankings: Sequence[MethodRanks]) -> Iterator[str]:
 
 def _test_notes(rankings: Sequence[MethodRanks]) -> Iterator[str]:
     yield "Friedman's test (chi-squared, corrected for ties) and Iman and Davenport's F: are all mean ranks equal?"
-    yield f"Mean ranks that are at least Nemenyi's critical difference apart differ at the {LEVEL:.0%} level."
+    yield f"Mean ranks that are at least Nemenyi's critical difference apart differ at the {100 * LEVEL:g} % level."
     undecided = [str(title(found.blocks.metric)) for found in rankings if not found.test.f_p_value < LEVEL]
     if undecided:
         yield f"{', '.join(undecided)}: no difference is found, so the critical difference should not be used either."
@@ -111,7 +111,7 @@ def _test_notes(rankings: Sequence[MethodRanks]) -> Iterator[str]:
     if any(
         f.blocks.unit == "category" and f.blocks.figures.index.get_level_values(0).duplicated().any() for f in rankings
     ):
-        yield "The tests take categories as independent, but those of one data set are alike: they promise too much."
+        yield "The tests assume independent categories. Those of one data set are alike, so p-values may be too small."
 
 
 def _pair_notes(found: MethodRanks, pairs: pd.DataFrame) -> Iterator[str]:

@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import rankdata, wilcoxon
 from sklearn.metrics import roc_auc_score
 
-from dualclip_lightning.benchmark import rank_methods
+from dualclip_lightning.benchmark import rank_methods, write_report, write_tables
 from dualclip_lightning.benchmark.names import METRICS
 from dualclip_lightning.benchmark.options import compare as main
 from dualclip_lightning.benchmark.report.ranks.blocks import find_blocks, join
@@ -100,7 +100,7 @@ def test_the_tables_name_metric_blocks_and_tests(cells):
     assert [row[0].text for row in tests.rows] == list(METRICS.values())
     assert {row[1].text for row in tests.rows} == {"8"}
     assert {row[-1].text for row in tests.rows} == {f"{critical_difference(8, 3):.2f}"}
-    assert any("those of one data set are alike" in note for note in tests.notes)
+    assert any("Those of one data set are alike" in note for note in tests.notes)
     assert any("rough approximation" in note for note in tests.notes)
     frame = numbers(rankings)
     assert len(frame) == 3 * len(METRICS)
@@ -242,3 +242,20 @@ def test_runs_that_cannot_be_ranked_are_refused_in_one_line(tmp_path, capsys, mo
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert said in lines[0]
+
+
+def test_a_run_of_three_methods_has_tables_and_a_section_of_ranks(tmp_path):
+    run = write_run(tmp_path / "a", random_cells(["m", "n", "<o>"], CATEGORIES[:5], [0]))
+    written = {path.name for path in write_tables(run)}
+    assert {"ranks.md", "ranks.tex", "ranks.csv"} <= written
+    assert len(pd.read_csv(tmp_path / "a" / "tables" / "ranks.csv")) == 3 * len(METRICS)
+    page = write_report(run).read_text()
+    assert page.count('id="mean-ranks"') == page.count('href="#mean-ranks"') == 1
+    assert page.count("Nemenyi's critical difference (CD)") + page.count("Nemenyi&#39;s critical difference (CD)") == 2
+
+
+@pytest.mark.parametrize(("methods", "categories"), [(["m", "n"], CATEGORIES), (["m", "n", "o"], CATEGORIES[:4])])
+def test_a_run_of_few_methods_or_categories_has_no_ranks(tmp_path, methods, categories):
+    run = write_run(tmp_path / "a", random_cells(methods, categories, [0]))
+    assert not [path for path in write_tables(run) if path.stem == "ranks"]
+    assert "mean-ranks" not in write_report(run).read_text()
