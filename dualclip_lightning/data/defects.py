@@ -19,7 +19,7 @@ DefectMaker = Callable[[Image, np.random.Generator, Image], tuple[npt.NDArray, M
 """A kind of defect: a function that returns the drawn image and the region that it may have changed."""
 
 VISIBLE = 12
-"""Smallest change of one channel, of 255 levels, of a pixel in a mask."""
+"""Smallest change of one channel of a pixel in a mask, in levels of 255."""
 MIN_PIXELS = 24
 ATTEMPTS = 25
 

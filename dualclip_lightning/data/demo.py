@@ -39,7 +39,7 @@ class Demo(MVTecAD):
         seed: seed of the images, which is independent of a method's seed.
 
     Raises:
-        ValueError: an unknown category.
+        ValueError: the category is unknown.
 
     Example:
         >>> from dualclip_lightning import Demo
@@ -66,7 +66,7 @@ class Demo(MVTecAD):
         """Generate the images if they do not exist.
 
         Raises:
-            ValueError: the folder holds something else.
+            ValueError: the folder has other content.
         """
         generate_demo(self.root, self.seed or 0)
 

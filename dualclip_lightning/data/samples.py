@@ -17,9 +17,9 @@ from dualclip_lightning.data.defects import DEFECTS, add_defect
 from dualclip_lightning.utilities.seeding import derive_seed
 
 KINDS = tuple(kind for kind in DEFECTS if kind != "speck")
-"""Defects of materials, of which specks are misprints; boards have real defects."""
+"""Kinds of defects drawn on materials: all except specks, which are misprints."""
 TRAIN_IMAGES, GOOD_IMAGES, IMAGES_A_DEFECT = 4, 12, 2
-"""Number of test images of a material."""
+"""Numbers of images of a material: for training, good ones for testing, and per kind of defect."""
 
 Pixels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]

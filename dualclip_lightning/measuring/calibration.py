@@ -4,7 +4,7 @@
 
 A folder has its normal images in `good` and anomalous ones in other folders next to it, or all of these below `test`,
 as in MVTec AD. The default is the bundled demo, with several drawings of each material together. Labels are used only
-to count false alarms afterwards. Every image is encoded once and every pair scored once.
+to count false alarms afterwards. Every image is encoded once, and every pair is scored once.
 
 Two cases are repeated many times with different images:
 

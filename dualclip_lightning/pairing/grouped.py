@@ -23,9 +23,9 @@ class PatchPrediction(NamedTuple):
     """
 
     scores: Tensor
-    """[B]"""
+    """Scores [B]."""
     maps: Tensor
-    """[B, h, w]"""
+    """Maps [B, h, w]."""
 
 
 LoadImage = Callable[[int], Tensor]

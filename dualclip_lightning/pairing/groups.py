@@ -91,7 +91,7 @@ def order_for_ranks(groups: Sequence[Group], ranks: int) -> list[int]:
     room = [len(range(rank, count, ranks)) for rank in range(ranks)]
     parts: list[list[tuple[int, Group]]] = [[] for _ in range(ranks)]
     left: list[int] = []
-    for place, group in sorted(enumerate(groups), key=lambda item: -len(item[1])):  # hardest first
+    for place, group in sorted(enumerate(groups), key=lambda item: -len(item[1])):  # largest groups first
         rank = max(range(ranks), key=room.__getitem__)
         fits = room[rank]
         parts[rank].append((place, group[:fits]))

@@ -1,4 +1,4 @@
-"""Items of anomalib's data sets with images read by this package: in full depth and upright, or refused."""
+"""Items of anomalib's data sets, with images read by this package in full depth and upright."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class ImageSet(NamedTuple):
 ReadImages = Callable[[Group, int], Iterable[Tensor]]
 """Function from positions in the data set and a batch size to preprocessed images [B, 3, H, W]."""
 ScoreSets = Callable[[Sequence[ImageSet]], PatchPrediction]
-"""Function from sets of images to their scores and maps, one set after the other."""
+"""Function from sets of images to their scores and maps, in the order of the sets."""
 
 
 class WholeSetScoring:

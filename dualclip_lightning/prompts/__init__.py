@@ -1,4 +1,4 @@
-"""Prompts and text anchors: from a class name to CLIP's two anchors, normal and anomalous.
+"""Prompts of a class name and their text anchors in CLIP, normal and anomalous.
 
 CLIP-AD's `prompts.representative` is not imported here, because scikit-learn's clustering takes a second or two to
 import.

@@ -76,7 +76,7 @@ DATA_WORDS: Mapping[str, Mapping[str, str]] = {
 }
 """Names of categories that are unclear without their data set, by anomalib's datamodule; "" means no category.
 
-Assumed where papers and released codes do not give them.
+Our own choice where papers and released code do not give them.
 """
 
 TEXTURES = frozenset({

@@ -45,7 +45,7 @@ class Wording(NamedTuple):
     """Nouns for an image of an object."""
     texture_nouns: tuple[str, ...] = ("photo",)
     stop: str = ""
-    """End of every sentence."""
+    """Ending of every sentence."""
     renamed: Mapping[str, str] = AS_THEY_STAND
     """Categories that the released code renames, with their names there."""
 

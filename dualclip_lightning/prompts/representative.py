@@ -33,7 +33,7 @@ def representative_vector(
     """Return the unit vector [D] that represents text embeddings [P, D], on the CPU in single precision.
 
     Args:
-        embeddings: [P, D], each of length 1.
+        embeddings: unit vectors [P, D].
         kind: "mean"; "pca", the embeddings' projection onto their first principal component over prompts, on the side
             of the mean; "kde", the mean weighted by a Gaussian kernel density; "dbscan" or "mean_shift", the mean of
             the largest cluster. If dbscan finds no cluster, the mean is used with a warning.
@@ -43,7 +43,7 @@ def representative_vector(
             and 25.
 
     Raises:
-        ValueError: an unknown kind, a value out of range, or embeddings that are not [P, D] with P > 0.
+        ValueError: the kind is unknown, a value is out of range, or the embeddings are not [P, D] with P > 0.
     """
     check_representative(kind, eps, min_samples)
     if embeddings.ndim != 2 or not len(embeddings):  # noqa: PLR2004
@@ -64,7 +64,7 @@ def check_representative(kind: str, eps: float, min_samples: int) -> None:
     """Check the arguments of `representative_vector`.
 
     Raises:
-        ValueError: an unknown kind, or a value out of range.
+        ValueError: the kind is unknown, or a value is out of range.
     """
     check_choice("representative", kind, get_args(Representative))
     check_positive("eps", eps, "Vectors of length 1 are between 0 and 2 apart.")

@@ -12,7 +12,7 @@ from dualclip_lightning.weights import WeightsError
 
 DEFAULTS = ("ViT-B-16-plus-240", "laion400m_e32")
 WRONG = 2
-"""Exit status if arguments are refused or weights are not available."""
+"""Exit status for invalid arguments and unavailable weights."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,8 +50,8 @@ def _add_names(parser: argparse.ArgumentParser) -> None:
 
 
 def _list(options: argparse.Namespace) -> Iterator[str]:
-    """Yield tags with a supported architecture, their location, and whether they are on this machine."""
-    import open_clip  # noqa: PLC0415  # the help is fast
+    """Yield tags with a supported architecture, their location, and whether they are available locally."""
+    import open_clip  # noqa: PLC0415  # keeps the help fast
 
     from dualclip_lightning.backbone.checkpoints.choosing import choose  # noqa: PLC0415
     from dualclip_lightning.weights.fetching import find  # noqa: PLC0415

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Fetched:
-    """A file on this machine, with its origin."""
+    """Local file with its origin."""
 
     path: Path
     origin: dict[str, str]
@@ -53,7 +53,7 @@ def fetch(source: WeightsSource) -> Fetched:
         return found
     try:
         _download_url(source) if source.url else _download_from_hub(source)
-    except Exception as error:  # the hub, its HTTP client, urllib and torch raise many kinds; all mean the same here
+    except Exception as error:  # the hub, its HTTP client, urllib and torch raise many types; all mean the same here
         msg = f"Cannot fetch {source} ({first_line(error)})."
         raise WeightsError(msg) from error
     found = find(source)

@@ -17,7 +17,7 @@ class Known:
     backbone: str
     tag: str
     certain: bool
-    """Whether the content matches; if not, only the name does."""
+    """True if the content matches; otherwise only the name does."""
 
 
 def recognise(path: Path) -> Known | None:

@@ -47,7 +47,7 @@ class DatasetSummary(NamedTuple):
     rank: pd.DataFrame
     """Rank by metric: 1 the best, 2 the second best, 0 for others, for gaps, and where there is nothing to compare."""
     remarks: tuple[str, ...] = ()
-    """What a reader must know about the images to interpret the figures."""
+    """Notes on the images that a reader needs to interpret the figures."""
 
 
 def summaries(results: pd.DataFrame) -> Iterator[DatasetSummary]:

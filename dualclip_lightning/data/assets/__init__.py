@@ -7,7 +7,7 @@ from pathlib import Path
 ASSETS = Path(__file__).parent
 MATERIALS = tuple(sorted(path.name for path in (ASSETS / "materials").iterdir()))
 REAL = ("pcb", "spindle")
-"""Categories whose defects are real; those of materials are drawn."""
+"""Categories with real defects; those of materials are drawn."""
 CATEGORIES = (*MATERIALS, *REAL)
 """Categories of the demo data."""
 

@@ -1,11 +1,11 @@
 """Bounds of every metric from a summary.
 
-Let a curve be dominated by another that is nowhere below it, read as anomalous against normal entries.
-AUROC, PRO and F1max grow with domination. Within a cell the true curve rises from one threshold's point to the next,
+A curve of anomalous against normal entries dominates another if it is nowhere below it. AUROC, PRO and F1max of the
+dominating curve are at least as large. Within a cell the true curve rises from one threshold's point to the next,
 so it dominates the path through the corner (normal entries of the next, anomalous entries of this threshold), and is
-dominated by the path through the opposite corner. With lower bounds of what is anomalous and upper bounds of what is
-normal on the first path, and the reverse on the second, the metrics of the two paths enclose the true ones. For
-AP see `_ap_bounds`. A cell that holds only one value is a tie, and has no corner.
+dominated by the path through the opposite corner. With lower bounds of the anomalous entries and upper bounds of the
+normal ones on the first path, and the reverse on the second, the metrics of the two paths enclose the true ones. For
+AP see `_ap_bounds`. A cell that contains only one value is a tie, and has no corner.
 """
 
 from __future__ import annotations
@@ -62,10 +62,10 @@ def _ap_estimate(summary: Summary) -> float:
 def _ap_bounds(summary: Summary) -> tuple[float, float]:
     """Return lower and upper bounds of AP.
 
-    Each anomalous entry of cell j has a precision of at most h_j, all anomalous entries of the cell before its normal
-    ones, and at least l_j, all its normal ones before it. With T_j the anomalous entries above the cell, AP P is at
-    most the sum of (T_{j+1} - T_j) h_j = P h_last + sum of T_j (h_{j-1} - h_j), in which T_j takes the bound of the
-    worse side. At least: likewise with l_j.
+    Each anomalous entry of cell j has a precision of at most h_j, if all anomalous entries of the cell precede its
+    normal ones, and of at least l_j, if all its normal entries come first. With T_j anomalous entries above the cell,
+    P * AP is at most the sum of (T_{j+1} - T_j) h_j = P h_last + sum of T_j (h_{j-1} - h_j), where each T_j takes its
+    less favourable bound. The lower bound follows likewise from l_j.
     """
     (normal, anomalous), (most_normal, most_anomalous) = summary.lower[:, :2].T, summary.upper[:, :2].T
     total = anomalous[-1]

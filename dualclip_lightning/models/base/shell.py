@@ -84,7 +84,7 @@ class ZeroShotShell(NamedArguments, RunFolderMixin, ExportMixin):
     """
 
     kind: Kind
-    """What a score may depend on besides its image."""
+    """Kind of method by what a score may depend on besides its image."""
     levers: tuple[str, ...] = ("lower image_size",)
     """Ways to save memory in this method, other than a smaller batch."""
     wording: ClassVar[str] = "anoclip"

@@ -27,7 +27,7 @@ Fusion = Literal["mean", "lowest", "subspace"]
 Layers = Sequence[Tensor]
 """Patch tokens [B, h, w, C] of several layers."""
 Descriptors = tuple[Tensor, ...]
-"""What is compared: tensors [B, h, w, C], or [B, N, C] of references, of length 1, whose distances are averaged."""
+"""Compared vectors of length 1: tensors [B, h, w, C], or [B, N, C] of references, whose distances are averaged."""
 
 
 class Fitted(Protocol):

@@ -1,4 +1,4 @@
-"""What produced the figures of a run, for its report."""
+"""Provenance of the figures of a run, for its report."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class Section(NamedTuple):
     table: Table
     published: Table | None
     finished: bool
-    """Whether any cell finished."""
+    """True if any cell finished."""
     ablations: list[ReportFigure]
     curves: ReportFigure | None
     categories: list[Category]

@@ -15,7 +15,7 @@ from dualclip_lightning.benchmark.status import DONE, finished
 
 Unit = Literal["category", "dataset"]
 UNITS: dict[str, str] = {"category": "categories", "dataset": "data sets"}
-"""What may be a block, and its plural."""
+"""Kinds of blocks, with their plurals."""
 PLACE = ["dataset", "category"]
 DECIMALS = 9
 """Decimals at which two figures count as equal."""
@@ -31,7 +31,7 @@ class Blocks(NamedTuple):
     figures: pd.DataFrame
     """Figures in %, higher is better: one row per block and one column per method, without gaps."""
     notes: tuple[str, ...]
-    """What was left out, and why."""
+    """Parts that were left out, with the reasons."""
 
 
 def join(runs: Sequence[BenchmarkRun]) -> tuple[pd.DataFrame, list[str]]:

@@ -26,7 +26,7 @@ class Kinds(NamedTuple):
     scenes: tuple[str, ...]
     faults: tuple[str, ...]
     logical: bool = True
-    """Whether logical faults are also drawn in scenes that can have them."""
+    """True to draw logical faults, too, in scenes that can have them."""
 
 
 class Group(NamedTuple):
