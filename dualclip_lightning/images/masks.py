@@ -49,7 +49,7 @@ def check_rule(rule: str) -> MaskRule:
 
 
 def resize_mask(mask: Tensor, geometry: Transform, rule: MaskRule = "nearest") -> Mask:
-    """Resize a mask [H, W], in which nonzero is defective, together with its image; return [h, w] of zeros and ones.
+    """Resize a mask [H, W], whose nonzero pixels are defective, in the same way as its image: [h, w] of zeros and ones.
 
     Args:
         mask: mask.
@@ -98,7 +98,7 @@ def read_mask(path: str | Path) -> Mask:
 
 
 def describe_odd(odd: Sequence[OddMask]) -> str:
-    """Describe the odd masks of a dataset in one sentence that names the first one and the remedy."""
+    """Describe the odd masks of a data set in one sentence that names the first one and the remedy."""
     first = odd[0]
     return (
         f"{len(odd)} mask(s) are not of two values, the first '{first.path}' with {first.values}: {first.counted} "

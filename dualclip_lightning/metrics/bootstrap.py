@@ -73,7 +73,7 @@ def image_intervals(images: Floats, estimate: Mapping[str, float], resamples: in
 
 
 def image_curves(score: Floats, label: Floats, weights: Floats) -> Curve:
-    """Return the curves of images with scores and labels [I], each counted as often as weights [R, I] say."""
+    """Return the curves of images with scores and labels [I], each counted with the weights [R, I]."""
     order = np.argsort(-score, kind="stable")
     last = np.flatnonzero(np.append(np.diff(score[order]) != 0, [True]))
     kinds = ((1 - label)[order], label[order], label[order])

@@ -13,7 +13,7 @@ def check_vision(backbone: str, config: dict[str, Any]) -> None:
     """Check by its configuration that the patch tokens of an architecture can be read.
 
     Raises:
-        ValueError: the tower cannot be used; the message says why.
+        ValueError: the tower cannot be used; the message states the reason.
     """
     vision = config.get("vision_cfg")
     if not vision:  # an incomplete configuration, which open_clip reports

@@ -18,5 +18,5 @@ def photographs(material: str) -> list[Path]:
 
 
 def texture_paths() -> list[Path]:
-    """Return the photographs of other materials, which give pseudo anomalies their texture, sorted by name."""
+    """Return the photographs of other materials, the textures of pseudo anomalies, sorted by name."""
     return sorted((ASSETS / "textures").glob("*.jpg"))

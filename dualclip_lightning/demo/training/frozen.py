@@ -67,7 +67,7 @@ def standardise(clip: CLIP, maps: Tensor) -> None:
 
 
 def standardised(clip: CLIP, seen: Seen) -> Seen:
-    """Standardise maps that the stem gave while its mean and deviation were 0 and 1."""
+    """Standardise maps that the stem computed while its mean and deviation were 0 and 1."""
     features = stem_features(clip)
     for group in seen.maps:  # in place, because they take a gigabyte
         group.copy_((group.float() - features.mean) / features.std)

@@ -37,7 +37,7 @@ class Piece:
         return replace(self, points=(self.points - middle) @ np.array([[c, s], [-s, c]]) + middle + shift)
 
     def size(self) -> npt.NDArray:
-        """The width and height."""
+        """Width and height."""
         return np.ptp(self.points, axis=0) + self.thickness
 
 
