@@ -6,6 +6,7 @@
     <folder>/cells/<key>.npz         maps and masks, if requested
     <folder>/results.csv             one row per cell, in the order of the configuration
     <folder>/images.csv              one row per image
+    <folder>/*.parquet               both tables, if requested (`parquet.py`)
 
 Cells are written atomically: the row comes last, and every file first has a temporary name. A key is a digest of
 everything that determines the numbers, so a cell with other settings is another file.
@@ -43,6 +44,8 @@ rule by which masks were resized. `weights_origin` (repository and file, or URL)
 IDENTITY = ("key", "method", "dataset", "category", "seed")
 """Columns of images.csv that describe the cell."""
 IMAGE_COLUMNS = (*IDENTITY, "image_path", "label", "score")
+TEXTS = (*TEXTS_BEFORE, *TEXTS_AFTER, "image_path")
+"""Columns of texts in results.csv and images.csv; the others are numbers."""
 
 
 class Maps(NamedTuple):
@@ -100,7 +103,7 @@ def load_run(folder: Path | str) -> BenchmarkRun:
     if not (folder / "results.csv").is_file():
         msg = f"Expected '{folder}' to hold the results.csv of a run. Give the folder that `dualclip benchmark` wrote."
         raise FileNotFoundError(msg)
-    frame = _read(folder / "results.csv", [*TEXTS_BEFORE, *TEXTS_AFTER])
+    frame = read_table(folder / "results.csv")
     frame = frame.reindex(columns=columns_of(frame))
     config = folder / "config.yaml"
     plain = OmegaConf.to_container(read_yaml(config)) if config.is_file() else {}
@@ -175,9 +178,9 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, "transform": None if transform is None else " ".join(str(transform).split())}
 
 
-def _read(path: Path, texts: list[str]) -> pd.DataFrame:
-    """Read a table in which texts stay texts: category "01" is not a number, and "null" is not missing."""
-    frame = pd.read_csv(path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""])
+def read_table(path: Path) -> pd.DataFrame:
+    """Read results.csv or images.csv; texts stay texts: category "01" is not a number, and "null" is not missing."""
+    frame = pd.read_csv(path, dtype=dict.fromkeys(TEXTS, str), keep_default_na=False, na_values=[""])
     numbers = {name: float for name in (*NUMBERS, *metrics_of(frame)) if name in frame}
     if "model" in frame:
         frame["model"] = frame["model"].map(current_name)
@@ -188,7 +191,7 @@ def _read_images(folder: Path) -> pd.DataFrame:
     path = folder / "images.csv"
     if not path.is_file():
         return pd.DataFrame(columns=list(IMAGE_COLUMNS))
-    images = _read(path, [name for name in IMAGE_COLUMNS if name not in {"seed", "label", "score"}])
+    images = read_table(path)
     roots = {key: _data_root(folder, key) for key in images["key"].unique()}
     whole = [_whole_paths([name], roots[key])[0] for key, name in zip(images["key"], images["image_path"], strict=True)]
     return images.assign(image_path=whole)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
+from importlib.util import find_spec
 from typing import Any
 
 from dualclip_lightning.benchmark.plan import catalogue
@@ -81,6 +82,8 @@ def _unknown_keys(what: str, entry: Mapping[str, Any], schema: type) -> Iterator
 
 
 def _value_problems(config: Config) -> Iterator[str]:
+    if config.parquet and find_spec("pyarrow") is None:
+        yield "`parquet: true` needs pyarrow. Install it with: pip install 'dualclip_lightning[parquet]'"
     choices = {"device": DEVICES, "keep_maps": KEEP_MAPS, "precision": PRECISIONS}
     for name, known in choices.items():
         yield from filter(None, [catalogue.unknown(name, getattr(config, name), known)])

@@ -96,6 +96,8 @@ class Config:
     """Metrics in addition to the usual ones."""
     keep_maps: str = "none"
     """"first" keeps the maps of every method's first seed, which the report draws, "all" those of every seed."""
+    parquet: bool = False
+    """Whether results.parquet and images.parquet are written beside the CSV files."""
 
 
 def categories_of(settings: DataSettings, label: str) -> list[str]:

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from dualclip_lightning.benchmark.names import short_revision
+from dualclip_lightning.benchmark.parquet import remove_parquet, write_parquet
 from dualclip_lightning.benchmark.plan import catalogue
 from dualclip_lightning.benchmark.plan.cells import Cell, plan
 from dualclip_lightning.benchmark.plan.config import ConfigError
@@ -96,6 +97,7 @@ def run_benchmark(
     write_bytes_atomically(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(asdict(config))).encode())
     mark_results(folder, ("cells", "tables"))
     assemble(folder, todo.keys)
+    remove_parquet(folder)
     due = 0.0
     try:
         workers = 1 if means.ray else means.workers or default_workers(todo.cells[0].device)
@@ -108,6 +110,8 @@ def run_benchmark(
                 on_event(event)
     finally:
         frame = assemble(folder, todo.keys)
+    if config.parquet:
+        write_parquet(folder)
     return frame
 
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -55,6 +57,15 @@ def test_a_run_leaves_its_configuration_and_a_row_for_every_cell(config, tmp_pat
     assert run.images.groupby("key").size().eq(9).all()
     assert all(Path(path).is_file() for path in run.images["image_path"])
     assert parse_config(OmegaConf.to_container(OmegaConf.load(tmp_path / "config.yaml"))) == config
+
+
+def test_parquet_is_written_at_the_end_if_asked_for_and_never_of_an_earlier_run(config, tmp_path):
+    run_benchmark(replace(config, parquet=True), tmp_path)
+    results, images = (pd.read_parquet(tmp_path / f"{name}.parquet") for name in ("results", "images"))
+    assert results["key"].tolist() == [cell.key for cell in plan(config)]
+    assert images.groupby("key").size().eq(9).all()
+    run_benchmark(config, tmp_path)
+    assert not list(tmp_path.glob("*.parquet"))
 
 
 def test_a_second_call_runs_nothing_and_with_a_further_seed_only_that_seed(
