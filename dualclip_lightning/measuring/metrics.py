@@ -1,4 +1,4 @@
-"""Time and peak memory of the pixel metrics, compared with anomalib, torchmetrics and scikit-learn.
+"""Time and peak memory of the pixel metrics, compared with anomalib, torchmetrics, scikit-learn and ADEval.
 
     python -m dualclip_lightning.measuring.metrics --size 240
 
@@ -14,28 +14,20 @@ import ctypes
 import math
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
-from types import SimpleNamespace
 from typing import Any
 
-import anomalib.metrics
 import numpy as np
 import pandas as pd
-import sklearn.metrics
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torchmetrics.classification import BinaryAUROC, BinaryAveragePrecision
 
 from dualclip_lightning.commandline.console import show_what_it_can
 from dualclip_lightning.measuring.memory import peak_megabytes, reset_peak
+from dualclip_lightning.measuring.other_metrics import ADEVAL, SCORE_BOUNDS, Results, Variant, batches, other_variants
 from dualclip_lightning.metrics import PixelMetrics
 
-Results = dict[str, float]
-Variant = Callable[[Tensor, Tensor], Results]
-
-BATCH = 8
 CPU = torch.device("cpu")
 OURS = ("exact", "streaming")
 SORTS = ("a bare sort, NumPy", "a bare sort, PyTorch")
@@ -57,15 +49,7 @@ def variants() -> dict[str, Variant]:
     """Return the measured functions by name."""
     found: dict[str, Variant] = {mode: _ours(mode) for mode in OURS}
     found |= {"a bare sort, NumPy": _sort_numpy, "a bare sort, PyTorch": _sort_torch}
-    for name, metric in {"AUROC": "auroc", "AUPR": "ap", "F1Max": "f1max", "AUPRO": "pro"}.items():
-        found[f"anomalib {name}"] = _anomalib(metric, getattr(anomalib.metrics, name))
-    found["torchmetrics AUROC"] = _torchmetrics("auroc", BinaryAUROC)
-    found["torchmetrics AP"] = _torchmetrics("ap", BinaryAveragePrecision)
-    return found | {
-        "scikit-learn AUROC": _scikit("auroc", sklearn.metrics.roc_auc_score),
-        "scikit-learn AP": _scikit("ap", sklearn.metrics.average_precision_score),
-        "scikit-learn F1max": _scikit("f1max", _f1_max),
-    }
+    return found | other_variants()
 
 
 def measure(variant: Variant, maps: Tensor, masks: Tensor) -> Results:
@@ -87,14 +71,20 @@ def compare(chosen: dict[str, Variant], maps: Tensor, masks: Tensor, rounds: int
 
 
 def report(table: pd.DataFrame) -> Iterator[str]:
-    """Yield the table with ratios to exact mode, the ratio to a bare sort, and the error of streaming."""
-    table.insert(1, "ratio", table["seconds"] / table.loc["exact", "seconds"])
-    yield table.round({"seconds": 3, "ratio": 2, "MB": 0}).to_string(na_rep="", float_format=lambda x: f"{x:.6g}")
+    """Yield the table with ratios to both modes, the ratio to a bare sort, and the errors of streaming and ADEval."""
+    for place, mode in enumerate(OURS, start=1):
+        table.insert(place, f"/ {mode}", table["seconds"] / table.loc[mode, "seconds"])
+    digits = {"seconds": 3, "MB": 0} | {f"/ {mode}": 2 for mode in OURS}
+    yield table.round(digits).to_string(na_rep="", float_format=lambda x: f"{x:.6g}")
     for sort in SORTS:
         ratio = table.loc["exact", "seconds"] / table.loc[sort, "seconds"]
         yield f"exact, all of it: {ratio:.2f} times {sort}"
     figures = table.loc[list(OURS), ["auroc", "ap", "f1max", "pro"]]
     yield f"streaming is off by at most {figures.diff().iloc[1].abs().max():.1e}"
+    if ADEVAL in table.index:
+        errors = (table.loc[ADEVAL] - table.loc["exact"])[["auroc", "ap", "pro"]].abs()
+        shown = ", ".join(f"{name} {error:.1e}" for name, error in errors.items())
+        yield f"{ADEVAL}, with the bounds {SCORE_BOUNDS}, differs from exact by: {shown}"
 
 
 def _run(variant: Variant, maps: Tensor, masks: Tensor, there: Connection) -> None:
@@ -110,47 +100,14 @@ def _peak() -> float:
     return peak_megabytes(CPU) or math.nan
 
 
-def _batches(maps: Tensor, masks: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    return zip(maps.split(BATCH), masks.split(BATCH), strict=True)
-
-
 def _ours(mode: Any) -> Variant:
     def run(maps: Tensor, masks: Tensor) -> Results:
         metric = PixelMetrics(mode)
-        for batch in _batches(maps, masks):
+        for batch in batches(maps, masks):
             metric.update(*batch)
         return {name: float(value) for name, value in metric.compute().items()}
 
     return run
-
-
-def _torchmetrics(name: str, make: Callable[[], Any]) -> Variant:
-    def run(maps: Tensor, masks: Tensor) -> Results:
-        metric = make()
-        for batch_maps, batch_masks in _batches(maps, masks):
-            metric.update(batch_maps, batch_masks.int())
-        return {name: float(metric.compute())}
-
-    return run
-
-
-def _anomalib(name: str, kind: Callable[..., Any]) -> Variant:
-    def run(maps: Tensor, masks: Tensor) -> Results:
-        metric = kind(fields=["maps", "masks"])
-        for batch_maps, batch_masks in _batches(maps, masks):
-            metric.update(SimpleNamespace(maps=batch_maps, masks=batch_masks.int()))
-        return {name: float(metric.compute())}
-
-    return run
-
-
-def _scikit(name: str, metric: Callable[[NDArray, NDArray], float]) -> Variant:
-    return lambda maps, masks: {name: float(metric(masks.numpy().ravel(), maps.numpy().ravel()))}
-
-
-def _f1_max(targets: NDArray, scores: NDArray) -> float:
-    precision, recall, _ = sklearn.metrics.precision_recall_curve(targets, scores)
-    return float((2 * precision * recall / np.maximum(precision + recall, np.finfo(np.float64).tiny)).max())
 
 
 def _sort_numpy(maps: Tensor, masks: Tensor) -> Results:
