@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, replace
-from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,12 +24,13 @@ from dualclip_lightning.predict.scoring.checks import (
     check_device,
     check_numbers,
     check_references,
+    chosen_threshold,
     from_old_name,
     reference_mode,
 )
 from dualclip_lightning.predict.scoring.comparison import Comparison, read_references
 from dualclip_lightning.predict.scoring.methods import Common, build_method
-from dualclip_lightning.predict.scoring.quantiles import NoThresholdError, for_later_images, from_good, from_run
+from dualclip_lightning.predict.scoring.quantiles import NoThresholdError, from_good, from_run
 from dualclip_lightning.predict.scoring.references import StreamBank
 from dualclip_lightning.predict.scoring.thresholds import Threshold
 from dualclip_lightning.prompts import TextMean
@@ -148,7 +148,7 @@ class Detector:
         check_device(device)
         check_checkpoint(checkpoint)
         chosen = geometry if isinstance(geometry, Geometry) else Geometry(geometry)
-        self._threshold, self._auto = _threshold(threshold), threshold == "auto"
+        self._threshold, self._auto = chosen_threshold(threshold), threshold == "auto"
         allow_megapixels(max_megapixels)
         named = {"temperature": temperature, "alpha": alpha, "class_weight": class_weight, "vv_blocks": vv_blocks,
                  "tta": tta, "text_mean": text_mean, "drawing": drawing,
@@ -194,7 +194,7 @@ class Detector:
 
     @threshold.setter
     def threshold(self, threshold: float | str | Path | Threshold | None) -> None:
-        chosen = _threshold(threshold)
+        chosen = chosen_threshold(threshold)
         if chosen is not None:
             chosen.check_settings(self.settings)
         self._threshold, self._auto = chosen, threshold == "auto"
@@ -350,17 +350,3 @@ class Detector:
             ImageError: If an image cannot be used.
         """
         return self._judge.pair_scores(file_sources([Path(path) for path in paths], self.max_megapixels))
-
-
-def _threshold(chosen: float | str | Path | Threshold | None) -> Threshold | None:
-    """Return the threshold that the user chose; None for "auto" and for no decisions."""
-    if chosen is None or chosen == "auto":
-        return None
-    if isinstance(chosen, Threshold):
-        return for_later_images(chosen)
-    if isinstance(chosen, str | Path):
-        return for_later_images(Threshold.load(chosen))
-    if isinstance(chosen, bool) or not isinstance(chosen, Real):
-        msg = f"Expected threshold to be a number, a file or a Threshold, but got {chosen!r}."
-        raise ValueError(msg)  # noqa: TRY004 - one kind of error for all arguments
-    return Threshold(float(chosen))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from numbers import Real
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,6 +14,8 @@ import torch
 from dualclip_lightning.images.finding.lists import expand_user
 from dualclip_lightning.images.sources import Images, can_be_images
 from dualclip_lightning.predict.limits import METHOD
+from dualclip_lightning.predict.scoring.quantiles import for_later_images
+from dualclip_lightning.predict.scoring.thresholds import Threshold
 from dualclip_lightning.utilities.arguments import (
     check_choice,
     check_positive,
@@ -119,6 +123,24 @@ def reference_mode(compare_with: str, reference_dir: Images | None, *, text_only
     if text_only:
         return "none", None
     return ("folder", reference_dir) if reference_dir is not None else (compare_with, None)
+
+
+def chosen_threshold(chosen: float | str | Path | Threshold | None) -> Threshold | None:
+    """Return the threshold that the user chose; None for "auto" and for no decisions.
+
+    Raises:
+        ValueError: If it is none of these, out of range, or a file that does not contain one.
+    """
+    if chosen is None or chosen == "auto":
+        return None
+    if isinstance(chosen, Threshold):
+        return for_later_images(chosen)
+    if isinstance(chosen, str | Path):
+        return for_later_images(Threshold.load(chosen))
+    if isinstance(chosen, bool) or not isinstance(chosen, Real):
+        msg = f"Expected threshold to be a number, a file or a Threshold, but got {chosen!r}."
+        raise ValueError(msg)  # noqa: TRY004 - one kind of error for all arguments
+    return Threshold(float(chosen))
 
 
 def adaptation_settings(tta: bool | Mapping[str, Any]) -> AdaptationSettings | None:
