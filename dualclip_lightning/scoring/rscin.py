@@ -45,14 +45,14 @@ def rscin(scores: Tensor, class_embeddings: Tensor, k: Sequence[int] = (1, 2, 3)
     return torch.stack([_neighbourhood_mean(scores, similarity, min(size, len(scores))) for size in k]).mean(dim=0)
 
 
-def check_neighbours(k: Sequence[int]) -> None:
+def check_neighbours(k: Sequence[int], name: str = "k") -> None:
     """Check the sizes of neighbourhoods.
 
     Raises:
         ValueError: no size, or a size below 1.
     """
     if not k or min(k) < 1:
-        msg = f"Expected k to be numbers of images of at least 1, but got {list(k)}. The paper has 1, 2 and 3."
+        msg = f"Expected {name} to be numbers of images of at least 1, but got {list(k)}. The paper has 1, 2 and 3."
         raise ValueError(msg)
 
 

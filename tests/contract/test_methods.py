@@ -28,6 +28,16 @@ BLOCKS = ("vv_blocks", "layers", "stages")
 CASES = {name: (name, {}) for name in sorted(MODELS)}
 # Arguments that change what a method computes so much that it is tested as a separate case.
 CASES["DualImageCLIP with tta"] = ("DualImageCLIP", {"tta": True})
+CASES["DualImageCLIP with layers"] = (
+    "DualImageCLIP",
+    {"num_references": 2, "reference_layers": [0.5, 1.0], "reference_path": "ordinary", "neighbourhood": [1, 3],
+     "reference_fusion": "lowest", "class_neighbours": [1, 2]},
+)  # fmt: skip
+CASES["DualImageCLIP with a subspace"] = (
+    "DualImageCLIP",
+    {"reference_layers": [0.5, 1.0], "neighbourhood": [3], "neighbourhood_weighting": "similarity",
+     "reference_fusion": "subspace", "explained_variance": 0.8, "reference_rotations": True},
+)  # fmt: skip
 CASES["MuSc with pairs"] = ("MuSc", {"num_references": 1})
 CASES["ClipAD sdp+"] = ("ClipAD", {"variant": "sdp+"})
 CASES["ClipAD as released"] = ("ClipAD", {"normalize_scores": True, "released_tokens": True})

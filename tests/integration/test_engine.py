@@ -444,7 +444,7 @@ def test_mixed_precision_gives_nearly_the_scores_of_single_precision(make, engin
 def test_references_are_encoded_in_the_precision_of_the_images_they_meet(make, engine, mvtec_root, references):
     model = make(reference_dir=references)
     engine(precision="bf16-mixed").test(model, datamodule=metal_nut(mvtec_root))
-    assert model.model.reference_bank.dtype == torch.bfloat16
+    assert model.model.bank.class_embeddings.dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("precision", ["16-true", "bf16-true", "64-true"])

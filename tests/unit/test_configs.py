@@ -10,6 +10,8 @@ import yaml
 
 import dualclip_lightning
 from dualclip_lightning.adaptation import AdaptationSettings
+from dualclip_lightning.backbone.encoders.layers import quarter_blocks, relative_blocks
+from dualclip_lightning.benchmark.plan.config import load_config
 from dualclip_lightning.registry import MODELS
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "model"
@@ -46,6 +48,18 @@ def test_a_configuration_names_a_model_and_parameters_that_exist(path):
 
 def test_the_configuration_of_adaptation_states_every_setting_at_its_default():
     assert read(CONFIGS / "dual_image_clip_tta.yaml")["init_args"] == {"tta": plain(asdict(AdaptationSettings()))}
+
+
+def test_the_configuration_of_layers_is_that_of_musc_with_four_references():
+    arguments = read(CONFIGS / "dual_image_clip_layers.yaml")["init_args"]
+    musc = parameters("MuSc")
+    assert arguments["lowest"] == musc["lowest"]
+    assert arguments["neighbourhood"] == musc["r"][:2]
+    assert relative_blocks(12, arguments["reference_layers"]) == quarter_blocks(12)
+    defaults = parameters("DualImageCLIP")
+    assert {name for name, value in arguments.items() if value == defaults[name]} == {"lowest"}
+    ablation = load_config(CONFIGS.parent / "benchmark" / "reference_ablation.yaml").methods["K = 4"].arguments
+    assert {"lowest": defaults["lowest"], **ablation} == arguments
 
 
 def test_the_configuration_of_training_states_its_parameters_at_their_defaults():

@@ -18,9 +18,17 @@ class IntermediateFeatures(NamedTuple):
     """Patch tokens [B, h, w, C] of each selected block."""
 
 
+def relative_blocks(depth: int, shares: Sequence[float]) -> tuple[int, ...]:
+    """Return the blocks at shares of the depth in (0, 1], counted from 1 in ascending order.
+
+    A share between two blocks means the later one: 0.5 is block 6 of 12, 12 of 24, and 2 of 3.
+    """
+    return tuple(sorted({ceil(round(depth * share, 6)) for share in shares}))  # 0.7 * 10 is 7.000000000000001
+
+
 def quarter_blocks(depth: int) -> tuple[int, ...]:
     """Return the last block of each quarter of a tower, counted from 1: (3, 6, 9, 12) of 12, (1, 2, 3) of 3."""
-    return tuple(sorted({ceil(depth * quarter / 4) for quarter in range(1, 5)}))
+    return relative_blocks(depth, (0.25, 0.5, 0.75, 1.0))
 
 
 def check_layers(layers: Sequence[int] | None, depth: int) -> tuple[int, ...]:

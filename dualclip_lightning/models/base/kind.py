@@ -20,7 +20,7 @@ class Kind(Flag):
     INDUCTIVE = 0
     """The score depends on nothing else."""
     PAIR = auto()
-    """The score depends on the image's references among the unlabelled test images."""
+    """The score depends on the image's few unlabelled references, among the test images or from a folder."""
     FEW_SHOT = auto()
     """The score depends on a few images that are known to be normal."""
     FULL_SHOT = auto()

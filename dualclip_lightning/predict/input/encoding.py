@@ -12,6 +12,7 @@ from dualclip_lightning.backbone import DualPathFeatures, DualPathVisionEncoder,
 from dualclip_lightning.predict.input.geometry import Geometry, ViewPlan
 from dualclip_lightning.predict.input.reader import EncodedImage, PatchSet, Prepared, ViewBatch, ViewReader
 from dualclip_lightning.predict.input.views import patch_places
+from dualclip_lightning.scoring import ReferenceScoring
 from dualclip_lightning.utilities.seeding import derive_seed
 
 MOST_REFERENCE_PATCHES = 10_000
@@ -26,14 +27,21 @@ class ImageEncoder(ViewReader):
         preprocessing: preprocessing of the weights, at the model's size.
         geometry: geometry by which images are divided into views.
         batch_size: number of views at a time.
+        comparison: how images are compared, which says what of them is kept.
     """
 
     def __init__(
-        self, encoder: DualPathVisionEncoder, preprocessing: Preprocessing, geometry: Geometry, batch_size: int
+        self,
+        encoder: DualPathVisionEncoder,
+        preprocessing: Preprocessing,
+        geometry: Geometry,
+        batch_size: int,
+        comparison: ReferenceScoring | None = None,
     ) -> None:
         height, width = encoder.visual.patch_size
         super().__init__(preprocessing, (height, width), geometry, batch_size)
         self.encoder = encoder
+        self.comparison = comparison or ReferenceScoring()
 
     @torch.inference_mode()
     def encode(self, images: Sequence[Prepared]) -> list[EncodedImage]:
@@ -49,25 +57,44 @@ class ImageEncoder(ViewReader):
 
     def _encode_together(self, images: Sequence[Tensor]) -> Iterator[ViewBatch]:
         """Encode the views of several images in full batches, and yield those of each image."""
-        views = torch.cat(list(images))
-        parts = [self.features(part) for part in views.split(self.batch_size)]
+        parts = [self.view_batch(0, part) for part in torch.cat(list(images)).split(self.batch_size)]
         counts = [len(image) for image in images]
-        classes = torch.cat([p.class_embedding for p in parts]).split(counts)
-        patches = torch.cat([p.patch_embeddings for p in parts]).split(counts)
-        for image, of_classes, of_patches in zip(images, classes, patches, strict=True):
-            yield ViewBatch(0, image, DualPathFeatures(of_classes, of_patches))
+        kinds = zip(*((*embedded(part)[:2], *part.descriptors) for part in parts), strict=True)
+        for image, *own in zip(images, *(torch.cat(kind).split(counts) for kind in kinds), strict=True):
+            yield ViewBatch(0, image, DualPathFeatures(*own[:2]), tuple(own[2:]))
 
-    def features(self, views: Tensor) -> DualPathFeatures:
-        """Return the embeddings of normalised views [V, 3, h, w] in single precision, on the encoder's device."""
-        device = next(self.encoder.parameters()).device
-        return DualPathFeatures(*(part.float() for part in self.encoder(views.to(device))))
+    def view_batch(self, first: int, views: Tensor) -> ViewBatch:
+        """Encode normalised views [V, 3, h, w] in single precision, on the encoder's device."""
+        features = self._features(views)
+        embeddings = DualPathFeatures(features.class_embedding.float(), features.patch_embeddings.float())
+        return ViewBatch(first, views, embeddings, self.comparison.descriptors(features.layers))
+
+    def _features(self, views: Tensor) -> DualPathFeatures:
+        return self.encoder(views.to(next(self.encoder.parameters()).device))
 
     def _keep(self, image: Prepared, batch: ViewBatch) -> EncodedImage:
-        return EncodedImage(image.plan, image.notes, _patch_set(image, [batch]), lambda: iter([batch]))
+        return EncodedImage(image.plan, image.notes, self._patch_set(image, [batch]), lambda: iter([batch]))
 
     def _revisit(self, image: Prepared) -> EncodedImage:
         batches = partial(self._batches, image)
-        return EncodedImage(image.plan, image.notes, _patch_set(image, batches()), batches)
+        return EncodedImage(image.plan, image.notes, self._patch_set(image, batches()), batches)
+
+    def _patch_set(self, image: Prepared, batches: Iterator[ViewBatch] | Sequence[ViewBatch]) -> PatchSet:
+        """Return all patches of an image, or a random choice that depends only on their number."""
+        size = image.plan.view[0] * image.plan.view[1]
+        chosen = _chosen(len(image.plan.corners) * size)
+        kept, places, classes = [], [], []
+        for batch in batches:
+            last = (batch.first + len(batch.images)) * size
+            here = chosen[(chosen >= batch.first * size) & (chosen < last)] - batch.first * size
+            described = self.comparison.as_reference(
+                batch.images, batch.descriptors, lambda turned: self._features(turned).layers
+            )
+            kept.append([_choose(each, size, here) for each in described])
+            places.append(batch_places(image.plan, batch)[here])
+            classes.append(embedded(batch).class_embedding)
+        descriptors = tuple(torch.cat(parts) for parts in zip(*kept, strict=True))
+        return PatchSet(image.name, descriptors, torch.cat(places), torch.cat(classes))
 
 
 def batch_places(plan: ViewPlan, batch: ViewBatch) -> Tensor:
@@ -83,19 +110,10 @@ def embedded(batch: ViewBatch) -> DualPathFeatures:
     return batch.features
 
 
-def _patch_set(image: Prepared, batches: Iterator[ViewBatch] | Sequence[ViewBatch]) -> PatchSet:
-    """Return all patches of an image, or a random choice that depends only on their number."""
-    size = image.plan.view[0] * image.plan.view[1]
-    chosen = _chosen(len(image.plan.corners) * size)
-    embeddings, places = [], []
-    for batch in batches:
-        patches = embedded(batch).patch_embeddings.flatten(0, 2)
-        here = (
-            chosen[(chosen >= batch.first * size) & (chosen < batch.first * size + len(patches))] - batch.first * size
-        )
-        embeddings.append(patches[here.to(patches.device)])
-        places.append(batch_places(image.plan, batch)[here])
-    return PatchSet(image.name, torch.cat(embeddings), torch.cat(places))
+def _choose(described: Tensor, size: int, here: Tensor) -> Tensor:
+    """Return the chosen patches of views [V, T * size, C], the same numbers of each of T rotations: [n, C]."""
+    by_rotation = described.unflatten(1, (-1, size)).transpose(0, 1).flatten(1, 2)
+    return by_rotation[:, here.to(described.device)].flatten(0, 1)
 
 
 def _chosen(count: int) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 
 from dualclip_lightning.images.picture import ImageError
 from dualclip_lightning.images.reading.decoding import read_size
-from dualclip_lightning.predict.input.encoding import ImageEncoder
+from dualclip_lightning.predict.input.encoding import ImageEncoder, embedded
 from dualclip_lightning.predict.input.reader import MOST_KEPT_VIEWS, ViewReader
 
 LEAST_BATCHES, MOST_BATCHES, ENOUGH_SECONDS = 3, 9, 2.0
@@ -59,7 +59,7 @@ def _seconds_per_view(encoder: ImageEncoder) -> list[float]:
 
 def _seconds(encoder: ImageEncoder, views: torch.Tensor) -> float:
     start = time.perf_counter()
-    encoder.features(views).patch_embeddings.cpu()  # waits for the device
+    embedded(encoder.view_batch(0, views)).patch_embeddings.cpu()  # waits for the device
     return time.perf_counter() - start
 
 

@@ -23,10 +23,12 @@ class PatchSet(NamedTuple):
     """The patches of one image, with which others are compared."""
 
     name: str
-    embeddings: Tensor
-    """[N, D]"""
+    descriptors: tuple[Tensor, ...]
+    """Tensors [N, C] of length 1, as from `ReferenceScoring.as_reference`."""
     places: Tensor
-    """[N, 2], centres as shares of the image's height and width"""
+    """[N, 2], centres as shares of the image's height and width; without rotations"""
+    class_embeddings: Tensor
+    """[V, D], one for every view"""
 
 
 class ViewSet(NamedTuple):
@@ -49,6 +51,8 @@ class ViewBatch(NamedTuple):
     """[V, 3, h, w], normalised"""
     features: DualPathFeatures | None = None
     """None for a method that encodes views by itself."""
+    descriptors: tuple[Tensor, ...] = ()
+    """Tensors [V, h, w, C], as from `ReferenceScoring.descriptors`."""
 
 
 class Prepared(NamedTuple):
@@ -109,17 +113,15 @@ class ViewReader:
             for image in images
         ]
 
-    def features(self, views: Tensor) -> DualPathFeatures | None:
-        """Return the embeddings of views [V, 3, h, w]; None for this class."""
-        del views
-        return None
+    def view_batch(self, first: int, views: Tensor) -> ViewBatch:
+        """Return normalised views [V, 3, h, w], which this class does not encode."""
+        return ViewBatch(first, views)
 
     def _batches(self, image: Prepared) -> Iterator[ViewBatch]:
         count = len(image.plan.corners)
         for first in range(0, count, self.batch_size):
             numbers = range(first, min(first + self.batch_size, count))
-            views = self._kept_views(image, numbers)
-            yield ViewBatch(first, views, self.features(views))
+            yield self.view_batch(first, self._kept_views(image, numbers))
 
     def _kept_views(self, image: Prepared, numbers: range) -> Tensor:
         if image.views is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from inspect import signature
 from typing import Any
@@ -17,8 +17,10 @@ from dualclip_lightning.predict.scoring.method import Common, Method
 from dualclip_lightning.predict.scoring.scorer import DualImageScorer
 from dualclip_lightning.prompts import TextMean, prompt_ensemble, text_anchors
 from dualclip_lightning.prompts.anchors import check_text_side
-from dualclip_lightning.scoring import MapDrawing
+from dualclip_lightning.scoring import MapDrawing, ReferenceScoring
 from dualclip_lightning.scoring.dual_image import DualImageScoring
+from dualclip_lightning.scoring.reference.comparison import Fusion, ReferencePath
+from dualclip_lightning.scoring.reference.neighbourhood import Weighting
 
 
 def dual_image_clip(common: Common, arguments: Mapping[str, Any]) -> Method:
@@ -42,12 +44,27 @@ def _dual_image_clip(
     alpha: float = DualImageScoring.alpha,
     class_weight: float = DualImageScoring.class_weight,
     vv_blocks: list[int] | None = None,
+    reference_layers: list[float] | None = None,
+    reference_path: ReferencePath = ReferenceScoring.path,
+    neighbourhood: Sequence[int] = ReferenceScoring.neighbourhood,
+    neighbourhood_weighting: Weighting = ReferenceScoring.weighting,
+    reference_fusion: Fusion = ReferenceScoring.fusion,
+    lowest: float = ReferenceScoring.lowest,
+    explained_variance: float = ReferenceScoring.explained_variance,
+    reference_rotations: bool = ReferenceScoring.rotations,
+    class_neighbours: list[int] | None = None,
     tta: bool | Mapping[str, Any] = False,
     text_mean: TextMean = "raw",
     drawing: str | dict[str, Any] = "anoclip",
 ) -> Method:
     check_text_side(temperature, text_mean, vv_blocks)
     DualImageScoring(temperature, alpha, class_weight)  # rejects numbers out of range before weights are loaded
+    layers = ReferenceScoring.layers if reference_layers is None else reference_layers
+    comparison = ReferenceScoring(
+        layers, reference_path, neighbourhood, neighbourhood_weighting, reference_fusion, lowest, explained_variance,
+        reference_rotations, class_neighbours,
+    )  # fmt: skip
+    _check_window(common.spatial_window, comparison)
     settings = adaptation_settings(tta)
     prompts = prompt_ensemble(common.class_name, **common.prompts)
     chosen = MapDrawing.from_choice(drawing)
@@ -57,17 +74,31 @@ def _dual_image_clip(
     scoring = DualImageScoring(temperature, alpha, class_weight, make_adaptation(settings, prepared, common.seed))
     anchors = text_anchors(clip, prompts, mean=text_mean)
     device = choose_device(common.device)
-    encoder = DualPathVisionEncoder(clip.visual, vv_blocks).to(device)
+    encoder = DualPathVisionEncoder(clip.visual, vv_blocks, comparison.layers, comparison.path).to(device)
     return Method(
         METHOD, alpha < 1, clip, prepared, device,
-        ImageEncoder(encoder, prepared, common.geometry, common.batch_size),
-        DualImageScorer(encoder, anchors.to(device), scoring, common.spatial_window),
+        ImageEncoder(encoder, prepared, common.geometry, common.batch_size, comparison),
+        DualImageScorer(encoder, anchors.to(device), scoring, common.spatial_window, comparison),
         Drawer(chosen, tuple(clip.visual.patch_size)),
         {
             "spatial_window": common.spatial_window, "temperature": temperature, "alpha": alpha,
             "class_weight": class_weight, "vv_blocks": vv_blocks, "seed": common.seed,
             "tta": None if settings is None else asdict(settings),
             "drawing": drawing if isinstance(drawing, str) else asdict(chosen),
+            # None for the paper's, which thresholds from before these settings have
+            "comparison": None if comparison == ReferenceScoring() else asdict(comparison),
             "prompts": common.prompts | {"text_mean": text_mean},
         },
     )  # fmt: skip
+
+
+def _check_window(spatial_window: float | None, comparison: ReferenceScoring) -> None:
+    """Check that patches of references have places, if they are compared by place.
+
+    Raises:
+        ValueError: If they have none; the message says what to leave out.
+    """
+    if spatial_window is not None and (comparison.rotations or comparison.fusion == "subspace"):
+        what = "reference_rotations" if comparison.rotations else "reference_fusion='subspace'"
+        msg = f"spatial_window compares patches at one place, which {what} does not. Leave one of them out."
+        raise ValueError(msg)

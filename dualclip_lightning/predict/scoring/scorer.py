@@ -6,18 +6,20 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from dualclip_lightning.predict.input.encoding import batch_places, embedded
 from dualclip_lightning.predict.input.geometry import ViewPlan
 from dualclip_lightning.predict.input.reader import EncodedImage, PatchSet, Reference, ViewBatch, ViewSet
 from dualclip_lightning.predict.input.views import blend
-from dualclip_lightning.scoring import reference_score, within_window
+from dualclip_lightning.scoring import ReferenceScoring, within_window
 from dualclip_lightning.utilities.seeding import file_identity
 
 if TYPE_CHECKING:
     from dualclip_lightning.backbone import DualPathVisionEncoder
     from dualclip_lightning.scoring.dual_image import DualImageScoring
+    from dualclip_lightning.scoring.reference.comparison import Fitted
 
 
 class Scorer(Protocol):
@@ -38,52 +40,82 @@ class DualImageScorer:
         anchors: text anchors [2, D].
         scoring: combination of the scores.
         window: largest distance of a reference's patch from a patch's place, as a share of the side; None for no limit.
+        comparison: how images are compared with their references, the same as that of the encoder of images.
     """
 
     def __init__(
-        self, encoder: DualPathVisionEncoder, anchors: Tensor, scoring: DualImageScoring, window: float | None = None
+        self,
+        encoder: DualPathVisionEncoder,
+        anchors: Tensor,
+        scoring: DualImageScoring,
+        window: float | None = None,
+        comparison: ReferenceScoring | None = None,
     ) -> None:
         self.encoder = encoder
         self.anchors = anchors
         self.scoring = scoring
         self.window = window
+        self.comparison = comparison or ReferenceScoring()
+        self._last: tuple[Sequence[PatchSet], list[Fitted]] = ((), [])
 
     @torch.inference_mode()
     def score(self, image: EncodedImage, references: Sequence[Reference], name: str) -> tuple[float, Tensor]:
         """See `Scorer`; with several views, the highest class-token score is used."""
-        class_scores, maps = [], []
+        classes, class_scores, maps = [], [], []
+        others = [_encoded(reference) for reference in references]
         for batch in image.batches():
-            class_scores.append(self.scoring.text(embedded(batch).class_embedding, self.anchors))
-            maps.append(self._maps(image.plan, batch, references, name).cpu())
+            classes.append(embedded(batch).class_embedding)
+            class_scores.append(self.scoring.text(classes[-1], self.anchors))
+            maps.append(self._maps(image.plan, batch, others, name).cpu())
         score_map = blend(image.plan, torch.cat(maps))
-        class_score = torch.cat(class_scores).amax().cpu()
+        class_score = self._class_score(torch.cat(class_scores).amax(), torch.cat(classes), others).cpu()
         return float(self.scoring.image_scores(class_score[None], score_map[None])), score_map
 
-    def _maps(self, plan: ViewPlan, batch: ViewBatch, references: Sequence[Reference], name: str) -> Tensor:
+    def _class_score(self, score: Tensor, own: Tensor, references: Sequence[PatchSet]) -> Tensor:
+        """Return the class-token score [] of an image, smoothed over its references if the comparison does so."""
+        if not references:
+            return score
+        others = [each.class_embeddings.to(own.device) for each in references]
+        scores = torch.stack([score, *(self.scoring.text(each, self.anchors).amax() for each in others)])
+        means = torch.stack([F.normalize(each, dim=-1).mean(dim=0) for each in (own, *others)])
+        return self.comparison.class_scores(scores[None], means[None])[0]
+
+    def _maps(self, plan: ViewPlan, batch: ViewBatch, references: Sequence[PatchSet], name: str) -> Tensor:
         """Return the maps of all views [V, h, w]."""
         patches = embedded(batch).patch_embeddings
-        visual = None
-        if references:
-            places = batch_places(plan, batch)
-            visual = torch.stack([self._visual(patches, places, reference) for reference in references]).mean(dim=0)
+        visual = self._visual(plan, batch, references) if references else None
         joint = self.scoring.joint_map(self.scoring.text(patches, self.anchors), visual)
         images, names = batch.images.to(patches.device), view_names(plan, batch, name)
         return self.scoring.final_map(joint, patches, images, names, self.anchors, self._patches)
 
-    def _visual(self, patches: Tensor, places: Tensor, reference: Reference) -> Tensor:
-        """Return the distances [V, h, w] to one reference (eq. 5); all views are treated as one tall image."""
-        if not isinstance(reference, PatchSet):
-            msg = f"The reference '{reference.name}' is not encoded."
-            raise TypeError(msg)
-        tall = patches.flatten(0, 1).unsqueeze(0)
+    def _visual(self, plan: ViewPlan, batch: ViewBatch, references: Sequence[PatchSet]) -> Tensor:
+        """Return A_V [V, h, w] of all views, which are treated as one tall image."""
         near = None
         if self.window is not None:
-            near = within_window(places, reference.places, self.window).to(patches.device)
-        score = reference_score(tall, reference.embeddings[None, None].to(patches.device), near)
-        return score.view(patches.shape[:3])
+            places = batch_places(plan, batch)
+            near = [within_window(places, each.places, self.window).to(self.anchors.device) for each in references]
+        tall = tuple(each.flatten(0, 1)[None] for each in batch.descriptors)
+        return self.comparison.score(tall, self._fitted(references), near).view(batch.descriptors[0].shape[:3])
+
+    def _fitted(self, references: Sequence[PatchSet]) -> list[Fitted]:
+        """Return the references ready for comparison; the last are kept, as given references are always the same."""
+        known, fitted = self._last
+        if len(known) != len(references) or any(a is not b for a, b in zip(known, references, strict=True)):
+            device = self.anchors.device
+            kinds = zip(*(each.descriptors for each in references), strict=True)
+            fitted = list(self.comparison.fit([own[None].to(device) for own in kind] for kind in kinds))
+            self._last = (references, fitted)
+        return fitted
 
     def _patches(self, images: Tensor) -> Tensor:
         return self.encoder(images).patch_embeddings
+
+
+def _encoded(reference: Reference) -> PatchSet:
+    if not isinstance(reference, PatchSet):
+        msg = f"The reference '{reference.name}' is not encoded."
+        raise TypeError(msg)
+    return reference
 
 
 class MethodScorer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, get_args
 
@@ -96,7 +96,7 @@ class ReferenceScoring:
         check_switches(reference_rotations=self.rotations)
         if self.class_neighbours is not None:
             check_whole_list("class_neighbours", self.class_neighbours, (1, 2, 3))
-            check_neighbours(self.class_neighbours)
+            check_neighbours(self.class_neighbours, "class_neighbours")
 
     def descriptors(self, layers: Layers) -> Descriptors:
         """Return the descriptors of images from the tokens of their layers, in single precision."""
@@ -115,20 +115,20 @@ class ReferenceScoring:
         copies = [own, *(self.descriptors(encode(turned)) for turned in turns)]
         return tuple(torch.cat([part.flatten(1, 2) for part in parts], dim=1) for parts in zip(*copies, strict=True))
 
-    def fit(self, references: Sequence[Sequence[Tensor]]) -> list[Fitted]:
-        """Prepare references for `score`.
+    def fit(self, references: Iterable[Sequence[Tensor]]) -> Iterator[Fitted]:
+        """Prepare references for `score`, one descriptor after the other.
 
         Args:
             references: for every descriptor the K references [B, N, C] of B queries; N may differ between references.
         """
-        return [self._fit(each) for each in references]
+        return map(self._fit, references)
 
     def _fit(self, references: Sequence[Tensor]) -> Fitted:
         if self.fusion == "subspace":
             return _Subspaces([fit_subspace(own, self.explained_variance) for own in torch.cat([*references], dim=1)])
         return _Nearest(references, None if self.fusion == "mean" else self.lowest)
 
-    def score(self, queries: Descriptors, fitted: Sequence[Fitted], near: Sequence[Tensor] | None = None) -> Tensor:
+    def score(self, queries: Descriptors, fitted: Iterable[Fitted], near: Sequence[Tensor] | None = None) -> Tensor:
         """Return A_V [B, h, w], the mean over the descriptors of the distances to the references.
 
         Args:
@@ -142,16 +142,17 @@ class ReferenceScoring:
         maps = [own.distances(query.flatten(1, 2), near) for query, own in zip(queries, fitted, strict=True)]
         return torch.stack(maps).mean(dim=0).unflatten(1, queries[0].shape[1:3])
 
-    def class_score(self, scores: Tensor, embeddings: Tensor) -> Tensor:
-        """Return the class-token score [] of an image, smoothed over its references if `class_neighbours` is set.
+    def class_scores(self, scores: Tensor, embeddings: Tensor) -> Tensor:
+        """Return class-token scores [B] of images, smoothed over their references if `class_neighbours` is set.
 
         Args:
-            scores: [1 + K], the class-token scores of the image and of its references.
-            embeddings: [1 + K, D], their class embeddings.
+            scores: [B, 1 + K], the class-token scores of each image and of its references.
+            embeddings: [B, 1 + K, D], their class embeddings.
         """
         if self.class_neighbours is None:
-            return scores[0]
-        return rscin(scores, F.normalize(embeddings.float(), dim=-1), self.class_neighbours)[0]
+            return scores[:, 0]
+        unit = F.normalize(embeddings.float(), dim=-1)
+        return torch.stack([rscin(*each, self.class_neighbours)[0] for each in zip(scores, unit, strict=True)])
 
 
 class _Nearest(NamedTuple):

@@ -61,6 +61,13 @@ WRONG = {
     "noise": (TEXT, LIST, NOTHING, True),
     "layers": (NUMBER, TEXT, LIST),
     "r": (NUMBER, TEXT, LIST, NOTHING),
+    "reference_layers": (NUMBER, TEXT, LIST, [2], [True], [0.5, None]),
+    "reference_path": (NUMBER, TEXT, LIST, NOTHING),
+    "neighbourhood": (NUMBER, TEXT, LIST, NOTHING, [2]),
+    "neighbourhood_weighting": (NUMBER, TEXT, LIST, NOTHING),
+    "reference_fusion": (NUMBER, TEXT, LIST, NOTHING),
+    "explained_variance": (TEXT, LIST, NOTHING, True, 1, 0),
+    "class_neighbours": (NUMBER, TEXT, LIST, [0], []),
     "lowest": (TEXT, LIST, NOTHING, True, 2),
     "neighbours": (NUMBER, TEXT, LIST, NOTHING),
     "image_score": (NUMBER, TEXT, LIST, NOTHING),
@@ -68,6 +75,7 @@ WRONG = {
     "scales": (NUMBER, TEXT, LIST, NOTHING),
     "k_shot": (NUMBER, TEXT, LIST, NOTHING, True),
     **dict.fromkeys(("views", "carry_optimizer", "normalize_scores", "released_tokens", "shuffle"), NO_SWITCH),
+    "reference_rotations": NO_SWITCH,
     **dict.fromkeys(("pre_processor", "post_processor", "evaluator", "visualizer"), NO_SWITCH),
 }
 """Values of the wrong type for every argument of every method."""

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
 from dualclip_lightning.backbone import DualPathVisionEncoder
+from dualclip_lightning.models.base import Kind
 from dualclip_lightning.models.dual_image_clip import DualImageCLIP, DualImageCLIPModel
+from dualclip_lightning.scoring import ReferenceScoring
 from tests.towers import random_images, tower
 
 TAU, ALPHA, WEIGHT = 0.1, 0.3, 0.6
@@ -15,7 +18,9 @@ TAU, ALPHA, WEIGHT = 0.1, 0.3, 0.6
 
 def build(seed: int = 0, **changes) -> DualImageCLIPModel:
     arguments = {"temperature": TAU, "alpha": ALPHA, "class_weight": WEIGHT} | changes
-    model = DualImageCLIPModel(DualPathVisionEncoder(tower(seed=seed)), **arguments)
+    comparison = arguments.get("comparison", ReferenceScoring())
+    encoder = DualPathVisionEncoder(tower(seed=seed), None, comparison.layers, comparison.path)
+    model = DualImageCLIPModel(encoder, **arguments)
     model.anchors = torch.randn(2, 32, generator=torch.Generator().manual_seed(seed))
     return model.eval().requires_grad_(requires_grad=False)
 
@@ -111,6 +116,67 @@ def test_with_a_reference_bank_every_image_is_compared_with_all_of_it():
     torch.testing.assert_close(model(images).pred_score, prediction.scores)
 
 
+GROWN = ReferenceScoring(layers=(0.5, 1.0), path="ordinary", neighbourhood=(1, 3), fusion="lowest", lowest=0.7)
+
+
+def by_loops(model: DualImageCLIPModel, images: torch.Tensor, references: list[list[int]]) -> torch.Tensor:
+    """A_V of `GROWN`, one patch at a time; sums over neighbours have the direction of their mean."""
+    maps = []
+    for layer in model.encoder(images).layers:
+        rows, columns = layer.shape[1:3]
+        around = F.pad(layer, (0, 0, 1, 1, 1, 1))
+        summed = sum(around[:, i : i + rows, j : j + columns] for i in range(3) for j in range(3))
+        for tokens in (layer, summed):
+            for own, others in zip(tokens, references, strict=True):
+                for patch in own.flatten(0, 1):
+                    nearest = [max(cosine(patch, other) for other in tokens[r].flatten(0, 1)) for r in others]
+                    share = sorted(1 - n for n in nearest)[: max(1, int(len(others) * 0.7))]
+                    maps.append(min(sum(share) / len(share), 1))
+    return torch.tensor(maps).view(4, len(references), rows, columns).mean(dim=0)
+
+
+def test_several_layers_and_neighbourhoods_are_compared_with_references_of_the_batch():
+    model, images = build(alpha=0, comparison=GROWN), random_images(4, 32, 64)
+    references = [[1, 2, 3], [2, 3, 0], [3, 0, 1], [0, 1, 2]]
+    prediction = model.predict_patches(images, torch.tensor(references))
+    torch.testing.assert_close(prediction.maps, by_loops(model, images, references), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("fusion", ["lowest", "subspace"])
+def test_a_bank_gives_what_the_same_references_in_the_batch_give(fusion):
+    comparison = replace(GROWN, fusion=fusion, explained_variance=0.7, rotations=True, class_neighbours=(1, 2))
+    model, images = build(comparison=comparison), random_images(7, 32, 64)
+    names = [f"{i}.png" for i in range(7)]
+    expected = model.predict_patches(images, torch.tensor([[4, 5, 6]] * 7), names)
+    model.set_references(images[4:], names[4:])
+    found = model.predict_patches(images, None, names)
+    torch.testing.assert_close(found.maps[:4], expected.maps[:4], atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.scores[:4], expected.scores[:4], atol=1e-5, rtol=0)
+    without = model.predict_patches(images[4:], torch.tensor([[1, 2], [0, 2], [0, 1]]), names[4:])
+    torch.testing.assert_close(found.maps[4:], without.maps, atol=1e-5, rtol=0)
+
+
+def test_the_class_token_score_is_smoothed_over_the_image_and_its_references():
+    images, rows = random_images(3), torch.tensor([[1, 2], [2, 0], [0, 1]])
+    smoothed = build(class_weight=1, comparison=ReferenceScoring(class_neighbours=(2,))).predict_patches(images, rows)
+    model = build(class_weight=1)
+    plain, classes = model.predict_patches(images, rows).scores, model.encoder(images).class_embedding
+    for image in range(3):
+        near = max((cosine(classes[image], classes[r]), r) for r in rows[image].tolist())
+        weight = max(near[0], 0)
+        expected = (plain[image] + weight * plain[near[1]]) / (1 + weight)
+        assert smoothed.scores[image].item() == pytest.approx(expected.item(), abs=1e-5)
+
+
+def test_an_image_is_encoded_once_for_several_references(monkeypatch):
+    model, images = build(comparison=GROWN), random_images(5)
+    seen = []
+    forward = model.encoder.forward
+    monkeypatch.setattr(model.encoder, "forward", lambda x: seen.append(len(x)) or forward(x))
+    model.predict_patches(images, (torch.arange(5)[:, None] + torch.arange(1, 5)) % 5)
+    assert seen == [5]
+
+
 def test_an_image_that_lies_in_the_bank_is_not_its_own_reference(tmp_path):
     model, bank = build(), random_images(3)
     paths = [tmp_path / f"{i}.png" for i in range(3)]
@@ -163,6 +229,18 @@ BAD_NUMBERS = [
     ({"class_weight": "half"}, r"class_weight to be in \[0, 1\], but got 'half'"),
     ({"temperature": "x"}, "temperature to be a number above 0, but got 'x'"),
 ]
+BAD_COMPARISONS = [
+    ({"reference_layers": [3, 6, 9, 12]}, r"reference_layers to be depths in \(0, 1\]"),
+    ({"reference_layers": []}, "reference_layers to be depths"),
+    ({"reference_path": "plain"}, "reference_path to be 'vv' or 'ordinary'"),
+    ({"neighbourhood": [2]}, "neighbourhood to be odd sides"),
+    ({"neighbourhood_weighting": "sum"}, "neighbourhood_weighting to be 'mean' or 'similarity'"),
+    ({"reference_fusion": "min"}, "reference_fusion to be 'mean', 'lowest' or 'subspace'"),
+    ({"lowest": 30}, r"lowest to be in \[0, 1\]"),
+    ({"explained_variance": 1.0}, r"explained_variance to be in \(0, 1\)"),
+    ({"reference_rotations": 90}, "reference_rotations to be True or False"),
+    ({"class_neighbours": []}, "class_neighbours to be numbers of images"),
+]
 
 
 @pytest.mark.parametrize(("arguments", "match"), BAD_NUMBERS)
@@ -185,6 +263,7 @@ def test_numbers_out_of_range_are_refused_before_any_weights_are_loaded(argument
         ({"tta": {"steps": 2.5}}, "steps to be a whole number"),
         ({"templates": ["no slot"]}, "exactly one"),
         ({"states": {"normal": ["{}"]}}, "states with the keys"),
+        *BAD_COMPARISONS,
     ],
 )
 def test_invalid_arguments_are_refused_before_any_weights_are_loaded(arguments, match, monkeypatch):
@@ -215,6 +294,30 @@ def test_the_pre_processor_is_that_of_the_weights_at_the_requested_size(tiny_fol
     assert prepared.shape == (1, 3, 32, 64)
     expected = [(0.5 - mean) / std for mean, std in zip((0.48, 0.46, 0.41), (0.27, 0.26, 0.28), strict=True)]
     assert prepared[0, :, 0, 0].tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_every_choice_of_the_comparison_reaches_the_model(tiny_folder):
+    chosen = {
+        "reference_layers": [0.5, 1.0], "reference_path": "ordinary", "neighbourhood": [1, 3],
+        "neighbourhood_weighting": "similarity", "reference_fusion": "subspace", "lowest": 0.5,
+        "explained_variance": 0.9, "reference_rotations": True, "class_neighbours": [1, 2],
+    }  # fmt: skip
+    model = DualImageCLIP(pretrained=str(tiny_folder), visualizer=False, **chosen).model
+    assert list(asdict(model.comparison).values()) == list(chosen.values())
+    assert (model.encoder.layers, model.encoder.path) == ((2, 3), "ordinary")
+    assert DualImageCLIP(pretrained=str(tiny_folder), visualizer=False).model.comparison == ReferenceScoring()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind"),
+    [
+        ({}, Kind.PAIR),
+        ({"alpha": 1.0}, Kind.INDUCTIVE),
+        ({"num_references": 4, "reference_fusion": "lowest"}, Kind.PAIR),
+    ],
+)
+def test_a_few_references_make_no_method_transductive(tiny_folder, arguments, kind):
+    assert DualImageCLIP(pretrained=str(tiny_folder), visualizer=False, **arguments).kind == kind
 
 
 def test_every_choice_that_changes_a_score_reaches_the_model(tiny_folder):

@@ -27,10 +27,21 @@ def through_the_engine(model: DualImageCLIP, folder, tmp_path) -> dict[str, tupl
     }
 
 
+LAYERS = {
+    "reference_layers": [0.5, 1.0], "reference_path": "ordinary", "neighbourhood": [1, 3], "num_references": 3,
+    "reference_fusion": "lowest", "lowest": 0.7, "class_neighbours": [1, 2], "class_weight": 0.6,
+}  # fmt: skip
+SUBSPACE = {
+    "reference_layers": [0.7], "neighbourhood": [3], "neighbourhood_weighting": "similarity", "num_references": 2,
+    "reference_fusion": "subspace", "explained_variance": 0.8, "reference_rotations": True,
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "arguments",
     [{}, {"num_references": 2, "seed": 3, "temperature": 0.2, "alpha": 0.3, "class_weight": 0.8}, {"tta": True},
      {"alpha": 1.0}, {"image_size": [32, 64], "vv_blocks": [2, 3]}, {"reference": True},
+     LAYERS, LAYERS | {"reference": True}, SUBSPACE, SUBSPACE | {"reference": True},
      {"text_mean": "unit"}, {"drawing": "musc"}, {"drawing": {"average": 3, "sigma": 5}}],
     ids=str,
 )  # fmt: skip

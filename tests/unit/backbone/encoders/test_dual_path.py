@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from math import ceil
+
 import pytest
 import torch
 from open_clip.model import resize_pos_embed
@@ -7,7 +9,8 @@ from open_clip.modified_resnet import ModifiedResNet
 from open_clip.transformer import VisionTransformer
 from torch import nn
 
-from dualclip_lightning.backbone import DualPathVisionEncoder
+from dualclip_lightning.backbone import DualPathVisionEncoder, IntermediateEncoder
+from dualclip_lightning.backbone.encoders.layers import relative_blocks
 from dualclip_lightning.backbone.encoders.tower import patch_grid, position_embedding
 from tests.towers import random_images, tower
 
@@ -180,7 +183,7 @@ def test_autocast_to_bfloat16_stays_close_to_single_precision():
     encoder, images = DualPathVisionEncoder(tower()), random_images(2)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         rough = encoder(images)
-    for half, exact in zip(rough, encoder(images), strict=True):
+    for half, exact in zip(rough[:2], encoder(images)[:2], strict=True):
         assert nn.functional.cosine_similarity(half.float(), exact, dim=-1).min() > 0.999
 
 
@@ -198,3 +201,41 @@ def test_a_tower_in_double_precision_gives_double_precision():
 def test_a_size_that_is_no_multiple_of_the_patch_is_refused_with_one_that_is(size, near):
     with pytest.raises(ValueError, match=rf"does not divide into 16x16 patches.*{near}"):
         patch_grid(tower(), *size)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("layers", [(1.0,), (0.3, 1.0), (0.1, 0.5)])
+@pytest.mark.parametrize("vv_blocks", [None, [1, 2]])
+def test_vv_layers_are_the_embeddings_of_a_tower_that_ends_there(layers, vv_blocks):
+    visual, images = tower(), random_images(2)
+    features = DualPathVisionEncoder(visual, vv_blocks, layers)(images)
+    blocks = {1, 2, 3} if vv_blocks is None else set(vv_blocks)
+    numbers = sorted({ceil(3 * share) for share in layers})
+    assert len(features.layers) == len(numbers)
+    for number, found in zip(numbers, features.layers, strict=True):
+        expected = plain_dual_path(visual, images, blocks & set(range(1, number + 1)))
+        torch.testing.assert_close(found.flatten(1, 2), expected, **EXACT)
+    if layers == (1.0,):
+        assert torch.equal(features.layers[0], features.patch_embeddings)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("layers", [(1.0,), (0.3, 1.0), (0.1, 0.5)])
+def test_ordinary_layers_are_those_that_musc_reads_and_change_nothing_else(layers):
+    visual, images = tower(), random_images(2)
+    features = DualPathVisionEncoder(visual, None, layers, "ordinary")(images)
+    numbers = sorted({ceil(3 * share) for share in layers})
+    for found, expected in zip(features.layers, IntermediateEncoder(visual, numbers)(images).layers, strict=True):
+        torch.testing.assert_close(found, expected, **EXACT)
+    plain = DualPathVisionEncoder(visual)(images)
+    torch.testing.assert_close(features.class_embedding, plain.class_embedding, **EXACT)
+    torch.testing.assert_close(features.patch_embeddings, plain.patch_embeddings, **EXACT)
+
+
+@pytest.mark.parametrize(
+    ("depth", "shares", "blocks"),
+    [(12, (0.25, 0.5, 0.75, 1.0), (3, 6, 9, 12)), (24, (0.25, 0.5, 0.75, 1.0), (6, 12, 18, 24)),
+     (10, (0.7,), (7,)), (3, (0.01, 0.5, 0.6), (1, 2)), (12, (1.0, 1.0), (12,))],
+)  # fmt: skip
+def test_shares_of_the_depth_are_blocks(depth, shares, blocks):
+    assert relative_blocks(depth, shares) == blocks

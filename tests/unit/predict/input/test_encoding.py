@@ -11,6 +11,7 @@ from dualclip_lightning.predict.input.geometry import Geometry
 from dualclip_lightning.predict.input.reader import EncodedImage
 from dualclip_lightning.predict.input.views import blend
 from dualclip_lightning.predict.scoring.scorer import DualImageScorer
+from dualclip_lightning.scoring import ReferenceScoring, neighbourhood_mean
 from dualclip_lightning.scoring.dual_image import DualImageScoring
 from tests.hostile_images import picture
 from tests.towers import PATCH, SIZE, tiny_backbone
@@ -23,8 +24,12 @@ def clip():
     return tiny_backbone()
 
 
-def encoder_of(clip, geometry: Geometry, batch_size: int = 4) -> ImageEncoder:
-    return ImageEncoder(DualPathVisionEncoder(clip.visual), clip.preprocessing, geometry, batch_size)
+def encoder_of(
+    clip, geometry: Geometry, batch_size: int = 4, comparison: ReferenceScoring | None = None
+) -> ImageEncoder:
+    comparison = comparison or ReferenceScoring()
+    encoder = DualPathVisionEncoder(clip.visual, None, comparison.layers, comparison.path)
+    return ImageEncoder(encoder, clip.preprocessing, geometry, batch_size, comparison)
 
 
 def photo(height: int, width: int, seed: int = 0) -> Picture:
@@ -59,7 +64,7 @@ def test_an_image_of_many_views_is_encoded_again_when_it_is_needed(clip, monkeyp
     again = encoder.encode([prepared])[0]
     assert [len(batch.images) for batch in again.batches()] == [4] * 5
     torch.testing.assert_close(all_patches(again), all_patches(kept), **SAME)
-    torch.testing.assert_close(again.as_reference.embeddings, kept.as_reference.embeddings, **SAME)
+    torch.testing.assert_close(again.as_reference.descriptors[0], kept.as_reference.descriptors[0], **SAME)
     torch.testing.assert_close(again.as_reference.places, kept.as_reference.places)
 
 
@@ -70,11 +75,30 @@ def test_of_too_many_patches_a_subset_is_the_reference_with_its_places(clip, mon
     monkeypatch.setattr(encoding, "MOST_REFERENCE_PATCHES", 20)
     monkeypatch.setattr(reader, "MOST_KEPT_VIEWS", most_views)
     some = encode(encoder, large)[0].as_reference
-    assert some.embeddings.shape == (20, everything.embeddings.shape[1])
-    distance = torch.cdist(some.embeddings, everything.embeddings)
+    (chosen,), (known,) = some.descriptors, everything.descriptors
+    assert chosen.shape == (20, known.shape[1])
+    distance = torch.cdist(chosen, known)
     torch.testing.assert_close(everything.places[distance.argmin(dim=1)], some.places)
     assert len(distance.argmin(dim=1).unique()) == 20
     assert torch.equal(encode(encoder, large)[0].as_reference.places, some.places)
+
+
+@pytest.mark.parametrize("most_views", [1, 32])
+def test_each_view_of_a_reference_has_its_rotations_and_every_layer(clip, monkeypatch, most_views):
+    monkeypatch.setattr(reader, "MOST_KEPT_VIEWS", most_views)
+    comparison = ReferenceScoring(layers=[0.5, 1.0], path="ordinary", neighbourhood=[1, 3], rotations=True)
+    encoder = encoder_of(clip, Geometry("tiles", overlap=0), 2, comparison)
+    image = encode(encoder, photo(96, 96))[0]
+    views = torch.cat([batch.images for batch in image.batches()])
+    layers = [encoder.encoder(views.rot90(turn, (2, 3))).layers for turn in range(4)]
+    for place, found in enumerate(image.as_reference.descriptors):
+        layer, side = divmod(place, 2)
+        tokens = torch.cat([neighbourhood_mean(each[layer], (1, 3)[side]).flatten(0, 2) for each in layers])
+        expected = tokens / tokens.norm(dim=1, keepdim=True)
+        assert found.shape == expected.shape
+        assert torch.cdist(expected.double(), found.double()).amin(dim=1).max() < 1e-5
+    monkeypatch.setattr(encoding, "MOST_REFERENCE_PATCHES", 20)
+    assert [len(each) for each in encode(encoder, photo(96, 96))[0].as_reference.descriptors] == [80] * 4
 
 
 def test_tiles_are_scored_one_by_one_and_blended(clip):

@@ -44,7 +44,7 @@ def test_a_stream_keeps_its_order_and_looks_back(count, size):
 def test_a_bank_keeps_the_last_ones():
     bank = StreamBank(2)
     for name in "abc":
-        bank.add(PatchSet(name, torch.zeros(1, 2), torch.zeros(1, 2)))
+        bank.add(PatchSet(name, (torch.zeros(1, 2),), torch.zeros(1, 2), torch.zeros(1, 2)))
     assert [patches.name for patches in bank.latest()] == ["c", "b"]
 
 
