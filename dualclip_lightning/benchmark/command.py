@@ -42,7 +42,8 @@ def run(options: argparse.Namespace) -> int:
         folder = options.out or RESULTS / config.name
         if options.dry_run:
             _show_plan(config, folder, console)
-            refuse(look(config, folder).pending, on_cluster=options.runner == "ray")
+            for need in refuse(look(config, folder).pending, on_cluster=options.runner == "ray"):
+                console.print(need.sentence(), highlight=False, markup=False)
             return 0
         return _run(config, folder, _means(options, config), console, report=options.report)
     except (ConfigError, ModuleNotFoundError, ConnectionError) as error:  # ConnectionError comes from a cluster

@@ -34,12 +34,13 @@ from dualclip_lightning.utilities.files import write_bytes_atomically
 TEXTS_BEFORE = ("key", "status", "error", "method", "model", "kind", "dataset", "category")
 NUMBERS = (*METRICS, "num_images", "seconds", "seconds_per_image", "peak_memory_mb")
 TEXTS_AFTER = ("device", "precision", "backbone", "weights", "weights_sha256", "weights_origin", "transform",
-               "parameters", "masks", "evaluation", "data_arguments", "images_sha256", "versions",
-               "git_revision", "started")  # fmt: skip
+               "class_path", "package", "parameters", "masks", "evaluation", "data_arguments", "images_sha256",
+               "versions", "git_revision", "started")  # fmt: skip
 COLUMNS = (*TEXTS_BEFORE, "seed", *NUMBERS, *TEXTS_AFTER)
 """Columns of results.csv, to which `evaluation` in a configuration adds metrics and intervals. `seconds` is the whole
 cell with loading, anchors and metrics; `seconds_per_image` is that of preprocessing and method only. `masks` is the
-rule by which masks were resized. `weights_origin` (repository and file, or URL), `parameters`, `evaluation`,
+rule by which masks were resized; `package` is the name and version of the package of the method's class, or the file
+of a module without one. `weights_origin` (repository and file, or URL), `parameters`, `evaluation`,
 `data_arguments` and `versions` are JSON; `images_sha256` is a digest of the images and masks tested."""
 IDENTITY = ("key", "method", "dataset", "category", "seed")
 """Columns of images.csv that describe the cell."""

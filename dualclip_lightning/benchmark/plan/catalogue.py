@@ -1,4 +1,4 @@
-"""Catalogue of methods and data sets, their arguments and categories, with suggestions for wrong names."""
+"""Catalogue of data sets, their arguments and categories, and suggestions for wrong names."""
 
 from __future__ import annotations
 
@@ -11,22 +11,12 @@ from typing import Any
 
 from anomalib.data.utils import ValSplitMode
 
-from dualclip_lightning.registry import DATAMODULES, MODELS
+from dualclip_lightning.registry import DATAMODULES
 
-TRAINED = ("Patchcore",)
-"""Supported models of anomalib, which are trained on the normal images of a category."""
-SET_BY_THE_RUN = {"seed", "visualizer", "evaluator", "post_processor", "pre_processor"}
-"""Constructor arguments of methods that a configuration cannot set: seeds have their own key, and every method has the
-same evaluator, without thresholds from labels and without images."""
 DATA_SET_BY_THE_RUN = {"category", "eval_batch_size", "num_workers"}
 """Arguments of datamodules that have their own keys."""
 WHOLE = "all"
 """Category of a data set without categories; in a configuration, all categories of a data set."""
-
-
-def method_names() -> list[str]:
-    """Return the names of all supported methods."""
-    return [*MODELS, *TRAINED]
 
 
 @cache
@@ -38,28 +28,15 @@ def data_names() -> list[str]:
     return sorted({*DATAMODULES, *found})
 
 
-def method_class(name: str) -> Any:
-    """Return the class of a method by its registered name."""
-    return getattr(import_module(MODELS.get(name, "anomalib.models")), name)
-
-
 def data_class(name: str) -> Any:
     """Return the datamodule class of a data set by its name."""
     return getattr(import_module(DATAMODULES.get(name, "anomalib.data")), name)
 
 
-def method_arguments(name: str) -> dict[str, Any]:
-    """Return constructor arguments that a configuration may set, with their defaults.
-
-    A trained model of anomalib also accepts `image_size`, the size of its preprocessing, like our methods.
-    """
-    arguments = _arguments(method_class(name), SET_BY_THE_RUN)
-    return arguments | {"image_size": None} if name in TRAINED else arguments
-
-
 def data_arguments(name: str) -> dict[str, Any]:
     """Return constructor arguments of a datamodule that a configuration may set, with their defaults."""
-    return _arguments(data_class(name), DATA_SET_BY_THE_RUN)
+    parameters = inspect.signature(data_class(name)).parameters
+    return {each: found.default for each, found in parameters.items() if each not in DATA_SET_BY_THE_RUN}
 
 
 def split(name: str) -> dict[str, Any]:
@@ -120,8 +97,3 @@ def unknown(what: str, name: str, known: Collection[str]) -> str | None:
     near = [lower[found] for found in get_close_matches(name.lower(), lower, n=2, cutoff=0.5)]
     hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"Expected one of {', '.join(sorted(known))}."
     return f"Unknown {what} {name!r}. {hint}"
-
-
-def _arguments(owner: Any, left_out: Collection[str]) -> dict[str, Any]:
-    parameters: Mapping[str, inspect.Parameter] = inspect.signature(owner).parameters
-    return {name: parameter.default for name, parameter in parameters.items() if name not in left_out}

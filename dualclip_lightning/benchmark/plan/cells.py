@@ -14,6 +14,7 @@ import torch
 from dualclip_lightning.backbone.checkpoints.choosing import DEMO, DEMO_FOLDER, RANDOM
 from dualclip_lightning.benchmark.names import slug
 from dualclip_lightning.benchmark.plan import catalogue
+from dualclip_lightning.benchmark.plan.methods import method_arguments, method_class
 from dualclip_lightning.benchmark.plan.schema import (
     Config,
     DataSettings,
@@ -23,6 +24,7 @@ from dualclip_lightning.benchmark.plan.schema import (
     class_name_of,
     masks_of,
 )
+from dualclip_lightning.benchmark.plan.sources import source_digest
 from dualclip_lightning.models.base import LIBRARIES
 from dualclip_lightning.registry import first_name
 from dualclip_lightning.utilities.files import files_digest
@@ -32,6 +34,8 @@ PATHS = ("pretrained", "reference_dir", "textures", "checkpoint")
 """Arguments that may be a file or folder, whose content is then part of the key."""
 FOLDERS = {DEMO: DEMO_FOLDER}
 """Folders of weights that are known by a name."""
+LATER = ("kind", "k_shot", "trainer", "train_batch_size")
+"""Fields that count only where they are set, so that results recorded before they existed remain valid."""
 LABEL_LENGTH, DIGEST_LENGTH = 40, 12
 
 
@@ -62,13 +66,23 @@ class Cell:
     """Rule by which masks are resized."""
     evaluation: Mapping[str, Any] = field(default_factory=dict)
     """Metrics in addition to the usual ones (`schema.Evaluation`)."""
+    kind: str | None = None
+    """Kind according to the configuration."""
+    k_shot: int | None = None
+    """Number of normal images for training; None for all."""
+    trainer: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of Lightning's Trainer for training."""
+    train_batch_size: int | None = None
     key: str = ""
 
     def datamodule(self) -> Any:
         """Return the cell's datamodule."""
         category = {"category": self.category} if catalogue.has_categories(self.data) else {}
         batches = {"eval_batch_size": self.batch_size, "num_workers": self.num_workers}
-        return catalogue.data_class(self.data)(**self.data_arguments, **category, **batches)
+        made = catalogue.data_class(self.data)(**self.data_arguments, **category, **batches)
+        if self.train_batch_size is not None:
+            made.train_batch_size = self.train_batch_size  # not every constructor has it
+        return made
 
 
 def plan(config: Config) -> list[Cell]:
@@ -98,6 +112,8 @@ def _cells(
                 category=category, class_name=class_name_of(dataset[1], category), seed=seed, device=device,
                 precision=config.precision, batch_size=config.batch_size, num_workers=config.num_workers,
                 masks=masks_of(method[1], config, dataset[0]), evaluation=asdict(config.evaluation),
+                kind=method[1].kind, k_shot=method[1].k_shot, trainer=method[1].trainer,
+                train_batch_size=method[1].train_batch_size,
                 keep_maps=config.keep_maps == "all" or (config.keep_maps == "first" and seed == seeds[0]),
             )  # fmt: skip
 
@@ -115,14 +131,15 @@ def identity(cell: Cell) -> dict[str, Any]:
     Images of the data set are represented only by their path; the digest of their content is a result. Batches and
     loaders are excluded, because no score depends on them, as the tests of every method check.
     """
-    left_out = {"key", "batch_size", "num_workers", "keep_maps"}
+    left_out = {"key", "batch_size", "num_workers", "keep_maps"} | {name for name in LATER if not getattr(cell, name)}
     described = {name: value for name, value in asdict(cell).items() if name not in left_out}
     described["model"] = first_name(cell.model)  # so that results recorded under it count
-    described["arguments"] = catalogue.method_arguments(cell.model) | dict(cell.arguments)
+    described["arguments"] = method_arguments(cell.model) | dict(cell.arguments)
     described["data_arguments"] = catalogue.data_arguments(cell.data) | dict(cell.data_arguments)
     described["files"] = dict(_fingerprints({**cell.arguments, "checkpoint": cell.checkpoint}))
     described["versions"] = libraries()
-    return described
+    source = source_digest(method_class(cell.model))
+    return described if source is None else described | {"source": source}
 
 
 def libraries() -> dict[str, str]:

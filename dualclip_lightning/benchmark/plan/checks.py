@@ -8,14 +8,14 @@ from importlib.util import find_spec
 from typing import Any
 
 from dualclip_lightning.benchmark.plan import catalogue
+from dualclip_lightning.benchmark.plan.method_checks import argument_problems, method_problems, tested_categories
+from dualclip_lightning.benchmark.plan.methods import method_names
 from dualclip_lightning.benchmark.plan.schema import (
     Config,
     DatasetSettings,
     DataSettings,
     Evaluation,
     MethodSettings,
-    arguments_of,
-    categories_of,
 )
 from dualclip_lightning.images.masks import RULES
 from dualclip_lightning.metrics.functional import FPR_LIMIT
@@ -33,7 +33,7 @@ def problems(config: Config) -> Iterator[str]:
     """Yield errors of values, methods, arguments, data sets and categories."""
     yield from _value_problems(config)
     yield from _evaluation_problems(config)
-    yield from _method_problems(config)
+    yield from method_problems(config)
     yield from _data_problems(config)
 
 
@@ -54,7 +54,7 @@ def layout_problems(content: Mapping[str, Any]) -> Iterator[str]:
             yield from _unknown_keys(f"key of {name}.{label}", entry if isinstance(entry, dict) else {}, schema)
             yield from _per_dataset_layout(label, entry) if schema is MethodSettings else ()
             if schema is MethodSettings and "model" not in (entry or {}):
-                yield f"Expected `{name}.{label}.model` to name a method: {', '.join(catalogue.method_names())}."
+                yield f"Expected `{name}.{label}.model` to name a method: {', '.join(method_names())}."
 
     measured = content.get("evaluation")
     if measured is not None and not isinstance(measured, dict):
@@ -116,58 +116,6 @@ def _evaluation_problems(config: Config) -> Iterator[str]:
         yield f"Expected evaluation.pro_limits in (0, 1] and not {FPR_LIMIT:g}, which every run has, but got {limits}."
 
 
-def _method_problems(config: Config) -> Iterator[str]:
-    for label, settings in config.methods.items():
-        problem = catalogue.unknown("method", settings.model, catalogue.method_names())
-        if problem:
-            yield f"methods.{label}: {problem}"
-            continue
-        known = catalogue.method_arguments(settings.model)
-        yield from _argument_problems(f"methods.{label}", settings.model, arguments_of(settings, config), known)
-        for dataset, special in settings.per_dataset.items():
-            where = f"methods.{label}.per_dataset.{dataset}"
-            if problem := catalogue.unknown("data set of this configuration", dataset, config.datasets):
-                yield f"methods.{label}.per_dataset: {problem}"
-            else:
-                yield from _special_problems(where, settings.model, special, config.datasets[dataset], dataset)
-
-
-def _special_problems(
-    where: str, model: str, special: DatasetSettings, data: DataSettings, dataset: str
-) -> Iterator[str]:
-    """Yield errors of settings for one data set; arguments without a default are checked for the method."""
-    known = dict.fromkeys(catalogue.method_arguments(model))
-    yield from _argument_problems(where, model, special.arguments, known)
-    asked = _tested(data, dataset) if (data.data or dataset) in catalogue.data_names() else []
-    for category, arguments in special.categories.items():
-        problem = asked and catalogue.unknown(f"tested category of {dataset}", category, asked)
-        if problem:
-            yield f"{where}.categories: {problem}"
-        else:
-            yield from _argument_problems(f"{where}.categories.{category}", model, arguments, known)
-
-
-def _tested(data: DataSettings, dataset: str) -> list[str]:
-    """Return the tested categories of a data set; none if they are invalid, which `_category_problems` reports."""
-    try:
-        return categories_of(data, dataset)
-    except (TypeError, ValueError, OSError):
-        return []
-
-
-def _argument_problems(where: str, owner: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[str]:
-    for name in given:
-        if name == "seed" and name not in known:
-            yield f"{where}: seeds stand under `seeds`, not under `arguments`."
-        elif name in catalogue.SET_BY_THE_RUN | catalogue.DATA_SET_BY_THE_RUN and name not in known:
-            yield f"{where}: the run itself sets {name!r} of {owner}. Take it out of `arguments`."
-        elif problem := catalogue.unknown(f"argument of {owner}", name, list(known)):
-            yield f"{where}: {problem}"
-    missing = [name for name in catalogue.required(known) if given.get(name) is None]
-    if missing:
-        yield f"{where}: {owner} needs {' and '.join(missing)}. Set them under `{where}.arguments`."
-
-
 def _data_problems(config: Config) -> Iterator[str]:
     for label, settings in config.datasets.items():
         name = settings.data or label
@@ -175,7 +123,7 @@ def _data_problems(config: Config) -> Iterator[str]:
         if problem:
             yield f"datasets.{label}: {problem}"
             continue
-        yield from _argument_problems(f"datasets.{label}", name, settings.arguments, catalogue.data_arguments(name))
+        yield from argument_problems(f"datasets.{label}", name, settings.arguments, catalogue.data_arguments(name))
         yield from _category_problems(label, settings, name)
         yield from _class_name_problems(label, settings)
 
@@ -184,7 +132,7 @@ def _class_name_problems(label: str, settings: DataSettings) -> Iterator[str]:
     given, where = settings.class_name, f"datasets.{label}.class_name"
     names = given.values() if isinstance(given, dict) else [given] if given is not None else []
     yield from (f"{where}: {problem}" for problem in map(_class_name_refusal, names) if problem)
-    if isinstance(given, dict) and (asked := _tested(settings, label)):
+    if isinstance(given, dict) and (asked := tested_categories(settings, label)):
         found = (catalogue.unknown(f"tested category of {label}", str(category), asked) for category in given)
         yield from (f"{where}: {problem}" for problem in found if problem)
 

@@ -12,8 +12,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dualclip_lightning.benchmark.plan import checks
 from dualclip_lightning.benchmark.plan.errors import ConfigError
+from dualclip_lightning.benchmark.plan.methods import canonical_name
 from dualclip_lightning.benchmark.plan.schema import Config
-from dualclip_lightning.registry import current_name
 
 
 def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
@@ -98,8 +98,8 @@ def _filled(entries: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _renamed(methods: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the methods with the current names of their models."""
-    return {label: entry | {"model": current_name(str(entry["model"]))} for label, entry in methods.items()}
+    """Return the methods with the names under which their models are listed."""
+    return {label: entry | {"model": canonical_name(str(entry["model"]))} for label, entry in methods.items()}
 
 
 def _complain(problems: Iterable[str]) -> None:

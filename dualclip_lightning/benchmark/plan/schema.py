@@ -6,6 +6,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dualclip_lightning.benchmark.plan import catalogue
+from dualclip_lightning.benchmark.plan.methods import common_arguments
+
+
+@dataclass
+class TrainingData:
+    """Labelled data on which an auxiliary method is trained before it is tested on other data."""
+
+    data: str
+    """Label of a data set of the configuration, whose settings count unless others are given, or a datamodule."""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    """Arguments of the datamodule's constructor."""
+    categories: Any = None
+    """"all" or a list; None for those of the data set of the configuration, or all."""
+    method_arguments: dict[str, Any] = field(default_factory=dict)
+    """Arguments of the method that differ in training."""
 
 
 @dataclass
@@ -18,6 +33,8 @@ class DatasetSettings:
     """Arguments by category, which override all others."""
     masks: str | None = None
     """Rule in place of the method's."""
+    train_on: TrainingData | None = None
+    """Training data in place of the method's."""
 
 
 @dataclass
@@ -25,7 +42,7 @@ class MethodSettings:
     """One row of the tables."""
 
     model: str
-    """Registered name."""
+    """Registered name, name of a model of anomalib or of an entry point, or dotted path of a class."""
     arguments: dict[str, Any] = field(default_factory=dict)
     """Arguments of its constructor, which override the common ones."""
     seeds: list[int] | None = None
@@ -36,6 +53,16 @@ class MethodSettings:
     """Rule in place of the run's; figures with another rule are marked."""
     per_dataset: dict[str, DatasetSettings] = field(default_factory=dict)
     """Settings that differ on a data set, by the data set's label."""
+    kind: str | None = None
+    """What a score depends on, for a class that does not say so; None for what anomalib's learning type implies."""
+    k_shot: int | None = None
+    """Number of normal images, drawn with the seed, on which a method is trained; None for all of the category."""
+    trainer: dict[str, Any] = field(default_factory=dict)
+    """Settings of Lightning's Trainer for training, which override the method's own."""
+    train_batch_size: int | None = None
+    """Batch size of training; None for that of the data set."""
+    train_on: TrainingData | None = None
+    """Labelled data on which an auxiliary method is trained once per seed."""
 
 
 @dataclass
@@ -80,7 +107,7 @@ class Config:
     """Settings by the label that tables show."""
     name: str = "benchmark"
     arguments: dict[str, Any] = field(default_factory=dict)
-    """Arguments common to all methods of this package, such as the weights."""
+    """Arguments common to all methods of this package, such as the weights, and to others that accept them."""
     seeds: list[int] = field(default_factory=lambda: [0])
     device: str = "auto"
     """"auto" is a GPU if there is one."""
@@ -108,7 +135,7 @@ def categories_of(settings: DataSettings, label: str) -> list[str]:
 
 
 def arguments_of(settings: MethodSettings, config: Config, dataset: str = "", category: str = "") -> dict[str, Any]:
-    """Return the arguments of a method: its own override the common ones, which models of anomalib do not have.
+    """Return the arguments of a method: its own override the common ones (`methods.common_arguments`).
 
     Args:
         settings: the method.
@@ -116,7 +143,7 @@ def arguments_of(settings: MethodSettings, config: Config, dataset: str = "", ca
         dataset: label of a data set, whose arguments override those of the method.
         category: category of the data set, whose arguments override those of the data set.
     """
-    common = {} if settings.model in catalogue.TRAINED else config.arguments
+    common = common_arguments(settings.model, config.arguments)
     special = settings.per_dataset.get(dataset, DatasetSettings())
     return {**common, **settings.arguments, **special.arguments, **special.categories.get(category, {})}
 

@@ -14,24 +14,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from anomalib.callbacks import ModelCheckpoint
 from anomalib.data import ImageBatch
-from anomalib.engine import Engine
 from anomalib.metrics import F1Score
-from lightning.pytorch import Callback
 
 from dualclip_lightning.benchmark.names import ENDINGS, ODD_MASKS, UNKEPT_MAPS, metrics_of
-from dualclip_lightning.benchmark.plan import catalogue
 from dualclip_lightning.benchmark.plan.cells import Cell, libraries
+from dualclip_lightning.benchmark.plan.methods import MethodError, method_class
+from dualclip_lightning.benchmark.plan.sources import class_path, package
 from dualclip_lightning.benchmark.results import COLUMNS, CellResult
+from dualclip_lightning.benchmark.run.engine import fit_on_normal_images, make_engine
 from dualclip_lightning.benchmark.run.machine import CellPlace, git_revision, seeded, threads
-from dualclip_lightning.benchmark.run.methods import build_method, describe_method
+from dualclip_lightning.benchmark.run.methods import build_method, describe_method, is_trained
 from dualclip_lightning.benchmark.run.recorder import Recorder, data_root
 from dualclip_lightning.benchmark.status import DONE, FAILED
 from dualclip_lightning.commandline.quiet import quiet
-from dualclip_lightning.images.masks import check_rule, describe_odd, mask_paths, odd_masks
+from dualclip_lightning.images.masks import describe_odd, mask_paths, odd_masks
 from dualclip_lightning.measuring.memory import peak_megabytes, reset_peak
-from dualclip_lightning.models.references.data import geometry_of, ordered_dataset
 from dualclip_lightning.predict.scoring.quantiles import NoThresholdError, from_run
 
 
@@ -63,6 +61,7 @@ def failed_result(cell: Cell, error: BaseException, began: datetime | None = Non
 def _row(cell: Cell, began: datetime) -> dict[str, Any]:
     """Return the known columns of a cell before it has run; None for the rest."""
     known = {
+        **_code(cell),
         **{
             name: getattr(cell, name) for name in ("key", "method", "model", "dataset", "category", "seed", "precision")
         },
@@ -78,57 +77,33 @@ def _row(cell: Cell, began: datetime) -> dict[str, Any]:
     return {name: known.get(name) for name in COLUMNS}
 
 
+def _code(cell: Cell) -> dict[str, str]:
+    """Return class and package of a method; nothing if its class cannot be found, as on another machine."""
+    try:
+        owner = method_class(cell.model)
+    except MethodError:
+        return {}
+    return {"class_path": class_path(owner), "package": package(owner)}
+
+
 def _score(cell: Cell, place: CellPlace) -> CellResult:
     device = torch.device("cuda", place.gpu) if cell.device == "cuda" else torch.device("cpu")
     reset_peak(device)
     model, datamodule = build_method(cell), cell.datamodule()
     recorder = Recorder(data_root(datamodule), cell.keep_maps)
     with tempfile.TemporaryDirectory(prefix="dualclip-") as folder:
-        engine = _engine(cell, device, Path(folder), recorder)
-        if cell.model in catalogue.TRAINED:
-            engine.fit(model=model, datamodule=datamodule)
+        engine = make_engine(cell, device, Path(folder), recorder)
+        drawn = fit_on_normal_images(engine, model, datamodule, cell) if is_trained(model) else None
         figures = engine.test(model=model, datamodule=datamodule, ckpt_path=cell.checkpoint, verbose=False)[0]
     row = _found(recorder, figures, cell) | describe_method(model, cell)
     odd, unkept = odd_masks(mask_paths(datamodule.test_data)), recorder.unkept()
     said = ({ODD_MASKS: describe_odd(odd)} if odd else {}) | ({UNKEPT_MAPS: unkept} if unkept else {})
     if said:
         row["evaluation"] = json.dumps({**cell.evaluation, **said})
+    row |= {} if drawn is None else {"training_images": drawn}
     about = {"device": _device_name(device), "peak_memory_mb": peak_megabytes(device), "data_root": recorder.root}
     about["images_sha256"] = recorder.digest()
     return CellResult(row | about, recorder.images(), recorder.maps())
-
-
-def _engine(cell: Cell, device: torch.device, folder: Path, recorder: Recorder) -> Engine:
-    """Return an Engine without validation, which would take thresholds from labels, and without output files."""
-    return Engine(
-        default_root_dir=folder,
-        logger=False,
-        callbacks=[
-            *([_OrderedTestSet(cell.masks)] if cell.model in catalogue.TRAINED else []),
-            recorder,
-            ModelCheckpoint(dirpath=folder, save_top_k=0),
-        ],
-        accelerator="gpu" if device.type == "cuda" else "cpu",
-        devices=[device.index] if device.type == "cuda" else 1,
-        precision=cell.precision,
-        limit_val_batches=0,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-
-
-class _OrderedTestSet(Callback):
-    """Callback that resizes the test set of models of anomalib as methods of this package do."""
-
-    def __init__(self, masks: str) -> None:
-        self.masks = check_rule(masks)
-
-    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Replace the test set of the datamodule."""
-        if stage == "test":
-            data = trainer.datamodule.test_data
-            geometry = geometry_of(pl_module.pre_processor)
-            trainer.datamodule.test_data = ordered_dataset(data, range(len(data)), geometry, self.masks)
 
 
 def _found(recorder: Recorder, figures: Mapping[str, float], cell: Cell) -> dict[str, Any]:

@@ -20,13 +20,13 @@ from dualclip_lightning.benchmark.plan.cells import Cell, plan
 from dualclip_lightning.benchmark.plan.config import ConfigError
 from dualclip_lightning.benchmark.plan.schema import Config
 from dualclip_lightning.benchmark.results import assemble, is_finished, read_cell, write_cell
-from dualclip_lightning.benchmark.run.data import check_data
+from dualclip_lightning.benchmark.run.data import check_data, check_training_images
 from dualclip_lightning.benchmark.run.execute import failed_result
 from dualclip_lightning.benchmark.run.local_runner import Event, run_here, run_in_processes
 from dualclip_lightning.benchmark.run.machine import CellPlace, default_workers, git_revision, places
-from dualclip_lightning.benchmark.run.methods import rehearse
 from dualclip_lightning.benchmark.run.progress import Board, watched
 from dualclip_lightning.benchmark.run.ray_runner import Resources, import_ray, run_on_ray
+from dualclip_lightning.benchmark.run.rehearsal import Need, fetch_weights, rehearse
 from dualclip_lightning.commandline.quiet import quiet
 from dualclip_lightning.utilities.files import write_bytes_atomically
 from dualclip_lightning.utilities.record import mark_results
@@ -88,12 +88,19 @@ def run_benchmark(
         on_event: called when a cell begins, and when it has ended and its result is written.
 
     Raises:
-        dualclip_lightning.benchmark.plan.config.ConfigError: an argument that a method refuses, or no such device.
+        dualclip_lightning.benchmark.plan.config.ConfigError: an argument that a method refuses, no such device, or
+            weights or training images that are missing.
         ModuleNotFoundError: a cluster was asked for and Ray is not installed.
         OSError: a file cannot be written.
     """
     todo = look(config, folder)
-    refuse(todo.pending, on_cluster=means.ray is not None)
+    console = console or Console(quiet=True)
+    needs = refuse(todo.pending, on_cluster=means.ray is not None)
+    for need in needs:
+        console.print(need.sentence(), highlight=False, markup=False)
+    if means.ray is None:
+        with quiet():
+            fetch_weights(needs)
     write_bytes_atomically(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(asdict(config))).encode())
     mark_results(folder, ("cells", "tables"))
     assemble(folder, todo.keys)
@@ -102,7 +109,7 @@ def run_benchmark(
     try:
         workers = 1 if means.ray else means.workers or default_workers(todo.cells[0].device)
         board = Board(todo.cells, [cell.key for cell in todo.finished], workers)
-        for event in watched(_events(todo.pending, folder, means, workers), board, console or Console(quiet=True)):
+        for event in watched(_events(todo.pending, folder, means, workers), board, console):
             if event.row is not None and time.monotonic() >= due:
                 assemble(folder, todo.keys)
                 due = time.monotonic() + SECONDS_BETWEEN_TABLES
@@ -115,8 +122,8 @@ def run_benchmark(
     return frame
 
 
-def refuse(cells: Sequence[Cell], on_cluster: bool = False) -> None:
-    """Check cells before anything runs.
+def refuse(cells: Sequence[Cell], on_cluster: bool = False) -> list[Need]:
+    """Check cells before anything runs, and return the weights that are to be downloaded.
 
     Raises:
         dualclip_lightning.benchmark.plan.config.ConfigError: an argument that a method refuses, or no such device here.
@@ -128,7 +135,10 @@ def refuse(cells: Sequence[Cell], on_cluster: bool = False) -> None:
         _check_device(cells)
         check_data(cells)
     with quiet():
-        rehearse(cells)
+        rehearsal = rehearse(cells)
+        if not on_cluster:
+            check_training_images(rehearsal.learning)
+    return rehearsal.needs
 
 
 def notes(todo: Todo, folder: Path) -> Iterator[str]:

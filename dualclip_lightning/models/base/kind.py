@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from enum import Flag, auto
+from functools import reduce
+from operator import or_
 
 
 class Kind(Flag):
@@ -33,3 +35,22 @@ class Kind(Flag):
     def __str__(self) -> str:
         parts = [part for part in type(self) if part and part in self]
         return ", ".join(str(part.name).lower().replace("_", "-") for part in parts or [Kind.INDUCTIVE])
+
+
+def parse_kind(text: str) -> Kind:
+    """Return the kind that files and tables show as a text.
+
+    Raises:
+        ValueError: there is no such kind.
+
+    Example:
+        >>> parse_kind("auxiliary, transductive") == Kind.AUXILIARY | Kind.TRANSDUCTIVE
+        True
+    """
+    known = {str(kind): kind for kind in [Kind.INDUCTIVE, *Kind]}
+    parts = [part.strip() for part in text.split(",")]
+    wrong = [part for part in parts if part not in known]
+    if wrong:
+        msg = f"Unknown kind {wrong[0]!r}. Expected some of {', '.join(known)}."
+        raise ValueError(msg)
+    return reduce(or_, (known[part] for part in parts))

@@ -7,6 +7,7 @@ import pytest
 from dualclip_lightning.adaptation import AdaptationSettings
 from dualclip_lightning.benchmark.plan import catalogue
 from dualclip_lightning.benchmark.plan.config import ConfigError, load_config, parse_config
+from dualclip_lightning.benchmark.plan.methods import method_names
 from dualclip_lightning.data.assets import MATERIALS, REAL
 from dualclip_lightning.registry import MODELS
 from tests.tiny_benchmark import CONFIGS, tiny_content
@@ -26,7 +27,18 @@ def refusal(content):
     [
         ({"sedes": [0]}, "Unknown key 'sedes'. Did you mean 'seeds'"),
         ({"methods": {"a": {"model": "DualImgCLIP"}}}, "methods.a: Unknown method 'DualImgCLIP'. Did you mean 'Dual"),
-        ({"methods": {"a": {"model": "WinClip"}}}, "Did you mean 'WindowCLIP'"),
+        ({"methods": {"a": {"model": "WindwCLIP"}}}, "Did you mean 'WindowCLIP'"),
+        ({"methods": {"a": {"model": "Pdim"}}}, "methods.a: Unknown method 'Pdim'. Did you mean 'Padim'"),
+        ({"methods": {"a": {"model": "qqqq"}}}, "A class of your own is named by its dotted path"),
+        ({"methods": {"a": {"model": "no_such_module.A"}}}, "There is no module 'no_such_module' in '"),
+        ({"methods": {"a": {"model": "anomalib.models.Pdim"}}}, "no class 'Pdim'. Did you mean anomalib.models.Padim"),
+        ({"methods": {"a": {"model": "anomalib.engine.Engine"}}}, "subclass of anomalib's AnomalibModule, but it is"),
+        ({"methods": {"a": {"model": "padim", "arguments": {"pre_traind": 1}}}}, "of Padim 'pre_traind'. Did you mean"),
+        ({"methods": {"a": {"model": "Padim", "trainer": {"max_epoch": 1}}}}, "Trainer 'max_epoch'. Did you mean 'max"),
+        ({"methods": {"a": {"model": "Padim", "trainer": {"devices": 2}}}}, "a.trainer: the run itself sets 'devices'"),
+        ({"methods": {"a": {"model": "Padim", "k_shot": 0}}}, "Expected `methods.a.k_shot` from 1, but got 0"),
+        ({"methods": {"a": {"model": "Padim", "kind": "full"}}}, "methods.a.kind: Unknown kind 'full'. Expected"),
+        ({"arguments": {"pretraned": "demo"}, "methods": {"a": {"model": "Padim"}}}, "Did you mean 'pretrained'"),
         ({"methods": {"a": {"modell": "MuSc"}}}, "Unknown key of methods.a 'modell'. Did you mean 'model'"),
         ({"methods": {"a": {}}}, "Expected `methods.a.model` to name a method"),
         ({"methods": {}}, "Expected `methods` to hold at least one label"),
@@ -102,7 +114,7 @@ def test_overrides_replace_what_the_file_says_and_the_name_is_that_of_the_file(t
 
 
 def test_every_registered_method_and_data_set_can_be_named():
-    assert set(MODELS) <= set(catalogue.method_names())
+    assert set(MODELS) <= set(method_names())
     known = set(catalogue.data_names())
     assert {"Demo", "MVTec", "MVTecAD", "Visa", "BTech", "Folder", "Kolektor"} <= known
     assert "AnomalibDataModule" not in known

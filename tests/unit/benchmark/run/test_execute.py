@@ -6,16 +6,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from anomalib.data import Folder
+from anomalib.data import Folder, MVTecAD
 from anomalib.engine import Engine
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from dualclip_lightning import ClipAD, DualImageCLIP
+from dualclip_lightning.benchmark.names import slug
 from dualclip_lightning.benchmark.plan.cells import plan
 from dualclip_lightning.benchmark.plan.config import ConfigError
 from dualclip_lightning.benchmark.results import COLUMNS
+from dualclip_lightning.benchmark.run.engine import make_engine
 from dualclip_lightning.benchmark.run.execute import run_cell
-from dualclip_lightning.benchmark.run.methods import rehearse
+from dualclip_lightning.benchmark.run.methods import build_method, kind_of
+from dualclip_lightning.benchmark.run.rehearsal import rehearse
+from dualclip_lightning.models.winclip import normal_images
+from tests.outside_method import write_outside_method
 from tests.tiny_benchmark import tiny_config
 from tests.towers import SIZE, write_mvtec
 
@@ -119,6 +124,88 @@ def test_patchcore_is_trained_evaluated_like_the_others_and_labelled_full_shot(j
         roc_auc_score(found.images["label"].astype(int), found.images["score"]), abs=1e-6
     )
     assert found.images["score"].max() > 1  # distances, not normalised by a threshold
+
+
+def test_few_shot_training_takes_the_normal_images_that_winclip_plus_takes(mvtec_root, tiny_folder):
+    methods = {"few": {"model": "padim", "arguments": {"pre_trained": False, "image_size": 32}, "k_shot": 2}}
+    first, second = (run_cell(cell) for cell in cells(mvtec_root, tiny_folder, methods=methods, seeds=[0, 1]))
+    assert first.row["status"] == "done", first.row["error"]
+    assert first.row["kind"] == "few-shot"
+    assert json.loads(first.row["parameters"])["k_shot"] == 2
+    data = MVTecAD(mvtec_root, "metal_nut")
+    data.setup()
+    assert first.row["training_images"] == normal_images(2, 0, None, data)
+    assert first.row["training_images"] != second.row["training_images"]
+    assert not np.allclose(first.images["score"], second.images["score"])
+
+
+def test_more_images_than_there_are_fail_the_cell_with_the_remedy(mvtec_root, tiny_folder):
+    methods = {"few": {"model": "padim", "arguments": {"pre_trained": False}, "k_shot": 99}}
+    row = run_cell(cells(mvtec_root, tiny_folder, methods=methods)[0]).row
+    assert "Lower k_shot" in row["error"]
+
+
+def test_a_model_of_anomalib_keeps_the_device_and_the_validation_of_the_run_and_gets_the_trainers_settings(
+    mvtec_root, tiny_folder, monkeypatch
+):
+    methods = {"a": {"model": "padim", "arguments": {"pre_trained": False}, "trainer": {"max_epochs": 3}}}
+    (cell,) = cells(mvtec_root, tiny_folder, methods=methods, seeds=[0])
+    model = build_method(cell)
+    asked = {"max_epochs": 1, "devices": 4, "limit_val_batches": 1.0, "gradient_clip_val": 0.5}
+    monkeypatch.setattr(type(model), "trainer_arguments", property(lambda _: asked))
+    engine = make_engine(cell, torch.device("cpu"), mvtec_root)
+    engine._setup_trainer(model)
+    trainer = engine.trainer
+    assert (trainer.max_epochs, trainer.num_devices, trainer.limit_val_batches) == (3, 1, 0)
+    assert trainer.gradient_clip_val == 0.5
+    assert trainer.default_root_dir == str(mvtec_root)
+
+
+@pytest.mark.parametrize(
+    ("changes", "settings", "kind"),
+    [
+        ((), {}, "full-shot"),
+        ((), {"k_shot": 1}, "few-shot"),
+        ((), {"kind": "auxiliary, transductive"}, "auxiliary, transductive"),
+        (
+            [("    def __init__(self, neighbours: int", "    kind = 'pair'\n\n    def __init__(self, neighbours: int")],
+            {},
+            "pair",
+        ),
+        (
+            [("LearningType.ONE_CLASS", "LearningType.ZERO_SHOT"), ("size)))", "size)), post_processor=False)")],
+            {},
+            "inductive",
+        ),
+    ],
+)
+def test_an_outside_class_states_its_kind_or_its_learning_type_or_the_configuration_do(
+    changes, settings, kind, tmp_path, monkeypatch, mvtec_root, tiny_folder
+):
+    name = f"of_kind_{slug(kind)}_{len(changes)}"  # a module is imported once
+    write_outside_method(tmp_path, name, changes)
+    monkeypatch.syspath_prepend(tmp_path)
+    methods = {"a": {"model": f"{name}.ColourKnn", **settings}}
+    (cell,) = cells(mvtec_root, tiny_folder, methods=methods, seeds=[0])
+    assert str(kind_of(build_method(cell), cell)) == kind
+
+
+def test_an_outside_class_is_trained_and_judged_as_all_others(joint, tmp_path, monkeypatch, mvtec_root, tiny_folder):
+    write_outside_method(tmp_path, "outside_colours")
+    monkeypatch.syspath_prepend(tmp_path)
+    (cell,) = cells(mvtec_root, tiny_folder, methods={"a": {"model": "outside_colours.ColourKnn"}}, seeds=[0])
+    rehearse([cell])
+    found = run_cell(cell)
+    row = found.row
+    assert row["status"] == "done", row["error"]
+    assert (row["class_path"], row["package"]) == (cell.model, str(tmp_path / "outside_colours.py"))
+    assert row["backbone"] is None
+    assert json.loads(row["parameters"]) == {"neighbours": 1, "size": 32, "seed": 0}
+    assert found.images[["image_path", "label"]].equals(joint.images[["image_path", "label"]])
+    scores = roc_auc_score(found.images["label"].astype(int), found.images["score"])
+    assert row["image_AUROC"] == pytest.approx(scores, abs=1e-6)
+    pixels = roc_auc_score(found.maps.masks.ravel(), found.maps.maps.astype(np.float64).ravel())
+    assert row["pixel_AUROC"] == pytest.approx(pixels, abs=5e-3)
 
 
 def test_an_error_becomes_the_result_of_the_cell(tmp_path, tiny_folder):
