@@ -131,8 +131,10 @@ def test_rotations_belong_to_their_reference(generator):
 
 def test_the_class_score_is_smoothed_over_the_references(generator):
     scores, embeddings = torch.rand(5, generator=generator), torch.randn(5, 8, generator=generator)
-    assert ReferenceScoring().class_score(scores, embeddings) == scores[0]
-    found = ReferenceScoring(class_neighbours=[1, 3]).class_score(scores, embeddings)
+    batch = torch.stack([scores, scores.flip(0)]), torch.stack([embeddings, embeddings.flip(0)])
+    assert torch.equal(ReferenceScoring().class_scores(*batch), batch[0][:, 0])
+    found = ReferenceScoring(class_neighbours=[1, 3]).class_scores(*batch)
+    found = found[0]
     unit = embeddings / embeddings.norm(dim=1, keepdim=True)
     cosines = (unit @ unit[0]).tolist()
     near = [0, *sorted(range(1, 5), key=lambda i: -cosines[i])[:2]]
