@@ -1,0 +1,26 @@
+"""Checks of `dualclip_lightning.testing` for every registered method. Registering a method is enough to include it."""
+
+from __future__ import annotations
+
+import pytest
+
+from dualclip_lightning.testing import method_checks
+from tests.contract.cases import CASES, maker
+
+CHECKS = {case: dict(method_checks(maker(*each), **each[1])) for case, each in CASES.items()}
+NAMES = list(CHECKS["ClipZeroShot"])
+BY_DEFINITION = {
+    ("AnoCLIP with a carried optimizer", "the_order_of_images_changes_no_score"),
+    ("AnoCLIP with a carried optimizer", "a_score_depends_on_no_other_image"),
+}
+"""Checks that a case must fail: with a carried optimizer, the state of AdamW makes scores depend on earlier images."""
+
+
+@pytest.mark.parametrize("check", NAMES)
+@pytest.mark.parametrize("case", CASES)
+def test_a_registered_method_keeps_to_the_contract(case, check):
+    if (case, check) in BY_DEFINITION:
+        with pytest.raises(AssertionError, match="differs"):
+            CHECKS[case][check]()
+        return
+    CHECKS[case][check]()
