@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
@@ -46,16 +45,19 @@ def join(runs: Sequence[BenchmarkRun]) -> tuple[pd.DataFrame, list[str]]:
     twice = set(tested.loc[tested.duplicated(["method", *PLACE]), "method"])
     endings = dict(enumerate(f" ({name})" for name in folder_names(runs)))
     named = cells["method"] + cells["run"].map(endings).where(cells["method"].isin(twice), "")
-    notes = [f"{method} is in several runs with one category: each run counts as a method." for method in sorted(twice)]
+    notes = (
+        [f"{'; '.join(sorted(twice))}: several runs tested one category, so each counts as a method."] if twice else []
+    )
     cells = cells.assign(method=named)
     return cells, [*notes, *_unlike(cells)]
 
 
 def folder_names(runs: Sequence[BenchmarkRun]) -> list[str]:
-    """Return the shortest different names of the runs' folders: the last part, or the whole path."""
-    names = [run.folder.resolve().name for run in runs]
-    repeated = {name for name, count in Counter(names).items() if count > 1}
-    return [str(run.folder) if name in repeated else name for run, name in zip(runs, names, strict=True)]
+    """Return as many last parts of the runs' folders as it takes to tell them apart."""
+    parts = [run.folder.resolve().parts for run in runs]
+    depths = range(1, max(map(len, parts)) + 1)
+    names = (["/".join(each[-depth:]) for each in parts] for depth in depths)
+    return next((each for each in names if len(set(each)) == len(each)), [str(run.folder) for run in runs])
 
 
 def _unlike(cells: pd.DataFrame) -> Iterator[str]:

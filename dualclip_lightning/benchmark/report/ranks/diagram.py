@@ -20,6 +20,8 @@ WIDTH, SHORTEST = 8.4, 3.5
 """Usual width of the diagram and smallest width of the scale, in inches."""
 LETTER = 0.075
 """Upper estimate of the mean width of a character, in inches."""
+MOST_NUMBERS = 20
+"""Maximum number of numbers on the scale."""
 INK, BARS, RED = "#1a1a1a", "#0072B2", "#D55E00"
 
 
@@ -113,6 +115,7 @@ def _draw_scale(axis: Any, place: _Scale, found: MethodRanks) -> None:
     axis.plot([place.left, place.right], [0, 0], color=INK, linewidth=1)
     for rank in range(1, place.methods + 1):
         axis.plot([place(rank)] * 2, [0, 0.07], color=INK, linewidth=1)
+    for rank in range(1, place.methods + 1, -(-place.methods // MOST_NUMBERS)):
         axis.text(place(rank), 0.1, str(rank), ha="center", va="bottom", color=INK)
     end = place.left + found.critical_difference / (place.methods - 1) * (place.right - place.left)
     axis.plot([place.left, end], [TOP - 0.22] * 2, color=RED, linewidth=1.5)

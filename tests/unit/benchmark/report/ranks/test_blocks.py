@@ -86,8 +86,11 @@ def test_a_method_of_several_runs_is_one_if_they_tested_different_categories():
 
 def test_methods_of_the_same_name_on_one_category_are_distinguished():
     cells, notes = join([run("one/a", cell("m"), cell("n")), run("two/a", cell("m"), cell("o")), run("b", cell("m"))])
-    assert cells["method"].tolist() == ["m (one/a)", "n", "m (two/a)", "o", "m (b)"]
-    assert notes == ["m is in several runs with one category: each run counts as a method."]
+    parent = Path.cwd().name
+    assert cells["method"].tolist() == ["m (one/a)", "n", "m (two/a)", "o", f"m ({parent}/b)"]
+    assert notes == ["m: several runs tested one category, so each counts as a method."]
+    near, _ = join([run("one/a", cell("m")), run("one/b", cell("m"))])
+    assert near["method"].tolist() == ["m (a)", "m (b)"]
 
 
 def test_a_method_that_differs_between_its_runs_is_reported():
