@@ -13,7 +13,17 @@ from dualclip_lightning.registry import DATAMODULES, FORMER_NAMES, MODELS
 
 if TYPE_CHECKING:
     from dualclip_lightning.data import Demo, Folders, MVTec
-    from dualclip_lightning.models import AnoCLIP, ClipAD, ClipZeroShot, DualImageCLIP, MuSc, WinCLIP, WindowCLIP
+    from dualclip_lightning.models import (
+        AnoCLIP,
+        ClipAD,
+        ClipZeroShot,
+        DualImageCLIP,
+        MuSc,
+        PatchMemory,
+        SubspaceAD,
+        WinCLIP,
+        WindowCLIP,
+    )
     from dualclip_lightning.predict import Detector, Failure, Geometry, ImageError, Prediction, Threshold
 
 __all__ = [
@@ -29,7 +39,9 @@ __all__ = [
     "ImageError",
     "MVTec",
     "MuSc",
+    "PatchMemory",
     "Prediction",
+    "SubspaceAD",
     "Threshold",
     "WinCLIP",
     "WindowCLIP",

@@ -15,6 +15,8 @@ MODELS = {
     "ClipZeroShot": "dualclip_lightning.models.clip_zero_shot",
     "DualImageCLIP": "dualclip_lightning.models.dual_image_clip",
     "MuSc": "dualclip_lightning.models.musc",
+    "PatchMemory": "dualclip_lightning.models.memory.patch_memory",
+    "SubspaceAD": "dualclip_lightning.models.memory.subspace_ad",
     "WindowCLIP": "dualclip_lightning.models.winclip",
 }
 # anomalib ignores the case of names, and has its own WinClip.

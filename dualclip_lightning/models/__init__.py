@@ -4,6 +4,7 @@ from dualclip_lightning.models.anoclip import AnoCLIP, AnoCLIPModel
 from dualclip_lightning.models.clip_ad import ClipAD, ClipADModel
 from dualclip_lightning.models.clip_zero_shot import ClipZeroShot, ClipZeroShotModel
 from dualclip_lightning.models.dual_image_clip import DualImageCLIP, DualImageCLIPModel
+from dualclip_lightning.models.memory import PatchMemory, PatchMemoryModel, SubspaceAD, SubspaceModel
 from dualclip_lightning.models.musc import MuSc, MuScModel
 from dualclip_lightning.models.winclip import WinCLIP, WinCLIPModel, WindowCLIP
 
@@ -18,6 +19,10 @@ __all__ = [
     "DualImageCLIPModel",
     "MuSc",
     "MuScModel",
+    "PatchMemory",
+    "PatchMemoryModel",
+    "SubspaceAD",
+    "SubspaceModel",
     "WinCLIP",
     "WinCLIPModel",
     "WindowCLIP",

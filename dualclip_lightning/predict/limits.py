@@ -4,7 +4,7 @@ RATE = 0.05
 """Default share of normal images that may be false alarms."""
 GALLERY = 10_000
 """Default maximum number of images in the gallery."""
-DRAWING_NAMES = ("anoclip", "clip_ad", "musc", "winclip")
+DRAWING_NAMES = ("anoclip", "anomalydino", "clip_ad", "musc", "subspacead", "winclip")
 """Names in `dualclip_lightning.scoring.DRAWINGS`, the default first."""
 METHOD = "DualImageCLIP"
 """Default method of `Detector` and `dualclip predict`."""

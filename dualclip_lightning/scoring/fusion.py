@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from dualclip_lightning.utilities.arguments import check_share
+
 
 def joint_score(text: Tensor, visual: Tensor, alpha: float) -> Tensor:
     """Return `alpha * text + (1 - alpha) * visual` for maps of equal shape (eq. 6, A_J; also eq. 12).
@@ -29,3 +31,21 @@ def image_score(class_score: Tensor, score_map: Tensor, class_weight: float) -> 
         tensor([0.5000])
     """
     return joint_score(class_score, score_map.flatten(1).amax(dim=1), class_weight)
+
+
+def largest_mean(values: Tensor, share: float) -> Tensor:
+    """Return the mean [B] of the largest values [B, n], a share of them rounded down, at least one.
+
+    It is the image score of AnomalyDINO (arXiv 2405.14529) and SubspaceAD (arXiv 2602.23013), with a share of 0.01.
+
+    Raises:
+        ValueError: a share outside [0, 1].
+
+    Example:
+        >>> import torch
+        >>> from dualclip_lightning.scoring import largest_mean
+        >>> largest_mean(torch.tensor([[0.1, 0.4, 0.2, 0.3]]), share=0.5)
+        tensor([0.3500])
+    """
+    check_share("share", share)
+    return values.topk(max(1, int(values.shape[1] * share)), dim=1).values.mean(dim=1)

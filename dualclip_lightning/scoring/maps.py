@@ -28,6 +28,8 @@ class MapDrawing:
         align_corners: if true, the first and last pixels of a side have the values of the first and last patches; if
             false, the value of a patch is at the centre of its pixels.
         sigma: standard deviation of a Gaussian, in pixels of the model's input; 0 for no smoothing.
+        radius: distance at which the Gaussian ends, in pixels of the model's input, with borders mirrored as OpenCV
+            does; None for four standard deviations, with borders as in scipy.
 
     Raises:
         ValueError: a value is out of range.
@@ -35,12 +37,13 @@ class MapDrawing:
     Example:
         >>> from dualclip_lightning.scoring import MapDrawing
         >>> MapDrawing(average=3, sigma=4.0)
-        MapDrawing(average=3, align_corners=False, sigma=4.0)
+        MapDrawing(average=3, align_corners=False, sigma=4.0, radius=None)
     """
 
     average: int = 1
     align_corners: bool = False
     sigma: float = 0.0
+    radius: int | None = None
 
     def __post_init__(self) -> None:
         check_whole("average", self.average, 1, "AnoCLIP has 3; 1 does not average.")
@@ -51,6 +54,8 @@ class MapDrawing:
             msg = f"Expected align_corners to be true or false, but got {self.align_corners!r}."
             raise ValueError(msg)  # noqa: TRY004 - the user's value is wrong, not the program's type
         check_from_zero("sigma", self.sigma, "CLIP-AD has 8; 0 does not smooth.")
+        if self.radius is not None:
+            check_whole("radius", self.radius, 1, "SubspaceAD has 1; None is four standard deviations.")
 
     @classmethod
     def from_choice(cls, drawing: Any) -> MapDrawing:
@@ -70,12 +75,15 @@ class MapDrawing:
 
 DRAWINGS: Mapping[str, MapDrawing] = {
     "anoclip": MapDrawing(average=3, align_corners=True),
+    "anomalydino": MapDrawing(sigma=4.0),
     "clip_ad": MapDrawing(sigma=8.0),
     "musc": MapDrawing(align_corners=True),
+    "subspacead": MapDrawing(sigma=4.0, radius=1),
     "winclip": MapDrawing(),
 }
-"""Drawings of released code: that of the authors for AnoCLIP (arXiv 2308.15939), CLIP-AD (2311.00453) and MuSc
-(2401.16753), and that of the public re-implementations, which agree, for WinCLIP (2303.14814)."""
+"""Drawings of released code: that of the authors for AnoCLIP (arXiv 2308.15939), AnomalyDINO (2405.14529), CLIP-AD
+(2311.00453), MuSc (2401.16753) and SubspaceAD (2602.23013), and that of the public re-implementations, which agree, for
+WinCLIP (2303.14814)."""
 
 
 def draw(
@@ -105,7 +113,8 @@ def draw(
     for patches, pixels, own in zip(maps.shape[1:], size, seen or size, strict=True):
         averages.append(_average_matrix(patches, drawing.average))
         sigma = drawing.sigma * pixels / own
-        enlargements.append(_enlarging_matrix(patches, pixels, drawing.align_corners, sigma))
+        radius = None if drawing.radius is None else max(1, round(drawing.radius * pixels / own))
+        enlargements.append(_enlarging_matrix(patches, pixels, drawing.align_corners, sigma, radius))
     return _along_sides(_along_sides(maps.float(), *averages), *enlargements)
 
 
@@ -127,11 +136,14 @@ def _average_matrix(patches: int, side: int) -> Matrix:
 
 
 @lru_cache(maxsize=8)
-def _enlarging_matrix(patches: int, pixels: int, align_corners: bool, sigma: float) -> Matrix:
+def _enlarging_matrix(patches: int, pixels: int, align_corners: bool, sigma: float, radius: int | None) -> Matrix:
     """Return the weights [pixels, patches] of linear interpolation between patch centres, smoothed over pixels."""
     if align_corners:
         places = np.linspace(0, patches - 1, pixels)
     else:
         places = (np.arange(pixels) + 0.5) * patches / pixels - 0.5
     nearness = 1 - np.abs(places.clip(0, patches - 1)[:, None] - np.arange(patches))
-    return gaussian_filter1d(nearness.clip(min=0), sigma, axis=0) if sigma else nearness.clip(min=0)
+    weights = nearness.clip(min=0)
+    if not sigma:
+        return weights
+    return gaussian_filter1d(weights, sigma, axis=0, mode="reflect" if radius is None else "mirror", radius=radius)

@@ -25,6 +25,8 @@ CASES["MuSc with pairs"] = ("MuSc", {"num_references": 1})
 CASES["ClipAD sdp+"] = ("ClipAD", {"variant": "sdp+"})
 CASES["ClipAD as released"] = ("ClipAD", {"normalize_scores": True, "released_tokens": True})
 CASES["WinCLIP+"] = ("WindowCLIP", {"k_shot": 2})
+CASES["SubspaceAD with normal images"] = ("SubspaceAD", {"k_shot": 2, "rotations": 2})
+CASES["PatchMemory with normal images"] = ("PatchMemory", {"k_shot": 2, "rotations": 2})
 CASES["AnoCLIP with a carried optimizer"] = ("AnoCLIP", {"carry_optimizer": True})
 
 

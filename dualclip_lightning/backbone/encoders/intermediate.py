@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
 from dualclip_lightning.backbone.encoders import tower
-from dualclip_lightning.backbone.encoders.layers import IntermediateFeatures, check_layers
+from dualclip_lightning.backbone.encoders.layers import IntermediateFeatures, check_layers, quarter_blocks
 from dualclip_lightning.backbone.encoders.timm_tower import TimmIntermediateEncoder, TimmTower
 
 
@@ -51,19 +51,24 @@ class IntermediateEncoder(nn.Module):
 
 
 def intermediate_encoder(
-    visual: nn.Module, layers: Sequence[int] | None = None, norm: bool = True
+    visual: nn.Module,
+    layers: Sequence[int] | None = None,
+    norm: bool = True,
+    default: Callable[[int], Sequence[int]] = quarter_blocks,
 ) -> IntermediateEncoder | TimmIntermediateEncoder:
     """Return the encoder of several layers for a tower of open_clip or timm.
 
     Args:
         visual: the tower.
-        layers: numbers of the blocks, counted from 1; None means the last block of every quarter of the tower.
+        layers: numbers of the blocks, counted from 1; None for `default`.
         norm: whether the last layer norm is applied to the tokens of a timm tower, as DINOv2's own function does. It is
             never applied to tokens of CLIP, as in the released code of MuSc.
+        default: function from the depth of the tower to the layers that are read if none are chosen.
 
     Raises:
         ValueError: the tower is unsupported, or does not have a block.
     """
     if isinstance(visual, TimmTower):
-        return TimmIntermediateEncoder(visual, check_layers(layers, visual.depth), norm)
-    return IntermediateEncoder(visual, layers)
+        return TimmIntermediateEncoder(visual, check_layers(layers, visual.depth, default), norm)
+    depth = len(tower.check_tower(visual).transformer.resblocks)
+    return IntermediateEncoder(visual, check_layers(layers, depth, default))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import ceil
 from typing import NamedTuple
 
@@ -31,13 +31,15 @@ def quarter_blocks(depth: int) -> tuple[int, ...]:
     return relative_blocks(depth, (0.25, 0.5, 0.75, 1.0))
 
 
-def check_layers(layers: Sequence[int] | None, depth: int) -> tuple[int, ...]:
-    """Return numbers of blocks in ascending order; None means the last block of every quarter.
+def check_layers(
+    layers: Sequence[int] | None, depth: int, default: Callable[[int], Sequence[int]] = quarter_blocks
+) -> tuple[int, ...]:
+    """Return numbers of blocks in ascending order; None means those that `default` gives for the depth.
 
     Raises:
         ValueError: the tower does not have a block.
     """
-    chosen = tuple(sorted(set(quarter_blocks(depth) if layers is None else layers)))
+    chosen = tuple(sorted(set(default(depth) if layers is None else layers)))
     if not chosen or not set(chosen) <= set(range(1, depth + 1)):
         msg = f"layers must name blocks from 1 to {depth} of this tower, but got {list(layers or ())}."
         raise ValueError(msg)

@@ -16,8 +16,8 @@ from dualclip_lightning.benchmark.plan.cells import Cell
 from dualclip_lightning.benchmark.plan.methods import method_class
 from dualclip_lightning.images.masks import check_rule
 from dualclip_lightning.models.base import ZeroShotShell
+from dualclip_lightning.models.references import normal_images
 from dualclip_lightning.models.references.data import geometry_of, ordered_dataset
-from dualclip_lightning.models.winclip.lightning_model import normal_images
 from dualclip_lightning.pairing import image_names
 
 

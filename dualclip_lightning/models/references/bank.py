@@ -18,12 +18,13 @@ class Bank(PerImage):
     """References that are the same images for every image, encoded when a run starts.
 
     Args:
-        model: model as for `PerImage`, which gets the paths and has `set_references(images, names)`.
+        model: model as for `PerImage`, which also has `set_references(images, names)`.
         choose: function from the datamodule of the run (or None) to the paths of the references.
+        named: whether the model also takes the paths of the images.
     """
 
-    def __init__(self, model: Any, choose: Callable[[Any], Sequence[str]]) -> None:
-        super().__init__(model, named=True)
+    def __init__(self, model: Any, choose: Callable[[Any], Sequence[str]], *, named: bool = True) -> None:
+        super().__init__(model, named=named)
         self.choose = choose
 
     def encode(self, read: ReadImages, datamodule: Any = None) -> None:

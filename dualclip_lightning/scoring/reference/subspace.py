@@ -58,18 +58,31 @@ def fit_subspace(patches: Tensor, explained_variance: float = 0.99) -> Subspace:
     if patches.ndim != 2 or not len(patches):  # noqa: PLR2004
         msg = f"Expected patches as [n, C] with n >= 1, but got {tuple(patches.shape)}."
         raise ValueError(msg)
-    exact = patches.cpu().double() if patches.device.type == "mps" else patches.double()  # which has no doubles
+    exact = double(patches)
     mean = exact.mean(dim=0)
     centred = exact - mean
     few = len(patches) < patches.shape[1]
     product = centred @ centred.T if few else centred.T @ centred
+    leading = leading_components(product, explained_variance)
+    components = F.normalize(centred.T @ leading, dim=0) if few else leading
+    return Subspace(mean.to(patches.device, torch.float32), components.to(patches.device, torch.float32))
+
+
+def leading_components(product: Tensor, explained_variance: float) -> Tensor:
+    """Return the fewest leading eigenvectors [n, k] of a product [n, n] whose values have a share of the total.
+
+    Directions without variance are left out, so k is 0 for equal patches.
+    """
     values, vectors = torch.linalg.eigh(product)
     values, vectors = values.flip(0).clamp_min(0), vectors.flip(1)
     count = int((values.cumsum(dim=0) < explained_variance * values.sum()).sum()) + 1
-    rank = int((values > values[0] * len(values) * torch.finfo(values.dtype).eps).sum())  # 0 for equal patches
-    leading = vectors[:, : min(count, rank)]
-    components = F.normalize(centred.T @ leading, dim=0) if few else leading
-    return Subspace(mean.to(patches.device, torch.float32), components.to(patches.device, torch.float32))
+    rank = int((values > values[0] * len(values) * torch.finfo(values.dtype).eps).sum())
+    return vectors[:, : min(count, rank)]
+
+
+def double(patches: Tensor) -> Tensor:
+    """Return patches in double precision, on the host if their device does not have it."""
+    return patches.cpu().double() if patches.device.type == "mps" else patches.double()
 
 
 def check_explained_variance(share: float) -> None:

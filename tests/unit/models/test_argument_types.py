@@ -72,6 +72,8 @@ WRONG = {
     "neighbours": (NUMBER, TEXT, LIST, NOTHING),
     "image_score": (NUMBER, TEXT, LIST, NOTHING),
     "subsets": (NUMBER, TEXT, LIST, NOTHING, True),
+    "rotations": (NUMBER, TEXT, LIST, NOTHING, True),
+    "share": (TEXT, LIST, NOTHING, True, 2),
     "scales": (NUMBER, TEXT, LIST, NOTHING),
     "k_shot": (NUMBER, TEXT, LIST, NOTHING, True),
     **dict.fromkeys(("views", "carry_optimizer", "normalize_scores", "released_tokens", "shuffle"), NO_SWITCH),

@@ -15,14 +15,16 @@ from dualclip_lightning.scoring import DRAWINGS
 from tests.towers import random_images
 
 RELEASED = {
-    "AnoCLIP": (3, True, 0.0),  # hq-deng/AnoVL, vl_test.py
-    "ClipAD": (1, False, 8.0),  # ByChelsea/CLIP-AD, test.py and util/surgery.py
-    "ClipZeroShot": (1, False, 0.0),  # no released code; plain drawing
-    "DualImageCLIP": (3, True, 0.0),  # keeps AnoCLIP's architecture
-    "MuSc": (1, True, 0.0),  # xrli-U/MuSc, models/musc.py
-    "WindowCLIP": (1, False, 0.0),  # zqhang/Accurate-WinCLIP-pytorch and caoyunkang/WinClip
+    "AnoCLIP": (3, True, 0.0, None),  # hq-deng/AnoVL, vl_test.py
+    "ClipAD": (1, False, 8.0, None),  # ByChelsea/CLIP-AD, test.py and util/surgery.py
+    "ClipZeroShot": (1, False, 0.0, None),  # no released code; plain drawing
+    "DualImageCLIP": (3, True, 0.0, None),  # keeps AnoCLIP's architecture
+    "MuSc": (1, True, 0.0, None),  # xrli-U/MuSc, models/musc.py
+    "PatchMemory": (1, False, 4.0, None),  # dammsi/AnomalyDINO, src/utils.py
+    "SubspaceAD": (1, False, 4.0, 1),  # CLendering/SubspaceAD, post_process/scoring.py
+    "WindowCLIP": (1, False, 0.0, None),  # zqhang/Accurate-WinCLIP-pytorch and caoyunkang/WinClip
 }
-"""Side of the average, whether corners are aligned, and sigma, with the source of each."""
+"""Side of the average, whether corners are aligned, sigma, and its radius, with the source of each."""
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -30,7 +32,7 @@ def test_every_method_draws_as_its_released_code(name, tiny_folder):
     method = getattr(import_module(MODELS[name]), name)(pretrained=str(tiny_folder), visualizer=False)
     assert astuple(method.model.drawing) == RELEASED[name]
     assert method.provenance()["drawing"] == dict(
-        zip(("average", "align_corners", "sigma"), RELEASED[name], strict=True)
+        zip(("average", "align_corners", "sigma", "radius"), RELEASED[name], strict=True)
     )
 
 

@@ -89,9 +89,11 @@ def test_draws_the_recorded_maps_of_winclips_re_implementation(golden, shots):
 
 
 def test_the_drawings_are_those_of_the_released_codes():
-    """Sources: AnoVL's vl_test.py, CLIP-AD's test.py, MuSc's musc.py and both re-implementations of WinCLIP."""
+    """Sources: AnoVL's vl_test.py, AnomalyDINO's utils.py, CLIP-AD's test.py, MuSc's musc.py, SubspaceAD's scoring.py
+    and both re-implementations of WinCLIP."""
     assert {name: astuple(drawing) for name, drawing in DRAWINGS.items()} == {
-        "anoclip": (3, True, 0.0), "clip_ad": (1, False, 8.0), "musc": (1, True, 0.0), "winclip": (1, False, 0.0),
+        "anoclip": (3, True, 0.0, None), "anomalydino": (1, False, 4.0, None), "clip_ad": (1, False, 8.0, None),
+        "musc": (1, True, 0.0, None), "subspacead": (1, False, 4.0, 1), "winclip": (1, False, 0.0, None),
     }  # fmt: skip
 
 
@@ -122,7 +124,10 @@ def test_a_drawing_is_a_name_or_values_that_override_neutral_defaults():
 @pytest.mark.parametrize(
     ("choice", "match"),
     [
-        ("ano_clip", "drawing to be one of anoclip, clip_ad, musc, winclip, or values such as .* but got 'ano_clip'"),
+        (
+            "ano_clip",
+            "drawing to be one of anoclip, anomalydino, .* or values such as .* but got 'ano_clip'",
+        ),
         (None, "but got None"),
         ({"mean": 3}, r"Unknown setting\(s\) of drawing: mean. Expected some of average, align_corners, sigma"),
         ({"average": 2}, "average to be odd, but got 2"),

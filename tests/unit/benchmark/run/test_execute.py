@@ -19,7 +19,7 @@ from dualclip_lightning.benchmark.run.engine import make_engine
 from dualclip_lightning.benchmark.run.execute import run_cell
 from dualclip_lightning.benchmark.run.methods import build_method, kind_of
 from dualclip_lightning.benchmark.run.rehearsal import rehearse
-from dualclip_lightning.models.winclip.lightning_model import normal_images
+from dualclip_lightning.models.references import normal_images
 from tests.outside_method import write_outside_method
 from tests.tiny_benchmark import tiny_config
 from tests.towers import SIZE, write_mvtec
