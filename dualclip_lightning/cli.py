@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from dualclip_lightning.commandline.anomalib_arguments import (
     former_models,
+    former_models_in_files,
     nearest,
     unknown_arguments,
     unknown_classes,
@@ -115,8 +116,9 @@ def _run_anomalib(arguments: list[str]) -> int:
     for message in former_models(arguments):
         print(f"dualclip: {message}", file=sys.stderr)
     arguments = with_current_models(arguments)
-    for message in (*unknown_classes(arguments), *unknown_arguments(arguments)):
-        return _fail(message)
+    for refuse in (former_models_in_files, unknown_classes, unknown_arguments):
+        for message in refuse(arguments):
+            return _fail(message)
     print_once()
     configure_logger()
     try:

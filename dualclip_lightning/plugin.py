@@ -16,10 +16,9 @@ import os
 import sys
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import PathFinder
-from itertools import chain
 from typing import TYPE_CHECKING
 
-from dualclip_lightning.commandline.host import is_ours, print_once
+from dualclip_lightning.commandline.host import is_anomalibs, is_ours, print_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -70,12 +69,12 @@ def _register() -> None:
 
 
 def _refusal() -> str | None:
-    """Return the error in the options of anomalib's command if it runs one of our models, or None."""
-    if not is_ours():
+    """Return the error in the options of anomalib's command if it names one of our classes, or None."""
+    if not is_anomalibs():
         return None
-    from dualclip_lightning.commandline.anomalib_arguments import former_models, unknown_arguments  # noqa: PLC0415
+    from dualclip_lightning.commandline.anomalib_arguments import refusals  # noqa: PLC0415  # not for `import torch`
 
-    return next(chain(former_models(sys.argv[1:]), unknown_arguments(sys.argv[1:])), None)
+    return next(refusals(sys.argv[1:]), None)
 
 
 def _explain(error: Exception) -> None:

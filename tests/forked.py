@@ -73,7 +73,12 @@ def _child(
     torch.set_num_threads(1)  # OpenMP's threads do not survive a fork
     os.chdir(place)
     os.environ |= environment
-    sys.exit(call())
+    try:
+        status = call()
+    except Exception:  # noqa: BLE001 - multiprocessing would print it without asking the hook
+        sys.excepthook(*sys.exc_info())
+        status = 1
+    sys.exit(status)
 
 
 def _print_warning(message, category, filename, lineno, *_) -> None:

@@ -5,11 +5,13 @@ Only the standard library is imported, because `plugin` needs this inside `impor
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import sys
 import traceback
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -28,19 +30,36 @@ SPOKEN = ("anomalib", "dualclip_lightning")
 REFUSALS = (ValueError, TypeError, OSError, ImportError)
 """Errors that our code raises for invalid or unavailable input; the message is a sentence for the user."""
 
+_CONFIGURATIONS = (".yaml", ".yml", ".json")
+_CLASS = re.compile(r"\b(?:class_path|model)[\"']?[ \t]*:[ \t]*[\"']?([\w.]+)")
+"""A class in a configuration file, found without the import of a YAML parser."""
 _OF_OTHER_TYPES = "Expected a <class|Import path |Not of type "
 """Prefixes of jsonargparse's messages about the other types that an option may have."""
 
 
+def is_anomalibs() -> bool:
+    """Return whether this process is anomalib's command."""
+    return Path(sys.argv[0]).stem == "anomalib"
+
+
 def is_ours() -> bool:
     """Return whether this process is anomalib's command with one of our models."""
-    return Path(sys.argv[0]).stem == "anomalib" and _names_ours()
+    return is_anomalibs() and _names_ours()
+
+
+def configurations(arguments: Sequence[str]) -> list[Path]:
+    """Return the configuration files on a command line."""
+    given = [Path(argument.rpartition("=")[2]) for argument in arguments]
+    return [path for path in given if path.suffix in _CONFIGURATIONS and path.is_file()]
 
 
 def _names_ours() -> bool:
-    """Return whether the command line of this process names one of our models."""
-    given = {part.rpartition(".")[-1] for argument in sys.argv[1:] for part in argument.split("=")}
-    return not given.isdisjoint({*MODELS, *FORMER_NAMES})
+    """Return whether the command line of this process, or a configuration file on it, names one of our models."""
+    given = {part for argument in sys.argv[1:] for part in argument.split("=")}
+    for path in configurations(sys.argv[1:]):
+        with contextlib.suppress(OSError):  # anomalib says so
+            given.update(_CLASS.findall(path.read_text(encoding="utf-8", errors="replace")))
+    return not {name.rpartition(".")[2] for name in given}.isdisjoint({*MODELS, *FORMER_NAMES})
 
 
 def fits_zero_shot(record: logging.LogRecord) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 else:
     Base = object
 
+logger = logging.getLogger(__name__)
 RECORD = "provenance.json"
 """Name of the file that marks the folder of a completed run."""
 DESCRIBED = "described_class"
@@ -116,10 +118,15 @@ def keep_earlier_results(trainer: Any, name: str, own: Path | None) -> Path:
 def leave_checkpoint(trainer: Any, method: Any) -> None:
     """Save a checkpoint after a skipped validation, because anomalib saves those of zero-shot models after validation.
 
-    Nothing is saved outside a folder that the Engine created for the model.
+    Nothing is saved outside a folder that the Engine created for the model, as when only `validate` is called.
     """
-    if method.name in Path(trainer.default_root_dir).parts and trainer.limit_val_batches == 0:
-        for callback in trainer.checkpoint_callbacks:
+    if trainer.limit_val_batches != 0:
+        return
+    if method.name not in Path(trainer.default_root_dir).parts:
+        logger.info("%s is not validated, because that would take thresholds from labels. Use test.", method.name)
+        return
+    for callback in trainer.checkpoint_callbacks:
+        with _without_monitor(callback, method.name):
             callback.on_validation_end(trainer, method)
 
 
@@ -129,3 +136,20 @@ def drop_frozen_weights(module: nn.Module, state: dict[str, Any], prefix: str, m
     for name, parameter in module.named_parameters(remove_duplicate=False):  # two encoders may share a tower
         if not parameter.requires_grad:
             state.pop(prefix + name, None)
+
+
+@contextlib.contextmanager
+def _without_monitor(callback: Any, name: str) -> Iterator[None]:
+    """Context in which a callback saves without the metric it monitors; otherwise it would silently save nothing."""
+    monitor = getattr(callback, "monitor", None)
+    if monitor is None:
+        yield
+        return
+    logger.warning(
+        "%s is not trained, so there is no %s to choose a checkpoint by. The only one is saved.", name, monitor
+    )
+    callback.monitor = None
+    try:
+        yield
+    finally:
+        callback.monitor = monitor

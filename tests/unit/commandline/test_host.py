@@ -31,6 +31,27 @@ def test_a_missing_checkpoint_is_reported_for_models_that_need_one(monkeypatch, 
     assert "Something else." in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("content", "ours"),
+    [
+        ("model:\n  class_path: dualclip_lightning.models.MuSc\n", True), ("model: MuSc", True),
+        ('{"model": {"class_path": "MuSc"}}', True), ("model: {'class_path': 'MuSc'}", True),
+        ("model:\n  class_path: Patchcore  # not MuSc\n", False), ("note: MuSc", False),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("option", ["--config {}", "-c {}", "--config={}"])
+def test_a_model_of_ours_is_seen_in_a_configuration_file(content, ours, option, monkeypatch, tmp_path):
+    file = tmp_path / "run.yaml"
+    file.write_text(content)
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/anomalib", "test", *option.format(file).split()])
+    assert host.is_ours() == ours
+
+
+def test_a_configuration_file_that_is_not_there_is_none_of_ours(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["anomalib", "test", "--config", str(tmp_path / "MuSc.yaml")])
+    assert not host.is_ours()
+
+
 def test_the_engine_still_reports_what_is_left_out():
     from pathlib import Path
 

@@ -1,0 +1,161 @@
+"""anomalib's commands in sequence with every registered model, by options and by the configuration they print."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+import yaml
+from anomalib.data import MVTecAD
+from anomalib.engine import Engine
+from anomalib.models import get_model
+
+from dualclip_lightning.registry import MODELS, register
+from tests.commands import METRICS, TRAINED, Workplace, metrics_of, printed
+from tests.engine_runs import Record
+from tests.forked import Ended
+from tests.towers import TINY_CLIP, write_mvtec
+
+pytestmark = pytest.mark.slow
+
+register()
+EXPORTED = {"ClipZeroShot", "WindowCLIP", "ClipAD"}
+"""Models that are functions of one image with their defaults."""
+DATA = ("--data", "MVTecAD", "--data.num_workers", "0")
+PREDICT = (*DATA, "--trainer.callbacks", "tests.callbacks.WriteScores")
+WAYS = ("options", "configuration")
+
+Run = Callable[..., Ended]
+
+
+class Expected(NamedTuple):
+    """What the Engine finds in a test."""
+
+    figures: dict[str, float]
+    scores: dict[str, float]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("workplace")
+    write_mvtec(folder / "datasets" / "MVTecAD", "bottle")
+    return Workplace(folder)
+
+
+@pytest.fixture(scope="module", params=sorted(MODELS))
+def model(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def expected(model, workplace, tmp_path_factory):
+    record = Record()
+    engine = Engine(accelerator="cpu", default_root_dir=tmp_path_factory.mktemp("engine"), callbacks=[record],
+                    enable_progress_bar=False)  # fmt: skip
+    data = MVTecAD(root=workplace.folder / "datasets" / "MVTecAD", num_workers=0)
+    (figures,) = engine.test(get_model(model, pretrained=str(TINY_CLIP), visualizer=False), datamodule=data)
+    return Expected(figures, record.scores)
+
+
+@pytest.fixture(scope="module")
+def by_options(model, workplace) -> Run:
+    """Runs one of anomalib's commands with the model; the commands are forks, which have imported everything."""
+
+    def run(command: str, *arguments: object) -> Ended:
+        options = ("--model", model, *TRAINED, "--model.visualizer", "false", "--trainer.accelerator", "cpu")
+        return workplace.start("anomalib", command, *options, *map(str, arguments))
+
+    return run
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def run(request, workplace, by_options) -> Run:
+    """The same by options, or by the configuration that the command prints when it is given the options."""
+
+    def by_configuration(command: str, *arguments: object) -> Ended:
+        text = by_options(command, *arguments, "--print_config").out
+        assert yaml.safe_load(text)["model"]["init_args"]["pretrained"] == str(TINY_CLIP)
+        (workplace.folder / f"{command}.yaml").write_text(text, encoding="utf-8")
+        return workplace.start("anomalib", command, "--config", f"{command}.yaml")
+
+    return by_options if request.param == "options" else by_configuration
+
+
+@pytest.fixture(scope="module")
+def checkpoint(run, model, workplace):
+    """What `fit` leaves."""
+    latest = workplace.folder / "results" / model / "MVTecAD" / "bottle" / "latest"
+    before = latest.resolve()
+    printed(run("fit", *DATA))
+    assert latest.resolve() != before
+    return latest.resolve() / "weights" / "lightning" / "model.ckpt"
+
+
+def test_fit_leaves_a_small_checkpoint(checkpoint):
+    assert 0 < checkpoint.stat().st_size < 1e5
+
+
+@pytest.mark.parametrize(("command", "with_checkpoint"), [("train", False), ("test", False), ("test", True)])
+def test_test_and_train_print_the_figures_of_the_engine(run, command, with_checkpoint, checkpoint, expected):
+    figures = metrics_of(run(command, *DATA, *(["--ckpt_path", checkpoint] if with_checkpoint else [])))
+    assert figures == pytest.approx(expected.figures, abs=1e-5)
+    assert set(figures) == METRICS
+
+
+@pytest.mark.parametrize("with_checkpoint", [True, False])
+def test_predict_gives_a_users_callback_the_scores_of_the_engine(run, with_checkpoint, checkpoint, expected, workplace):
+    file = workplace.folder / "scores.json"
+    file.unlink(missing_ok=True)
+    printed(run("predict", *PREDICT, *(["--ckpt_path", checkpoint] if with_checkpoint else [])))
+    assert json.loads(file.read_text()) == pytest.approx(expected.scores, abs=1e-5)
+
+
+def test_validate_measures_nothing(run, checkpoint):
+    assert not metrics_of(run("validate", *DATA, "--ckpt_path", checkpoint))
+
+
+def test_export_writes_a_file_or_says_why_not(run, model, checkpoint, workplace):
+    place = workplace.folder / "exported"
+    ended = run("export", "--export_type", "torch", "--ckpt_path", checkpoint, "--export_root", place)
+    if model in EXPORTED:
+        printed(ended)
+        (file,) = place.rglob("*.pt")
+        assert "model" in torch.load(file, weights_only=False)
+        file.unlink()
+    else:
+        assert ended.status != 0
+        assert ended.err.splitlines()[-1].startswith(f"dualclip: {model} cannot be exported with these settings: ")
+        assert not list(place.rglob("*.pt"))
+
+
+@pytest.mark.parametrize("model", ["ClipZeroShot"], indirect=True)
+@pytest.mark.parametrize("run", ["options"], indirect=True)
+@pytest.mark.parametrize(
+    ("command", "written"),
+    [
+        ("fit", "config.yaml"), ("train", "provenance.json"), ("test --ckpt_path {}", "provenance.json"),
+        ("predict --ckpt_path {}", "provenance.json"), ("validate --ckpt_path {}", None),
+        ("export --export_type onnx --export_root exported --ckpt_path {}", "model.onnx"),
+    ],
+)  # fmt: skip
+def test_the_installed_commands_end_well_and_print_each_note_once(
+    command, written, model, checkpoint, expected, workplace
+):
+    before = files(workplace)
+    data = () if command.startswith("export") else DATA
+    ended = workplace.start_installed(
+        "anomalib", *command.format(checkpoint).split(), "--model", model, *TRAINED, *data
+    )
+    figures = metrics_of(ended)
+    assert figures == pytest.approx(expected.figures if command.startswith(("te", "tr")) else {}, abs=1e-5)
+    assert printed(ended).count("Loading the callbacks") == 1
+    assert written is None or written in {path.name for path, _ in files(workplace) - before}
+
+
+def files(workplace: Workplace) -> set[tuple[Path, int]]:
+    """Every file with the time at which it was written."""
+    return {(path, path.stat().st_mtime_ns) for path in workplace.folder.rglob("*") if path.is_file()}
