@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -41,6 +42,7 @@ class Workplace:
     def start_installed(self, name: str, *arguments: str, **environment: str) -> Ended:
         """Run the installed command in a new interpreter, in which only the plug-in is loaded."""
         settings = {"PATH": str(BINARIES), "HOME": str(self.folder), "COLUMNS": "200", "HF_HUB_OFFLINE": "1"}
+        settings["PYTHONPATH"] = os.environ.get("PYTHONPATH", "")  # where the code under test may be
         done = subprocess.run(
             [BINARIES / name, *arguments], cwd=self.folder, env={**settings, **environment}, text=True,
             capture_output=True, check=False,
