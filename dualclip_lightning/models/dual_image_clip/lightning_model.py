@@ -11,13 +11,13 @@ from anomalib.models.components.base import AnomalibModule
 from dualclip_lightning.adaptation import AdaptationSettings, TestTimeAdaptation
 from dualclip_lightning.backbone import DualPathVisionEncoder
 from dualclip_lightning.models.base import Kind, ZeroShotShell
-from dualclip_lightning.models.dual_image_clip.torch_model import PAPER, DualImageCLIPModel, check_num_references
+from dualclip_lightning.models.dual_image_clip.torch_model import DualImageCLIPModel, check_num_references
 from dualclip_lightning.models.references import Bank, Pairs, folder_images
 from dualclip_lightning.prompts import TextMean
 from dualclip_lightning.prompts.anchors import check_text_side
 from dualclip_lightning.scoring import ReferenceScoring
 from dualclip_lightning.scoring.dual_image import DualImageScoring
-from dualclip_lightning.scoring.reference.comparison import Fusion, ReferencePath
+from dualclip_lightning.scoring.reference.comparison import PAPER, Fusion, ReferencePath
 from dualclip_lightning.scoring.reference.neighbourhood import Weighting
 from dualclip_lightning.utilities.arguments import check_path
 

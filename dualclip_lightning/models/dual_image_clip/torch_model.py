@@ -16,13 +16,11 @@ from dualclip_lightning.pairing import PatchPrediction, neighbour_references
 from dualclip_lightning.scoring import DRAWINGS, MapDrawing, ReferenceScoring, draw
 from dualclip_lightning.scoring.dual_image import DualImageScoring
 from dualclip_lightning.scoring.reference.bank import ReferenceBank
-from dualclip_lightning.scoring.reference.comparison import Descriptors
+from dualclip_lightning.scoring.reference.comparison import PAPER, Descriptors
 from dualclip_lightning.utilities.arguments import check_whole
 
 BANK_BATCH = 8
 """Number of reference images that are encoded at once."""
-PAPER = ReferenceScoring()
-"""Comparison of the paper: the V-V embeddings of the last layer by eq. 5."""
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from dualclip_lightning.prompts import TextMean, prompt_ensemble, text_anchors
 from dualclip_lightning.prompts.anchors import check_text_side
 from dualclip_lightning.scoring import MapDrawing, ReferenceScoring
 from dualclip_lightning.scoring.dual_image import DualImageScoring
-from dualclip_lightning.scoring.reference.comparison import Fusion, ReferencePath
+from dualclip_lightning.scoring.reference.comparison import PAPER, Fusion, ReferencePath
 from dualclip_lightning.scoring.reference.neighbourhood import Weighting
 
 
@@ -45,13 +45,13 @@ def _dual_image_clip(
     class_weight: float = DualImageScoring.class_weight,
     vv_blocks: list[int] | None = None,
     reference_layers: list[float] | None = None,
-    reference_path: ReferencePath = ReferenceScoring.path,
-    neighbourhood: Sequence[int] = ReferenceScoring.neighbourhood,
-    neighbourhood_weighting: Weighting = ReferenceScoring.weighting,
-    reference_fusion: Fusion = ReferenceScoring.fusion,
-    lowest: float = ReferenceScoring.lowest,
-    explained_variance: float = ReferenceScoring.explained_variance,
-    reference_rotations: bool = ReferenceScoring.rotations,
+    reference_path: ReferencePath = PAPER.path,
+    neighbourhood: Sequence[int] = PAPER.neighbourhood,
+    neighbourhood_weighting: Weighting = PAPER.weighting,
+    reference_fusion: Fusion = PAPER.fusion,
+    lowest: float = PAPER.lowest,
+    explained_variance: float = PAPER.explained_variance,
+    reference_rotations: bool = PAPER.rotations,
     class_neighbours: list[int] | None = None,
     tta: bool | Mapping[str, Any] = False,
     text_mean: TextMean = "raw",
@@ -59,7 +59,7 @@ def _dual_image_clip(
 ) -> Method:
     check_text_side(temperature, text_mean, vv_blocks)
     DualImageScoring(temperature, alpha, class_weight)  # rejects numbers out of range before weights are loaded
-    layers = ReferenceScoring.layers if reference_layers is None else reference_layers
+    layers = PAPER.layers if reference_layers is None else reference_layers
     comparison = ReferenceScoring(
         layers, reference_path, neighbourhood, neighbourhood_weighting, reference_fusion, lowest, explained_variance,
         reference_rotations, class_neighbours,
@@ -85,8 +85,7 @@ def _dual_image_clip(
             "class_weight": class_weight, "vv_blocks": vv_blocks, "seed": common.seed,
             "tta": None if settings is None else asdict(settings),
             "drawing": drawing if isinstance(drawing, str) else asdict(chosen),
-            # None for the paper's, which thresholds from before these settings have
-            "comparison": None if comparison == ReferenceScoring() else asdict(comparison),
+            "comparison": comparison.changed() or None,  # None as in thresholds from before this setting
             "prompts": common.prompts | {"text_mean": text_mean},
         },
     )  # fmt: skip

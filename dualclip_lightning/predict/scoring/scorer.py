@@ -19,7 +19,7 @@ from dualclip_lightning.utilities.seeding import file_identity
 if TYPE_CHECKING:
     from dualclip_lightning.backbone import DualPathVisionEncoder
     from dualclip_lightning.scoring.dual_image import DualImageScoring
-    from dualclip_lightning.scoring.reference.comparison import Fitted
+    from dualclip_lightning.scoring.reference.fitted import Fitted
 
 
 class Scorer(Protocol):

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from dualclip_lightning.scoring.reference.comparison import Descriptors, Fitted, ReferenceScoring
+from dualclip_lightning.scoring.reference.comparison import Descriptors, ReferenceScoring
+from dualclip_lightning.scoring.reference.fitted import Fitted
 
 
 class ReferenceBank:

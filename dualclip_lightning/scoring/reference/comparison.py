@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, get_args
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from dualclip_lightning.scoring.reference.nearest import nearest_distances
+from dualclip_lightning.scoring.reference.fitted import Fitted, NearestPatches, Subspaces
 from dualclip_lightning.scoring.reference.neighbourhood import Weighting, aggregate, check_sides
-from dualclip_lightning.scoring.reference.subspace import Subspace, check_explained_variance, fit_subspace
+from dualclip_lightning.scoring.reference.subspace import check_explained_variance, fit_subspace
 from dualclip_lightning.scoring.rscin import check_neighbours, rscin
 from dualclip_lightning.utilities.arguments import (
     check_choice,
@@ -28,13 +28,18 @@ Layers = Sequence[Tensor]
 """Patch tokens [B, h, w, C] of several layers."""
 Descriptors = tuple[Tensor, ...]
 """Compared vectors of length 1: tensors [B, h, w, C], or [B, N, C] of references, whose distances are averaged."""
-
-
-class Fitted(Protocol):
-    """The references of every query for one descriptor."""
-
-    def distances(self, queries: Tensor, near: Sequence[Tensor] | None) -> Tensor:
-        """Return the distances [B, P] in [0, 1] of queries [B, P, C]."""
+ARGUMENTS = {
+    "reference_layers": "layers",
+    "reference_path": "path",
+    "neighbourhood": "neighbourhood",
+    "neighbourhood_weighting": "weighting",
+    "reference_fusion": "fusion",
+    "lowest": "lowest",
+    "explained_variance": "explained_variance",
+    "reference_rotations": "rotations",
+    "class_neighbours": "class_neighbours",
+}
+"""Parameters of `ReferenceScoring` by the arguments of `DualImageCLIP` that set them."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,14 @@ class ReferenceScoring:
         if self.class_neighbours is not None:
             check_whole_list("class_neighbours", self.class_neighbours, (1, 2, 3))
             check_neighbours(self.class_neighbours, "class_neighbours")
+        for name in ("layers", "neighbourhood", "class_neighbours"):  # so that equal settings compare equal
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else tuple(value))
+
+    def changed(self) -> dict[str, Any]:
+        """Return the values that are not the paper's, by the arguments of `DualImageCLIP`."""
+        found = {argument: getattr(self, name) for argument, name in ARGUMENTS.items()}
+        return {argument: value for argument, value in found.items() if value != getattr(PAPER, ARGUMENTS[argument])}
 
     def descriptors(self, layers: Layers) -> Descriptors:
         """Return the descriptors of images from the tokens of their layers, in single precision."""
@@ -125,8 +138,8 @@ class ReferenceScoring:
 
     def _fit(self, references: Sequence[Tensor]) -> Fitted:
         if self.fusion == "subspace":
-            return _Subspaces([fit_subspace(own, self.explained_variance) for own in torch.cat([*references], dim=1)])
-        return _Nearest(references, None if self.fusion == "mean" else self.lowest)
+            return Subspaces([fit_subspace(own, self.explained_variance) for own in torch.cat([*references], dim=1)])
+        return NearestPatches(references, None if self.fusion == "mean" else self.lowest)
 
     def score(self, queries: Descriptors, fitted: Iterable[Fitted], near: Sequence[Tensor] | None = None) -> Tensor:
         """Return A_V [B, h, w], the mean over the descriptors of the distances to the references.
@@ -155,32 +168,6 @@ class ReferenceScoring:
         return torch.stack([rscin(*each, self.class_neighbours)[0] for each in zip(scores, unit, strict=True)])
 
 
-class _Nearest(NamedTuple):
-    """Distances to the nearest patches of each reference, averaged over all references or the lowest share of them."""
-
-    references: Sequence[Tensor]
-    lowest: float | None
-
-    def distances(self, queries: Tensor, near: Sequence[Tensor] | None) -> Tensor:
-        found = nearest_distances(queries, self.references, near)
-        if self.lowest is not None:
-            found = found.topk(max(1, int(found.shape[1] * self.lowest)), dim=1, largest=False).values
-        return found.mean(dim=1)
-
-
-class _Subspaces(NamedTuple):
-    """Half the squared distances to a subspace of each query, which for vectors of length 1 are on eq. 5's scale."""
-
-    subspaces: Sequence[Subspace]
-
-    def distances(self, queries: Tensor, near: Sequence[Tensor] | None) -> Tensor:
-        if near is not None:
-            msg = "A subspace has no places. Leave spatial_window out, or set reference_fusion to 'mean' or 'lowest'."
-            raise ValueError(msg)
-        found = [each.residuals(own) / 2 for own, each in zip(queries, self.subspaces, strict=True)]
-        return torch.stack(found).clamp(0, 1)
-
-
 def check_depths(layers: Sequence[float]) -> None:
     """Check the depths of layers.
 
@@ -194,3 +181,7 @@ def check_depths(layers: Sequence[float]) -> None:
             f"blocks, but got {layers!r}."
         )
         raise ValueError(msg)
+
+
+PAPER = ReferenceScoring()
+"""Comparison of the paper: the V-V embeddings of the last layer by eq. 5."""

@@ -189,6 +189,50 @@ def test_the_default_method_takes_further_arguments_too(place, make_detector):
     assert record["settings"] == json.loads(json.dumps(detector.settings))
 
 
+def test_the_comparison_is_set_by_the_command_and_read_from_a_former_threshold(place, make_detector, shots, tmp_path):
+    chosen = {"reference_layers": [0.5, 1.0], "reference_path": "ordinary", "neighbourhood": [1, 3],
+              "reference_fusion": "lowest", "class_neighbours": [1, 2]}  # fmt: skip
+    said = [part for name, value in chosen.items() for part in ("--set", f"{name}={json.dumps(value)}")]
+    _, record = place("--out", "out", *said, "--num-references", "2", "--class-name", "plate", "--threshold", "none")
+    detector = make_detector(num_references=2, **chosen)
+    assert record["settings"] == json.loads(json.dumps(detector.settings))
+    detector.calibrate(shots).save(tmp_path / "mine.json")
+    assert main([str(shots), "--from", "mine.json", "--out", "next", "--device", "cpu"]) == 0
+    assert json.loads((tmp_path / "next" / "run.json").read_text())["settings"] == record["settings"]
+
+
+def test_a_threshold_of_another_comparison_is_refused(make_detector, shots):
+    threshold = make_detector(num_references=2).calibrate(shots)
+    with pytest.raises(ValueError, match="made with other settings: comparison"):
+        make_detector(num_references=2, reference_fusion="lowest", threshold=threshold)
+    assert make_detector(num_references=2, neighbourhood=[1], threshold=threshold).threshold == threshold
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"reference_rotations": True}, {"reference_fusion": "subspace"}], ids=lambda each: next(iter(each))
+)
+def test_places_and_what_has_none_exclude_each_other(make_detector, arguments):
+    with pytest.raises(ValueError, match=r"spatial_window compares patches at one place.* Leave one of them out"):
+        make_detector(spatial_window=0.1, **arguments)
+
+
+@pytest.mark.parametrize("mode", [{"compare_with": "stream", "bank_size": 3}, {"geometry": "tiles"}])
+def test_layers_and_their_fusion_work_in_streams_and_tiles(make_detector, shots, mode):
+    chosen = {
+        "reference_layers": [0.5, 1.0],
+        "neighbourhood": [1, 3],
+        "reference_fusion": "lowest",
+        "num_references": 2,
+    }
+    grown = make_detector(**mode, **chosen, class_neighbours=[1, 2]).predict(shots)
+    plain = make_detector(**mode, num_references=2).predict(shots)
+    assert [each.references for each in grown] == [each.references for each in plain]
+    for ours, theirs in zip(grown, plain, strict=True):
+        assert (ours.score != theirs.score) == bool(ours.references)
+        assert 0 <= ours.score <= 1
+        assert ours.patch_map.shape == theirs.patch_map.shape
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

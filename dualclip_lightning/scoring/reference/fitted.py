@@ -1,0 +1,54 @@
+"""References that are ready for comparison by one descriptor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from dualclip_lightning.scoring.reference.nearest import nearest_distances
+from dualclip_lightning.scoring.reference.subspace import Subspace
+
+
+class Fitted(Protocol):
+    """The references of every query for one descriptor."""
+
+    def distances(self, queries: Tensor, near: Sequence[Tensor] | None) -> Tensor:
+        """Return the distances [B, P] in [0, 1] of queries [B, P, C]."""
+
+
+class NearestPatches(NamedTuple):
+    """Distances to the nearest patches of each reference, averaged over all references or the lowest share of them."""
+
+    references: Sequence[Tensor]
+    """K references [B, N, C]."""
+    lowest: float | None
+    """The share; None for all references."""
+
+    def distances(self, queries: Tensor, near: Sequence[Tensor] | None) -> Tensor:
+        """See `Fitted`."""
+        found = nearest_distances(queries, self.references, near)
+        if self.lowest is not None:
+            found = found.topk(max(1, int(found.shape[1] * self.lowest)), dim=1, largest=False).values
+        return found.mean(dim=1)
+
+
+class Subspaces(NamedTuple):
+    """Half the squared distances to a subspace of each query, which for vectors of length 1 are on eq. 5's scale."""
+
+    subspaces: Sequence[Subspace]
+    """One for every query."""
+
+    def distances(self, queries: Tensor, near: Sequence[Tensor] | None) -> Tensor:
+        """See `Fitted`.
+
+        Raises:
+            ValueError: `near` is given.
+        """
+        if near is not None:
+            msg = "A subspace has no places. Leave spatial_window out, or set reference_fusion to 'mean' or 'lowest'."
+            raise ValueError(msg)
+        found = [each.residuals(own) / 2 for own, each in zip(queries, self.subspaces, strict=True)]
+        return torch.stack(found).clamp(0, 1)
