@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         WinCLIP,
         WindowCLIP,
     )
-    from dualclip_lightning.predict import Detector, Failure, Geometry, ImageError, Prediction, Threshold
+    from dualclip_lightning.predict import Detector, Failure, Geometry, ImageError, Prediction, Region, Threshold
 
 __all__ = [
     "AnoCLIP",
@@ -41,6 +41,7 @@ __all__ = [
     "MuSc",
     "PatchMemory",
     "Prediction",
+    "Region",
     "SubspaceAD",
     "Threshold",
     "WinCLIP",
@@ -48,7 +49,7 @@ __all__ = [
     "__version__",
 ]
 
-_PREDICT = ("Detector", "Failure", "Geometry", "ImageError", "Prediction", "Threshold")
+_PREDICT = ("Detector", "Failure", "Geometry", "ImageError", "Prediction", "Region", "Threshold")
 _FORMER = {name: MODELS[new] for name, new in FORMER_NAMES.items()}
 _HOMES = MODELS | _FORMER | DATAMODULES | dict.fromkeys(_PREDICT, "dualclip_lightning.predict")
 

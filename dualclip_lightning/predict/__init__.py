@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from dualclip_lightning.predict.detector import Detector
     from dualclip_lightning.predict.input.geometry import Geometry
     from dualclip_lightning.predict.output.prediction import Prediction
+    from dualclip_lightning.predict.output.regions.region import Region
     from dualclip_lightning.predict.scoring.thresholds import Threshold
 
-__all__ = ["Detector", "Failure", "Geometry", "ImageError", "Prediction", "Threshold"]
+__all__ = ["Detector", "Failure", "Geometry", "ImageError", "Prediction", "Region", "Threshold"]
 
 _HOMES = {
     "Detector": "predict.detector",
@@ -21,6 +22,7 @@ _HOMES = {
     "Geometry": "predict.input.geometry",
     "ImageError": "images.picture",
     "Prediction": "predict.output.prediction",
+    "Region": "predict.output.regions.region",
     "Threshold": "predict.scoring.thresholds",
 }
 

@@ -85,7 +85,8 @@ def _predict(options: Namespace, listing: Listing, console: Console, notes: Cons
         _note(notes, expected)
     with ProgressReporter(notes) as progress:
         place, about = _place(options, detector, [*listing.paths, *good], notes)
-        files = Run(detector, place.folder, drawing, options.gallery, progress, workers, about, place.former)
+        files = Run(detector, place.folder, drawing, options.gallery, progress, workers, about, place.former,
+                    options.coco)  # fmt: skip
         files.start()
         chosen = good_threshold(options, good, files) if good else chosen
         report = files(listing.paths, lambda entries: chosen or own_threshold(options, entries, detector, notes),
@@ -128,6 +129,7 @@ def _arguments(options: Namespace) -> dict[str, Any]:
         "num_references": options.num_references,
         "bank_size": options.bank_size,
         "spatial_window": options.spatial_window,
+        "min_area": options.min_area,
         "geometry": Geometry(options.geometry, options.tile, options.overlap),
         "temperature": options.temperature,
         "alpha": options.alpha,

@@ -46,8 +46,9 @@ def stated_threshold(options: Namespace, detector: Detector) -> Threshold | None
     if options.threshold == "auto":
         return None
     chosen = None if options.threshold == "none" else _chosen_threshold(options, detector)
-    if options.masks and chosen is None:
-        msg = "--masks needs a threshold. Give a number or a file, or use --good or 'auto'."
+    wanting = next((name for name in ("masks", "coco") if getattr(options, name)), None)
+    if wanting and chosen is None:
+        msg = f"--{wanting} needs a threshold. Give a number or a file, or use --good or 'auto'."
         raise ValueError(msg)
     return chosen
 

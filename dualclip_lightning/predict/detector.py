@@ -65,6 +65,8 @@ class Detector:
             the image's side, for example 0.1; None for all. Only for Dual-Image CLIP.
         threshold: a number for image scores, a `Threshold`, or its file; "auto" takes one from the images of each
             call of `predict` (`quantiles.from_run`), which needs several; None for no decisions.
+        min_area: number of pixels below which a region of an anomalous image is neither listed nor marked, unless all
+            of them are smaller; scores and decisions do not depend on it.
         geometry: "keep" keeps the aspect ratio; "squash" resizes as published and as the Lightning model does; "tiles";
             or a `Geometry` with its numbers. MuSc needs "squash".
         image_size: input size of the model: side, or height and width, as multiples of the patch; None takes the size
@@ -122,6 +124,7 @@ class Detector:
         bank_size: int = 4,
         spatial_window: float | None = None,
         threshold: float | str | Path | Threshold | None = "auto",
+        min_area: int = 0,
         geometry: Mode | Geometry = "keep",
         image_size: int | tuple[int, int] | None = None,
         temperature: float | None = None,
@@ -141,7 +144,7 @@ class Detector:
         max_megapixels: float = MAX_MEGAPIXELS,
         **arguments: Any,
     ) -> None:
-        check_numbers(num_references, bank_size, batch_size, spatial_window, max_megapixels)
+        check_numbers(num_references, bank_size, batch_size, spatial_window, max_megapixels, min_area)
         if references is not None:
             compare_with, reference_dir = from_old_name(references)
         check_references(compare_with, reference_dir)
@@ -162,10 +165,11 @@ class Detector:
         self.mode, wanted = reference_mode(compare_with, reference_dir, text_only=not built.compares)
         self.device, self.drawer = built.device, built.drawer
         self.seed, self.batch_size, self.max_megapixels = seed, batch_size, max_megapixels
+        self.min_area = min_area
         self.num_references = {"pairs": num_references or 1, "stream": bank_size}.get(self.mode, 0)
         self._bank = StreamBank(bank_size)
         given_images = [] if wanted is None else read_references(wanted, built.reader, batch_size, max_megapixels)
-        self._judge = Judge(built, Comparison(self.mode, self.num_references, seed, given_images), batch_size)
+        self._judge = Judge(built, Comparison(self.mode, self.num_references, seed, given_images), batch_size, min_area)
         self.settings: dict[str, Any] = {
             "method": built.name, "class_name": class_name, "backbone": built.clip.name,
             "weights": built.clip.weights, "weights_sha256": built.clip.digest,

@@ -14,14 +14,14 @@ from dualclip_lightning.utilities.record import NAME, read_record
 SETTINGS = frozenset({
     "class_name", "backbone", "pretrained", "preprocessing", "image_size", "reference", "references", "num_references",
     "bank_size", "spatial_window", "geometry", "tile", "overlap", "temperature", "alpha", "class_weight", "seed", "tta",
-    "domain", "drawing", "max_megapixels", "method", "arguments", "checkpoint",
+    "domain", "drawing", "max_megapixels", "method", "arguments", "checkpoint", "min_area",
 })  # fmt: skip
 """Options that `--from` reuses: those of the detector."""
 ALIKE = ("method", "class_name", "temperature", "alpha", "class_weight", "drawing", "seed", "spatial_window")
 """Settings of a detector that equal the value of their option."""
 ALIKE_IN_ALL = ("method", "class_name", "seed")
 """The settings among them that every method has."""
-NEWER: dict[str, Any] = {"method": METHOD, "arguments": {}, "checkpoint": None}
+NEWER: dict[str, Any] = {"method": METHOD, "arguments": {}, "checkpoint": None, "min_area": 0, "coco": False}
 """Options that runs of earlier versions do not record; a run with these values is still recognised."""
 NO_RESULT = frozenset({"command", "former", "out", "fresh", "device", "devices", "batch_size", "quiet", "verbose"})
 """Options that change neither a score nor a file."""

@@ -34,11 +34,13 @@ class Judge:
         method: method that reads and scores them.
         comparison: supplier of references.
         batch_size: number of images that are read at once.
+        min_area: minimum area of a region in pixels.
     """
 
-    def __init__(self, method: Method, comparison: Comparison, batch_size: int) -> None:
+    def __init__(self, method: Method, comparison: Comparison, batch_size: int, min_area: int = 0) -> None:
         self.method = method
         self.comparison = comparison
+        self.min_area = min_area
         # Tiled pictures may be as large as the limit allows, and are held in memory while they are in use.
         self.together = 1 if method.reader.geometry.mode == "tiles" else batch_size
 
@@ -79,6 +81,7 @@ class Judge:
                             notes=image.notes,
                             threshold=threshold,
                             drawer=self.method.drawer,
+                            min_area=self.min_area,
                         ),
                     )
 

@@ -45,6 +45,7 @@ def _add_results(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--no-heatmaps", dest="heatmaps", action="store_false", help="no pictures")
     group.add_argument("--maps", action="store_true", help="raw maps at the size of the image (.npy, float32)")
     group.add_argument("--masks", action="store_true", help="anomalous pixels as PNG")
+    group.add_argument("--coco", action="store_true", help="anomalous regions as coco.json, for annotation tools")
     group.add_argument("--gallery", type=int, default=GALLERY, metavar="N", help="images in index.html; 0 for none")
     group.add_argument(
         "--scale", nargs="+", metavar="VALUE",
@@ -66,6 +67,10 @@ def _add_decisions(group: argparse._ArgumentGroup) -> None:
         "--threshold", help="a number, a threshold.json, 'none', or 'auto': from the run itself; default: auto"
     )
     group.add_argument("--pixel-threshold", type=float, help="with a number: for masks and contours; default: the same")
+    group.add_argument(
+        "--min-area", type=int, default=0, metavar="PIXELS",
+        help="leave smaller regions out, but not the only ones of an anomalous image; default: 0, all regions",
+    )  # fmt: skip
     group.add_argument(
         "--good",
         metavar="PATH",

@@ -156,8 +156,13 @@ def _contradictions(options: argparse.Namespace) -> Iterator[str]:
         yield "--scale is for heatmaps, which --no-heatmaps leaves out"
     yield from _contradicting_references(options)
     yield from _contradicting_arguments(options)
-    if options.gallery < 0:
-        yield "argument --gallery: expected a number of images, or 0 for none"
+    yield from _negative(options)
+
+
+def _negative(options: argparse.Namespace) -> Iterator[str]:
+    for name, meaning in {"gallery": "images, or 0 for none", "min_area": "pixels, or 0 for all regions"}.items():
+        if getattr(options, name) < 0:
+            yield f"argument --{name.replace('_', '-')}: expected a number of {meaning}"
 
 
 def _contradicting_arguments(options: argparse.Namespace) -> Iterator[str]:

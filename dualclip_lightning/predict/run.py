@@ -20,6 +20,7 @@ from dualclip_lightning.predict.output.folders import WORK
 from dualclip_lightning.predict.output.gallery import write_gallery
 from dualclip_lightning.predict.output.journal import Entry, Journal, file_stamp
 from dualclip_lightning.predict.output.layout import Layout
+from dualclip_lightning.predict.output.regions.results import RegionFinder, write_regions
 from dualclip_lightning.predict.output.report import Report, Reporter, Silent
 from dualclip_lightning.predict.output.tables import threshold_facts, write_failures, write_scores
 from dualclip_lightning.predict.scoring.thresholds import Threshold
@@ -43,6 +44,7 @@ class Run:
         workers: workers that score on their devices instead of the detector, if there are several.
         about: further facts for `run.json`, as plain data.
         former: folder of a run with the same settings, whose scores are reused.
+        coco: if True, write the regions of anomalous images as `coco.json`.
     """
 
     detector: Detector
@@ -53,6 +55,7 @@ class Run:
     workers: Sequence[Worker] = ()
     about: Mapping[str, Any] = field(default_factory=dict)
     former: Path | None = None
+    coco: bool = False
 
     def score(self, paths: Sequence[Path], part: str) -> Report:
         """Score files, or take their scores from an earlier run with the same settings; nothing is drawn.
@@ -89,6 +92,7 @@ class Run:
             report.threshold = choose(report.entries)
             self._write_tables(report)
             self._draw(report, journal)
+            self._write_regions(report, journal)
             self._write_tables(report, finished=now())
         return report
 
@@ -128,7 +132,7 @@ class Run:
     def _draw(self, report: Report, journal: Journal) -> None:
         names = [entry.name for entry in report.entries]
         layout = Layout(self.folder, names)
-        drawing = replace(self.drawing, drawer=self.detector.drawer)
+        drawing = replace(self.drawing, drawer=self.detector.drawer, min_area=self.detector.min_area)
         something = drawing.heatmaps or drawing.maps or (drawing.masks and report.threshold is not None)
         reporter = self.reporter if something else Silent()  # without pictures, earlier ones are only removed
         reporter.begin("drawing", len(names), 0)
@@ -142,6 +146,11 @@ class Run:
                 self.folder / "index.html", report.entries, report.failures, layout, report.threshold, facts,
                 self.gallery, self._again(),
             )  # fmt: skip
+
+    def _write_regions(self, report: Report, journal: Journal) -> None:
+        layout = Layout(self.folder, [entry.name for entry in report.entries])
+        finder = RegionFinder(journal, report.threshold, self.detector.drawer, self.detector.min_area)
+        write_regions(report.entries, finder, layout, coco=self.coco)
 
     def _again(self) -> str:
         """Return the command that reuses the settings and scores of this run."""

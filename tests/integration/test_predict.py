@@ -204,7 +204,8 @@ def test_every_documented_file_exists_and_is_complete(hostile):
     sizes = sorted((int(row["height"]), int(row["width"])) for row in hostile.scores.values())
     assert sorted(np.load(path, allow_pickle=False).shape for path in maps) == sizes
     assert {path.name for path in hostile.folder.iterdir()} == {
-        ".work", "failures.csv", "heatmaps", "index.html", "maps", "masks", "run.json", "scores.csv", "threshold.json",
+        ".work", "failures.csv", "heatmaps", "index.html", "maps", "masks", "predictions.jsonl", "run.json",
+        "scores.csv", "threshold.json",
     }  # fmt: skip
     facts = json.loads((hostile.folder / "run.json").read_text())
     assert (facts["images"], facts["failures"]) == (count, len(BROKEN) + 2)

@@ -22,8 +22,9 @@ from dualclip_lightning.predict.output.heatmap import draw_heatmap
 from dualclip_lightning.predict.output.journal import Entry, Journal, Stamp, file_stamp
 from dualclip_lightning.predict.output.layout import SUFFIXES, Layout
 from dualclip_lightning.predict.output.log import Log
+from dualclip_lightning.predict.output.regions.region import marked_pixels
 from dualclip_lightning.predict.scoring.drawer import DEFAULT_DRAWER, Drawer
-from dualclip_lightning.predict.scoring.thresholds import Threshold, marked
+from dualclip_lightning.predict.scoring.thresholds import Threshold
 from dualclip_lightning.utilities.files import write_bytes_atomically
 
 COMPRESSION = 3
@@ -41,6 +42,7 @@ class Drawing:
         scale: scores drawn with no colour and with full colour, "run" to take them from all maps of the run
             (`common_scale`), or None for each map's own range.
         drawer: drawer of the maps, as in the detector's method.
+        min_area: number of pixels below which a region is neither outlined nor part of a mask.
     """
 
     heatmaps: bool = True
@@ -48,6 +50,7 @@ class Drawing:
     masks: bool = False
     scale: Scale | Literal["run"] | None = "run"
     drawer: Drawer = DEFAULT_DRAWER
+    min_area: int = 0
 
 
 def draw_all(
@@ -124,7 +127,7 @@ def _draw(
     if "heatmaps" in files:
         pixels = read_picture(entry.name, max_megapixels).pixels
         scale = (0.0, 1.0) if drawing.scale == "run" else drawing.scale
-        picture = draw_heatmap(pixels, patch_map, scale, level, drawing.drawer)
+        picture = draw_heatmap(pixels, patch_map, scale, level, drawing.drawer, drawing.min_area)
         write_bytes_atomically(files["heatmaps"], _png(picture))
     if not files.keys() & {"maps", "masks"}:
         return
@@ -134,9 +137,8 @@ def _draw(
         np.save(buffer, full, allow_pickle=False)
         write_bytes_atomically(files["maps"], buffer.getvalue())
     if "masks" in files:
-        write_bytes_atomically(
-            files["masks"], _png(Image.fromarray(marked(full, level).astype(np.uint8) * np.uint8(255)))
-        )
+        mask = marked_pixels(full, level, drawing.min_area)
+        write_bytes_atomically(files["masks"], _png(Image.fromarray(mask.astype(np.uint8) * np.uint8(255))))
 
 
 def _png(image: Image.Image) -> bytes:

@@ -21,8 +21,8 @@ from dualclip_lightning.images.painting import (
     to_grey,
 )
 from dualclip_lightning.images.picture import Pixels
+from dualclip_lightning.predict.output.regions.region import marked_pixels, shrink_mask
 from dualclip_lightning.predict.scoring.drawer import DEFAULT_DRAWER, Drawer
-from dualclip_lightning.predict.scoring.thresholds import marked
 
 LONGEST = 720
 """Longest side of a panel in pixels, to which larger images are shrunk."""
@@ -37,6 +37,7 @@ def draw_heatmap(
     scale: Scale | None = (0.0, 1.0),
     threshold: float | None = None,
     drawer: Drawer = DEFAULT_DRAWER,
+    min_area: int = 0,
 ) -> Image.Image:
     """Draw the image, the same in grey under the colours of its map, and the colour bar; wide images are stacked.
 
@@ -45,8 +46,10 @@ def draw_heatmap(
         patch_map: map [h, w] of the whole image.
         scale: scores drawn with no colour and with full colour, the same for all images that are to be compared
             (`common_scale`); None takes this map's own range.
-        threshold: value whose contour is drawn in both panels (`Threshold.level`); None draws none.
-        drawer: drawer of the map at the size of the panel.
+        threshold: value above which the regions of the image are outlined in both panels (`Threshold.level`); None
+            outlines none.
+        drawer: drawer of the map at any size.
+        min_area: number of pixels of the image below which a region is not outlined (`find_regions`).
 
     Raises:
         ValueError: If the scale has no extent.
@@ -60,8 +63,10 @@ def draw_heatmap(
     values = drawer(patch_map, (height, width))
     drawn = overlay(to_grey(image, (height, width)), values, scale)
     if threshold is not None:
+        # The regions are those of the image at its own size, so that none is missing or added in a smaller panel.
+        mask = shrink_mask(marked_pixels(drawer(patch_map, pixels.shape[:2]), threshold, min_area), (height, width))
         for panel in (image, drawn):
-            draw_contour(panel, marked(values, threshold))
+            draw_contour(panel, mask)
     left, top = (0, height + GAP) if width > height else (width + GAP, 0)
     canvas = Image.new("RGB", (left + width + GAP + BAR + LABELS, top + height), WHITE)
     canvas.paste(Image.fromarray(image), (0, 0))

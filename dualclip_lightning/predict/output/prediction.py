@@ -15,8 +15,9 @@ from dualclip_lightning.images.picture import ImageError, size_text
 from dualclip_lightning.images.reading.arrays import InMemory, to_pixels
 from dualclip_lightning.images.reading.decoding import read_picture
 from dualclip_lightning.predict.output.heatmap import draw_heatmap
+from dualclip_lightning.predict.output.regions.region import Region, find_regions, marked_pixels
 from dualclip_lightning.predict.scoring.drawer import DEFAULT_DRAWER, Drawer
-from dualclip_lightning.predict.scoring.thresholds import Decision, Threshold, marked
+from dualclip_lightning.predict.scoring.thresholds import Decision, Threshold
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -35,6 +36,7 @@ class Prediction:
         threshold: threshold for the decision, if there is one.
         drawer: drawer of `map` from `patch_map`.
         undecided: reason why there is no threshold, if the user did not choose to have none.
+        min_area: number of pixels below which a region is left out of `regions`, `mask` and `heatmap`, unless all are.
 
     Example:
         >>> import numpy as np
@@ -45,6 +47,8 @@ class Prediction:
         Prediction('01.png', 0.7500, anomalous, 64x48)
         >>> prediction.map.shape, bool(prediction.mask.all())
         ((48, 64), True)
+        >>> [(region.box, region.area) for region in prediction.regions]
+        [((0, 0, 64, 48), 3072)]
     """
 
     name: str
@@ -58,6 +62,7 @@ class Prediction:
     threshold: Threshold | None = None
     drawer: Drawer = DEFAULT_DRAWER
     undecided: str = ""
+    min_area: int = 0
 
     def __repr__(self) -> str:
         p_value = "" if self.p_value is None else f", p={self.p_value:.3f}"
@@ -96,7 +101,17 @@ class Prediction:
     @property
     def mask(self) -> npt.NDArray[np.bool_] | None:
         """Mask [H, W] of anomalous pixels: none for a normal image, some for an anomalous one; None if undecided."""
-        return None if self.decision is None else marked(self.map, self._level)
+        return None if self.decision is None else marked_pixels(self.map, self._level, self.min_area)
+
+    @property
+    def regions(self) -> list[Region] | None:
+        """The connected regions of the mask, the highest peak first, found at each access.
+
+        The list is empty for a normal image, and None without a decision.
+        """
+        if self.decision is None:
+            return None
+        return [] if self._level is None else find_regions(self.map, self._level, self.min_area)
 
     @property
     def _level(self) -> float | None:
@@ -117,4 +132,4 @@ class Prediction:
             msg = f"There is no file '{self.name}' to draw. Pass the image."
             raise ImageError(msg)
         picture = read_picture(self.name, math.inf) if image is None else to_pixels(image, math.inf)
-        return draw_heatmap(picture.pixels, self.patch_map, scale, self._level, self.drawer)
+        return draw_heatmap(picture.pixels, self.patch_map, scale, self._level, self.drawer, self.min_area)

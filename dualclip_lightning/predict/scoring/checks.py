@@ -32,8 +32,9 @@ MODES = ("pairs", "stream", "none")
 
 
 def check_numbers(
-    num_references: int | None, bank_size: int, batch_size: int, spatial_window: float | None, max_megapixels: float
-) -> None:
+    num_references: int | None, bank_size: int, batch_size: int, spatial_window: float | None, max_megapixels: float,
+    min_area: int = 0,
+) -> None:  # fmt: skip
     """Check that the numbers are in range.
 
     Raises:
@@ -43,6 +44,7 @@ def check_numbers(
         check_whole(name, count, 1)
     if num_references is not None:
         check_whole("num_references", num_references, 1)
+    check_whole("min_area", min_area, 0, "It is a number of pixels.")
     check_positive("max_megapixels", max_megapixels)
     if spatial_window is not None:
         check_share("spatial_window", spatial_window)

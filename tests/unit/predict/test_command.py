@@ -110,6 +110,7 @@ def test_the_status_is_0_if_all_images_are_scored_and_1_if_some_are_unusable(pla
         (["shots", "--device", "toaster"], "cannot be used here"),
         (["shots", "--exclude", "*"], "No image in 'shots'"),
         (["shots", "--masks", "--threshold", "none"], "--masks"),
+        (["shots", "--coco", "--threshold", "none"], "--coco needs a threshold. Give a number"),
     ],
 )
 def test_wrong_use_has_status_2_and_a_sentence_that_names_it(place, capsys, arguments, message):
@@ -132,6 +133,7 @@ CONTRADICTORY = [
     ["--reference-dir", "a", "--num-references", "3"], ["--alpha", "1", "--reference-dir", "a"],
     ["--alpha", "1", "--compare-with", "stream"], ["--alpha", "1", "--spatial-window", "0.1"],
     ["--compare-with", "none", "--spatial-window", "0.1"], ["--no-heatmaps", "--scale", "image"],
+    ["--min-area", "-1"],
 ]  # fmt: skip
 
 

@@ -1,0 +1,1 @@
+"""Connected regions of marked pixels, and the files that list them."""

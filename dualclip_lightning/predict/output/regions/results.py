@@ -1,0 +1,82 @@
+"""The files of a run that list regions: `predictions.jsonl`, and `coco.json` on request."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from dualclip_lightning.predict.output.journal import Entry, Journal
+from dualclip_lightning.predict.output.layout import SUFFIXES, Layout
+from dualclip_lightning.predict.output.regions.coco import CocoDataset
+from dualclip_lightning.predict.output.regions.region import Region, find_regions
+from dualclip_lightning.predict.scoring.drawer import Drawer
+from dualclip_lightning.predict.scoring.thresholds import Decision, Threshold
+from dualclip_lightning.utilities.files import write_bytes_atomically
+
+PREDICTIONS, COCO = "predictions.jsonl", "coco.json"
+
+
+class RegionFinder(NamedTuple):
+    """Finder of the regions of the images of a journal."""
+
+    journal: Journal
+    threshold: Threshold | None
+    drawer: Drawer
+    min_area: int = 0
+
+    def __call__(self, entry: Entry) -> list[Region] | None:
+        """Return the regions of an image as `find_regions` does; None if there is no decision on it."""
+        if self.threshold is None or not (word := self.threshold.decide(entry).word):
+            return None
+        if word == "normal":
+            return []
+        patch_map = self.journal.patch_map(entry.name)
+        level = self.threshold.level(entry, self.drawer.on_patches(patch_map))
+        return find_regions(self.drawer(patch_map, entry.size), level, self.min_area)
+
+
+def write_regions(entries: Iterable[Entry], finder: RegionFinder, layout: Layout, *, coco: bool) -> None:
+    """Write `predictions.jsonl`, one line per image, and with `coco` also `coco.json`, if there is a threshold.
+
+    Images without a decision are not in `coco.json`, where they would look like normal ones.
+
+    Raises:
+        OSError: If a file cannot be written.
+    """
+    lines, dataset = [], CocoDataset()
+    for entry in entries:
+        regions = finder(entry)
+        lines.append(json.dumps(_line(entry, regions, finder.threshold, layout)))
+        if regions is not None:
+            dataset.add(_text(layout.relative(entry.name).as_posix()), entry.size, regions)
+    write_bytes_atomically(layout.folder / PREDICTIONS, "".join(f"{line}\n" for line in lines).encode())
+    if coco and finder.threshold is not None:
+        write_bytes_atomically(layout.folder / COCO, json.dumps(dataset.content).encode())
+    else:
+        (layout.folder / COCO).unlink(missing_ok=True)
+
+
+def _line(entry: Entry, regions: list[Region] | None, threshold: Threshold | None, layout: Layout) -> dict[str, Any]:
+    decision = Decision() if threshold is None else threshold.decide(entry)
+    heatmap = layout.path("heatmaps", entry.name, SUFFIXES["heatmaps"])
+    return {
+        "path": _text(entry.name),
+        "score": round(entry.score, 6),
+        "decision": decision.word or None,
+        "p_value": decision.p_value,
+        "threshold": None if threshold is None else threshold.score,
+        "height": entry.size[0],
+        "width": entry.size[1],
+        "regions": None if regions is None else [region.to_dict() for region in regions],
+        "references": [_text(name) for name in entry.references],
+        "heatmap": _text(heatmap.relative_to(layout.folder).as_posix()) if heatmap.is_file() else None,
+        "geometry": entry.geometry,
+        "seconds": round(entry.seconds, 3),
+        "notes": [*entry.notes, *filter(None, [decision.reason])],
+    }
+
+
+def _text(name: str) -> str:
+    """Return a name as text; bytes that are not valid UTF-8 appear as backslash escapes, as in `scores.csv`."""
+    return name.encode("utf-8", "backslashreplace").decode()
