@@ -5,6 +5,12 @@ from dualclip_lightning.backbone.encoders.intermediate import IntermediateEncode
 from dualclip_lightning.backbone.encoders.layers import IntermediateFeatures
 from dualclip_lightning.backbone.encoders.plain import ClassEncoder, PlainVisionEncoder
 from dualclip_lightning.backbone.encoders.staged_dual_path import StagedDualPathEncoder, StagedFeatures
+from dualclip_lightning.backbone.encoders.two_towers import (
+    TwoTowerEncoder,
+    check_reference_backbone,
+    load_reference_backbone,
+    reference_encoder,
+)
 from dualclip_lightning.backbone.encoders.windows import WindowEncoder, WindowFeatures
 from dualclip_lightning.backbone.loading import load_backbone, prepare_backbone
 from dualclip_lightning.backbone.model import Backbone
@@ -23,11 +29,15 @@ __all__ = [
     "Preprocessing",
     "StagedDualPathEncoder",
     "StagedFeatures",
+    "TwoTowerEncoder",
     "WeightsError",
     "WindowEncoder",
     "WindowFeatures",
+    "check_reference_backbone",
     "encode_texts",
     "intermediate_encoder",
     "load_backbone",
+    "load_reference_backbone",
     "prepare_backbone",
+    "reference_encoder",
 ]

@@ -57,6 +57,13 @@ class Backbone:
         tokens = self.tokenizer(["A cropped photo of the flawless metal-nut, without any Perlinesque damage."]).tolist()
         return hashlib.sha256(repr((self.digest, settings, tokens)).encode()).hexdigest()
 
+    def identity(self) -> dict[str, object]:
+        """Return name, weights, digest and origin, as plain data to store with results."""
+        return {
+            "backbone": self.name, "weights": self.weights, "weights_sha256": self.digest,
+            "weights_origin": dict(self.origin),
+        }  # fmt: skip
+
     def encode_text(self, texts: list[str]) -> Tensor:
         """Return text embeddings [P, D], not normalised."""
         return encode_texts(self.clip, self.tokenizer, texts)

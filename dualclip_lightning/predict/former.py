@@ -145,4 +145,9 @@ def _arguments_of_default(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of Dual-Image CLIP that have no option of their own and are not the default."""
     mean = settings["prompts"].get("text_mean", "unit")  # "unit" in versions before this setting existed
     found = {"vv_blocks": settings["vv_blocks"], "tta": settings["tta"], "text_mean": None if mean == "raw" else mean}
+    other = settings.get("reference_backbone")
+    if other is not None:
+        found["reference_backbone"] = other["backbone"]
+        if other["weights"] not in other["backbone"]:  # a repository or folder brings its weights
+            found["reference_pretrained"] = other["weights"]
     return {name: value for name, value in found.items() if value} | (settings.get("comparison") or {})

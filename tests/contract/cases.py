@@ -21,6 +21,11 @@ CASES["DualImageCLIP with a subspace"] = (
     {"reference_layers": [0.5, 1.0], "neighbourhood": [3], "neighbourhood_weighting": "similarity",
      "reference_fusion": "subspace", "explained_variance": 0.8, "reference_rotations": True},
 )  # fmt: skip
+CASES["DualImageCLIP with another tower"] = (
+    "DualImageCLIP",
+    {"reference_backbone": "timm:test_vit", "reference_pretrained": "random", "reference_path": "ordinary",
+     "reference_layers": [0.5, 1.0]},
+)  # fmt: skip
 CASES["MuSc with pairs"] = ("MuSc", {"num_references": 1})
 CASES["ClipAD sdp+"] = ("ClipAD", {"variant": "sdp+"})
 CASES["ClipAD as released"] = ("ClipAD", {"normalize_scores": True, "released_tokens": True})

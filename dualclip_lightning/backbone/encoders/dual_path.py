@@ -87,3 +87,7 @@ class DualPathVisionEncoder(nn.Module):
             patch_embeddings=embeddings.unflatten(1, grid),
             layers=tuple(each.unflatten(1, grid) for each in read),
         )
+
+    def patch_embeddings(self, images: Tensor) -> Tensor:
+        """Return only the patch embeddings [B, h, w, D] of preprocessed images [B, 3, H, W]."""
+        return self(images).patch_embeddings

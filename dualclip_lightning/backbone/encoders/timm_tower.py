@@ -43,6 +43,12 @@ class TimmTower(nn.Module):
         return int(height), int(width)
 
     @property
+    def only_size(self) -> tuple[int, int] | None:
+        """Height and width of the only images that the model takes; None if it takes other sizes."""
+        embed = self.model.patch_embed
+        return tuple(embed.img_size) if getattr(embed, "strict_img_size", False) and embed.img_size else None
+
+    @property
     def depth(self) -> int:
         """Number of blocks."""
         return len(self.model.blocks)

@@ -57,6 +57,12 @@ def patch_grid(visual: VisionTransformer | TimmTower, height: int, width: int) -
             f"Set the image size to multiples of the patch, for example {near[0]}x{near[1]}."
         )
         raise ValueError(msg)
+    if isinstance(visual, TimmTower) and visual.only_size not in {None, (height, width)}:
+        msg = (
+            f"This model of timm takes only images of {visual.only_size[0]}x{visual.only_size[1]} pixels, but got "
+            f"{height}x{width}. Set the image size to that."
+        )
+        raise ValueError(msg)
     return height // rows, width // columns
 
 

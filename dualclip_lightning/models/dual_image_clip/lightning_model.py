@@ -9,7 +9,13 @@ from typing import Any
 from anomalib.models.components.base import AnomalibModule
 
 from dualclip_lightning.adaptation import AdaptationSettings, TestTimeAdaptation
-from dualclip_lightning.backbone import DualPathVisionEncoder
+from dualclip_lightning.backbone import (
+    DualPathVisionEncoder,
+    check_reference_backbone,
+    load_reference_backbone,
+    reference_encoder,
+)
+from dualclip_lightning.backbone.checkpoints.choosing import DEFAULT_WEIGHTS
 from dualclip_lightning.models.base import Kind, ZeroShotShell
 from dualclip_lightning.models.dual_image_clip.torch_model import DualImageCLIPModel, check_num_references
 from dualclip_lightning.models.references import Bank, Pairs, folder_images
@@ -72,6 +78,11 @@ class DualImageCLIP(ZeroShotShell, AnomalibModule):
             encodings of each.
         class_neighbours: numbers of images, such as [1, 2, 3], over which the class-token score is smoothed: the image
             and the most similar of its references (RsCIN of MuSc); None for no smoothing, as published.
+        reference_backbone: another tower whose tokens are compared with references instead of those of CLIP, which
+            keeps the texts: a name as of `backbone`, such as "timm:vit_base_patch14_reg4_dinov2.lvd142m". It sees the
+            same images with as many patches as CLIP has, so that a larger image_size gives it more, and needs
+            reference_path "ordinary". None for CLIP, as published.
+        reference_pretrained: weights of `reference_backbone`, as of `pretrained`.
         tta: test-time adaptation on pseudo anomalies; True for the paper's settings, or a mapping with some arguments
             of `dualclip_lightning.adaptation.AdaptationSettings`, such as {"steps": 4, "textures": "path/to/dtd"}.
         text_mean: how the text embeddings of a state are averaged to an anchor: "raw" without normalisation, as in the
@@ -100,6 +111,8 @@ class DualImageCLIP(ZeroShotShell, AnomalibModule):
         explained_variance: float = 0.99,
         reference_rotations: bool = False,
         class_neighbours: list[int] | None = None,
+        reference_backbone: str | None = None,
+        reference_pretrained: str = DEFAULT_WEIGHTS,
         tta: bool | dict[str, Any] = False,
         text_mean: TextMean = "raw",
         drawing: str | dict[str, Any] = "anoclip",
@@ -115,11 +128,14 @@ class DualImageCLIP(ZeroShotShell, AnomalibModule):
             neighbourhood_weighting, reference_fusion, lowest, explained_variance, reference_rotations,
             class_neighbours,
         )  # fmt: skip
+        check_reference_backbone(reference_backbone, reference_pretrained, reference_path)
         super().__init__(drawing=drawing, **common)
+        self.reference_backbone = load_reference_backbone(reference_backbone, reference_pretrained, self.seed)
         self.kind = Kind.INDUCTIVE if alpha == 1 else Kind.PAIR
         pixels = self.backbone.preprocessing
+        dual = DualPathVisionEncoder(self.backbone.visual, vv_blocks, comparison.layers, comparison.path)
         self.model: DualImageCLIPModel = DualImageCLIPModel(
-            DualPathVisionEncoder(self.backbone.visual, vv_blocks, comparison.layers, comparison.path),
+            reference_encoder(dual, pixels, self.reference_backbone, comparison.layers),
             num_references, temperature, alpha, class_weight,
             None if settings is None else TestTimeAdaptation(settings, pixels.mean, pixels.std, self.seed),
             self.drawing, comparison,
@@ -131,11 +147,14 @@ class DualImageCLIP(ZeroShotShell, AnomalibModule):
         )
 
     def provenance(self) -> dict[str, Any]:
-        """Return the provenance of every method, with a digest of textures other than the packaged ones."""
-        adaptation = self.model.scoring.adaptation
-        if adaptation is None or adaptation.settings.textures is None:
-            return super().provenance()
-        return super().provenance() | {"textures_sha256": adaptation.source.digest()}
+        """Return the provenance of every method, with the other tower and a digest of textures of one's own."""
+        adaptation, other = self.model.scoring.adaptation, self.reference_backbone
+        found = super().provenance()
+        if other is not None:
+            found["reference_backbone"] = other.identity()
+        if adaptation is not None and adaptation.settings.textures is not None:
+            found["textures_sha256"] = adaptation.source.digest()
+        return found
 
     def _unexportable(self) -> str | None:
         if self.model.scoring.adaptation is not None:

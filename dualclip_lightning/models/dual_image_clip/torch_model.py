@@ -10,7 +10,7 @@ from anomalib.data import InferenceBatch
 from torch import Tensor
 
 from dualclip_lightning.adaptation import TestTimeAdaptation
-from dualclip_lightning.backbone import DualPathFeatures, DualPathVisionEncoder
+from dualclip_lightning.backbone import DualPathFeatures, DualPathVisionEncoder, TwoTowerEncoder
 from dualclip_lightning.models.base import AnchoredModel
 from dualclip_lightning.pairing import PatchPrediction, neighbour_references
 from dualclip_lightning.scoring import DRAWINGS, MapDrawing, ReferenceScoring, draw
@@ -44,7 +44,7 @@ class DualImageCLIPModel(AnchoredModel):
 
     def __init__(
         self,
-        encoder: DualPathVisionEncoder,
+        encoder: DualPathVisionEncoder | TwoTowerEncoder,
         num_references: int = 1,
         temperature: float = 0.07,
         alpha: float = 0.5,
@@ -94,7 +94,7 @@ class DualImageCLIPModel(AnchoredModel):
             joint = scoring.joint_map(joint, visual)
         elif scoring.alpha < 1:
             joint, class_scores = self._compare_with_bank(features, names, joint, class_scores)
-        maps = scoring.final_map(joint, patches, images, names, anchors, self._patches)
+        maps = scoring.final_map(joint, patches, images, names, anchors, self.encoder.patch_embeddings)
         return PatchPrediction(scoring.image_scores(class_scores, maps), maps)
 
     def set_references(self, images: Tensor, names: Sequence[str]) -> None:
@@ -107,9 +107,6 @@ class DualImageCLIPModel(AnchoredModel):
         """Convert a prediction to a batch with maps at full size (H, W)."""
         maps = draw(prediction.maps, (size[0], size[1]), self.drawing)
         return InferenceBatch(pred_score=prediction.scores, anomaly_map=maps)
-
-    def _patches(self, images: Tensor) -> Tensor:
-        return self.encoder(images).patch_embeddings
 
     def _layers(self, images: Tensor) -> tuple[Tensor, ...]:
         return self.encoder(images).layers

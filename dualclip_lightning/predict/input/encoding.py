@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from dualclip_lightning.backbone import DualPathFeatures, DualPathVisionEncoder, Preprocessing
+from dualclip_lightning.backbone import DualPathFeatures, DualPathVisionEncoder, Preprocessing, TwoTowerEncoder
 from dualclip_lightning.predict.input.geometry import Geometry, ViewPlan
 from dualclip_lightning.predict.input.reader import EncodedImage, PatchSet, Prepared, ViewBatch, ViewReader
 from dualclip_lightning.predict.input.views import patch_places
@@ -32,7 +32,7 @@ class ImageEncoder(ViewReader):
 
     def __init__(
         self,
-        encoder: DualPathVisionEncoder,
+        encoder: DualPathVisionEncoder | TwoTowerEncoder,
         preprocessing: Preprocessing,
         geometry: Geometry,
         batch_size: int,

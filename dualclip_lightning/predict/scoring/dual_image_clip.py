@@ -7,7 +7,14 @@ from dataclasses import asdict
 from inspect import signature
 from typing import Any
 
-from dualclip_lightning.backbone import DualPathVisionEncoder, prepare_backbone
+from dualclip_lightning.backbone import (
+    DualPathVisionEncoder,
+    check_reference_backbone,
+    load_reference_backbone,
+    prepare_backbone,
+    reference_encoder,
+)
+from dualclip_lightning.backbone.checkpoints.choosing import DEFAULT_WEIGHTS
 from dualclip_lightning.predict.input.encoding import ImageEncoder
 from dualclip_lightning.predict.limits import METHOD, PRETRAINED
 from dualclip_lightning.predict.names import check_arguments
@@ -53,6 +60,8 @@ def _dual_image_clip(
     explained_variance: float = PAPER.explained_variance,
     reference_rotations: bool = PAPER.rotations,
     class_neighbours: list[int] | None = None,
+    reference_backbone: str | None = None,
+    reference_pretrained: str = DEFAULT_WEIGHTS,
     tta: bool | Mapping[str, Any] = False,
     text_mean: TextMean = "raw",
     drawing: str | dict[str, Any] = "anoclip",
@@ -65,6 +74,7 @@ def _dual_image_clip(
         reference_rotations, class_neighbours,
     )  # fmt: skip
     _check_window(common.spatial_window, comparison)
+    check_reference_backbone(reference_backbone, reference_pretrained, reference_path)
     settings = adaptation_settings(tta)
     prompts = prompt_ensemble(common.class_name, **common.prompts)
     chosen = MapDrawing.from_choice(drawing)
@@ -74,7 +84,9 @@ def _dual_image_clip(
     scoring = DualImageScoring(temperature, alpha, class_weight, make_adaptation(settings, prepared, common.seed))
     anchors = text_anchors(clip, prompts, mean=text_mean)
     device = choose_device(common.device)
-    encoder = DualPathVisionEncoder(clip.visual, vv_blocks, comparison.layers, comparison.path).to(device)
+    other = load_reference_backbone(reference_backbone, reference_pretrained, common.seed)
+    dual = DualPathVisionEncoder(clip.visual, vv_blocks, comparison.layers, comparison.path)
+    encoder = reference_encoder(dual, prepared, other, comparison.layers).to(device)
     return Method(
         METHOD, alpha < 1, clip, prepared, device,
         ImageEncoder(encoder, prepared, common.geometry, common.batch_size, comparison),
@@ -86,9 +98,15 @@ def _dual_image_clip(
             "tta": None if settings is None else asdict(settings),
             "drawing": drawing if isinstance(drawing, str) else asdict(chosen),
             "comparison": comparison.changed() or None,  # None as in thresholds from before this setting
+            "reference_backbone": None if other is None else _without_origin(other.identity()),
             "prompts": common.prompts | {"text_mean": text_mean},
         },
     )  # fmt: skip
+
+
+def _without_origin(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a tower's identity without the place of its weights, on which scores do not depend."""
+    return {name: value for name, value in identity.items() if name != "weights_origin"}
 
 
 def _check_window(spatial_window: float | None, comparison: ReferenceScoring) -> None:

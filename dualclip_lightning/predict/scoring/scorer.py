@@ -17,7 +17,7 @@ from dualclip_lightning.scoring import ReferenceScoring, within_window
 from dualclip_lightning.utilities.seeding import file_identity
 
 if TYPE_CHECKING:
-    from dualclip_lightning.backbone import DualPathVisionEncoder
+    from dualclip_lightning.backbone import DualPathVisionEncoder, TwoTowerEncoder
     from dualclip_lightning.scoring.dual_image import DualImageScoring
     from dualclip_lightning.scoring.reference.fitted import Fitted
 
@@ -45,7 +45,7 @@ class DualImageScorer:
 
     def __init__(
         self,
-        encoder: DualPathVisionEncoder,
+        encoder: DualPathVisionEncoder | TwoTowerEncoder,
         anchors: Tensor,
         scoring: DualImageScoring,
         window: float | None = None,
@@ -86,7 +86,7 @@ class DualImageScorer:
         visual = self._visual(plan, batch, references) if references else None
         joint = self.scoring.joint_map(self.scoring.text(patches, self.anchors), visual)
         images, names = batch.images.to(patches.device), view_names(plan, batch, name)
-        return self.scoring.final_map(joint, patches, images, names, self.anchors, self._patches)
+        return self.scoring.final_map(joint, patches, images, names, self.anchors, self.encoder.patch_embeddings)
 
     def _visual(self, plan: ViewPlan, batch: ViewBatch, references: Sequence[PatchSet]) -> Tensor:
         """Return A_V [V, h, w] of all views, which are treated as one tall image."""
@@ -106,9 +106,6 @@ class DualImageScorer:
             fitted = list(self.comparison.fit([own[None].to(device) for own in kind] for kind in kinds))
             self._last = (references, fitted)
         return fitted
-
-    def _patches(self, images: Tensor) -> Tensor:
-        return self.encoder(images).patch_embeddings
 
 
 def _encoded(reference: Reference) -> PatchSet:

@@ -67,6 +67,8 @@ WRONG = {
     "neighbourhood_weighting": (NUMBER, TEXT, LIST, NOTHING),
     "reference_fusion": (NUMBER, TEXT, LIST, NOTHING),
     "explained_variance": (TEXT, LIST, NOTHING, True, 1, 0),
+    "reference_backbone": (NUMBER, LIST),
+    "reference_pretrained": (NUMBER, LIST, NOTHING),
     "class_neighbours": (NUMBER, TEXT, LIST, [0], []),
     "lowest": (TEXT, LIST, NOTHING, True, 2),
     "neighbours": (NUMBER, TEXT, LIST, NOTHING),

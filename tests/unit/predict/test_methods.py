@@ -201,6 +201,18 @@ def test_the_comparison_is_set_by_the_command_and_read_from_a_former_threshold(p
     assert json.loads((tmp_path / "next" / "run.json").read_text())["settings"] == record["settings"]
 
 
+def test_another_tower_is_set_by_the_command_and_read_from_a_former_threshold(place, make_detector, shots, tmp_path):
+    chosen = {"reference_backbone": "timm:test_vit", "reference_pretrained": "random", "reference_path": "ordinary"}
+    said = [part for name, value in chosen.items() for part in ("--set", f"{name}={value}")]
+    _, record = place("--out", "out", *said, "--class-name", "plate", "--threshold", "none")
+    detector = make_detector(**chosen)
+    assert record["settings"] == json.loads(json.dumps(detector.settings))
+    assert record["settings"]["reference_backbone"].keys() == {"backbone", "weights", "weights_sha256"}
+    detector.calibrate(shots).save(tmp_path / "mine.json")
+    assert main([str(shots), "--from", "mine.json", "--out", "next", "--device", "cpu"]) == 0
+    assert json.loads((tmp_path / "next" / "run.json").read_text())["settings"] == record["settings"]
+
+
 def test_a_threshold_of_another_comparison_is_refused(make_detector, shots):
     threshold = make_detector(num_references=2).calibrate(shots)
     with pytest.raises(ValueError, match="made with other settings: comparison"):

@@ -35,6 +35,10 @@ SUBSPACE = {
     "reference_layers": [0.7], "neighbourhood": [3], "neighbourhood_weighting": "similarity", "num_references": 2,
     "reference_fusion": "subspace", "explained_variance": 0.8, "reference_rotations": True,
 }  # fmt: skip
+OTHER_TOWER = {
+    "reference_backbone": "timm:test_vit", "reference_pretrained": "random", "reference_path": "ordinary",
+    "reference_layers": [0.5, 1.0], "tta": True,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -42,6 +46,7 @@ SUBSPACE = {
     [{}, {"num_references": 2, "seed": 3, "temperature": 0.2, "alpha": 0.3, "class_weight": 0.8}, {"tta": True},
      {"alpha": 1.0}, {"image_size": [32, 64], "vv_blocks": [2, 3]}, {"reference": True},
      LAYERS, LAYERS | {"reference": True}, SUBSPACE, SUBSPACE | {"reference": True},
+     OTHER_TOWER, OTHER_TOWER | {"reference": True},
      {"text_mean": "unit"}, {"drawing": "musc"}, {"drawing": {"average": 3, "sigma": 5}}],
     ids=str,
 )  # fmt: skip
