@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import resize
 
 from dualclip_lightning.backbone.checkpoints.choosing import DEFAULT_WEIGHTS
 from dualclip_lightning.backbone.encoders.dual_path import DualPathFeatures, DualPathVisionEncoder
-from dualclip_lightning.backbone.encoders.intermediate import intermediate_encoder
+from dualclip_lightning.backbone.encoders.intermediate import IntermediateEncoder, intermediate_encoder
 from dualclip_lightning.backbone.encoders.layers import relative_blocks
+from dualclip_lightning.backbone.encoders.timm_tower import TimmIntermediateEncoder
 from dualclip_lightning.backbone.encoders.tower import patch_grid
 from dualclip_lightning.backbone.loading import load_backbone
 from dualclip_lightning.backbone.model import Backbone
@@ -35,8 +37,15 @@ class TwoTowerEncoder(nn.Module):
         wanted: preprocessing of the other tower, of which mean and standard deviation are used.
     """
 
+    scale: Tensor
+    shift: Tensor
+
     def __init__(
-        self, dual: DualPathVisionEncoder, reference: nn.Module, pixels: Preprocessing, wanted: Preprocessing
+        self,
+        dual: DualPathVisionEncoder,
+        reference: IntermediateEncoder | TimmIntermediateEncoder,
+        pixels: Preprocessing,
+        wanted: Preprocessing,
     ) -> None:
         super().__init__()
         self.dual = dual
@@ -48,7 +57,7 @@ class TwoTowerEncoder(nn.Module):
         self.interpolation = InterpolationMode(wanted.interpolation)
 
     @property
-    def visual(self) -> nn.Module:
+    def visual(self) -> VisionTransformer:
         """The vision tower of CLIP."""
         return self.dual.visual
 
