@@ -35,6 +35,11 @@ def test_the_report_names_ratios_and_the_difference_of_the_modes(capsys):
     assert "6 maps of 24x24" in printed
     assert "times a bare sort, NumPy" in printed
     assert "anomalib" not in printed
+    benchmark.main(["--size", "24", "--images", "6", "--rounds", "1", "--only", "scikit-learn AP"])
+    printed = capsys.readouterr().out
+    assert "scikit-learn AP" in printed
+    assert "a bare sort" not in printed
+    assert "scikit-learn AUROC" not in printed
     table = pd.DataFrame(
         {"seconds": [2.0, 1, 1, 4], "MB": 1.0, "auroc": [0.5, 0.6, None, None], "ap": 0.1, "f1max": 0.1, "pro": 0.1},
         index=["exact", "streaming", *benchmark.SORTS],
