@@ -44,3 +44,20 @@ def test_an_unknown_variant_is_refused(capsys):
     with pytest.raises(SystemExit):
         speed.main(["--methods", "nothing"])
     assert "invalid choice" in capsys.readouterr().err
+
+
+def test_a_tower_without_texts_takes_only_the_methods_without_texts(capsys):
+    with pytest.raises(SystemExit):
+        speed.main(["--backbone", "timm:test_vit", "--methods", "WinCLIP"])
+    assert "has no texts. Choose among: bare forward; MuSc" in capsys.readouterr().err
+    speed.main(["--backbone", "timm:test_vit", "--methods", "all", "--batch", "2", "--rounds", "1", "--device", "cpu"])
+    printed = capsys.readouterr().out
+    assert "timm:test_vit, 160x160 pixels, batch 2" in printed
+    assert all(name in printed for name in speed.WITHOUT_TEXTS)
+
+
+def test_more_references_cost_no_forward(variants):
+    """Images are encoded once, whatever the number of references."""
+    images = random_images(6)
+    counted = speed.forwards({name: variants[name] for name in variants if "K =" in name or name == speed.BARE}, images)
+    assert counted["Dual-Image CLIP, layers, K = 4"] < 1.6 * counted["Dual-Image CLIP, layers, K = 1"]
