@@ -37,7 +37,8 @@ class Record(Callback):
             require_shape("anomaly_map", maps, (count, *size))
             self.maps |= dict(zip(names, maps, strict=True))
 
-    on_predict_batch_end = on_test_batch_end  # type: ignore[assignment] - Lightning's differ in their defaults
+    # Lightning declares the same arguments with other defaults.
+    on_predict_batch_end = on_test_batch_end  # type: ignore[assignment]
 
 
 def run_engine(folder: Path, method: Any, stage: str = "test", **data: Any) -> Record:

@@ -10,14 +10,14 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import DataLoader
 
 from dualclip_lightning.testing.runs import require, require_same
-from dualclip_lightning.testing.subject import OTHERS, Subject
+from dualclip_lightning.testing.subject import COUNT, OTHERS, Subject
 
 
 def batches_change_no_score(subject: Subject) -> None:
     """Neither the batch size nor an incomplete last batch changes a score."""
     for size in (1, 4):
         found = subject.run(subject.make(), datamodule=subject.data(eval_batch_size=size))
-        require_same(found, subject.expected, f"In batches of {size} instead of 9")
+        require_same(found, subject.expected, f"In batches of {size} instead of {COUNT}")
 
 
 def the_order_of_images_changes_no_score(subject: Subject) -> None:
@@ -25,8 +25,7 @@ def the_order_of_images_changes_no_score(subject: Subject) -> None:
     dataset = PredictDataset(subject.test_folder)
     order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0)).tolist()
     dataset.image_filenames = [dataset.image_filenames[i] for i in order]
-    loader = DataLoader(dataset, batch_size=len(dataset), collate_fn=dataset.collate_fn)
-    found = subject.run(subject.make(), "predict", dataloaders=loader)
+    found = subject.run(subject.make(), "predict", dataloaders=_in_one_batch(dataset))
     require_same(found, subject.expected, "In another order")
 
 
@@ -52,7 +51,8 @@ def labels_and_masks_change_no_score(subject: Subject) -> None:
 
 def images_without_labels_get_the_same_scores(subject: Subject) -> None:
     """`predict` on a folder, which has no labels, gives the scores and maps of `test`."""
-    found = subject.run(subject.make(), "predict", data_path=subject.test_folder)
+    dataset = PredictDataset(subject.test_folder)
+    found = subject.run(subject.make(), "predict", dataloaders=_in_one_batch(dataset))
     require_same(found, subject.expected, "In predict, without labels")
 
 
@@ -78,3 +78,7 @@ def the_callers_generator_is_left_alone(subject: Subject) -> None:
         subject.used.model(subject.inputs(2))
     require(torch.equal(torch.get_rng_state(), before),
             "Scoring draws from the global generator of torch. Use a generator with self.seed.")  # fmt: skip
+
+
+def _in_one_batch(dataset: PredictDataset) -> DataLoader:
+    return DataLoader(dataset, batch_size=COUNT, collate_fn=dataset.collate_fn)
