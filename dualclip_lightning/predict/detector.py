@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from dualclip_lightning.backbone.preprocessing import PreprocessingChoice
 from dualclip_lightning.images.area import allow_megapixels
 from dualclip_lightning.images.limits import MAX_MEGAPIXELS
 from dualclip_lightning.images.picture import ImageError
 from dualclip_lightning.images.sources import Failure, Images, Source, as_sources, file_sources
+from dualclip_lightning.predict.bundle.features import from_arrays, to_arrays
+from dualclip_lightning.predict.bundle.file import Bundle, read_bundle, write_bundle
+from dualclip_lightning.predict.bundle.plain import (
+    check_changes,
+    check_settings,
+    check_weights,
+    detector_arguments,
+    held_threshold,
+    plain_arguments,
+    version_changes,
+)
 from dualclip_lightning.predict.input.forecast import forecast_tiles
 from dualclip_lightning.predict.input.geometry import Geometry, Mode
 from dualclip_lightning.predict.judge import Judge, Outcome, Share
@@ -28,13 +41,23 @@ from dualclip_lightning.predict.scoring.checks import (
     from_old_name,
     reference_mode,
 )
-from dualclip_lightning.predict.scoring.comparison import Comparison, read_references
+from dualclip_lightning.predict.scoring.comparison import Comparison, EncodedReferences, read_references
 from dualclip_lightning.predict.scoring.methods import Common, build_method
 from dualclip_lightning.predict.scoring.quantiles import NoThresholdError, from_good, from_run
 from dualclip_lightning.predict.scoring.references import StreamBank
 from dualclip_lightning.predict.scoring.thresholds import Threshold
 from dualclip_lightning.prompts import TextMean
+from dualclip_lightning.utilities.versions import ADAPTATION, SCORING, versions
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+logger = logging.getLogger(__name__)
+
+NO_REFERENCES = (
+    "The bundle has no references, because the detector compares the images of each call with each other. Set "
+    "reference_dir to a few images of the product for references in the bundle."
+)
 References = Literal["pairs", "stream", "none"]
 
 
@@ -144,6 +167,7 @@ class Detector:
         max_megapixels: float = MAX_MEGAPIXELS,
         **arguments: Any,
     ) -> None:
+        given = {name: value for name, value in locals().items() if name not in {"self", "arguments"}}
         check_numbers(num_references, bank_size, batch_size, spatial_window, max_megapixels, min_area)
         if references is not None:
             compare_with, reference_dir = from_old_name(references)
@@ -159,8 +183,8 @@ class Detector:
         count = 1 if reference_dir is not None else bank_size if compare_with == "stream" else None
         common = Common(class_name, backbone, pretrained, preprocessing, image_size, seed, domain, states, templates,
                         chosen, batch_size, device, checkpoint, spatial_window, count)  # fmt: skip
-        given = {name: value for name, value in named.items() if value is not None}
-        built = build_method(method, common, given | arguments)
+        own = {name: value for name, value in named.items() if value is not None}
+        built = build_method(method, common, own | arguments)
         check_compared(method, compare_with, reference_dir, compares=built.compares)
         self.mode, wanted = reference_mode(compare_with, reference_dir, text_only=not built.compares)
         self.device, self.drawer = built.device, built.drawer
@@ -177,6 +201,9 @@ class Detector:
             "num_references": self.num_references or len(given_images),
         } | built.settings  # fmt: skip
         """The settings on which the scores depend, as plain data to store with them."""
+        self._arguments = given | arguments | {"compare_with": compare_with, "geometry": asdict(chosen)}
+        self.features_digest: str | None = None
+        """The digest of the references' features if they come from a bundle; None if they do not."""
         self.weights_origin = dict(built.clip.origin)
         """The origin of the weights; scores depend only on their digest."""
         self.threshold = threshold if self._threshold is None else self._threshold
@@ -336,6 +363,89 @@ class Detector:
         """
         bank = self._bank if bank is None else bank
         yield from self._judge(sources, done, bank, share, self._threshold)
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write everything but the weights into one file, a bundle, from which `load` makes an equal detector.
+
+        It contains the settings, the threshold with its origin, and the features of the given references or of the
+        images in the bank of a stream; no pictures and no code. A detector that compares the images of a call with each
+        other has no fixed references, and a warning says so.
+
+        Raises:
+            FileExistsError: If the file exists and `overwrite` is False.
+            ValueError: If the references have no features, as those of MuSc, or an argument is no plain data.
+            OSError: If the file cannot be written.
+
+        Example:
+            >>> import numpy as np
+            >>> from dualclip_lightning import Detector
+            >>> good = np.random.default_rng(0).integers(0, 256, (8, 48, 64, 3), dtype=np.uint8)
+            >>> detector = Detector("steel plate", pretrained="demo", reference_dir=list(good[:2]), device="cpu")
+            >>> threshold = detector.calibrate(good[2:])
+            >>> detector.save("plate.dualclip")
+            >>> same = Detector.load("plate.dualclip", device="cpu")
+            >>> same.reference_names, same.threshold.score == threshold.score
+            (['reference 0', 'reference 1'], True)
+        """
+        if self.mode == "pairs":
+            logger.warning(NO_REFERENCES)
+        write_bundle(Path(path), self.as_bundle(), overwrite=overwrite)
+
+    def as_bundle(self) -> Bundle:
+        """Return the content of the file that `save` writes.
+
+        Raises:
+            ValueError: Same as `save`.
+        """
+        references = self._judge.comparison.given or self._bank.latest()[::-1]
+        threshold = None if self._threshold is None else self._threshold.as_facts()
+        return Bundle(
+            plain_arguments(self._arguments), json.loads(json.dumps(self.settings, default=str)),
+            tuple(reference.name for reference in references), to_arrays(references, self.settings["method"]),
+            "auto" if self._auto else threshold, versions(*SCORING, *ADAPTATION), str(Path.cwd()),
+        )  # fmt: skip
+
+    @classmethod
+    def load(cls, path: str | Path, *, device: str = "auto", **changes: Any) -> Self:
+        """Make the detector that `save` wrote, with equal scores for the same weights, libraries and device.
+
+        Args:
+            path: file of the bundle.
+            device: as in the constructor.
+            **changes: other values for `batch_size`, `max_megapixels` or `min_area`; or for `pretrained`, `backbone` or
+                `checkpoint`, if the same weights are elsewhere on this machine.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If the file is damaged, of another version or no bundle, the weights are others, its settings
+                mean something else in this release, or another argument is to be changed.
+            dualclip_lightning.backbone.WeightsError: If the weights cannot be loaded.
+
+        Example:
+            >>> from dualclip_lightning import Detector
+            >>> Detector("steel plate", pretrained="demo", compare_with="none", threshold=0.4).save("text.dualclip")
+            >>> Detector.load("text.dualclip", device="cpu")
+            Detector('steel plate', demo, none, keep, cpu)
+        """
+        check_changes(changes)
+        return cls._from_bundle(read_bundle(path), device, changes)
+
+    @classmethod
+    def _from_bundle(cls, bundle: Bundle, device: str, changes: Mapping[str, Any]) -> Self:
+        references = from_arrays([bundle.located(name) for name in bundle.references], bundle.arrays)
+        folder = bundle.settings["references"] == "folder"
+        given: Any = EncodedReferences(references) if folder else None
+        arguments = detector_arguments(bundle) | dict(changes)
+        detector = cls(**arguments, device=device, threshold=None, reference_dir=given)
+        check_weights(bundle, detector.settings)
+        check_settings(bundle, detector.settings)
+        if changed := version_changes(bundle.versions, versions(*SCORING, *ADAPTATION)):
+            logger.warning(changed)
+        for reference in () if folder else references:
+            detector._bank.add(reference)
+        detector.threshold = held_threshold(bundle, detector.settings)
+        detector.features_digest = bundle.features_digest
+        return detector
 
     def forecast(self, paths: Sequence[Path], *, timed: bool = True) -> str:
         """Return the number of tiles of these images and the time to encode them; empty if images are not tiled."""

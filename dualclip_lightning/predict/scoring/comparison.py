@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from dualclip_lightning.images.picture import ImageError
@@ -58,13 +59,27 @@ class Comparison:
         return [reference for reference in self.given if str(Path(reference.name).resolve()) != own]
 
 
-def read_references(images: Images, reader: ViewReader, batch_size: int, max_megapixels: float) -> list[Reference]:
+@dataclass(frozen=True)
+class EncodedReferences:
+    """References whose features are known, in place of images."""
+
+    references: Sequence[Reference]
+
+    def __iter__(self) -> Iterator[Reference]:
+        return iter(self.references)
+
+
+def read_references(
+    images: Images | EncodedReferences, reader: ViewReader, batch_size: int, max_megapixels: float
+) -> list[Reference]:
     """Read the images that every image is compared with.
 
     Raises:
         ImageError: If one cannot be used.
         ValueError: If there are none.
     """
+    if isinstance(images, EncodedReferences):
+        return list(images)
     sources = as_sources(images, max_megapixels, called="reference").complete()
     found: list[Reference] = []
     with WorkingSet(sources, reader, keep=batch_size) as working:

@@ -153,8 +153,11 @@ class Threshold:
         Raises:
             OSError: If the file cannot be written.
         """
-        content = {"version": VERSION, **asdict(self)}
-        write_bytes_atomically(Path(path), (json.dumps(content, indent=2, default=str) + "\n").encode())
+        write_bytes_atomically(Path(path), (json.dumps(self.as_facts(), indent=2) + "\n").encode())
+
+    def as_facts(self) -> dict[str, Any]:
+        """Return the threshold as plain data, from which `from_facts` makes the same."""
+        return {"version": VERSION, **_as_stored(asdict(self))}
 
     @classmethod
     def load(cls, path: str | Path) -> Threshold:
@@ -164,13 +167,19 @@ class Threshold:
             ValueError: If the file does not exist or does not contain a threshold.
         """
         try:
-            return cls._from_facts(json.loads(Path(path).read_text(encoding="utf-8")))
+            return cls.from_facts(json.loads(Path(path).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
             msg = f"Cannot read a threshold from '{path}' ({error}). Make one with --good FOLDER or Threshold.save."
             raise ValueError(msg) from error
 
     @classmethod
-    def _from_facts(cls, facts: dict[str, Any]) -> Threshold:
+    def from_facts(cls, facts: Mapping[str, Any]) -> Threshold:
+        """Return the threshold that `as_facts` described.
+
+        Raises:
+            KeyError, TypeError or ValueError: If the facts do not describe one of this version.
+        """
+        facts = dict(facts)
         if facts.pop("version") != VERSION:
             msg = f"it is not of version {VERSION}"
             raise ValueError(msg)

@@ -1,0 +1,1 @@
+"""Bundles: detectors in one file, with the features of their references, their threshold and all settings."""
