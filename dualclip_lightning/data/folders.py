@@ -77,15 +77,16 @@ class Folders(Folder):
 
     @staticmethod
     def find_categories(root: Path | str) -> list[str]:
-        """Return the names of the folders below a root, sorted.
+        """Return the names of the folders below a root that contain images, sorted.
 
         Raises:
-            FileNotFoundError: the root does not exist or has no folders.
+            FileNotFoundError: the root does not exist or has no such folders.
         """
         root = Path(root).expanduser()
-        found = sorted(path.name for path in root.iterdir() if _is_category(path)) if root.is_dir() else []
+        folders = [path for path in root.iterdir() if _is_visible(path)] if root.is_dir() else []
+        found = sorted(path.name for path in folders if any(_listed(path)))
         if not found:
-            reason = "has no folders" if root.is_dir() else "does not exist"
+            reason = "has no folders with images" if root.is_dir() else "does not exist"
             msg = f"'{root}' {reason}. Expected a folder for each category, with {LAYOUTS}."
             raise FileNotFoundError(msg)
         return found
@@ -117,7 +118,10 @@ def find_parts(category: Path) -> Parts:
     parts = _mvtec(category) if (category / "test").is_dir() else _plain(category)
     for folder in filter(None, [parts.train, parts.good, *parts.bad]):
         if not _images(folder):
-            msg = f"'{folder}' has no images. Expected '{category}' to hold {LAYOUTS}."
+            msg = (
+                f"'{folder}' has no images. Expected '{category}' to hold {LAYOUTS}. If it is not a category, move it "
+                f"out of '{category.parent}', or select the categories by name."
+            )
             raise ValueError(msg)
     for bad, masks in zip(parts.bad, parts.masks, strict=False):
         _check_masks(bad, masks)
@@ -136,7 +140,7 @@ def _plain(category: Path) -> Parts:
 
 def _mvtec(category: Path) -> Parts:
     train, truth = category / "train" / "good", category / "ground_truth"
-    bad = sorted(path for path in (category / "test").iterdir() if _is_category(path) and path.name != "good")
+    bad = sorted(path for path in (category / "test").iterdir() if _is_visible(path) and path.name != "good")
     masks = [truth / path.name for path in bad] if truth.is_dir() else []
     return Parts(train if train.is_dir() else None, category / "test" / "good", bad, masks)
 
@@ -161,5 +165,5 @@ def _listed(folder: Path) -> Iterator[Path]:
         yield from (path for path in folder.rglob("*") if path.suffix.lower() in IMG_EXTENSIONS)
 
 
-def _is_category(path: Path) -> bool:
+def _is_visible(path: Path) -> bool:
     return path.is_dir() and not path.name.startswith(".")

@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.error import URLError
+from urllib.request import urlopen
 
-from anomalib.data.datamodules.image.visa import VISA_CATEGORIES
+from anomalib.data.datamodules.image import mvtecad, visa
 from anomalib.data.datasets.image.mvtecad import CATEGORIES
+from anomalib.data.utils import DownloadInfo
 
 from dualclip_lightning.data.categories import check_category
 
+
+class Home(NamedTuple):
+    """Where a data set comes from."""
+
+    name: str
+    categories: Sequence[str]
+    page: str
+    """Page that offers it."""
+    download: DownloadInfo
+    """What anomalib downloads."""
+
+
 HOMES = {
-    "MVTecAD": ("MVTec AD", CATEGORIES, "https://www.mvtec.com/company/research/datasets/mvtec-ad"),
-    "Visa": ("VisA", VISA_CATEGORIES, "https://github.com/amazon-science/spot-diff"),
+    "MVTecAD": Home(
+        "MVTec AD", CATEGORIES, "https://www.mvtec.com/company/research/datasets/mvtec-ad", mvtecad.DOWNLOAD_INFO
+    ),
+    "Visa": Home("VisA", visa.VISA_CATEGORIES, "https://github.com/amazon-science/spot-diff", visa.DOWNLOAD_INFO),
 }
-"""For each datamodule, the name of its data set, the categories, and the page that offers it."""
+"""Homes by the name of the datamodule."""
 NO_DOWNLOAD = (URLError, ConnectionError, TimeoutError)
+TIMEOUT = 10
+"""Seconds to wait for the server of a download."""
 
 
-@contextmanager
-def told_where_to_get(data: Any) -> Iterator[None]:
-    """Context for preparing `data`: refuse an unknown category immediately, and explain a failed download.
+def check_available(data: Any) -> None:
+    """Check the category, and if data are missing, that their server answers, before anomalib begins the download.
 
     Args:
         data: datamodule of MVTec AD or VisA; others are not checked.
@@ -31,20 +48,48 @@ def told_where_to_get(data: Any) -> Iterator[None]:
         ValueError: the data set does not have the category.
         FileNotFoundError: the data are missing; the message names their source and layout.
     """
-    if getattr(data, "name", None) not in HOMES:
-        yield
+    home = HOMES.get(getattr(data, "name", ""))
+    if home is None:
         return
-    name, categories, page = HOMES[data.name]
-    check_category(name, data.category, categories)
+    check_category(home.name, data.category, home.categories)
+    if _is_there(data, home.download):
+        return
+    try:
+        urlopen(home.download.url, timeout=TIMEOUT).close()  # noqa: S310 - a constant of anomalib
+    except NO_DOWNLOAD as error:
+        raise FileNotFoundError(_missing(home, data, error)) from error
+
+
+@contextmanager
+def told_where_to_get(data: Any) -> Iterator[None]:
+    """Context for preparing `data`, which also explains a download that fails later on.
+
+    Args:
+        data: Same as in `check_available`.
+
+    Raises:
+        ValueError: Same as in `check_available`.
+        FileNotFoundError: Same as in `check_available`.
+    """
+    check_available(data)
     try:
         yield
     except NO_DOWNLOAD as error:
-        raise FileNotFoundError(_missing(name, page, data, error)) from error
+        if getattr(data, "name", "") not in HOMES:
+            raise
+        raise FileNotFoundError(_missing(HOMES[data.name], data, error)) from error
 
 
-def _missing(name: str, page: str, data: Any, error: Exception) -> str:
+def _is_there(data: Any, download: DownloadInfo) -> bool:
+    """Return whether anomalib finds the category or the archive, and so downloads nothing."""
+    archive = data.root / (download.filename or download.url.rpartition("/")[2])
+    folders = (data.root, getattr(data, "split_root", data.root))  # anomalib splits VisA into a folder of its own
+    return archive.exists() or any((folder / data.category).is_dir() for folder in folders)
+
+
+def _missing(home: Home, data: Any, error: Exception) -> str:
     reason = getattr(error, "reason", error)
     return (
-        f"{name} is not in '{data.root}' and cannot be downloaded ({reason}). Get it from {page} and unpack it so that "
-        f"there is '{data.root / data.category}', or name the folder that holds the categories by --data.root."
+        f"{home.name} is not in '{data.root}' and cannot be downloaded ({reason}). Get it from {home.page} and unpack "
+        f"it so that there is '{data.root / data.category}', or name the folder of the categories by --data.root."
     )

@@ -141,3 +141,12 @@ def test_a_printed_configuration_can_be_read(workplace):
     again = ["test", "--config", "printed.yaml", "--print_config"]
     assert workplace.start("dualclip", *again).out == config
     assert workplace.start_installed("anomalib", *again).out == config
+
+
+def test_data_that_cannot_be_had_are_one_sentence_before_a_download_begins(workplace):
+    asked = ["test", "--model", "DualImageCLIP", *TRAINED, "--data", "MVTecAD", "--data.root", "nowhere"]
+    closed = {"https_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9"}
+    for name in ("dualclip", "anomalib"):
+        ended = workplace.start(name, *asked, **closed)
+        assert refusal(ended).startswith("dualclip: MVTec AD is not in 'nowhere' and cannot be downloaded (")
+        assert "Downloading" not in ended.out

@@ -15,11 +15,13 @@ from anomalib.metrics import Evaluator
 from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 
 from dualclip_lightning.backbone import prepare_backbone
 from dualclip_lightning.backbone.preprocessing import PRESETS, Preprocessing
+from dualclip_lightning.data.missing import check_available
 from dualclip_lightning.images.masks import MaskRule
 from dualclip_lightning.images.reading.tensors import read_rgb
 from dualclip_lightning.metrics import default_evaluator
@@ -165,6 +167,11 @@ class ZeroShotShell(NamedArguments, RunFolderMixin, ExportMixin):
     def configure_evaluator() -> Evaluator:
         """Return the metrics of published tables (`dualclip_lightning.metrics.default_evaluator`)."""
         return default_evaluator()
+
+    def configure_callbacks(self) -> Sequence[Callback] | Callback:
+        """Return anomalib's callbacks; data that cannot be had are reported here, before anomalib prepares them."""
+        check_available(getattr(self._trainer, "datamodule", None))
+        return super().configure_callbacks()
 
     def setup(self, stage: str) -> None:
         """Set the text anchors of the class, and replace the data loaders by ordered ones."""

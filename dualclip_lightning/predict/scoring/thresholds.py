@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from dualclip_lightning.registry import current_name
 from dualclip_lightning.utilities.files import write_bytes_atomically
 
 VERSION = 2
@@ -235,5 +236,6 @@ def _other_kind(compared: bool) -> str:
 
 
 def _as_stored(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings as they are read back from a file, where tuples are lists."""
-    return json.loads(json.dumps(settings, default=str))
+    """Return settings as read back from a file, where tuples are lists, with the current name of the method."""
+    stored = json.loads(json.dumps(settings, default=str))
+    return stored | {"method": current_name(stored["method"])} if "method" in stored else stored

@@ -94,3 +94,14 @@ def test_an_invalid_layout_is_reported_in_one_sentence(root, tmp_path):
         Folders(root, "steel_plate")
     with pytest.raises(FileNotFoundError, match="has no folders"):
         Folders(root / "bolt" / "bad")
+
+
+def test_a_folder_without_images_is_no_category_and_one_with_other_images_is_named_with_the_remedy(root):
+    (root / "results" / "logs").mkdir(parents=True)
+    (root / "results" / "logs" / "notes.txt").touch()
+    assert Folders.find_categories(root) == ["bolt", "steel_plate"]
+    write(root / "results", "map.png")
+    assert Folders.find_categories(root) == ["bolt", "results", "steel_plate"]
+    with pytest.raises(ValueError, match=r"If it is not a category, move it out of .*, or select the categ"):
+        Folders(root, "results")
+    assert Folders(root, "bolt").category == "bolt"

@@ -36,4 +36,6 @@ def test_a_benchmark_refuses_missing_data_before_anything_runs(tmp_path):
     mpdd, lesions = sorted(str(refused.value).splitlines(), reverse=True)
     assert mpdd.startswith("datasets.MPDD: anomalib cannot download MPDD. Get it from https://")
     assert f"'{tmp_path}/bracket_black'" in mpdd
-    assert lesions.startswith(f"datasets.Lesions: '{tmp_path}' has no folders. Expected a folder for each category")
+    assert lesions.startswith(
+        f"datasets.Lesions: '{tmp_path}' has no folders with images. Expected a folder for each category"
+    )

@@ -240,3 +240,10 @@ def test_a_threshold_of_other_settings_is_refused_by_name():
 def test_the_file_is_plain_json(tmp_path):
     from_good(images([0.1])).save(tmp_path / "t.json")
     assert json.loads((tmp_path / "t.json").read_text())["kind"] == "good"
+
+
+def test_a_threshold_of_a_method_that_was_renamed_fits_it_under_either_name():
+    for before, now in [("WinCLIP", "WindowCLIP"), ("WindowCLIP", "WinCLIP"), ("WinCLIP", "WinCLIP")]:
+        Threshold(0.5, settings={"method": before, "seed": 0}).check_settings({"method": now, "seed": 0})
+    with pytest.raises(ValueError, match=r"method \('WindowCLIP', now 'AnoCLIP'\)"):
+        Threshold(0.5, settings={"method": "WinCLIP"}).check_settings({"method": "AnoCLIP"})
