@@ -20,7 +20,7 @@ from dualclip_lightning.images.painting import Scale
 from dualclip_lightning.images.sources import Failure
 from dualclip_lightning.predict.decisions import good_images, good_threshold, own_threshold, stated_threshold
 from dualclip_lightning.predict.detector import Detector
-from dualclip_lightning.predict.devices import DeviceError, choose_workers
+from dualclip_lightning.predict.devices import DeviceError, choose_workers, make_detector
 from dualclip_lightning.predict.former import asked
 from dualclip_lightning.predict.input.geometry import Geometry
 from dualclip_lightning.predict.output.drawings import Drawing
@@ -74,10 +74,10 @@ def _predict(options: Namespace, listing: Listing, console: Console, notes: Cons
     if options.out.exists() and not options.out.is_dir():
         msg = f"Expected --out to be a folder, but '{options.out}' is a file."
         raise ValueError(msg)
-    arguments = _arguments(options)
+    arguments = detector_arguments(options)
     workers = choose_workers(arguments, options.devices)
     # With several workers, which use the devices, the detector of this process only holds the settings.
-    detector = Detector(**arguments if len(workers) == 1 else {**arguments, "device": "cpu"})
+    detector = make_detector(arguments if len(workers) == 1 else {**arguments, "device": "cpu"})
     drawing = _drawing(options)
     good = [] if options.good is None else good_images(options, detector, notes)
     chosen = None if good else stated_threshold(options, detector)
@@ -113,8 +113,10 @@ def _place(
     return place, about
 
 
-def _arguments(options: Namespace) -> dict[str, Any]:
-    """Return the arguments of the detector."""
+def detector_arguments(options: Namespace) -> dict[str, Any]:
+    """Return the arguments of the detector for `make_detector`."""
+    if options.bundle is not None:
+        return {"bundle": options.bundle, "device": options.device, **options.changes}
     size = options.image_size
     return {
         "class_name": options.class_name,

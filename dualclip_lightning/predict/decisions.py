@@ -45,6 +45,8 @@ def stated_threshold(options: Namespace, detector: Detector) -> Threshold | None
     """Return the threshold that the user gave; None if there is none or if it is taken from the run itself."""
     if options.threshold == "auto":
         return None
+    if options.bundle is not None and options.threshold == "bundle":
+        return detector.threshold
     chosen = None if options.threshold == "none" else _chosen_threshold(options, detector)
     wanting = next((name for name in ("masks", "coco") if getattr(options, name)), None)
     if wanting and chosen is None:

@@ -26,17 +26,28 @@ class Worker(NamedTuple):
     """Settings of a process that scores its share."""
 
     arguments: Mapping[str, Any]
-    """Arguments of its `Detector`."""
+    """Arguments of its detector, as for `make_detector`."""
     threads: int
     """Number of CPU threads for computation."""
     share: Share
+
+
+def make_detector(arguments: Mapping[str, Any]) -> Detector:
+    """Make a detector from its arguments, or load it if they name a bundle.
+
+    Raises:
+        Exception: Same as `Detector` or `Detector.load`.
+    """
+    if "bundle" not in arguments:
+        return Detector(**arguments)
+    return Detector.load(arguments["bundle"], **{name: arguments[name] for name in arguments if name != "bundle"})
 
 
 def choose_workers(arguments: Mapping[str, Any], count: int) -> list[Worker]:
     """Return the settings of `count` processes, one per GPU, or sharing the cores.
 
     Args:
-        arguments: arguments of a `Detector`; "auto" and "cuda" use `count` GPUs, any other device is shared.
+        arguments: arguments for `make_detector`; "auto" and "cuda" use `count` GPUs, any other device is shared.
         count: number of devices.
 
     Raises:
@@ -94,7 +105,7 @@ def _serve(parent: ParentProcess, worker: Worker, sources: Sequence[Source], don
     """Score a share and send the results, then None; errors are sent as well."""
     torch.set_num_threads(worker.threads)
     try:
-        for outcome in Detector(**worker.arguments).score(sources, done, share=worker.share):
+        for outcome in make_detector(worker.arguments).score(sources, done, share=worker.share):
             parent.send(outcome)
         parent.send(None)
     except Exception as error:  # noqa: BLE001  # raised again in the parent process

@@ -14,17 +14,23 @@ from dualclip_lightning.utilities.record import NAME, read_record
 SETTINGS = frozenset({
     "class_name", "backbone", "pretrained", "preprocessing", "image_size", "reference", "references", "num_references",
     "bank_size", "spatial_window", "geometry", "tile", "overlap", "temperature", "alpha", "class_weight", "seed", "tta",
-    "domain", "drawing", "max_megapixels", "method", "arguments", "checkpoint", "min_area",
+    "domain", "drawing", "max_megapixels", "method", "arguments", "checkpoint", "min_area", "bundle",
 })  # fmt: skip
 """Options that `--from` reuses: those of the detector."""
 ALIKE = ("method", "class_name", "temperature", "alpha", "class_weight", "drawing", "seed", "spatial_window")
 """Settings of a detector that equal the value of their option."""
 ALIKE_IN_ALL = ("method", "class_name", "seed")
 """The settings among them that every method has."""
-NEWER: dict[str, Any] = {"method": METHOD, "arguments": {}, "checkpoint": None, "min_area": 0, "coco": False}
+NEWER: dict[str, Any] = {
+    "method": METHOD, "arguments": {}, "checkpoint": None, "min_area": 0, "coco": False, "bundle": None,
+}  # fmt: skip
 """Options that runs of earlier versions do not record; a run with these values is still recognised."""
-NO_RESULT = frozenset({"command", "former", "out", "fresh", "device", "devices", "batch_size", "quiet", "verbose"})
+NO_RESULT = frozenset(
+    {"command", "former", "out", "fresh", "device", "devices", "batch_size", "quiet", "verbose", "changes"}
+)
 """Options that change neither a score nor a file."""
+BESIDE_BUNDLE = frozenset({"bundle", "pretrained", "checkpoint", "max_megapixels", "min_area"})
+"""The settings among them that are not those of the bundle, if there is one."""
 THRESHOLD = "threshold.json"
 
 
@@ -32,6 +38,8 @@ def asked(options: argparse.Namespace) -> dict[str, Any]:
     """Return the options by which a run is recognised, with the content of the file that a threshold comes from."""
     own = {name: value for name, value in vars(options).items() if name not in NO_RESULT}
     own = {name: value for name, value in own.items() if name not in NEWER or value != NEWER[name]}
+    if options.bundle is not None:
+        own = {name: value for name, value in own.items() if name not in SETTINGS - BESIDE_BUNDLE}
     file = Path(str(options.threshold))
     return {**own, "directory": str(Path.cwd()), "threshold_file": file.read_text() if file.is_file() else None}
 
@@ -43,7 +51,7 @@ def check_threshold(options: argparse.Namespace) -> None:
         ValueError: If this is not so; the message names what differs.
     """
     text = options.threshold
-    if text is None or text in {"auto", "none"} or _is_number(text):
+    if text is None or text in {"auto", "none"} or _is_number(text) or options.bundle is not None:
         return
     from dualclip_lightning.predict.scoring.thresholds import Threshold  # noqa: PLC0415 - imports numpy
 
@@ -85,7 +93,7 @@ def _of_record(record: Mapping[str, Any]) -> dict[str, Any]:
     if "arguments" in found:
         found["arguments"] = _said(found["arguments"])
     home = Path(record["directory"])
-    for name in ("reference", "pretrained", "checkpoint"):  # paths relative to the directory of that run's start
+    for name in ("reference", "pretrained", "checkpoint", "bundle"):  # relative to the directory of that run's start
         there = home / str(found.get(name))
         if found.get(name) and there.exists() and not Path(found[name]).exists():
             found[name] = str(there)

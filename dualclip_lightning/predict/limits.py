@@ -2,6 +2,8 @@
 
 RATE = 0.05
 """Default share of normal images that may be false alarms."""
+REFERENCES = 4
+"""Default number of references of a bundle that `dualclip calibrate` makes."""
 GALLERY = 10_000
 """Default maximum number of images in the gallery."""
 DRAWING_NAMES = ("anoclip", "anomalydino", "clip_ad", "musc", "subspacead", "winclip")

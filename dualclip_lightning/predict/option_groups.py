@@ -16,17 +16,24 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add all options to a parser."""
     _add_images(parser)
     _add_results(parser.add_argument_group("results"))
-    _add_former(parser.add_argument_group("a former run"))
+    _add_former(parser.add_argument_group("a former run or a bundle"))
     _add_decisions(parser.add_argument_group("decisions"))
     _add_references(parser.add_argument_group("references"))
-    _add_geometry(parser.add_argument_group("geometry"))
-    _add_method(parser.add_argument_group("model and method"))
+    add_geometry(parser.add_argument_group("geometry"))
+    method = parser.add_argument_group("model and method")
+    add_method(method)
+    method.add_argument("--devices", type=int, default=1, metavar="N", help="GPUs, or processes that share the cores")
 
 
 def _add_images(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "paths", nargs="+", metavar="PATH", help="file, folder, 'pattern', list (.txt), or - for one on standard input"
     )
+    add_what(parser)
+
+
+def add_what(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what the images show and which of them are used."""
     parser.add_argument("--class-name", default="object", help='what the images show, for example "steel plate"')
     parser.add_argument(
         "--exclude", action="append", default=[], metavar="PATTERN", help="leave files out; repeatable; default: none"
@@ -60,6 +67,11 @@ def _add_former(group: argparse._ArgumentGroup) -> None:
         help="take model, method, references, geometry and threshold from a former run's folder or a threshold.json; "
         "options given beside it win; default: none",
     )  # fmt: skip
+    group.add_argument(
+        "--bundle", type=Path, metavar="FILE",
+        help="take all of this, with the references, from a file of 'dualclip calibrate' or Detector.save; default: "
+        "none",
+    )  # fmt: skip
 
 
 def _add_decisions(group: argparse._ArgumentGroup) -> None:
@@ -67,10 +79,7 @@ def _add_decisions(group: argparse._ArgumentGroup) -> None:
         "--threshold", help="a number, a threshold.json, 'none', or 'auto': from the run itself; default: auto"
     )
     group.add_argument("--pixel-threshold", type=float, help="with a number: for masks and contours; default: the same")
-    group.add_argument(
-        "--min-area", type=int, default=0, metavar="PIXELS",
-        help="leave smaller regions out, but not the only ones of an anomalous image; default: 0, all regions",
-    )  # fmt: skip
+    add_min_area(group)
     group.add_argument(
         "--good",
         metavar="PATH",
@@ -79,6 +88,14 @@ def _add_decisions(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--false-alarm-rate", type=float, help=f"of normal images, with --good or 'auto'; default: {RATE}"
     )
+
+
+def add_min_area(group: argparse._ArgumentGroup) -> None:
+    """Add the option that leaves small regions out."""
+    group.add_argument(
+        "--min-area", type=int, default=0, metavar="PIXELS",
+        help="leave smaller regions out, but not the only ones of an anomalous image; default: 0, all regions",
+    )  # fmt: skip
 
 
 def _add_references(group: argparse._ArgumentGroup) -> None:
@@ -92,6 +109,11 @@ def _add_references(group: argparse._ArgumentGroup) -> None:
     )  # fmt: skip
     group.add_argument("--num-references", type=int, metavar="K", help="of pairs; default: 1")
     group.add_argument("--bank-size", type=int, metavar="N", help="of a stream; default: 4")
+    add_spatial_window(group)
+
+
+def add_spatial_window(group: argparse._ArgumentGroup) -> None:
+    """Add the option for products that are always at the same place."""
     group.add_argument(
         "--spatial-window", type=float, metavar="SHARE", help="for aligned products, for example 0.1; default: none"
     )
@@ -106,7 +128,8 @@ def _kind_of_references(text: str) -> str:
     return text
 
 
-def _add_geometry(group: argparse._ArgumentGroup) -> None:
+def add_geometry(group: argparse._ArgumentGroup) -> None:
+    """Add the options of the geometry and the size of the model's input."""
     group.add_argument(
         "--geometry", choices=("keep", "squash", "tiles"), default="keep",
         help="the whole image in its aspect ratio, or squashed to the model's size as in the papers, or in overlapping "
@@ -123,7 +146,8 @@ def _add_geometry(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def _add_method(group: argparse._ArgumentGroup) -> None:
+def add_method(group: argparse._ArgumentGroup) -> None:
+    """Add the options of the method, its weights and its device."""
     group.add_argument(
         "--method", default=METHOD,
         help="one that scores an image by itself or by a few others: DualImageCLIP, AnoCLIP, ClipAD, ClipZeroShot, "
@@ -159,4 +183,3 @@ def _add_method(group: argparse._ArgumentGroup) -> None:
         "--batch-size", type=int, default=8, help="images at a time; changes speed and memory, not scores"
     )
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
-    group.add_argument("--devices", type=int, default=1, metavar="N", help="GPUs, or processes that share the cores")

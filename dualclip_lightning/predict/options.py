@@ -75,8 +75,19 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add_options(parser)
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    options = _parse_with_former(parser, with_new_names(arguments, RENAMED))
+    renamed = with_new_names(arguments, RENAMED)
+    options = _parse_with_former(parser, renamed)
     options.command = shlex.join(["dualclip", "predict", *arguments])
+    if options.bundle is not None:
+        from dualclip_lightning.predict.bundle.options import take_bundle  # noqa: PLC0415 - imports numpy
+
+        take_bundle(parser, options, renamed, _arguments)
+    complete(parser, options)
+    return options
+
+
+def complete(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Check the options and set the defaults that depend on others; exit with a one-line message if they are wrong."""
     try:
         options.method = current_name(options.method)
         check_method(options.method)
@@ -85,10 +96,13 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error(str(error))
     for message in _contradictions(options):
         parser.error(message)
-    for name, value in (DEFAULTS | (OF_METHOD if options.method == METHOD else {})).items():
+    if options.bundle is None:
+        for message in _contradicting_settings(options):
+            parser.error(message)
+    of_detector = OF_METHOD if options.method == METHOD and options.bundle is None else {}
+    for name, value in (DEFAULTS | of_detector).items():
         if getattr(options, name) is None and name not in options.arguments:
             setattr(options, name, value)
-    return options
 
 
 def _parse_with_former(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
@@ -138,8 +152,6 @@ def _value(text: str) -> Any:
 
 def _contradictions(options: argparse.Namespace) -> Iterator[str]:
     """Yield a message for every option that would otherwise be ignored without notice."""
-    if options.image_size is not None and len(options.image_size) > 2:  # noqa: PLR2004
-        yield "argument --image-size: expected a side, or a height and a width"
     measured = options.good is not None or options.threshold in {None, "auto"}
     if options.good is not None and options.threshold not in {None, "auto"}:
         yield "--good and --threshold exclude each other"
@@ -149,14 +161,19 @@ def _contradictions(options: argparse.Namespace) -> Iterator[str]:
         yield "argument --false-alarm-rate: expected a share above 0 and below 1"
     if options.pixel_threshold is not None and measured:
         yield "--pixel-threshold goes with a number as --threshold"
+    if options.scale is not None and not options.heatmaps:
+        yield "--scale is for heatmaps, which --no-heatmaps leaves out"
+    yield from _negative(options)
+
+
+def _contradicting_settings(options: argparse.Namespace) -> Iterator[str]:
+    if options.image_size is not None and len(options.image_size) > 2:  # noqa: PLR2004
+        yield "argument --image-size: expected a side, or a height and a width"
     for name in ("tile", "overlap"):
         if getattr(options, name) is not None and options.geometry != "tiles":
             yield f"--{name} goes with --geometry tiles"
-    if options.scale is not None and not options.heatmaps:
-        yield "--scale is for heatmaps, which --no-heatmaps leaves out"
     yield from _contradicting_references(options)
     yield from _contradicting_arguments(options)
-    yield from _negative(options)
 
 
 def _negative(options: argparse.Namespace) -> Iterator[str]:

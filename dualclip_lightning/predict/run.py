@@ -180,7 +180,8 @@ class Run:
 
 def score_settings(detector: Detector) -> dict[str, Any]:
     """Return all that a detector's scores depend on: its settings, the state of its references, and the libraries."""
-    references = [[name, file_stamp(name)] for name in detector.reference_names]
+    known = detector.features_digest
+    references = [[name, file_stamp(name)] for name in detector.reference_names] if known is None else known
     return {
         **detector.settings, "reference_images": references, "versions": versions(*SCORING, *ADAPTATION),
     }  # fmt: skip

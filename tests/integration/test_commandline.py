@@ -17,10 +17,11 @@ from dualclip_lightning.commandline.parser import Parser, nearest_option, speaki
 from dualclip_lightning.demo import options as demo
 from dualclip_lightning.predict import Threshold
 from dualclip_lightning.predict import options as predict
+from dualclip_lightning.predict.bundle import calibrate_options
 
 PARSERS = {
     "predict": predict.parse, "demo": demo.parse, "benchmark": benchmark_options, "compare": compare_options,
-    "regression": regression_options,
+    "regression": regression_options, "calibrate": calibrate_options.parse,
 }  # fmt: skip
 HEAVY = ("torch", "lightning", "anomalib", "pandas", "open_clip")
 
@@ -75,6 +76,10 @@ WRONG_USE = [
     (["predict", ".", "--good", "missing.txt"], "There is no 'gone.png', which 'missing.txt' names"),
     (["predict", ".", "--threshold", "plate.json"], "class_name ('plate', now 'object')"),
     (["predict", ".", "--threshold", "none.json"], "Cannot read a threshold from 'none.json'"),
+    (["predict", ".", "--bundle", "nowhere"], "There is no bundle 'nowhere'"),
+    (["predict", ".", "--bundle", "none.json"], "Cannot read a bundle from 'none.json'"),
+    (["calibrate", "nowhere", "--out", "plate.dualclip"], "There is no 'nowhere'"),
+    (["calibrate", ".", "--out", "plate.json"], "There is a file 'plate.json' already"),
     (["benchmark", "--config", "nowhere.yaml"], "Expected 'nowhere.yaml' to be a YAML file"),
     (["compare", "nowhere", "nowhere"], "Expected 'nowhere' to be a folder"),
     (["regression", "check", "--config", "nowhere"], "Expected 'nowhere' to be a YAML file"),
