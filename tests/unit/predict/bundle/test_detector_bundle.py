@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from dualclip_lightning.images.finding.listing import find_images
 from dualclip_lightning.predict import Detector, Geometry, Threshold
 from dualclip_lightning.predict.bundle.file import read_bundle, write_bundle
+from dualclip_lightning.predict.bundle.plain import check_weights
 from dualclip_lightning.testing.tiny_clip import save_folder, tiny_clip
 from tests.towers import TINY_CLIP, write_image
 
@@ -165,6 +166,16 @@ def test_other_weights_are_refused_with_both_digests(make, tmp_path):
         reloaded(detector, pretrained=str(TINY_CLIP))
 
 
+def test_other_trained_layers_are_refused_with_the_remedy(make):
+    bundle = make(compare_with="none").as_bundle()
+    held = replace(bundle, settings={**bundle.settings, "layers_sha256": "a" * 64})
+    check_weights(held, held.settings)
+    for found, told in (("b" * 64, "b" * 12), (None, "none")):
+        expected = f"trained layers of digest {'a' * 12}, but these have {told}. Set checkpoint"
+        with pytest.raises(ValueError, match=expected):
+            check_weights(held, {**bundle.settings, "layers_sha256": found})
+
+
 def test_settings_with_another_meaning_are_refused_by_name(make):
     bundle = make(compare_with="none").as_bundle()
     changed = replace(bundle, settings={**bundle.settings, "temperature": 0.5}, versions={"dualclip_lightning": "9"})
@@ -222,6 +233,7 @@ ARGUMENTS = st.fixed_dictionaries({}, optional={
     "preprocessing": st.just("imagenet"),
     "batch_size": st.integers(1, 9),
     "max_megapixels": st.floats(1, 20),
+    "min_area": st.integers(0, 50),
     "threshold": st.sampled_from(["auto", None, 0.5]),
 })  # fmt: skip
 
