@@ -67,6 +67,9 @@ def _calibrate(options: Namespace, listing: Listing, console: Console, notes: Co
     options.reference = parts.references or None
     options.references = "pairs" if parts.references else "none"
     detector = Detector(**detector_arguments(options))
+    if parts.references and detector.mode == "none":
+        msg = "With alpha 1, text alone gives the scores, and references count for nothing. Set --num-references 0."
+        raise ValueError(msg)
     detector.as_bundle()  # says at once if its references cannot be stored
     with ProgressReporter(notes) as progress:
         detector.threshold = measure(detector, parts.measured, _rate(options), progress)
@@ -115,7 +118,8 @@ def _refuse(failure: Failure) -> None:
 def _count(options: Namespace) -> int:
     if options.count is not None:
         return options.count
-    return REFERENCES if options.method == METHOD and options.alpha != 1 else 0
+    text_alone = options.arguments.get("alpha", options.alpha) == 1
+    return REFERENCES if options.method == METHOD and not text_alone else 0
 
 
 def _rate(options: Namespace) -> float:

@@ -72,6 +72,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add_method(parser.add_argument_group("model and method"))
     parser.set_defaults(**OF_PREDICT)
     options = parser.parse_args(arguments)
+    options.references = "none" if options.count == 0 else None  # for the check of options that go with references
     complete(parser, options)
     return options
 

@@ -156,6 +156,7 @@ def test_relative_weights_are_found_from_another_directory(make_detector, tiny_f
 
 def test_other_weights_are_refused_with_both_digests(make, tmp_path):
     detector = make(compare_with="none", threshold=None)
+    (tmp_path / "other").mkdir()
     save_folder(tiny_clip(seed=1), tmp_path / "other")
     other = make(pretrained=str(tmp_path / "other"), compare_with="none")
     held, found = (each.settings["weights_sha256"][:12] for each in (detector, other))
