@@ -77,7 +77,7 @@ WRONG_USE = [
     (["predict", ".", "--threshold", "plate.json"], "class_name ('plate', now 'object')"),
     (["predict", ".", "--threshold", "none.json"], "Cannot read a threshold from 'none.json'"),
     (["predict", ".", "--bundle", "nowhere"], "There is no bundle 'nowhere'"),
-    (["predict", ".", "--bundle", "none.json"], "Cannot read a bundle from 'none.json'"),
+    (["predict", ".", "--bundle", "plate.json"], "Cannot read a bundle from 'plate.json'"),
     (["calibrate", "nowhere", "--out", "plate.dualclip"], "There is no 'nowhere'"),
     (["calibrate", ".", "--out", "plate.json"], "There is a file 'plate.json' already"),
     (["benchmark", "--config", "nowhere.yaml"], "Expected 'nowhere.yaml' to be a YAML file"),
