@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 OUR_COMMANDS = {
     "predict": "Score images of your own: files or folders, without labels; heatmaps, decisions, a gallery.",
     "calibrate": "Make a detector in one file from images believed good, for predict --bundle.",
+    "watch": "Score what arrives in a folder, each image once, until it is stopped.",
     "demo": "Score the packaged images with the packaged model; needs no network and no data.",
     "benchmark": "Run methods x data sets x categories x seeds from a YAML file.",
     "compare": "Compare two runs of the benchmark cell by cell, or rank the methods of several.",
@@ -42,6 +43,7 @@ OUR_COMMANDS = {
 _HOMES = {
     "predict": "dualclip_lightning.predict.options",
     "calibrate": "dualclip_lightning.predict.bundle.calibrate_options",
+    "watch": "dualclip_lightning.predict.watch.options",
     "demo": "dualclip_lightning.demo.options",
     "benchmark": "dualclip_lightning.benchmark.options:benchmark",
     "compare": "dualclip_lightning.benchmark.options:compare",

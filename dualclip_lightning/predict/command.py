@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-import warnings
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,13 +13,13 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from dualclip_lightning.backbone import WeightsError
 from dualclip_lightning.images.finding.listing import Listing
 from dualclip_lightning.images.painting import Scale
 from dualclip_lightning.images.sources import Failure
 from dualclip_lightning.predict.decisions import good_images, good_threshold, own_threshold, stated_threshold
 from dualclip_lightning.predict.detector import Detector
-from dualclip_lightning.predict.devices import DeviceError, choose_workers, make_detector
+from dualclip_lightning.predict.devices import choose_workers, make_detector
+from dualclip_lightning.predict.ending import DONE, SOME_FAILED, answering_errors, consoles
 from dualclip_lightning.predict.former import asked
 from dualclip_lightning.predict.input.geometry import Geometry
 from dualclip_lightning.predict.output.drawings import Drawing
@@ -28,12 +27,7 @@ from dualclip_lightning.predict.output.folders import Place, choose_place, make_
 from dualclip_lightning.predict.output.progress import ProgressReporter
 from dualclip_lightning.predict.output.summary import summarise
 from dualclip_lightning.predict.run import Run, now, score_settings
-from dualclip_lightning.utilities.files import cannot_write
-from dualclip_lightning.utilities.memory import is_out_of_memory
 from dualclip_lightning.utilities.record import read_record
-
-DONE, SOME_FAILED, WRONG, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
-"""Exit statuses."""
 
 
 def run(options: Namespace, listing: Listing) -> int:
@@ -43,31 +37,10 @@ def run(options: Namespace, listing: Listing) -> int:
     because the request is invalid. 3: a result could not be written, memory ran out or a process died.
     130: interrupted; finished results are kept.
     """
-    console, errors = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
-    notes = Console(quiet=True) if options.quiet else errors
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # problems of a file are listed in failures.csv
-    try:
-        with _terminated_like_interrupted():
-            return _predict(options, listing, console, notes)
-    except (ValueError, FileNotFoundError, WeightsError) as error:
-        return _say(errors, str(error), WRONG)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        remedy = "What was done is kept: make room or choose another place, and run the same command again."
-        return _say(errors, f"{cannot_write(error, options.out)} {remedy}", STOPPED)
-    except KeyboardInterrupt:
-        return _say(
-            errors, f"Stopped. What was done is kept in '{options.out}'; the same command goes on.", INTERRUPTED
-        )
-    except DeviceError as error:
-        return _say(errors, f"{error} What was done is kept; the same command goes on.", STOPPED)
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        return _say(
-            errors, "It does not fit in memory. Lower --batch-size or --image-size; what was done is kept.", STOPPED
-        )
+    console, errors, notes = consoles(options)
+    with answering_errors(errors, options) as ended, _terminated_like_interrupted():
+        ended.status = _predict(options, listing, console, notes)
+    return ended.status
 
 
 def _predict(options: Namespace, listing: Listing, console: Console, notes: Console) -> int:
@@ -168,11 +141,6 @@ def _scale(words: Sequence[str]) -> Scale | Literal["run"] | None:
 
 def _note(notes: Console, text: str) -> None:
     notes.print(text, markup=False)
-
-
-def _say(errors: Console, text: str, status: int) -> int:
-    errors.print(f"dualclip: {text}", markup=False)
-    return status
 
 
 @contextmanager

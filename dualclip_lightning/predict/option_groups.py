@@ -16,7 +16,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add all options to a parser."""
     _add_images(parser)
     _add_results(parser.add_argument_group("results"))
-    _add_former(parser.add_argument_group("a former run or a bundle"))
+    add_former(parser.add_argument_group("a former run or a bundle"))
     _add_decisions(parser.add_argument_group("decisions"))
     _add_references(parser.add_argument_group("references"))
     add_geometry(parser.add_argument_group("geometry"))
@@ -61,7 +61,8 @@ def _add_results(group: argparse._ArgumentGroup) -> None:
     )  # fmt: skip
 
 
-def _add_former(group: argparse._ArgumentGroup) -> None:
+def add_former(group: argparse._ArgumentGroup) -> None:
+    """Add the options that take the settings of a detector from a file."""
     group.add_argument(
         "--from", type=Path, metavar="RUN", dest="former",
         help="take model, method, references, geometry and threshold from a former run's folder or a threshold.json; "
@@ -78,7 +79,7 @@ def _add_decisions(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--threshold", help="a number, a threshold.json, 'none', or 'auto': from the run itself; default: auto"
     )
-    group.add_argument("--pixel-threshold", type=float, help="with a number: for masks and contours; default: the same")
+    add_pixel_threshold(group)
     add_min_area(group)
     group.add_argument(
         "--good",
@@ -88,6 +89,11 @@ def _add_decisions(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--false-alarm-rate", type=float, help=f"of normal images, with --good or 'auto'; default: {RATE}"
     )
+
+
+def add_pixel_threshold(group: argparse._ArgumentGroup) -> None:
+    """Add the option for a threshold of pixels."""
+    group.add_argument("--pixel-threshold", type=float, help="with a number: for masks and contours; default: the same")
 
 
 def add_min_area(group: argparse._ArgumentGroup) -> None:
@@ -104,10 +110,15 @@ def _add_references(group: argparse._ArgumentGroup) -> None:
         help="compare with these unlabelled images of the product; default: with images of the run",
     )  # fmt: skip
     group.add_argument(
-        "--compare-with", dest="references", type=_kind_of_references, metavar="{pairs,stream,none}",
+        "--compare-with", dest="references", type=kind_of_references, metavar="{pairs,stream,none}",
         help="without --reference-dir: random pairs, the images just before, or text alone; default: pairs",
     )  # fmt: skip
     group.add_argument("--num-references", type=int, metavar="K", help="of pairs; default: 1")
+    add_bank(group)
+
+
+def add_bank(group: argparse._ArgumentGroup) -> None:
+    """Add the options of the comparison with images of a stream or a folder."""
     group.add_argument("--bank-size", type=int, metavar="N", help="of a stream; default: 4")
     add_spatial_window(group)
 
@@ -119,7 +130,7 @@ def add_spatial_window(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def _kind_of_references(text: str) -> str:
+def kind_of_references(text: str) -> str:
     """Return the text if it is one of the kinds; for use as the type of an option."""
     if text not in KINDS:
         msg = f"expected {', '.join(KINDS[:-1])} or {KINDS[-1]}, but got {text!r}; images to compare with are given by "

@@ -74,15 +74,21 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         EPILOG,
     )
     add_options(parser)
+    options = parse_detector(parser, arguments)
+    complete(parser, options)
+    return options
+
+
+def parse_detector(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options, with those of a former run or a bundle; `complete` checks them afterwards."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     renamed = with_new_names(arguments, RENAMED)
     options = _parse_with_former(parser, renamed)
-    options.command = shlex.join(["dualclip", "predict", *arguments])
+    options.command = shlex.join([*parser.prog.split(), *arguments])
     if options.bundle is not None:
         from dualclip_lightning.predict.bundle.options import take_bundle  # noqa: PLC0415 - imports numpy
 
         take_bundle(parser, options, renamed, _arguments)
-    complete(parser, options)
     return options
 
 

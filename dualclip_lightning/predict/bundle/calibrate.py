@@ -13,7 +13,8 @@ from rich.console import Console
 from dualclip_lightning.backbone import WeightsError
 from dualclip_lightning.images.finding.listing import Listing
 from dualclip_lightning.images.sources import Failure, file_sources
-from dualclip_lightning.predict.command import DONE, INTERRUPTED, STOPPED, WRONG, detector_arguments
+from dualclip_lightning.predict.command import detector_arguments
+from dualclip_lightning.predict.ending import DONE, INTERRUPTED, STOPPED, WRONG
 from dualclip_lightning.predict.detector import Detector
 from dualclip_lightning.predict.limits import METHOD, RATE, REFERENCES
 from dualclip_lightning.predict.output.progress import ProgressReporter

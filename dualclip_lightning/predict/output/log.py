@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -23,15 +24,16 @@ class Log:
 
     Args:
         path: path of the file; it is created with its folders if it is missing.
+        durable: if True, wait after each line until it is on the disk, so that it survives a power failure.
 
     Raises:
         OSError: If it cannot be written.
         BlockingIOError: If another process has it open.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, durable: bool = False) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.path = path
+        self.path, self.durable = path, durable
         self._file = path.open("ab", buffering=0)
         try:
             if fcntl is not None:
@@ -64,6 +66,8 @@ class Log:
         if self._file.write(content) != len(content):
             msg = "No space left on device"
             raise OSError(errno.ENOSPC, msg, str(self.path))
+        if self.durable:
+            os.fsync(self._file.fileno())
         self._torn = False
 
     def clear(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from dualclip_lightning.images.sources import Failure
 from dualclip_lightning.predict.output.journal import Entry
 from dualclip_lightning.predict.output.layout import SUFFIXES, Layout
+from dualclip_lightning.predict.output.prediction import Prediction
 from dualclip_lightning.predict.scoring.thresholds import Decision, Threshold
 from dualclip_lightning.utilities.files import write_bytes_atomically
 
@@ -29,15 +30,20 @@ def write_scores(path: Path, entries: Iterable[Entry], threshold: Threshold | No
 
 
 def _row(entry: Entry, threshold: Threshold | None, layout: Layout) -> tuple[object, ...]:
-    decision = Decision() if threshold is None else threshold.decide(entry)
     heatmap = layout.path("heatmaps", entry.name, SUFFIXES["heatmaps"])
+    there = heatmap.relative_to(layout.folder).as_posix() if heatmap.is_file() else ""
+    return score_row(entry, threshold, there)
+
+
+def score_row(image: Entry | Prediction, threshold: Threshold | None, heatmap: str = "") -> tuple[object, ...]:
+    """Return the row of one image, with the path of its heatmap if there is one."""
+    decision = Decision() if threshold is None else threshold.decide(image)
     return (
-        entry.name, f"{entry.score:.6f}", decision.word,
+        image.name, f"{image.score:.6f}", decision.word,
         "" if decision.p_value is None else f"{decision.p_value:.6f}",
         "" if threshold is None else f"{threshold.score:.6f}",
-        len(entry.references), entry.references[0] if len(entry.references) == 1 else "",
-        heatmap.relative_to(layout.folder).as_posix() if heatmap.is_file() else "",
-        *entry.size, entry.geometry, f"{entry.seconds:.3f}", "; ".join(filter(None, (*entry.notes, decision.reason))),
+        len(image.references), image.references[0] if len(image.references) == 1 else "", heatmap,
+        *image.size, image.geometry, f"{image.seconds:.3f}", "; ".join(filter(None, (*image.notes, decision.reason))),
     )  # fmt: skip
 
 
@@ -56,8 +62,11 @@ def threshold_facts(threshold: Threshold | None) -> dict[str, Any] | None:
 
 
 def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    write_bytes_atomically(path, csv_text([columns, *rows]).encode())
+
+
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+    """Return rows as CSV; bytes that are not valid UTF-8 appear as backslash escapes."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    write_bytes_atomically(path, text.getvalue().encode("utf-8", "backslashreplace"))
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode("utf-8", "backslashreplace").decode()

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from dualclip_lightning.predict.output.journal import Entry, Journal
 from dualclip_lightning.predict.output.layout import SUFFIXES, Layout
+from dualclip_lightning.predict.output.prediction import Prediction
 from dualclip_lightning.predict.output.regions.coco import CocoDataset
 from dualclip_lightning.predict.output.regions.region import Region, find_regions
 from dualclip_lightning.predict.scoring.drawer import Drawer
@@ -58,22 +59,30 @@ def write_regions(entries: Iterable[Entry], finder: RegionFinder, layout: Layout
 
 
 def _line(entry: Entry, regions: list[Region] | None, threshold: Threshold | None, layout: Layout) -> dict[str, Any]:
-    decision = Decision() if threshold is None else threshold.decide(entry)
     heatmap = layout.path("heatmaps", entry.name, SUFFIXES["heatmaps"])
+    there = _text(heatmap.relative_to(layout.folder).as_posix()) if heatmap.is_file() else None
+    return prediction_facts(entry, regions, threshold, there)
+
+
+def prediction_facts(
+    image: Entry | Prediction, regions: list[Region] | None, threshold: Threshold | None, heatmap: str | None = None
+) -> dict[str, Any]:
+    """Return the content of one image's line in `predictions.jsonl`, with the path of its heatmap if there is one."""
+    decision = Decision() if threshold is None else threshold.decide(image)
     return {
-        "path": _text(entry.name),
-        "score": round(entry.score, 6),
+        "path": _text(image.name),
+        "score": round(image.score, 6),
         "decision": decision.word or None,
         "p_value": decision.p_value,
         "threshold": None if threshold is None else threshold.score,
-        "height": entry.size[0],
-        "width": entry.size[1],
+        "height": image.size[0],
+        "width": image.size[1],
         "regions": None if regions is None else [region.to_dict() for region in regions],
-        "references": [_text(name) for name in entry.references],
-        "heatmap": _text(heatmap.relative_to(layout.folder).as_posix()) if heatmap.is_file() else None,
-        "geometry": entry.geometry,
-        "seconds": round(entry.seconds, 3),
-        "notes": [*entry.notes, *filter(None, [decision.reason])],
+        "references": [_text(name) for name in image.references],
+        "heatmap": heatmap,
+        "geometry": image.geometry,
+        "seconds": round(image.seconds, 3),
+        "notes": [*image.notes, *filter(None, [decision.reason])],
     }
 
 

@@ -1,0 +1,1 @@
+"""A station that scores the images that arrive in a folder."""

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from dualclip_lightning.predict.watch.station import FURTHER
+
+PARTIAL = b"\x89PNG\r\n\x1a\n"
+
+
+def names(rows) -> list[str]:
+    return [os.path.basename(row["path"]) for row in rows]  # noqa: PTH119
+
+
+def test_files_are_scored_in_order_and_appended_to_both_tables(line):
+    for i, level in enumerate((20, 200)):
+        path = line.write(f"{i}.png", level)
+        os.utime(path, (1000 - i, 1000 - i))
+    line.run()
+    line.write("below/2.png", 30)
+    line.run()
+    assert names(line.rows) == names(line.facts) == ["1.png", "0.png", "2.png"]
+    assert [row["decision"] for row in line.rows] == ["anomalous", "normal", "normal"]
+    assert [row["number"] for row in line.rows] == ["1", "2", "3"]
+    assert [float(row["score"]) for row in line.rows] == pytest.approx([200 / 255, 20 / 255, 30 / 255], abs=1e-6)
+    assert [len(facts["regions"]) for facts in line.facts] == [1, 0, 0]
+    for row, facts in zip(line.rows, line.facts, strict=True):
+        assert list(row)[-len(FURTHER) :] == list(FURTHER)
+        assert row["time"] == facts["time"]
+
+
+def test_a_new_start_scores_nothing_again_but_a_new_image_under_an_old_name(line):
+    line.write("0.png", 20)
+    line.run()
+    line.run()
+    assert len(line.rows) == 1
+    os.utime(line.write("0.png", 90), (7, 7))
+    line.run()
+    assert [row["score"] for row in line.rows] == [f"{level / 255:.6f}" for level in (20, 90)]
+
+
+def test_files_with_a_decision_are_moved_under_a_free_name(line):
+    for level in (20, 200, 30):
+        line.write("0.png", level)
+        line.write("below/1.png", level)
+        line.run(move=True)
+    assert line.files == {
+        "anomalous/0.png": 200, "anomalous/below/1.png": 200, "ok/0.png": 20, "ok/0-2.png": 30,
+        "ok/below/1.png": 20, "ok/below/1-2.png": 30,
+    }  # fmt: skip
+    assert len(line.rows) == 6
+    assert {row["moved_to"] for row in line.rows} == {str(line.folder / name) for name in line.files}
+    assert [facts["moved_to"] for facts in line.facts] == [row["moved_to"] for row in line.rows]
+
+
+def test_without_a_threshold_there_is_no_decision_and_no_move(line):
+    line.threshold = None
+    line.write("0.png")
+    station = line.run(move=True)
+    assert (station.scored, list(line.files), line.rows[0]["decision"]) == (1, ["0.png"], "")
+
+
+def test_a_partial_file_is_tried_again_until_it_is_whole(line):
+    path = line.folder / "0.png"
+    path.write_bytes(PARTIAL)
+    waits = [lambda: None, lambda: None, lambda: line.write("0.png"), lambda: None, lambda: None]
+    station = line.run(*waits, once=False, patience=10)
+    assert (station.scored, station.failed, line.warned, line.table("failures.csv")) == (1, 0, [], [])
+
+
+def test_an_unreadable_file_is_reported_once_and_again_only_after_it_has_changed(line):
+    path = line.folder / "0.png"
+    path.write_bytes(PARTIAL)
+    line.write("1.png")
+    waits = [lambda: None] * 8
+    station = line.run(*waits, once=False, patience=3)
+    assert (station.scored, station.failed) == (1, 1)
+    (sentence,) = line.warned
+    assert sentence.startswith(f"Cannot use '{path}': ")
+    assert sentence.endswith(" It is tried again if it changes.")
+    line.run(*waits, once=False)
+    assert len(line.warned) == len(line.table("failures.csv")) == 1
+    path.write_bytes(PARTIAL + b"more")
+    line.run(*waits, once=False)
+    assert names(line.table("failures.csv")) == ["0.png", "0.png"]
+    line.write("0.png")
+    line.run(*waits, once=False)
+    assert names(line.rows) == ["1.png", "0.png"]
+
+
+def test_patience_counts_polls(line):
+    (line.folder / "0.png").write_bytes(PARTIAL)
+    assert line.run(lambda: None, lambda: None, once=False, patience=4).failed == 0
+    assert line.run(*[lambda: None] * 3, once=False, patience=4).failed == 1
+
+
+def test_once_leaves_out_a_file_that_keeps_changing(line, monkeypatch):
+    line.write("0.png")
+    path, size = line.folder / "1.png", iter(range(1, 100))
+
+    def grow(*_) -> None:
+        path.write_bytes(PARTIAL + b"x" * next(size))
+
+    grow()
+    monkeypatch.setattr("tests.unit.predict.watch.conftest.Script.wait", grow, raising=False)
+    station = line.run(patience=4)
+    assert (station.scored, station.failed) == (1, 1)
+    assert line.warned == [f"'{path}' is still being written and was left out."]
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_taken(line, monkeypatch):
+    path = line.write("0.png", 20)
+    detector = "tests.unit.predict.watch.conftest.BrightnessDetector.score"
+    from tests.unit.predict.watch.conftest import BrightnessDetector
+
+    original, overwritten = BrightnessDetector.score, []
+
+    def score(self, sources):
+        for found in original(self, sources):
+            if not overwritten:
+                overwritten.append(line.write("0.png", 200))
+                os.utime(path, (5, 5))
+            yield found
+
+    monkeypatch.setattr(detector, score)
+    line.run()
+    assert [row["score"] for row in line.rows] == [f"{200 / 255:.6f}"]
+
+
+def test_a_stop_takes_effect_after_the_image_in_work(line):
+    for i in range(3):
+        line.write(f"{i}.png")
+    tell = line.told.append
+
+    class Told(list):
+        def append(self, text):
+            tell(text)
+            script.asked = True
+
+    from tests.unit.predict.watch import conftest
+
+    script = conftest.Script([lambda: None] * 5)
+    original = conftest.Script
+    conftest.Script = lambda events: script
+    try:
+        line.told = Told()
+        assert line.run().scored == 1
+    finally:
+        conftest.Script = original
+    assert len(line.rows) == 1
+
+
+def test_a_folder_that_cannot_be_read_is_reported_once_per_outage(line):
+    away = line.folder.with_name("away")
+    leave, come = (lambda: line.folder.rename(away)), (lambda: away.rename(line.folder))
+    line.write("0.png")
+    line.run(leave, lambda: None, come, lambda: None, leave, come, lambda: None, once=False)
+    assert len(line.warned) == 2
+    assert all(text.startswith(f"Cannot read '{line.folder}': ") for text in line.warned)
+    assert len(line.rows) == 1
