@@ -18,10 +18,11 @@ from dualclip_lightning.demo import options as demo
 from dualclip_lightning.predict import Threshold
 from dualclip_lightning.predict import options as predict
 from dualclip_lightning.predict.bundle import calibrate_options
+from dualclip_lightning.predict.watch import options as watch_options
 
 PARSERS = {
     "predict": predict.parse, "demo": demo.parse, "benchmark": benchmark_options, "compare": compare_options,
-    "regression": regression_options, "calibrate": calibrate_options.parse,
+    "regression": regression_options, "calibrate": calibrate_options.parse, "watch": watch_options.parse,
 }  # fmt: skip
 HEAVY = ("torch", "lightning", "anomalib", "pandas", "open_clip")
 
@@ -78,6 +79,12 @@ WRONG_USE = [
     (["predict", ".", "--threshold", "none.json"], "Cannot read a threshold from 'none.json'"),
     (["predict", ".", "--bundle", "nowhere"], "There is no bundle 'nowhere'"),
     (["predict", ".", "--bundle", "plate.json"], "Cannot read a bundle from 'plate.json'"),
+    (["watch", "nowhere", "--compare-with", "none"], "Expected a folder to watch, but there is none at 'nowhere'."),
+    (["watch", "."], "Images that arrive one by one cannot be compared in pairs. Give --reference-dir FOLDER"),
+    (["watch", ".", "--compare-with", "none", "--move"], "--move needs a threshold"),
+    (["watch", ".", "--compare-with", "none", "--threshold", "auto"], "--threshold auto needs a whole run"),
+    (["watch", ".", "--compare-with", "none", "--interval", "0"], "expected a number of seconds above 0"),
+    (["watch", ".", "--compare-with", "none", "--out", "."], "--out '.' contains the watched folder"),
     (["calibrate", "nowhere", "--out", "plate.dualclip"], "There is no 'nowhere'"),
     (["calibrate", ".", "--out", "plate.json"], "There is a file 'plate.json' already"),
     (["benchmark", "--config", "nowhere.yaml"], "Expected 'nowhere.yaml' to be a YAML file"),

@@ -14,8 +14,8 @@ from dualclip_lightning.backbone import WeightsError
 from dualclip_lightning.images.finding.listing import Listing
 from dualclip_lightning.images.sources import Failure, file_sources
 from dualclip_lightning.predict.command import detector_arguments
-from dualclip_lightning.predict.ending import DONE, INTERRUPTED, STOPPED, WRONG
 from dualclip_lightning.predict.detector import Detector
+from dualclip_lightning.predict.ending import DONE, INTERRUPTED, STOPPED, WRONG
 from dualclip_lightning.predict.limits import METHOD, RATE, REFERENCES
 from dualclip_lightning.predict.output.progress import ProgressReporter
 from dualclip_lightning.predict.output.summary import printable

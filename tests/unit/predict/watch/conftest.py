@@ -23,8 +23,8 @@ class BrightnessDetector:
 
     mode, max_megapixels = "none", 89.0
 
-    def __init__(self, threshold: Threshold | None) -> None:
-        self.threshold = threshold
+    def __init__(self, threshold: Threshold | None, after_reading: Callable[[], object]) -> None:
+        self.threshold, self.after_reading = threshold, after_reading
 
     def score(self, sources) -> Iterator:
         for position, source in enumerate(sources):
@@ -33,9 +33,14 @@ class BrightnessDetector:
             except ImageError as error:
                 yield position, Failure(source.name, str(error))
                 continue
+            self.after_reading()
             score = float(np.mean(pixels)) / 255
             patch_map = np.full((2, 2), score, np.float32)
             yield position, Prediction(source.name, score, patch_map, pixels.shape[:2], threshold=self.threshold)
+
+
+def nothing() -> None:
+    """Do nothing between two polls."""
 
 
 @dataclass
@@ -62,6 +67,7 @@ class Line:
     threshold: Threshold | None = field(default_factory=lambda: Threshold(0.5))
     told: list[str] = field(default_factory=list)
     warned: list[str] = field(default_factory=list)
+    after_reading: Callable[[], object] = nothing
 
     def write(self, name: str, level: int = 10) -> Path:
         """Write an image of one brightness."""
@@ -70,13 +76,16 @@ class Line:
         Image.new("RGB", (6, 4), (level,) * 3).save(path)
         return path
 
-    def run(self, *events: Callable[[], object], once: bool = True, move: bool = False, patience: int = 3) -> Station:
-        """Watch the folder from a new start; with `once=False` the events happen between polls, then it stops."""
+    def run(
+        self, *events: Callable[[], object], script: Script | None = None, move: bool = False, patience: int = 3
+    ) -> Station:
+        """Watch the folder from a new start: what is there (`--once`), or with events between polls, then stop."""
         with WatchJournal(self.out, {"seed": 0}) as journal:
             arrivals = Arrivals(self.folder, journal.known, lambda path: is_in_subfolders(path, self.folder))
-            station = Station(BrightnessDetector(self.threshold), journal, arrivals, move, patience,
+            station = Station(BrightnessDetector(self.threshold, self.after_reading), journal, arrivals, move, patience,
                               self.told.append, self.warned.append)  # fmt: skip
-            watch(station, Script(list(events) if not once else [lambda: None] * 100), 1, once=once)
+            script = script or Script(list(events) or [nothing] * 100)
+            watch(station, script, 1, once=not events)
         return station
 
     @property

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from dualclip_lightning.predict.watch.station import FURTHER
+from tests.unit.predict.watch.conftest import Script, nothing
 
 PARTIAL = b"\x89PNG\r\n\x1a\n"
 
@@ -64,8 +65,8 @@ def test_without_a_threshold_there_is_no_decision_and_no_move(line):
 def test_a_partial_file_is_tried_again_until_it_is_whole(line):
     path = line.folder / "0.png"
     path.write_bytes(PARTIAL)
-    waits = [lambda: None, lambda: None, lambda: line.write("0.png"), lambda: None, lambda: None]
-    station = line.run(*waits, once=False, patience=10)
+    waits = [nothing, nothing, lambda: line.write("0.png"), nothing, nothing]
+    station = line.run(*waits, patience=10)
     assert (station.scored, station.failed, line.warned, line.table("failures.csv")) == (1, 0, [], [])
 
 
@@ -73,57 +74,51 @@ def test_an_unreadable_file_is_reported_once_and_again_only_after_it_has_changed
     path = line.folder / "0.png"
     path.write_bytes(PARTIAL)
     line.write("1.png")
-    waits = [lambda: None] * 8
-    station = line.run(*waits, once=False, patience=3)
+    waits = [nothing] * 8
+    station = line.run(*waits, patience=3)
     assert (station.scored, station.failed) == (1, 1)
     (sentence,) = line.warned
     assert sentence.startswith(f"Cannot use '{path}': ")
     assert sentence.endswith(" It is tried again if it changes.")
-    line.run(*waits, once=False)
+    line.run(*waits)
     assert len(line.warned) == len(line.table("failures.csv")) == 1
     path.write_bytes(PARTIAL + b"more")
-    line.run(*waits, once=False)
+    line.run(*waits)
     assert names(line.table("failures.csv")) == ["0.png", "0.png"]
     line.write("0.png")
-    line.run(*waits, once=False)
+    line.run(*waits)
     assert names(line.rows) == ["1.png", "0.png"]
 
 
 def test_patience_counts_polls(line):
     (line.folder / "0.png").write_bytes(PARTIAL)
-    assert line.run(lambda: None, lambda: None, once=False, patience=4).failed == 0
-    assert line.run(*[lambda: None] * 3, once=False, patience=4).failed == 1
+    assert line.run(nothing, nothing, patience=4).failed == 0
+    assert line.run(*[nothing] * 3, patience=4).failed == 1
 
 
-def test_once_leaves_out_a_file_that_keeps_changing(line, monkeypatch):
+def test_once_leaves_out_a_file_that_keeps_changing(line):
     line.write("0.png")
     path, size = line.folder / "1.png", iter(range(1, 100))
 
-    def grow(*_) -> None:
+    def grow() -> None:
         path.write_bytes(PARTIAL + b"x" * next(size))
 
     grow()
-    monkeypatch.setattr("tests.unit.predict.watch.conftest.Script.wait", grow, raising=False)
-    station = line.run(patience=4)
+    station = line.run(script=Script([grow] * 50), patience=4)
     assert (station.scored, station.failed) == (1, 1)
     assert line.warned == [f"'{path}' is still being written and was left out."]
 
 
-def test_a_file_that_changes_while_it_is_read_is_not_taken(line, monkeypatch):
+def test_a_file_that_changes_while_it_is_read_is_not_taken(line):
     path = line.write("0.png", 20)
-    detector = "tests.unit.predict.watch.conftest.BrightnessDetector.score"
-    from tests.unit.predict.watch.conftest import BrightnessDetector
+    left = [200]
 
-    original, overwritten = BrightnessDetector.score, []
+    def change() -> None:
+        if left:
+            line.write("0.png", left.pop())
+            os.utime(path, (5, 5))
 
-    def score(self, sources):
-        for found in original(self, sources):
-            if not overwritten:
-                overwritten.append(line.write("0.png", 200))
-                os.utime(path, (5, 5))
-            yield found
-
-    monkeypatch.setattr(detector, score)
+    line.after_reading = change
     line.run()
     assert [row["score"] for row in line.rows] == [f"{200 / 255:.6f}"]
 
@@ -131,31 +126,20 @@ def test_a_file_that_changes_while_it_is_read_is_not_taken(line, monkeypatch):
 def test_a_stop_takes_effect_after_the_image_in_work(line):
     for i in range(3):
         line.write(f"{i}.png")
-    tell = line.told.append
+    script = Script([nothing] * 5)
 
-    class Told(list):
-        def append(self, text):
-            tell(text)
-            script.asked = True
+    def ask() -> None:
+        script.asked = True
 
-    from tests.unit.predict.watch import conftest
-
-    script = conftest.Script([lambda: None] * 5)
-    original = conftest.Script
-    conftest.Script = lambda events: script
-    try:
-        line.told = Told()
-        assert line.run().scored == 1
-    finally:
-        conftest.Script = original
-    assert len(line.rows) == 1
+    line.after_reading = ask
+    assert line.run(script=script).scored == len(line.rows) == 1
 
 
 def test_a_folder_that_cannot_be_read_is_reported_once_per_outage(line):
     away = line.folder.with_name("away")
     leave, come = (lambda: line.folder.rename(away)), (lambda: away.rename(line.folder))
     line.write("0.png")
-    line.run(leave, lambda: None, come, lambda: None, leave, come, lambda: None, once=False)
+    line.run(leave, nothing, come, nothing, leave, come, nothing)
     assert len(line.warned) == 2
     assert all(text.startswith(f"Cannot read '{line.folder}': ") for text in line.warned)
     assert len(line.rows) == 1
