@@ -12,3 +12,8 @@ METHOD = "DualImageCLIP"
 """Default method of `Detector` and `dualclip predict`."""
 PRETRAINED = "laion400m_e32"
 """Default weights of that method."""
+NO_PAIRS = (
+    "Images that arrive one by one cannot be compared in pairs. Give --reference-dir FOLDER, --bundle FILE, "
+    "--compare-with stream or --compare-with none."
+)
+"""Answer of commands that score images one by one to the request for pairs."""

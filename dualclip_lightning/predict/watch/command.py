@@ -21,11 +21,11 @@ from dualclip_lightning.predict.detector import Detector
 from dualclip_lightning.predict.devices import make_detector
 from dualclip_lightning.predict.ending import DONE, SOME_FAILED, answering_errors, consoles
 from dualclip_lightning.predict.former import THRESHOLD, asked
+from dualclip_lightning.predict.limits import NO_PAIRS
 from dualclip_lightning.predict.output.tables import threshold_facts
 from dualclip_lightning.predict.run import now, score_settings
 from dualclip_lightning.predict.watch.arrivals import Arrivals
 from dualclip_lightning.predict.watch.journal import WatchJournal
-from dualclip_lightning.predict.watch.options import PAIRS
 from dualclip_lightning.predict.watch.station import Station, is_in_subfolders, watch
 from dualclip_lightning.utilities.record import write_record
 
@@ -46,7 +46,7 @@ def run(options: Namespace) -> int:
 def _watch(options: Namespace, console: Console, notes: Console) -> int:
     detector = make_detector(detector_arguments(options))
     if detector.mode == "pairs":
-        raise ValueError(PAIRS)
+        raise ValueError(NO_PAIRS)
     detector.threshold = stated_threshold(options, detector)
     folder = Path(os.path.abspath(options.folder))  # noqa: PTH100 - links stay as named
     keep = detector.num_references if detector.mode == "stream" else 0

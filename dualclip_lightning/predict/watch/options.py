@@ -12,7 +12,7 @@ from typing import Any
 from dualclip_lightning.commandline.parser import WRONG, Parser, speaking, whole_from_one
 from dualclip_lightning.images.finding.listing import check_there, find_images
 from dualclip_lightning.predict.former import check_threshold
-from dualclip_lightning.predict.limits import METHOD
+from dualclip_lightning.predict.limits import METHOD, NO_PAIRS
 from dualclip_lightning.predict.option_groups import (
     add_bank,
     add_former,
@@ -30,10 +30,6 @@ DESCRIPTION = """Score the images that arrive in a folder, each once, and append
 Ctrl-C or SIGTERM end it after the image in work. After a kill, the same command goes on."""
 EPILOG = """exit status: 0 stopped, or with --once all files scored, 1 some files could not be used (see failures.csv),
 2 wrong use, 3 stopped: a result could not be written or memory ran out."""
-PAIRS = (
-    "Images that arrive one by one cannot be compared in pairs. Give --reference-dir FOLDER, --bundle FILE, "
-    "--compare-with stream or --compare-with none."
-)
 OF_PREDICT: dict[str, Any] = {
     "good": None, "false_alarm_rate": None, "heatmaps": True, "masks": False, "coco": False, "scale": None,
     "gallery": 0, "num_references": None,
@@ -125,7 +121,7 @@ def _contradictions(options: argparse.Namespace) -> Iterator[str]:
         yield "--move needs a threshold; give --threshold, --from or --bundle"
     in_pairs = options.references == "pairs" and options.reference is None and options.alpha != 1
     if options.bundle is None and options.method == METHOD and in_pairs:
-        yield PAIRS
+        yield NO_PAIRS
 
 
 def _check_folders(options: argparse.Namespace) -> None:
