@@ -39,6 +39,7 @@ OUR_COMMANDS = {
     "compare": "Compare two runs of the benchmark cell by cell, or rank the methods of several.",
     "regression": "Record a few figures, or check that they are still the same.",
     "weights": "List CLIP weights, fetch them ahead of time, check them.",
+    "doctor": "Check the installation; what to paste into a bug report.",
 }
 _HOMES = {
     "predict": "dualclip_lightning.predict.options",
@@ -49,6 +50,7 @@ _HOMES = {
     "compare": "dualclip_lightning.benchmark.options:compare",
     "regression": "dualclip_lightning.benchmark.options:regression",
     "weights": "dualclip_lightning.weights.command",
+    "doctor": "dualclip_lightning.doctor.command",
 }
 """Modules of the commands, which take no time to import, and the function to call if it is not `main`."""
 ANOMALIB_COMMANDS = {

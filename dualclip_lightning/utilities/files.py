@@ -22,6 +22,11 @@ def files_digest(files: Mapping[str, Path]) -> str:
 def _file_digest(path: Path, modified: int, size: int) -> str:
     """Return the digest of a file, which is read once per process and again if the file changes."""
     del modified, size
+    return file_digest(path)
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file, which is read in parts."""
     sha = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(1 << 20):

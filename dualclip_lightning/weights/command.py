@@ -75,7 +75,8 @@ def _download(options: argparse.Namespace) -> Iterator[str]:
 
     from dualclip_lightning.backbone.checkpoints.choosing import choose  # noqa: PLC0415
     from dualclip_lightning.backbone.checkpoints.locating import preset_of  # noqa: PLC0415
-    from dualclip_lightning.weights.fetching import fetch, file_digest  # noqa: PLC0415
+    from dualclip_lightning.utilities.files import file_digest  # noqa: PLC0415
+    from dualclip_lightning.weights.fetching import fetch  # noqa: PLC0415
     from dualclip_lightning.weights.sources import source_of  # noqa: PLC0415
 
     backbone, tag = choose(options.backbone, options.pretrained)

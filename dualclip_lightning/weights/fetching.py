@@ -6,7 +6,6 @@ and a name server that does not answer has no time limit by default.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import threading
@@ -23,6 +22,7 @@ import torch
 from huggingface_hub.utils import EntryNotFoundError
 
 from dualclip_lightning.utilities.cachedir import home
+from dualclip_lightning.utilities.files import file_digest
 from dualclip_lightning.weights import WeightsError
 from dualclip_lightning.weights.sources import WeightsSource
 
@@ -80,15 +80,6 @@ def find(source: WeightsSource) -> Fetched | None:
 def url_path(source: WeightsSource) -> Path:
     """Return the path at which open_clip stores the file of a URL."""
     return home() / ".cache" / "clip" / source.file_name
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        sha = hashlib.sha256()
-        while part := file.read(1 << 20):
-            sha.update(part)
-        return sha.hexdigest()
 
 
 def within(seconds: float, call: Callable[[], T]) -> T:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dualclip_lightning.weights.fetching import file_digest
+from dualclip_lightning.utilities.files import file_digest
 from dualclip_lightning.weights.sources import WeightsSource, entries
 
 

@@ -63,6 +63,17 @@ def test_predict_prints_its_first_line_before_pytorch_is_imported(tmp_path, pyth
     assert "torch" in last
 
 
+def test_the_doctor_reports_everything_else_if_pytorch_is_broken(python):
+    script = (
+        "import sys; sys.modules['torch'] = None; from dualclip_lightning.cli import main; sys.exit(main(['doctor']))"
+    )
+    printed, _ = python(script, status=1)
+    states = {line[9:27].strip(): line[:8].strip() for line in printed if line[:8].strip()}
+    assert states["python"] == states["packages"] == states["cache"] == "ok"
+    assert states["devices"] == states["self-test"] == states["imports"] == "problem"
+    assert "-> pip install --force-reinstall --no-deps torch" in "\n".join(printed)
+
+
 def test_a_command_gives_every_library_the_temporary_home_and_leaves_nothing(python):
     script = """
 import os, pathlib, sys

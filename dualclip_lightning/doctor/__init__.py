@@ -1,0 +1,1 @@
+"""`dualclip doctor`: the state of an installation, for bug reports. Nothing is downloaded or changed."""
