@@ -20,7 +20,7 @@ from dualclip_lightning.predict.output.folders import WORK
 from dualclip_lightning.predict.output.gallery import write_gallery
 from dualclip_lightning.predict.output.journal import Entry, Journal, file_stamp
 from dualclip_lightning.predict.output.layout import Layout
-from dualclip_lightning.predict.output.regions.results import RegionFinder, write_regions
+from dualclip_lightning.predict.output.regions.results import RegionFinder, ShownRegions, write_regions
 from dualclip_lightning.predict.output.report import Report, Reporter, Silent
 from dualclip_lightning.predict.output.tables import threshold_facts, write_failures, write_scores
 from dualclip_lightning.predict.scoring.thresholds import Threshold
@@ -92,7 +92,6 @@ class Run:
             report.threshold = choose(report.entries)
             self._write_tables(report)
             self._draw(report, journal)
-            self._write_regions(report, journal)
             self._write_tables(report, finished=now())
         return report
 
@@ -140,17 +139,17 @@ class Run:
             if failure is not None:
                 report.failures.append(failure)
             reporter.advance()
+        regions = self._write_regions(report, journal, layout)
         if self.gallery:
             facts = _facts(self.detector.settings)
             write_gallery(
                 self.folder / "index.html", report.entries, report.failures, layout, report.threshold, facts,
-                self.gallery, self._again(),
+                self.gallery, self._again(), regions,
             )  # fmt: skip
 
-    def _write_regions(self, report: Report, journal: Journal) -> None:
-        layout = Layout(self.folder, [entry.name for entry in report.entries])
+    def _write_regions(self, report: Report, journal: Journal, layout: Layout) -> ShownRegions:
         finder = RegionFinder(journal, report.threshold, self.detector.drawer, self.detector.min_area)
-        write_regions(report.entries, finder, layout, coco=self.coco)
+        return write_regions(report.entries, finder, layout, coco=self.coco)
 
     def _again(self) -> str:
         """Return the command that reuses the settings and scores of this run."""

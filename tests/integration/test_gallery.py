@@ -240,3 +240,40 @@ def test_an_empty_run_has_a_page_that_states_it(tmp_path, play):
     write_gallery(page, [], [], Layout(tmp_path, []), None, {}, 100)
     found = play(page, "report(all('#empty, #scores, #marks').map((part) => part.hidden));")
     assert sorted(found) == [False, True, True]
+
+
+def test_regions_are_outlined_in_an_image_without_a_heatmap_and_listed_in_its_details(tmp_path, play):
+    path = str(tmp_path / "shots" / "a.png")
+    write_image(tmp_path / "shots" / "a.png", seed=0)  # 56 wide, 40 high
+    corners = [7, 10, 7, 30, 21, 30, 21, 10]
+    region = {"box": [7, 10, 14, 20], "area": 280, "peak": 0.875}
+    found = {}
+    for polygon in ({"polygon": corners}, {}):  # with a heatmap there is none, because the outline is part of it
+        page = tmp_path / "out" / "index.html"
+        write_gallery(page, [entry(path, (0, 1), 0.9)], [], Layout(tmp_path / "out", [path]), Threshold(0.5), {}, 100,
+                      regions={path: [region | polygon] * 7})  # fmt: skip
+        found[bool(polygon)] = play(page, """
+          const [picture] = all("#cards img");
+          await picture.decode();
+          const within = (box) => {
+            const frame = picture.getBoundingClientRect();
+            return [(box.left - frame.left) / frame.width, (box.top - frame.top) / frame.height,
+                    box.width / frame.width, box.height / frame.height];
+          };
+          const large = () => {
+            const [shown] = all("#large svg");
+            return shown && shown.getBoundingClientRect().height / all("#large img")[0].getBoundingClientRect().height;
+          };
+          press("ArrowRight"); press("Enter");
+          report({ boxes: all("#cards polygon").map((each) => within(each.getBoundingClientRect())), large: large(),
+                   lines: all("#cards details div").map((line) => line.textContent) });
+        """)  # fmt: skip
+    boxes = found[True]["boxes"]
+    assert len(boxes) == 14  # each outline is a light line on a dark one
+    for box in boxes:
+        assert box == pytest.approx([7 / 56, 10 / 40, 14 / 56, 20 / 40], abs=0.01)
+    assert found[True]["large"] == pytest.approx(1, abs=0.01)
+    assert found[False]["boxes"] == []
+    for each in found.values():
+        assert each["lines"].count("region of 14x20 at (7, 10): 280 pixels, peak 0.8750") == 5
+        assert "and 2 more regions, in predictions.jsonl" in each["lines"]

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -33,6 +34,7 @@ def write_gallery(
     facts: Mapping[str, Any],
     most: int,
     again: str = "dualclip predict PATH",
+    regions: Mapping[str, Sequence[Mapping[str, Any]]] = MappingProxyType({}),
 ) -> None:
     """Write the gallery.
 
@@ -45,6 +47,7 @@ def write_gallery(
         facts: named values, shown in a collapsed section at the top of the page.
         most: maximum number of images on the page, the highest scores first; all are in scores.csv.
         again: the command that makes new decisions if `--threshold NUMBER` is appended.
+        regions: regions of anomalous images by name, from `write_regions`.
 
     Raises:
         OSError: If the file cannot be written.
@@ -52,6 +55,8 @@ def write_gallery(
     ranked = sorted(entries, key=lambda entry: (-entry.score, entry.name))
     decisions = [Decision() if threshold is None else threshold.decide(entry) for entry in ranked]
     content = _content(list(zip(ranked, decisions, strict=True))[:most], failures, layout, path.parent)
+    for image, entry in zip(content["images"], ranked, strict=False):
+        image["regions"] = regions.get(entry.name, ())
     content |= {"threshold": None if threshold is None else threshold.score, "again": again}
     style, script = _read("gallery.css"), "\n".join(map(_read, SCRIPTS))
     environment = jinja2.Environment(

@@ -16,6 +16,7 @@ from dualclip_lightning.predict.scoring.thresholds import Decision, Threshold
 from dualclip_lightning.utilities.files import write_bytes_atomically
 
 PREDICTIONS, COCO = "predictions.jsonl", "coco.json"
+ShownRegions = dict[str, list[dict[str, Any]]]
 
 
 class RegionFinder(NamedTuple):
@@ -37,18 +38,27 @@ class RegionFinder(NamedTuple):
         return find_regions(self.drawer(patch_map, entry.size), level, self.min_area)
 
 
-def write_regions(entries: Iterable[Entry], finder: RegionFinder, layout: Layout, *, coco: bool) -> None:
+def write_regions(entries: Iterable[Entry], finder: RegionFinder, layout: Layout, *, coco: bool) -> ShownRegions:
     """Write `predictions.jsonl`, one line per image, and with `coco` also `coco.json`, if there is a threshold.
 
     Images without a decision are not in `coco.json`, where they would look like normal ones.
+
+    Returns:
+        The regions for the gallery, by the name of the image; with polygons where no heatmap shows the outlines.
 
     Raises:
         OSError: If a file cannot be written.
     """
     lines, dataset = [], CocoDataset()
+    shown: ShownRegions = {}
     for entry in entries:
         regions = finder(entry)
         lines.append(json.dumps(_line(entry, regions, finder.threshold, layout)))
+        if regions:
+            drawn = layout.path("heatmaps", entry.name, SUFFIXES["heatmaps"]).is_file()
+            shown[entry.name] = [
+                region.to_dict() | ({} if drawn else {"polygon": region.polygon.ravel().tolist()}) for region in regions
+            ]
         if regions is not None:
             dataset.add(_text(layout.relative(entry.name).as_posix()), entry.size, regions)
     write_bytes_atomically(layout.folder / PREDICTIONS, "".join(f"{line}\n" for line in lines).encode())
@@ -56,6 +66,7 @@ def write_regions(entries: Iterable[Entry], finder: RegionFinder, layout: Layout
         write_bytes_atomically(layout.folder / COCO, json.dumps(dataset.content).encode())
     else:
         (layout.folder / COCO).unlink(missing_ok=True)
+    return shown
 
 
 def _line(entry: Entry, regions: list[Region] | None, threshold: Threshold | None, layout: Layout) -> dict[str, Any]:

@@ -182,3 +182,18 @@ def test_a_former_run_gives_its_minimum_area_and_runs_without_one_are_still_reco
     assert first["options"]["min_area"] == second["options"]["min_area"] == 7
     assert "coco" not in first["options"]
     assert second["options"]["coco"] is True
+
+
+def test_the_gallery_gets_polygons_only_where_no_heatmap_shows_the_outlines(journal):
+    folder, names = journal.folder.parent, list(journal.entries)
+    layout = Layout(folder, names)
+    heatmap = layout.path("heatmaps", names[1], ".png")
+    heatmap.parent.mkdir()
+    heatmap.write_bytes(b"")
+    finder = RegionFinder(journal, Threshold(0.5), DEFAULT_DRAWER)
+    shown = write_regions(journal.entries.values(), finder, layout, coco=False)
+    assert list(shown) == names
+    (plain,), (drawn,) = shown.values()
+    assert plain == drawn | {"polygon": plain["polygon"]}
+    assert len(plain["polygon"]) >= 8
+    assert write_regions(journal.entries.values(), finder._replace(threshold=Threshold(0.95)), layout, coco=False) == {}
