@@ -17,7 +17,7 @@ class Nearest(nn.Module):
         super().__init__()
         self.neighbours = neighbours
         self.seen = []
-        self.register_buffer("bank", torch.zeros(0, 3))
+        self.register_buffer("bank", torch.zeros(64, 3))
 
     def forward(self, images):
         pixels = nn.functional.avg_pool2d(images, 8)
@@ -43,7 +43,8 @@ class ColourKnn(AnomalibModule):
         self.model(batch.image)
 
     def on_train_end(self):
-        self.model.bank = torch.cat(self.model.seen)
+        colours = torch.cat(self.model.seen)
+        self.model.bank = colours[torch.arange(64) % len(colours)]
 
     @property
     def trainer_arguments(self):
@@ -64,3 +65,13 @@ def write_outside_method(folder, name="mymethod", changes=()):
     path = folder / f"{name}.py"
     path.write_text(text)
     return path
+
+
+HOOK = """    kind = "auxiliary"
+
+    def fit_auxiliary(self, engine, datamodules):
+        engine.fit(self, datamodule=datamodules[-1])
+
+"""
+AUXILIARY = [("    def configure_optimizers", HOOK + "    def configure_optimizers")]
+"""Changes that make it a method that is trained on other data."""

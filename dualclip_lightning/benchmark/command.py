@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
         folder = options.out or RESULTS / config.name
         if options.dry_run:
             _show_plan(config, folder, console)
-            for need in refuse(look(config, folder).pending, on_cluster=options.runner == "ray"):
+            for need in refuse(look(config, folder).to_run, on_cluster=options.runner == "ray"):
                 console.print(need.sentence(), highlight=False, markup=False)
             return 0
         return _run(config, folder, _means(options, config), console, report=options.report)
@@ -74,7 +74,7 @@ def _show_plan(config: Config, folder: Path, console: Console) -> None:
     console.print(f"{config.name}: {len(todo.cells)} cells, {len(todo.pending)} to run, into {folder}")
     for note in notes(todo, folder):
         console.print(note)
-    for (method, dataset), count in Counter((cell.method, cell.dataset) for cell in todo.pending).items():
+    for (method, dataset), count in Counter((cell.method, cell.dataset) for cell in todo.to_run).items():
         console.print(f"  {count:4} x {method} on {dataset}", highlight=False, markup=False)
 
 

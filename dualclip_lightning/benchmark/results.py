@@ -4,6 +4,7 @@
     <folder>/cells/<key>.json        one row of the results, finished or failed
     <folder>/cells/<key>.images.csv  the score of every image
     <folder>/cells/<key>.npz         maps and masks, if requested
+    <folder>/cells/<key>.ckpt        checkpoint of an auxiliary training, whose row records what it was trained on
     <folder>/results.csv             one row per cell, in the order of the configuration
     <folder>/images.csv              one row per image
     <folder>/*.parquet               both tables, if requested (`parquet.py`)
@@ -68,6 +69,8 @@ class CellResult:
     images: pd.DataFrame | None = None
     """Image scores with the columns image_path, label and score."""
     maps: Maps | None = None
+    checkpoint: bytes | None = None
+    """Checkpoint of a training."""
 
 
 @dataclass(frozen=True)
@@ -141,9 +144,12 @@ def read_cell(folder: Path, key: str) -> dict[str, Any] | None:
 
 
 def is_finished(folder: Path, key: str, with_maps: bool = False) -> bool:
-    """Return whether a cell has figures, and maps if requested."""
+    """Return whether a cell has figures, and maps if requested; or, if it is a training, its checkpoint."""
     row = read_cell(folder, key)
-    return row is not None and row["status"] == DONE and (not with_maps or cell_path(folder, key, "npz").is_file())
+    if row is None or row["status"] != DONE:
+        return False
+    wanted = ["npz"] * with_maps + ["ckpt"] * ("trained_categories" in row)
+    return all(cell_path(folder, key, ending).is_file() for ending in wanted)
 
 
 def write_cell(folder: Path, result: CellResult) -> None:
@@ -153,6 +159,8 @@ def write_cell(folder: Path, result: CellResult) -> None:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **result.maps._asdict())
         write_bytes_atomically(cell_path(folder, key, "npz"), buffer.getvalue())
+    if result.checkpoint is not None:
+        write_bytes_atomically(cell_path(folder, key, "ckpt"), result.checkpoint)
     if result.images is not None:
         identity = {name: result.row[name] for name in IDENTITY}
         table = result.images.assign(**identity)[list(IMAGE_COLUMNS)]

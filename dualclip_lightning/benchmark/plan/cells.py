@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from dualclip_lightning.backbone.checkpoints.choosing import DEMO, DEMO_FOLDER, RANDOM
 from dualclip_lightning.benchmark.names import slug
 from dualclip_lightning.benchmark.plan import catalogue
+from dualclip_lightning.benchmark.plan.auxiliary import training_data
 from dualclip_lightning.benchmark.plan.methods import method_arguments, method_class
 from dualclip_lightning.benchmark.plan.schema import (
     Config,
@@ -24,17 +23,12 @@ from dualclip_lightning.benchmark.plan.schema import (
     class_name_of,
     masks_of,
 )
-from dualclip_lightning.benchmark.plan.sources import source_digest
+from dualclip_lightning.benchmark.plan.sources import file_digests, source_digest
 from dualclip_lightning.models.base import LIBRARIES
 from dualclip_lightning.registry import first_name
-from dualclip_lightning.utilities.files import files_digest
 from dualclip_lightning.utilities.versions import versions
 
-PATHS = ("pretrained", "reference_dir", "textures", "checkpoint")
-"""Arguments that may be a file or folder, whose content is then part of the key."""
-FOLDERS = {DEMO: DEMO_FOLDER}
-"""Folders of weights that are known by a name."""
-LATER = ("kind", "k_shot", "trainer", "train_batch_size")
+LATER = ("kind", "k_shot", "trainer", "train_batch_size", "training", "trained_categories")
 """Fields that count only where they are set, so that results recorded before they existed remain valid."""
 LABEL_LENGTH, DIGEST_LENGTH = 40, 12
 
@@ -73,6 +67,11 @@ class Cell:
     trainer: Mapping[str, Any] = field(default_factory=dict)
     """Settings of Lightning's Trainer for training."""
     train_batch_size: int | None = None
+    """Batch size of training; None for that of the data."""
+    training: Cell | None = None
+    """Training on other data that has to be finished before; None if there is none."""
+    trained_categories: tuple[str, ...] = ()
+    """Categories of the data on which an auxiliary method is trained; empty for a test."""
     key: str = ""
 
     def datamodule(self) -> Any:
@@ -102,6 +101,7 @@ def _cells(
     config: Config, device: str, method: tuple[str, MethodSettings], dataset: tuple[str, DataSettings]
 ) -> Iterator[Cell]:
     seeds = method[1].seeds or config.seeds
+    trainings = {seed: _training(config, device, method, dataset[0], seed) for seed in seeds}
     for category in categories_of(dataset[1], dataset[0]):
         for seed in seeds:
             yield Cell(
@@ -113,13 +113,39 @@ def _cells(
                 precision=config.precision, batch_size=config.batch_size, num_workers=config.num_workers,
                 masks=masks_of(method[1], config, dataset[0]), evaluation=asdict(config.evaluation),
                 kind=method[1].kind, k_shot=method[1].k_shot, trainer=method[1].trainer,
-                train_batch_size=method[1].train_batch_size,
+                train_batch_size=method[1].train_batch_size, training=trainings[seed],
                 keep_maps=config.keep_maps == "all" or (config.keep_maps == "first" and seed == seeds[0]),
             )  # fmt: skip
 
 
+def _training(config: Config, device: str, method: tuple[str, MethodSettings], dataset: str, seed: int) -> Cell | None:
+    """Return the training of an auxiliary method before it is tested on a data set; None without `train_on`."""
+    label, settings = method
+    data = training_data(settings, config, dataset)
+    if data is None:
+        return None
+    categories = categories_of(DataSettings(data.data, data.arguments, data.categories), data.data)
+    return _keyed(Cell(
+        method=f"{label}, training", model=settings.model,
+        arguments={**arguments_of(settings, config), **data.method_arguments}, checkpoint=None, dataset=data.data,
+        data=data.data, data_arguments=catalogue.split(data.data) | data.arguments, category=categories[0],
+        class_name=None, seed=seed, device=device, precision=config.precision, batch_size=config.batch_size,
+        num_workers=config.num_workers, keep_maps=False, kind=settings.kind, trainer=settings.trainer,
+        train_batch_size=settings.train_batch_size, trained_categories=tuple(categories),
+    ))  # fmt: skip
+
+
+def trainings_of(cells: Iterable[Cell]) -> list[Cell]:
+    """Return the trainings that some cells need, each once."""
+    return list({cell.training.key: cell.training for cell in cells if cell.training is not None}.values())
+
+
 def _keyed(cell: Cell) -> Cell:
-    labels = [slug(text)[:LABEL_LENGTH] for text in (cell.method, cell.dataset, cell.category)]
+    # A training is the same for all methods and data sets that need it, whatever their labels.
+    told = (
+        ("training", cell.model, cell.data) if cell.trained_categories else (cell.method, cell.dataset, cell.category)
+    )
+    labels = [slug(text)[:LABEL_LENGTH] for text in told]
     digest = hashlib.sha256(json.dumps(identity(cell), sort_keys=True, default=str).encode()).hexdigest()
     return Cell(**{**vars(cell), "key": "-".join([*labels, f"s{cell.seed}", digest[:DIGEST_LENGTH]])})
 
@@ -132,11 +158,15 @@ def identity(cell: Cell) -> dict[str, Any]:
     loaders are excluded, because no score depends on them, as the tests of every method check.
     """
     left_out = {"key", "batch_size", "num_workers", "keep_maps"} | {name for name in LATER if not getattr(cell, name)}
+    if cell.trained_categories:
+        left_out |= {"method", "dataset", "category", "masks", "evaluation"}
     described = {name: value for name, value in asdict(cell).items() if name not in left_out}
+    if cell.training is not None:
+        described["training"] = cell.training.key
     described["model"] = first_name(cell.model)  # so that results recorded under it count
     described["arguments"] = method_arguments(cell.model) | dict(cell.arguments)
     described["data_arguments"] = catalogue.data_arguments(cell.data) | dict(cell.data_arguments)
-    described["files"] = dict(_fingerprints({**cell.arguments, "checkpoint": cell.checkpoint}))
+    described["files"] = dict(file_digests({**cell.arguments, "checkpoint": cell.checkpoint}))
     described["versions"] = libraries()
     source = source_digest(method_class(cell.model))
     return described if source is None else described | {"source": source}
@@ -145,19 +175,3 @@ def identity(cell: Cell) -> dict[str, Any]:
 def libraries() -> dict[str, str]:
     """Return the versions of the libraries that affect scores."""
     return versions(*LIBRARIES, "timm")
-
-
-def _fingerprints(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield a digest of the content of every file and folder among the arguments, including nested ones."""
-    for name, value in arguments.items():
-        if isinstance(value, Mapping):
-            yield from _fingerprints(value)
-        elif name in PATHS and isinstance(value, str | Path) and value != RANDOM:
-            path = FOLDERS.get(str(value)) or Path(value).expanduser()
-            if path.exists():
-                yield name, _digest(path)
-
-
-def _digest(path: Path) -> str:
-    files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
-    return files_digest({str(file.relative_to(path)): file for file in files})

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from dualclip_lightning.benchmark.plan import catalogue
+from dualclip_lightning.benchmark.plan.auxiliary import training_problems
 from dualclip_lightning.benchmark.plan.method_checks import argument_problems, method_problems, tested_categories
 from dualclip_lightning.benchmark.plan.methods import method_names
 from dualclip_lightning.benchmark.plan.schema import (
@@ -16,6 +17,7 @@ from dualclip_lightning.benchmark.plan.schema import (
     DataSettings,
     Evaluation,
     MethodSettings,
+    TrainingData,
 )
 from dualclip_lightning.images.masks import RULES
 from dualclip_lightning.metrics.functional import FPR_LIMIT
@@ -33,8 +35,8 @@ def problems(config: Config) -> Iterator[str]:
     """Yield errors of values, methods, arguments, data sets and categories."""
     yield from _value_problems(config)
     yield from _evaluation_problems(config)
-    yield from method_problems(config)
-    yield from _data_problems(config)
+    found = [*method_problems(config), *_data_problems(config)]
+    yield from found or training_problems(config)
 
 
 def layout_problems(content: Mapping[str, Any]) -> Iterator[str]:
@@ -51,8 +53,11 @@ def layout_problems(content: Mapping[str, Any]) -> Iterator[str]:
         for label, entry in entries.items():
             if not isinstance(entry, dict | None):
                 yield f"Expected settings under `{name}.{label}`, but got {entry!r}."
-            yield from _unknown_keys(f"key of {name}.{label}", entry if isinstance(entry, dict) else {}, schema)
-            yield from _per_dataset_layout(label, entry) if schema is MethodSettings else ()
+                continue
+            yield from _unknown_keys(f"key of {name}.{label}", entry or {}, schema)
+            if schema is MethodSettings:
+                yield from _per_dataset_layout(label, entry or {})
+                yield from _training_layout(f"methods.{label}.train_on", (entry or {}).get("train_on"))
             if schema is MethodSettings and "model" not in (entry or {}):
                 yield f"Expected `{name}.{label}.model` to name a method: {', '.join(method_names())}."
 
@@ -63,8 +68,8 @@ def layout_problems(content: Mapping[str, Any]) -> Iterator[str]:
         yield from _unknown_keys("key of evaluation", measured or {}, Evaluation)
 
 
-def _per_dataset_layout(label: str, entry: Any) -> Iterator[str]:
-    special = entry.get("per_dataset") if isinstance(entry, dict) else None
+def _per_dataset_layout(label: str, entry: Mapping[str, Any]) -> Iterator[str]:
+    special = entry.get("per_dataset")
     where = f"methods.{label}.per_dataset"
     if not isinstance(special, dict | None):
         yield f"Expected `{where}` to hold settings by data set, but got {special!r}."
@@ -74,6 +79,16 @@ def _per_dataset_layout(label: str, entry: Any) -> Iterator[str]:
             yield f"Expected settings under `{where}.{dataset}`, but got {settings!r}."
         else:
             yield from _unknown_keys(f"key of {where}.{dataset}", settings, DatasetSettings)
+            yield from _training_layout(f"{where}.{dataset}.train_on", settings.get("train_on"))
+
+
+def _training_layout(where: str, entry: Any) -> Iterator[str]:
+    if entry is None:
+        return
+    if not isinstance(entry, dict) or "data" not in entry:
+        yield f"Expected `{where}` to name a data set, such as {{data: Visa}}, but got {entry!r}."
+    else:
+        yield from _unknown_keys(f"key of {where}", entry, TrainingData)
 
 
 def _unknown_keys(what: str, entry: Mapping[str, Any], schema: type) -> Iterator[str]:

@@ -1,16 +1,22 @@
-"""The code of a method: where its class is defined, in which version, and a digest if it may change between runs."""
+"""Code and files of a method: where its class is defined, in which version, and digests of what may change."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import entry_points, packages_distributions, version
 from pathlib import Path
 from typing import Any
 
+from dualclip_lightning.backbone.checkpoints.choosing import DEMO, DEMO_FOLDER, RANDOM
 from dualclip_lightning.benchmark.plan.methods import ENTRY_POINTS
 from dualclip_lightning.utilities.files import files_digest
 
+PATHS = ("pretrained", "reference_dir", "textures", "checkpoint")
+"""Arguments that may be a file or folder, whose content is then part of the key."""
+FOLDERS = {DEMO: DEMO_FOLDER}
+"""Folders of weights that are known by a name."""
 VERSIONED = ("dualclip_lightning", "anomalib")
 """Packages whose versions are part of every key, and whose code is not read."""
 
@@ -58,3 +64,19 @@ def _home(top: str) -> Path | None:
     folders = list(getattr(module, "__path__", ()))
     file = folders[0] if folders else getattr(module, "__file__", None)
     return None if file is None else Path(file)
+
+
+def file_digests(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield a digest of the content of every file and folder among the arguments, including nested ones."""
+    for name, value in arguments.items():
+        if isinstance(value, Mapping):
+            yield from file_digests(value)
+        elif name in PATHS and isinstance(value, str | Path) and value != RANDOM:
+            path = FOLDERS.get(str(value)) or Path(value).expanduser()
+            if path.exists():
+                yield name, _digest(path)
+
+
+def _digest(path: Path) -> str:
+    files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
+    return files_digest({str(file.relative_to(path)): file for file in files})

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from anomalib.callbacks import ModelCheckpoint
@@ -14,11 +15,13 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from dualclip_lightning.benchmark.plan.cells import Cell
 from dualclip_lightning.benchmark.plan.methods import method_class
+from dualclip_lightning.benchmark.run.recorder import data_root, labelled_files
 from dualclip_lightning.images.masks import check_rule
 from dualclip_lightning.models.base import ZeroShotShell
 from dualclip_lightning.models.references import normal_images
 from dualclip_lightning.models.references.data import geometry_of, ordered_dataset
 from dualclip_lightning.pairing import image_names
+from dualclip_lightning.utilities.files import files_digest
 
 
 class CellEngine(Engine):
@@ -82,6 +85,39 @@ def fit_on_normal_images(engine: Engine, model: Any, datamodule: Any, cell: Cell
         datamodule.train_data = datamodule.train_data.subsample(rows)
     engine.fit(model=model, datamodule=datamodule)
     return drawn
+
+
+class Trained(NamedTuple):
+    """An auxiliary method after its training."""
+
+    model: Any
+    checkpoint: bytes
+    images: int
+    """Number of labelled images."""
+    images_digest: str
+    root: str | None
+    """Folder of the images."""
+
+
+def train_on_other_data(engine: Engine, model: Any, cell: Cell, path: Path) -> Trained:
+    """Train an auxiliary method on the labelled test images of several categories, by its `fit_auxiliary`.
+
+    Args:
+        engine: Engine without validation.
+        model: the method.
+        cell: the training.
+        path: temporary file for the checkpoint.
+    """
+    categories = [replace(cell, category=name).datamodule() for name in cell.trained_categories]
+    for datamodule in categories:
+        datamodule.prepare_data()
+        datamodule.setup(TrainerFn.FITTING)
+    model.fit_auxiliary(engine, categories)
+    engine.trainer.save_checkpoint(path, weights_only=True)
+    root = data_root(categories[0])
+    files = dict(found for datamodule in categories for found in labelled_files(datamodule.test_data, root))
+    images = sum(len(datamodule.test_data) for datamodule in categories)
+    return Trained(model, path.read_bytes(), images, files_digest(files), root)
 
 
 def no_training_images(cell: Cell) -> str:

@@ -8,6 +8,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timezone
 from math import isfinite, nan
 from pathlib import Path
@@ -22,7 +23,7 @@ from dualclip_lightning.benchmark.plan.cells import Cell, libraries
 from dualclip_lightning.benchmark.plan.methods import MethodError, method_class
 from dualclip_lightning.benchmark.plan.sources import class_path, package
 from dualclip_lightning.benchmark.results import COLUMNS, CellResult
-from dualclip_lightning.benchmark.run.engine import fit_on_normal_images, make_engine
+from dualclip_lightning.benchmark.run.engine import fit_on_normal_images, make_engine, train_on_other_data
 from dualclip_lightning.benchmark.run.machine import CellPlace, git_revision, seeded, threads
 from dualclip_lightning.benchmark.run.methods import build_method, describe_method, is_trained
 from dualclip_lightning.benchmark.run.recorder import Recorder, data_root
@@ -41,13 +42,13 @@ def run_cell(cell: Cell, place: CellPlace = CellPlace()) -> CellResult:  # noqa:
     began, start = datetime.now(timezone.utc), time.monotonic()
     try:
         with quiet(), threads(place.threads), seeded(cell.seed):
-            result = _score(cell, place)
+            result = _train(cell, place) if cell.trained_categories else _score(cell, place)
     except Exception as error:  # noqa: BLE001  # the other cells continue after any error
         return failed_result(cell, error, began)
     finally:
         _free_memory(cell)
     row = {**_row(cell, began), **result.row, "status": DONE, "seconds": time.monotonic() - start}
-    return CellResult(row, result.images, result.maps)
+    return replace(result, row=row)
 
 
 def failed_result(cell: Cell, error: BaseException, began: datetime | None = None) -> CellResult:
@@ -86,8 +87,25 @@ def _code(cell: Cell) -> dict[str, str]:
     return {"class_path": class_path(owner), "package": package(owner)}
 
 
+def _train(cell: Cell, place: CellPlace) -> CellResult:
+    """Train an auxiliary method and return its checkpoint, with the provenance of the layers and of their data."""
+    device = _device(cell, place)
+    reset_peak(device)
+    with tempfile.TemporaryDirectory(prefix="dualclip-") as folder:
+        engine = make_engine(cell, device, Path(folder))
+        trained = train_on_other_data(engine, build_method(cell), cell, Path(folder) / "trained.ckpt")
+    about = {"device": _device_name(device), "peak_memory_mb": peak_megabytes(device)}
+    about |= {"images_sha256": trained.images_digest, "num_images": trained.images, "data_root": trained.root}
+    row = describe_method(trained.model, cell) | about | {"trained_categories": list(cell.trained_categories)}
+    return CellResult(row, checkpoint=trained.checkpoint)
+
+
+def _device(cell: Cell, place: CellPlace) -> torch.device:
+    return torch.device("cuda", place.gpu) if cell.device == "cuda" else torch.device("cpu")
+
+
 def _score(cell: Cell, place: CellPlace) -> CellResult:
-    device = torch.device("cuda", place.gpu) if cell.device == "cuda" else torch.device("cpu")
+    device = _device(cell, place)
     reset_peak(device)
     model, datamodule = build_method(cell), cell.datamodule()
     recorder = Recorder(data_root(datamodule), cell.keep_maps)

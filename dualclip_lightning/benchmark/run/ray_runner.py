@@ -1,13 +1,17 @@
 """Runner for a Ray cluster: one task per cell. Needs the extra `ray` here and this package on the cluster.
 
 Tasks send their results back and the process that asked for them writes the files, so the machines of the cluster need
-the data under the same path but no common results folder. The requesting process needs the data, too, because it
-prepares them. A task whose machine is lost runs again elsewhere; each cell is one file, so none is counted twice.
+the data, and methods of the user's own, under the same path but no common results folder. The requesting process needs
+the data, too, because it prepares them. A task whose machine is lost runs again elsewhere; each cell is one file, so
+none is counted twice.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import chdir, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,7 +48,7 @@ def run_on_ray(cells: Iterable[Cell], folder: Path, resources: Resources) -> Ite
             num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=MAX_RETRIES, scheduling_strategy="SPREAD"
         )
         place = CellPlace(threads=max(int(resources.cpus), 1))
-        pending = {task.remote(cell, place): cell for cell in cells}
+        pending = {task.remote(cell, place, Path.cwd(), _checkpoint(cell)): cell for cell in cells}
         begun: set[str] = set()
         while pending:
             yield from _begin(list(pending.values())[: _slots(ray, resources)], begun)
@@ -78,8 +82,20 @@ def _slots(ray: Any, resources: Resources) -> int:
     return max(min(rooms, default=1), 1)
 
 
-def _run(cell: Cell, place: CellPlace) -> CellResult:
-    return run_cell(cell, place)
+def _checkpoint(cell: Cell) -> bytes | None:
+    """Return the content of the checkpoint of a cell's training, which is in the results folder."""
+    return Path(cell.checkpoint).read_bytes() if cell.training is not None and cell.checkpoint is not None else None
+
+
+def _run(cell: Cell, place: CellPlace, directory: Path, checkpoint: bytes | None) -> CellResult:
+    """Run a cell in a directory, which holds methods and relative paths, if this machine has it."""
+    where: Any = chdir(directory) if directory.is_dir() else nullcontext()
+    with where, tempfile.TemporaryDirectory(prefix="dualclip-") as folder:
+        if checkpoint is not None:
+            path = Path(folder) / "trained.ckpt"
+            path.write_bytes(checkpoint)
+            cell = replace(cell, checkpoint=str(path))
+        return run_cell(cell, place)
 
 
 def import_ray() -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +92,7 @@ class Recorder(Callback):
         return f"maps of several sizes ({shown}) are not kept, so that the report draws none."
 
     def _name(self, path: str | Path) -> str:
-        whole = Path(os.path.abspath(path))  # noqa: PTH100  # resolve() would follow links out of the folder
-        below = self.root is not None and whole.is_relative_to(self.root)
-        return whole.relative_to(self.root).as_posix() if below and self.root else str(whole)
+        return _relative(path, self.root)
 
 
 def data_root(datamodule: Any) -> str | None:
@@ -111,3 +110,18 @@ def _now(device: torch.device) -> float:
 def _squeeze(maps: Tensor) -> Tensor:
     """Remove the channel dimension of maps [B, 1, H, W], if there is one."""
     return maps.detach().flatten(0, -3)
+
+
+def labelled_files(dataset: Any, root: str | None) -> Iterator[tuple[str, Path]]:
+    """Yield the images and masks of a data set, by names relative to the folder of the data where possible."""
+    for sample in dataset.samples.itertuples():
+        name = _relative(sample.image_path, root)
+        yield name, Path(sample.image_path)
+        mask = getattr(sample, "mask_path", None)
+        if isinstance(mask, str | Path) and str(mask):
+            yield f"mask of {name}", Path(mask)
+
+
+def _relative(path: str | Path, root: str | None) -> str:
+    whole = Path(os.path.abspath(path))  # noqa: PTH100  # resolve() would follow links out of the folder
+    return whole.relative_to(root).as_posix() if root and whole.is_relative_to(root) else str(whole)

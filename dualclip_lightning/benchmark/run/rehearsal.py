@@ -111,7 +111,7 @@ def _refusal(model: Any, error: Exception | None, cell: Cell) -> str | None:
 
 
 def _problems(model: Any, cell: Cell) -> Iterator[str]:
-    yield from _checkpoint_problems(model, cell.checkpoint)
+    yield from _checkpoint_problems(model, cell)
     if cell.kind is not None and own_kind(model) is not None:
         yield f"its class says of which kind it is, {own_kind(model)}. Take `kind` out."
     yield from _training_problems(model, cell) if is_trained(model) else _idle_settings(cell)
@@ -129,19 +129,23 @@ def _training_problems(model: Any, cell: Cell) -> Iterator[str]:
 
 
 def _idle_settings(cell: Cell) -> Iterator[str]:
-    given = {"k_shot": cell.k_shot, "trainer": cell.trainer, "train_batch_size": cell.train_batch_size}
+    """Yield an error if settings of training are given for a method that is not trained."""
+    given: dict[str, Any] = {"k_shot": cell.k_shot}
+    if cell.training is None and not cell.trained_categories:
+        given |= {"trainer": cell.trainer, "train_batch_size": cell.train_batch_size}
     idle = [f"`{name}`" for name, value in given.items() if value]
     if idle:
         yield f"it is not trained on the category's images. Take {' and '.join(idle)} out."
 
 
-def _checkpoint_problems(model: Any, checkpoint: str | None) -> Iterator[str]:
-    """Yield an error unless a checkpoint is given exactly for methods with trained layers."""
+def _checkpoint_problems(model: Any, cell: Cell) -> Iterator[str]:
+    """Yield an error unless a checkpoint or its training is given exactly for methods with trained layers."""
     needed = Kind.AUXILIARY in (own_kind(model) or Kind.INDUCTIVE)
-    if needed and (checkpoint is None or not Path(checkpoint).expanduser().is_file()):
+    trained = cell.training is not None or bool(cell.trained_categories)
+    if needed and not trained and (cell.checkpoint is None or not Path(cell.checkpoint).expanduser().is_file()):
         yield (
-            "its layers are trained on other, labelled data. Expected `checkpoint` to name the file that "
-            f"`anomalib train` left of it, but got {checkpoint!r}."
+            "its layers are trained on other, labelled data. Name them under `train_on`, or under `checkpoint` the "
+            f"file that `anomalib train` wrote; the checkpoint is {cell.checkpoint!r}."
         )
-    if checkpoint is not None and not needed:
-        yield "it has no trained layers. Take `checkpoint` out."
+    if not needed and (trained or cell.checkpoint is not None):
+        yield f"it has no trained layers. Take `{'train_on' if trained else 'checkpoint'}` out."

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,15 +15,14 @@ from rich.console import Console
 
 from dualclip_lightning.benchmark.names import short_revision
 from dualclip_lightning.benchmark.parquet import remove_parquet, write_parquet
-from dualclip_lightning.benchmark.plan import catalogue
-from dualclip_lightning.benchmark.plan.cells import Cell, plan
+from dualclip_lightning.benchmark.plan.cells import Cell, plan, trainings_of
 from dualclip_lightning.benchmark.plan.config import ConfigError
 from dualclip_lightning.benchmark.plan.schema import Config
-from dualclip_lightning.benchmark.results import assemble, is_finished, read_cell, write_cell
-from dualclip_lightning.benchmark.run.data import check_data, check_training_images
+from dualclip_lightning.benchmark.results import assemble, cell_path, is_finished, read_cell, write_cell
+from dualclip_lightning.benchmark.run.data import check_data, check_training_images, part_of, prepare
 from dualclip_lightning.benchmark.run.execute import failed_result
 from dualclip_lightning.benchmark.run.local_runner import Event, run_here, run_in_processes
-from dualclip_lightning.benchmark.run.machine import CellPlace, default_workers, git_revision, places
+from dualclip_lightning.benchmark.run.machine import default_workers, git_revision, places
 from dualclip_lightning.benchmark.run.progress import Board, watched
 from dualclip_lightning.benchmark.run.ray_runner import Resources, import_ray, run_on_ray
 from dualclip_lightning.benchmark.run.rehearsal import Need, fetch_weights, rehearse
@@ -35,8 +34,8 @@ SECONDS_BETWEEN_TABLES = 30
 """Time between two updates of results.csv during a run, because each reads all cells."""
 
 
-class DataError(RuntimeError):
-    """A data set is missing and cannot be downloaded or generated; the message names root and remedy."""
+class TrainingError(RuntimeError):
+    """The training on other data that a test needs has failed."""
 
 
 class Means(NamedTuple):
@@ -54,11 +53,18 @@ class Todo(NamedTuple):
     cells: list[Cell]
     finished: list[Cell]
     pending: list[Cell]
+    trainings: list[Cell]
+    """Unfinished trainings that pending cells need."""
 
     @property
     def keys(self) -> list[str]:
         """Return the keys of all cells, in the order of the plan."""
         return [cell.key for cell in self.cells]
+
+    @property
+    def to_run(self) -> list[Cell]:
+        """Return the trainings and tests to run."""
+        return [*self.trainings, *self.pending]
 
 
 def look(config: Config, folder: Path) -> Todo:
@@ -66,7 +72,8 @@ def look(config: Config, folder: Path) -> Todo:
     cells = plan(config)
     finished = [cell for cell in cells if is_finished(folder, cell.key, cell.keep_maps)]
     done = {cell.key for cell in finished}
-    return Todo(cells, finished, [cell for cell in cells if cell.key not in done])
+    pending = [cell for cell in cells if cell.key not in done]
+    return Todo(cells, finished, pending, [each for each in trainings_of(pending) if not is_finished(folder, each.key)])
 
 
 def run_benchmark(
@@ -95,7 +102,7 @@ def run_benchmark(
     """
     todo = look(config, folder)
     console = console or Console(quiet=True)
-    needs = refuse(todo.pending, on_cluster=means.ray is not None)
+    needs = refuse(todo.to_run, on_cluster=means.ray is not None)
     for need in needs:
         console.print(need.sentence(), highlight=False, markup=False)
     if means.ray is None:
@@ -108,8 +115,8 @@ def run_benchmark(
     due = 0.0
     try:
         workers = 1 if means.ray else means.workers or default_workers(todo.cells[0].device)
-        board = Board(todo.cells, [cell.key for cell in todo.finished], workers)
-        for event in watched(_events(todo.pending, folder, means, workers), board, console):
+        board = Board([*todo.trainings, *todo.cells], [cell.key for cell in todo.finished], workers)
+        for event in watched(_events(todo, folder, means, workers), board, console):
             if event.row is not None and time.monotonic() >= due:
                 assemble(folder, todo.keys)
                 due = time.monotonic() + SECONDS_BETWEEN_TABLES
@@ -146,6 +153,7 @@ def notes(todo: Todo, folder: Path) -> Iterator[str]:
     if todo.finished:
         yield f"{len(todo.finished)} of {len(todo.cells)} cells are finished already."
     others = {path.stem for path in (folder / "cells").glob("*.json")} - set(todo.keys)
+    others -= {cell.key for cell in trainings_of(todo.cells)}
     if others:
         yield f"{len(others)} cells of other settings stay in {folder / 'cells'} and are not part of the results."
     revisions = {(read_cell(folder, cell.key) or {}).get("git_revision") for cell in todo.finished} - {git_revision()}
@@ -154,19 +162,40 @@ def notes(todo: Todo, folder: Path) -> Iterator[str]:
         yield f"Some finished cells come from another revision of the code: {shown}. Delete them to run them again."
 
 
-def _events(cells: Sequence[Cell], folder: Path, means: Means, workers: int) -> Iterator[Event]:
-    errors = _prepare(cells)
+def _events(todo: Todo, folder: Path, means: Means, workers: int) -> Iterator[Event]:
+    """Run the trainings, then the tests; a test whose training failed is recorded as failed, too."""
+    yield from _run(todo.trainings, folder, means, workers)
+    ready: list[Cell] = []
+    for cell in todo.pending:
+        if cell.training is None:
+            ready.append(cell)
+        elif is_finished(folder, cell.training.key):
+            ready.append(replace(cell, checkpoint=str(cell_path(folder, cell.training.key, "ckpt"))))
+        else:
+            reason = (read_cell(folder, cell.training.key) or {}).get("error")
+            yield _failed(cell, TrainingError(f"The training on {cell.training.data} failed: {reason}"), folder)
+    yield from _run(ready, folder, means, workers)
+
+
+def _failed(cell: Cell, error: Exception, folder: Path) -> Event:
+    result = failed_result(cell, error)
+    write_cell(folder, result)
+    return Event(cell, result.row)
+
+
+def _run(cells: Sequence[Cell], folder: Path, means: Means, workers: int) -> Iterator[Event]:
+    if not cells:
+        return
+    errors = prepare(cells)
     for cell in cells:
-        if _data(cell) in errors:
-            result = failed_result(cell, errors[_data(cell)])
-            write_cell(folder, result)
-            yield Event(cell, result.row)
-    ready = [cell for cell in cells if _data(cell) not in errors]
-    where = places(cells[0].device, workers) if cells else []
+        if part_of(cell) in errors:
+            yield _failed(cell, errors[part_of(cell)], folder)
+    ready = [cell for cell in cells if part_of(cell) not in errors]
+    where = places(cells[0].device, workers)
     if means.ray is not None:
         yield from run_on_ray(ready, folder, means.ray)
     elif workers == 1:
-        yield from run_here(ready, folder, where[0] if where else CellPlace())
+        yield from run_here(ready, folder, where[0])
     else:
         yield from run_in_processes(ready, folder, where)
 
@@ -175,35 +204,3 @@ def _check_device(cells: Sequence[Cell]) -> None:
     if any(cell.device == "cuda" for cell in cells) and not torch.cuda.is_available():
         msg = "Expected a GPU that PyTorch can use for device=cuda, but there is none. Set device=cpu or device=auto."
         raise ConfigError(msg)
-
-
-def _data(cell: Cell) -> tuple[str, str]:
-    return cell.dataset, cell.category
-
-
-def _prepare(cells: Iterable[Cell]) -> dict[tuple[str, str], DataError]:
-    """Download or generate each data set once, before several processes start; return the errors by data set."""
-    parts = {_data(cell): cell for cell in cells}
-    return {part: error for part, cell in parts.items() if (error := _preparation_error(cell)) is not None}
-
-
-def _preparation_error(cell: Cell) -> DataError | None:
-    try:
-        with quiet():
-            cell.datamodule().prepare_data()
-    except Exception as error:  # noqa: BLE001  # recorded with every cell that needs the data
-        wrapped = DataError(_say_unprepared(cell, error))
-        wrapped.__cause__ = error
-        return wrapped
-    return None
-
-
-def _say_unprepared(cell: Cell, error: Exception) -> str:
-    root = (catalogue.data_arguments(cell.data) | dict(cell.data_arguments)).get("root")
-    text = f"{type(error).__name__}: {error}"
-    if root is None:
-        return f"The data of {cell.dataset} {cell.category} cannot be prepared ({text})."
-    return (
-        f"The data of {cell.dataset} {cell.category} are not under '{root}' and cannot be had ({text}). "
-        f"Put them there, or set `datasets.{cell.dataset}.arguments.root` to where they are."
-    )

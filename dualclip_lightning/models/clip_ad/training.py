@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import reduce
 from operator import add
 from typing import Any, ClassVar, cast
@@ -39,8 +40,29 @@ class AuxiliaryShell(TrainedShell):
     """Arguments that determine the anchors; those of training may differ from those of a test."""
     _class_anchors: Tensor | None = None
     _class_of: dict[str, int]
+    _sources: Sequence[Any] = ()
+    """Datamodules of the categories in `fit_auxiliary`."""
     _fitted = False
     _test_limit: Any = None
+
+    def fit_auxiliary(self, engine: Any, datamodules: Sequence[Any]) -> None:
+        """Train the layers on the labelled test images of several categories.
+
+        Args:
+            engine: anomalib's Engine, without validation.
+            datamodules: one datamodule for each category of the auxiliary data, with its data set up.
+
+        Raises:
+            ValueError: the method has no layers to train, or a category has no masks of defects.
+        """
+        if self.training_settings is not None:
+            names = tuple(source.category for source in datamodules if getattr(source, "category", None))
+            self.training_settings = replace(self.training_settings, categories=names or None)
+        self._sources = datamodules
+        try:
+            engine.fit(model=self, datamodule=datamodules[0])
+        finally:
+            self._sources = ()
 
     @property
     def learning_type(self) -> LearningType:
@@ -126,9 +148,9 @@ class AuxiliaryShell(TrainedShell):
         chosen = self.training_settings
         if datamodule is None or chosen is None:
             return
-        parts = labelled_parts(datamodule.test_data, datamodule.name, chosen.categories)
+        parts, class_names = self._labelled(datamodule, chosen.categories)
         self._class_of = {name: row for row, part in enumerate(parts) for name in image_names(part) or ()}
-        self._class_anchors = self._anchors_of(chosen.categories)
+        self._class_anchors = self._anchors_of(class_names)
         whole = copy.copy(reduce(add, parts))
         whole.augmentations = datamodule.train_augmentations
         ordered = ordered_dataset(whole, range(len(whole)), geometry_of(self.pre_processor), "nearest")
@@ -138,13 +160,21 @@ class AuxiliaryShell(TrainedShell):
             num_workers=datamodule.num_workers, collate_fn=ordered.collate_fn,
         )  # fmt: skip
 
+    def _labelled(self, datamodule: Any, categories: Sequence[str] | None) -> tuple[list[Any], list[str] | None]:
+        """Return the labelled images of each category and their names in prompts; None for the method's own name."""
+        if self._sources:
+            parts = [part for source in self._sources for part in labelled_parts(source.test_data, source.name)]
+            return parts, [self._class_words_of(source) or "object" for source in self._sources]
+        parts = labelled_parts(datamodule.test_data, datamodule.name, categories)
+        return parts, None if categories is None else [self._class_words(name) for name in categories]
+
     def _anchors_of(self, class_names: Sequence[str] | None) -> Tensor | None:
-        """Return the anchors [K, 2, D] of some classes, and restore the method's own class afterwards."""
+        """Return the anchors [K, 2, D] of some names in prompts, and restore the method's own class afterwards."""
         if class_names is None:
             return None
         own, anchors = self.described_class, []
         for name in class_names:
-            self.set_class_name(self._class_words(name))
+            self.set_class_name(name)
             anchors.append(self.model.anchors)
         self.set_class_name(own or "object")
         return torch.stack(anchors)

@@ -138,7 +138,7 @@ def shipped():
     for name in ("demo", "visa", "ablation_components", "ablation_references"):
         config = load_config(CONFIGS / f"{name}.yaml")
         for label, method in config.methods.items():
-            if method.model in MODELS:
+            if method.model in MODELS and method.train_on is None:
                 arguments = arguments_of(method, config) | {"pretrained": None}
                 found[f"{method.model} {arguments}"] = pytest.param(method, method.seeds is not None, id=label)
     return list(found.values())

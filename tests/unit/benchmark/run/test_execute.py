@@ -299,7 +299,9 @@ def test_layers_trained_on_other_data_are_read_from_their_checkpoint_and_recorde
 
 @pytest.mark.parametrize("checkpoint", [None, "nowhere.ckpt"])
 def test_untrained_layers_are_refused_before_anything_runs(checkpoint, mvtec_root, tiny_folder):
-    with pytest.raises(ConfigError, match=r"methods.SDP\+: its layers are trained on other, labelled data"):
+    with pytest.raises(
+        ConfigError, match=r"methods.SDP\+: its layers are trained on other, labelled data. Name them under `train_on`"
+    ):
         rehearse(cells(mvtec_root, tiny_folder, methods=sdp_plus(checkpoint)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -32,9 +33,11 @@ class Cluster:
         return {"CPU": 1.0}
 
     def remote(self, _):
-        def submit(cell, place):
+        def submit(cell, place, directory, checkpoint):
             number = len(self.tasks)
             self.tasks[number] = (cell, place)
+            assert directory == Path.cwd()
+            assert checkpoint is None
             return number
 
         return SimpleNamespace(options=lambda **_: SimpleNamespace(remote=submit))
