@@ -136,6 +136,10 @@ class ZeroShotEvaluator(Evaluator):
     def _log(self, trainer: Trainer, pl_module: LightningModule, metric: Any) -> None:
         """Log a metric computed over all processes; Lightning's mean over processes is of equal figures."""
         found = metric.compute()
+        if found is None:  # anomalib's metrics skip batches without their fields
+            names = metric.labels if isinstance(metric, Grouped) else [metric.name]
+            logger.warning("%s is left out: the method gives no %s.", ", ".join(names), metric.fields[0])
+            return
         results = metric.labelled(found) if isinstance(metric, Grouped) else {metric.name: found}
         for name, value in results.items():
             plain = torch.as_tensor(value, dtype=torch.float32, device=pl_module.device)

@@ -208,6 +208,17 @@ def test_an_outside_class_is_trained_and_judged_as_all_others(joint, tmp_path, m
     assert row["pixel_AUROC"] == pytest.approx(pixels, abs=5e-3)
 
 
+def test_a_method_without_maps_has_figures_of_images_only(tmp_path, monkeypatch, mvtec_root, tiny_folder):
+    write_outside_method(tmp_path, "without_maps", [("amax((1, 2, 3)), anomaly_map=maps)", "amax((1, 2, 3)))")])
+    monkeypatch.syspath_prepend(tmp_path)
+    (cell,) = cells(mvtec_root, tiny_folder, methods={"a": {"model": "without_maps.ColourKnn"}}, seeds=[0])
+    found = run_cell(cell)
+    assert found.row["status"] == "done", found.row["error"]
+    scores = roc_auc_score(found.images["label"].astype(int), found.images["score"])
+    assert found.row["image_AUROC"] == pytest.approx(scores, abs=1e-6)
+    assert found.row["pixel_AUROC"] is found.row["pixel_PRO"] is found.maps is None
+
+
 def test_an_error_becomes_the_result_of_the_cell(tmp_path, tiny_folder):
     row = run_cell(cells(tmp_path / "nowhere", tiny_folder, datasets={"Folder": {"arguments": {
         "name": "plates", "root": str(tmp_path), "normal_dir": "good", "abnormal_dir": "bad"}}})[0]).row  # fmt: skip
