@@ -39,7 +39,7 @@ def method_names() -> list[str]:
 def canonical_name(name: str) -> str:
     """Return the name under which a method is listed, for any spelling that anomalib accepts; other names unchanged."""
     name = current_name(name)
-    if name in method_names():
+    if name in MODELS or name in _anomalib_names() or "." in name or name in _offered():
         return name
     spelling = convert_snake_to_pascal_case(name).lower()
     listed = {known.lower(): known for known in [*_anomalib_names(), *MODELS]}
@@ -61,10 +61,10 @@ def method_class(name: str) -> Any:
         return getattr(import_module(MODELS[name]), name)
     if name in _anomalib_names():
         return getattr(import_module("anomalib.models"), name)
-    if name in _offered():
-        return _checked(name, _load(name, _offered()[name].load))
     if "." in name:
         return _checked(name, _imported(name))
+    if name in _offered():
+        return _checked(name, _load(name, _offered()[name].load))
     msg = unknown("method", name, method_names())
     if "Did you mean" not in str(msg):
         msg = f"{msg} A class of your own is named by its dotted path, such as mymethod.MyMethod."
@@ -121,8 +121,12 @@ def _anomalib_names() -> tuple[str, ...]:
     return tuple(each for each in models.__all__ if getattr(models, each).__module__.startswith(OF_ANOMALIB))
 
 
+@cache
 def _offered() -> dict[str, Any]:
-    """Return the entry points by name; names that this package or anomalib already has keep their meaning."""
+    """Return the entry points by name; names that this package or anomalib already has keep their meaning.
+
+    They are read once, because that looks through all installed packages.
+    """
     taken = {*MODELS, *_anomalib_names()}
     return {each.name: each for each in entry_points(group=ENTRY_POINTS) if each.name not in taken}
 

@@ -52,6 +52,7 @@ def _distributions() -> Any:
     return packages_distributions()
 
 
+@cache
 def _offering(top: str) -> list[str]:
     """Return the distributions that offer methods of a package, also if they are installed in place."""
     offered = entry_points(group=ENTRY_POINTS)
