@@ -157,7 +157,10 @@ def _notes(summary: DatasetSummary) -> Iterator[str]:
         if planned > found:
             gap = f"{planned - found} of {planned} cells are missing"
             yield f"† {method}: {gap}; its mean rests on the others and is not ranked."
-        for metric, count in lacking[lacking > planned - found].items():
+        absent = lacking == summary.planned.loc[method]
+        if absent.any():
+            yield f"{method} has no {', '.join(title(str(metric)) for metric in lacking.index[absent])}."
+        for metric, count in lacking[(lacking > planned - found) & ~absent].items():
             gap = f"{title(str(metric))} does not exist in {count} of {summary.planned.loc[method, metric]} cells"
             yield f"† {method}: {gap}; its mean rests on the others and is not ranked."
 

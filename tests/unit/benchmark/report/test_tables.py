@@ -214,6 +214,13 @@ def test_a_metric_that_some_finished_cells_lack_is_named_and_no_cell_is_called_m
     assert "missing" not in text
 
 
+def test_a_method_without_a_metric_says_so_once():
+    results = frame(cell("a", "x", pixel_PRO200=0.5), cell("a", "y", pixel_PRO200=0.5), cell("b", "x"), cell("b", "y"))
+    text = markdown(summary_table(summarise(results, "Demo")))
+    assert "- b has no PRO, 200 thresholds." in text
+    assert "rests on the others" not in text
+
+
 def test_a_method_without_any_result_has_no_mean():
     text = markdown(summary_table(summarise(frame(cell("text"), failed(method="joint")), "Demo")))
     assert "joint: none of 1 cells has a result" in text
