@@ -153,6 +153,22 @@ def test_a_stream_goes_on_with_the_same_references_after_a_kill(shots, tmp_path)
     assert [row["references"] for row in table(out)] == ["0", "1", "2", "2", "2"]
 
 
+def test_a_bundle_gives_the_scores_and_decisions_of_predict(shots, tmp_path):
+    bundle = tmp_path / "plate.dualclip"
+    made = start("calibrate", str(shots), "--num-references", "2", "--false-alarm-rate", "0.4", "--out", str(bundle),
+                 *MODEL).end()  # fmt: skip
+    assert made.status == 0, made.err
+    common = ("--bundle", str(bundle), "--device", "cpu")
+    run = start("predict", str(shots), "--out", str(tmp_path / "run"), "--no-heatmaps", *common).end()
+    station = start("watch", str(shots), "--out", str(tmp_path / "out"), "--once", "--move", "--interval", "0.02",
+                    *common).end()  # fmt: skip
+    assert (run.status, station.status) == (0, 0), run.err + station.err
+    theirs, ours = ({row["path"]: row for row in table(tmp_path / name)} for name in ("run", "out"))
+    for name in ("score", "decision", "p_value", "threshold", "references", "geometry"):
+        assert {path: row[name] for path, row in ours.items()} == {path: row[name] for path, row in theirs.items()}
+    assert {row["decision"] for row in ours.values()} == {"normal", "anomalous"}
+
+
 def test_pairs_of_another_method_are_refused_in_a_sentence(shots, tmp_path):
     options = ("--method", "MuSc", "--set", "num_references=1", "--geometry", "squash")
     refused = watch(shots, tmp_path / "out", *options)

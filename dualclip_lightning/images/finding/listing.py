@@ -67,7 +67,7 @@ def find_images(
             others += len(inside) - len(images)
             for image in images:
                 found.setdefault(os.path.abspath(image), image)  # noqa: PTH100 - links stay as named
-    kept = [path for path in found.values() if not _matches(path, exclude)]
+    kept = [path for path in found.values() if not matches(path, exclude)]
     if not kept and not walk.unreadable:
         msg = (
             f"No image in {', '.join(map(repr, map(str, targets)))}. Expected a file, a folder, a pattern or a list. "
@@ -119,7 +119,8 @@ def _expand(target: str, walk: Walk, standard_input: BinaryIO | None) -> Iterato
         raise FileNotFoundError(msg)
 
 
-def _matches(path: Path, patterns: Sequence[str]) -> bool:
+def matches(path: Path, patterns: Sequence[str]) -> bool:
+    """Return whether the name or the whole path of a file matches one of the patterns."""
     return any(fnmatch(path.name, pattern) or fnmatch(str(path), pattern) for pattern in patterns)
 
 

@@ -8,13 +8,13 @@ import threading
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from fnmatch import fnmatch
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import FrameType
 
 from rich.console import Console
 
+from dualclip_lightning.images.finding.listing import matches
 from dualclip_lightning.predict.command import detector_arguments
 from dualclip_lightning.predict.decisions import stated_threshold
 from dualclip_lightning.predict.detector import Detector
@@ -25,7 +25,7 @@ from dualclip_lightning.predict.limits import NO_PAIRS
 from dualclip_lightning.predict.output.tables import threshold_facts
 from dualclip_lightning.predict.run import now, score_settings
 from dualclip_lightning.predict.watch.arrivals import Arrivals
-from dualclip_lightning.predict.watch.journal import WatchJournal
+from dualclip_lightning.predict.watch.journal import WatchJournal, check_place
 from dualclip_lightning.predict.watch.station import Station, is_in_subfolders, watch
 from dualclip_lightning.utilities.record import write_record
 
@@ -44,6 +44,7 @@ def run(options: Namespace) -> int:
 
 
 def _watch(options: Namespace, console: Console, notes: Console) -> int:
+    check_place(options.out)
     detector = make_detector(detector_arguments(options))
     if detector.mode == "pairs":
         raise ValueError(NO_PAIRS)
@@ -54,8 +55,7 @@ def _watch(options: Namespace, console: Console, notes: Console) -> int:
         _write_facts(options, detector)
 
         def left_out(path: Path) -> bool:
-            named = any(fnmatch(path.name, pattern) or fnmatch(str(path), pattern) for pattern in options.exclude)
-            return named or is_in_subfolders(path, folder)
+            return matches(path, options.exclude) or is_in_subfolders(path, folder)
 
         arrivals = Arrivals(folder, journal.known, left_out)
         station = Station(

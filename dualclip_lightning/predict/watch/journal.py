@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+PLACE = Path(WORK, "watch")
+"""Subfolder of the results for the journal."""
+
+
 @dataclass(frozen=True)
 class Step:
     """What is to be done about one file after it was scored or given up.
@@ -64,7 +68,7 @@ class WatchJournal:
         self.steps = 0
         """Number of steps so far."""
         try:
-            self._log = Log(folder / WORK / "watch" / LOG, durable=True)
+            self._log = Log(folder / PLACE / LOG, durable=True)
         except BlockingIOError as error:
             msg = f"Another process is writing to '{folder}'. Stop it, or choose another --out."
             raise ValueError(msg) from error
@@ -148,6 +152,17 @@ class WatchJournal:
             self.known[step.name] = step.stamp
         if step.scored:
             self.latest.append((str(step.target) if moved else step.name, step.stamp))
+
+
+def check_place(folder: Path) -> None:
+    """Check that a folder does not exist, is empty, or holds the results of a station.
+
+    Raises:
+        ValueError: If it holds anything else.
+    """
+    if folder.exists() and not (folder.is_dir() and ((folder / PLACE).is_dir() or not any(folder.iterdir()))):
+        msg = f"'{folder}' holds something other than results of dualclip watch. Choose another --out."
+        raise ValueError(msg)
 
 
 def _step(record: Mapping[str, Any]) -> Step:

@@ -142,6 +142,7 @@ def watch(station: Station, stop: Stop, interval: float, *, once: bool = False) 
         polls += 1
         unreadable = station.arrivals.unreadable
         for name in unreadable.keys() - said:
+            station.failed += once
             station.warn(f"Cannot read '{name}': {unreadable[name]} It is tried again at every poll.")
         said = set(unreadable)
         station.process(files, stop)

@@ -4,7 +4,7 @@ import pytest
 
 from dualclip_lightning.predict.output.journal import file_stamp
 from dualclip_lightning.predict.watch.files import complete_line, free_path, move_durably, plan_line
-from dualclip_lightning.predict.watch.journal import WatchJournal
+from dualclip_lightning.predict.watch.journal import WatchJournal, check_place
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,18 @@ def test_a_move_neither_overwrites_nor_moves_another_file_of_the_same_name(tmp_p
     with pytest.raises(FileExistsError):
         move_durably(source, target, again)
     assert (source.read_text(), target.read_text()) == ("other", "image")
+
+
+def test_results_of_others_are_not_overwritten(tmp_path):
+    check_place(tmp_path)
+    check_place(tmp_path / "new")
+    with WatchJournal(tmp_path / "out", {}):
+        check_place(tmp_path / "out")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "scores.csv").touch()
+    for name in ("run", "run/scores.csv"):
+        with pytest.raises(ValueError, match="something other than results of dualclip watch"):
+            check_place(tmp_path / name)
 
 
 def test_other_settings_and_a_second_process_are_refused(tmp_path):

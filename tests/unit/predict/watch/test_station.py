@@ -55,6 +55,19 @@ def test_files_with_a_decision_are_moved_under_a_free_name(line):
     assert [facts["moved_to"] for facts in line.facts] == [row["moved_to"] for row in line.rows]
 
 
+def test_a_name_that_is_not_utf8_is_moved_and_shown_with_escapes(line):
+    try:
+        line.write(os.fsdecode(b"not_utf8_\xff.png"), 20)
+    except OSError:
+        pytest.skip("the file system takes only UTF-8")
+    for _ in range(2):
+        line.run(move=True)
+    shown = "not_utf8_\\udcff.png"
+    assert names(line.rows) == names(line.facts) == [shown]
+    assert line.rows[0]["moved_to"] == line.facts[0]["moved_to"] == f"{line.folder}/ok/{shown}"
+    assert list(line.files) == [os.fsdecode(b"ok/not_utf8_\xff.png")]
+
+
 def test_without_a_threshold_there_is_no_decision_and_no_move(line):
     line.threshold = None
     line.write("0.png")
