@@ -84,11 +84,17 @@ def contradictions(given: Mapping[str, Any], bundle: Bundle, spelling: Mapping[s
     for option, (name, value) in named.items():
         held = _held(name, bundle)
         if _comparable(name, value) != held:
-            yield _contradiction(option, repr(held))
+            yield _contradiction(option, _described(name, held))
 
 
 def _contradiction(option: str, held: str) -> str:
     return f"{option} contradicts the bundle, which has {held}; leave it out, or make another bundle"
+
+
+def _described(name: str, held: Any) -> str:
+    if held is None:
+        return "none"
+    return held if name in {"reference", "references"} else repr(held)
 
 
 def _held(name: str, bundle: Bundle) -> Any:

@@ -141,8 +141,9 @@ def test_the_same_command_continues_and_another_bundle_begins_anew(make, capsys)
         (["--method", "AnoCLIP"], "--method contradicts the bundle, which has 'DualImageCLIP'"),
         (["--geometry", "squash"], "--geometry contradicts the bundle, which has 'keep'"),
         (["--image-size", "32"], "--image-size contradicts the bundle, which has [48, 48]"),
-        (["--reference-dir", "good"], "--reference-dir contradicts the bundle, which has '4 references'"),
-        (["--compare-with", "stream"], "--compare-with contradicts the bundle, which has 'references of its own'"),
+        (["--reference-dir", "good"], "--reference-dir contradicts the bundle, which has 4 references"),
+        (["--compare-with", "stream"], "--compare-with contradicts the bundle, which has references of its own"),
+        (["--bank-size", "3"], "--bank-size contradicts the bundle, which has none"),
         (["--tta"], "--tta contradicts the bundle, which has False"),
         (["--set", "neighbourhood=[1,3]"], "--set neighbourhood contradicts the bundle"),
         (["--threshold", "0.5"], "--threshold contradicts the bundle, which has a threshold of 0."),
@@ -162,11 +163,22 @@ def test_options_that_contradict_the_bundle_are_refused_by_name(at, made, capsys
 def test_options_that_agree_with_the_bundle_or_concern_only_results_are_taken(make, tiny_folder):
     assert make("--spatial-window", "0.5") == 0
     agreeing = "--class-name plate --alpha 0.5 --spatial-window 0.5 --image-size 48 --geometry keep --seed 0"
-    others = f"--no-heatmaps --gallery 0 --batch-size 2 --maps --masks --exclude 0.png --pretrained {tiny_folder}"
+    others = f"--no-heatmaps --gallery 0 --batch-size 2 --maps --exclude 0.png --min-area 9 --pretrained {tiny_folder}"
     assert score(*agreeing.split(), *others.split()) == 0
     assert [row["path"] for row in rows()] == ["shots/1.png", "shots/2.png"]
     assert not Path("out/heatmaps").exists()
     assert len(list(Path("out/maps").iterdir())) == 2
+
+
+def test_a_stream_goes_on_from_the_images_in_the_bundle(make_detector, at):
+    detector = make_detector(compare_with="stream", bank_size=2, threshold=0.5)
+    detector.predict(["good/0.png", "good/1.png", "good/2.png"])
+    detector.save("plate.dualclip")
+    expected = detector.predict("shots")
+    assert expected[0].references == ("good/2.png", "good/1.png")
+    assert score() == 0
+    assert [row["references"] for row in rows()] == ["2"] * 3
+    assert [float(row["score"]) for row in rows()] == pytest.approx([each.score for each in expected], abs=1e-6)
 
 
 def test_a_bundle_without_a_threshold_takes_one_from_the_options(make_detector, at):
