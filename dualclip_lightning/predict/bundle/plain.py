@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass, replace
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from dualclip_lightning.predict.bundle.file import Bundle
@@ -65,7 +65,16 @@ def detector_arguments(bundle: Bundle) -> dict[str, Any]:
     """Return the arguments of the detector, with paths as they lead to files from the present directory."""
     arguments = dict(bundle.arguments)
     arguments["geometry"] = Geometry(**arguments["geometry"])
-    return arguments | {name: bundle.located(arguments[name]) for name in PLACES if arguments.get(name)}
+    return arguments | {name: bundle.located(arguments[name]) for name in PLACES if _is_path(name, bundle)}
+
+
+def _is_path(name: str, bundle: Bundle) -> bool:
+    """Return whether an argument is a path; a tag is none, even if there was a folder of that name."""
+    value = bundle.arguments.get(name)
+    if not value:
+        return False
+    folder_of_weights = name == "pretrained" and bundle.settings["weights"] != value  # it has a prefix there
+    return folder_of_weights or (Path(bundle.directory) / value).is_file()
 
 
 def held_threshold(bundle: Bundle, settings: Mapping[str, Any]) -> Threshold | str | None:

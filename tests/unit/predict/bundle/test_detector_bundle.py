@@ -154,6 +154,15 @@ def test_relative_weights_are_found_from_another_directory(make_detector, tiny_f
     assert Detector.load(tmp_path / "plate.dualclip", device="cpu").threshold.score == 0.5
 
 
+def test_a_folder_with_the_name_of_a_tag_is_not_taken_for_the_weights(tmp_path, monkeypatch):
+    for name in ("demo", "elsewhere"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    Detector("plate", pretrained="demo", compare_with="none", device="cpu").save("plate.dualclip")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert Detector.load("../plate.dualclip", device="cpu").settings["weights"] == "demo"
+
+
 def test_other_weights_are_refused_with_both_digests(make, tmp_path):
     detector = make(compare_with="none", threshold=None)
     (tmp_path / "other").mkdir()
