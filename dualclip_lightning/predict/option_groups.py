@@ -189,7 +189,7 @@ def add_method(group: argparse._ArgumentGroup) -> None:
         help=f"draw maps as the released code of that method does; default: the method's, here {DRAWING_NAMES[0]}",
     )  # fmt: skip
     group.add_argument("--tta", action="store_true", help="test-time adaptation")
-    group.add_argument("--seed", type=int, default=0, help="draws the pairs")
+    group.add_argument("--seed", type=int, default=0, help="draws the pairs, and the references of a bundle")
     group.add_argument(
         "--batch-size", type=int, default=8, help="images at a time; changes speed and memory, not scores"
     )

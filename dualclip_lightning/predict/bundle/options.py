@@ -58,7 +58,8 @@ def given_options(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> 
     """Return the options that are among the arguments, without defaults."""
     unset = object()
     # argparse leaves a name that the namespace has; values of a repeatable option are appended to those there.
-    blank = {action.dest: None if action.default == [] else unset for action in parser._actions}  # noqa: SLF001
+    actions = parser._actions  # noqa: SLF001
+    blank = {action.dest: None if isinstance(action.default, list) else unset for action in actions}
     found = vars(parser.parse_args(arguments, argparse.Namespace(**blank)))
     return {name: value for name, value in found.items() if value is not unset and value is not None}
 

@@ -150,12 +150,14 @@ def test_the_same_command_continues_and_another_bundle_begins_anew(make, capsys)
         (["--false-alarm-rate", "0.1"], "--false-alarm-rate contradicts the bundle"),
         (["--good", "good"], "make another bundle with 'dualclip calibrate'"),
         (["--from", "old.json"], "--from and --bundle exclude each other"),
+        (["--from", "old.json", "--set", "lowest=0.3"], "--from and --bundle exclude each other"),
         (["--set", "alpha"], "expected NAME=VALUE"),
     ],
 )
 def test_options_that_contradict_the_bundle_are_refused_by_name(at, made, capsys, options, part):
     shutil.copy(made, "plate.dualclip")
-    Threshold(0.5, settings=read_bundle(made).settings).save("old.json")
+    settings = {**read_bundle(made).settings, "vv_blocks": [2]}  # one that a former run passes on as --set
+    Threshold(0.5, settings=settings).save("old.json")
     assert part in wrong(capsys, score, *options)
     assert not Path("out").exists()
 
