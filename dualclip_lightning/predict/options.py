@@ -88,7 +88,7 @@ def parse_detector(parser: argparse.ArgumentParser, arguments: Sequence[str] | N
     if options.bundle is not None:
         from dualclip_lightning.predict.bundle.options import take_bundle  # noqa: PLC0415 - imports numpy
 
-        take_bundle(parser, options, renamed, _arguments)
+        take_bundle(parser, options, renamed, read_settings)
     return options
 
 
@@ -97,7 +97,7 @@ def complete(parser: argparse.ArgumentParser, options: argparse.Namespace) -> No
     try:
         options.method = current_name(options.method)
         check_method(options.method)
-        options.arguments = _arguments(options.arguments)
+        options.arguments = read_settings(options.arguments)
     except ValueError as error:
         parser.error(str(error))
     for message in _contradictions(options):
@@ -129,7 +129,7 @@ def _parse_with_former(parser: argparse.ArgumentParser, arguments: Sequence[str]
     return options
 
 
-def _arguments(given: Sequence[str]) -> dict[str, Any]:
+def read_settings(given: Sequence[str]) -> dict[str, Any]:
     """Return the arguments of the method by name, from NAME=VALUE; later ones take precedence.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import stat
 from pathlib import Path
 from typing import IO
@@ -15,6 +16,8 @@ from dualclip_lightning.images.reading.deep import HEAD, largest_value, read_dee
 from dualclip_lightning.images.reading.depth import BYTE
 from dualclip_lightning.images.reading.pillow import from_pillow, known_formats, reason_of
 from dualclip_lightning.images.reading.tiff import MAGIC, read_tiff
+
+EMPTY = "the file is empty (0 bytes)."
 
 
 def read_picture(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS) -> Picture:
@@ -38,6 +41,22 @@ def read_picture(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS) -> Pi
     except ImageError:
         raise
     except Exception as error:  # decoders may raise anything for a malicious file
+        raise ImageError(reason_of(error)) from error
+
+
+def read_content(content: bytes, max_megapixels: float = MAX_MEGAPIXELS) -> Picture:
+    """Read an image from the content of a file, as `read_picture` does.
+
+    Raises:
+        ImageError: the content cannot be read.
+    """
+    if not content:
+        raise ImageError(EMPTY)
+    try:
+        return read_stream(io.BytesIO(content), max_megapixels)
+    except ImageError:
+        raise
+    except Exception as error:  # same as in read_picture
         raise ImageError(reason_of(error)) from error
 
 
@@ -92,5 +111,4 @@ def _check_file(path: Path) -> None:
         msg = "it is not a regular file."
         raise ImageError(msg)
     if status.st_size == 0:
-        msg = "the file is empty (0 bytes)."
-        raise ImageError(msg)
+        raise ImageError(EMPTY)

@@ -1,0 +1,178 @@
+"""The options of `dualclip serve`."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from dualclip_lightning.commandline.parser import WRONG, Parser, speaking, whole_from_one
+from dualclip_lightning.images.finding.listing import check_there, find_images
+from dualclip_lightning.images.limits import MAX_MEGAPIXELS
+from dualclip_lightning.predict.former import check_threshold
+from dualclip_lightning.predict.option_groups import add_geometry, add_method, add_min_area, add_spatial_window
+from dualclip_lightning.predict.options import complete, read_settings
+from dualclip_lightning.serving.limits import MEGA, Limits
+
+DESCRIPTION = """Score images over HTTP: a page for dropping images on at /, POST /predict for programs, /health and
+/metrics for monitoring. Needs the extra 'serve'."""
+EPILOG = """example:
+  dualclip calibrate good --class-name "steel plate" --out plate.dualclip
+  dualclip serve --bundle plate.dualclip
+  curl -F images=@01.png http://127.0.0.1:8000/predict
+
+exit status: 0 stopped by Ctrl-C or SIGTERM, 2 wrong use or the port is taken."""
+TOKEN = "DUALCLIP_TOKEN"  # noqa: S105 - the name of a variable
+NEEDED = ("fastapi", "uvicorn", "prometheus_client", "python_multipart")
+OF_PREDICT: dict[str, Any] = {
+    "good": None, "false_alarm_rate": None, "heatmaps": True, "masks": False, "coco": False, "scale": None,
+    "gallery": 0, "references": None, "num_references": None, "bank_size": None, "former": None,
+}  # fmt: skip
+"""Options of `dualclip predict` that this command does not have, at their defaults."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status; wrong options are reported before PyTorch is imported."""
+    options = parse(arguments)
+    try:
+        check_installed()
+        if options.reference is not None:
+            check_there(find_images([options.reference]).paths, [options.reference], every=True)
+        check_threshold(options)
+    except (FileNotFoundError, ValueError, ImportError) as error:
+        print(f"dualclip: {error}", file=sys.stderr)
+        return WRONG
+    if not options.quiet:
+        print("Loading PyTorch and the model ...", file=sys.stderr, flush=True)
+    from dualclip_lightning.serving.command import run  # noqa: PLC0415 - takes seconds
+
+    with speaking(options):
+        return run(options)
+
+
+def check_installed() -> None:
+    """Check that the packages of the extra are installed.
+
+    Raises:
+        ImportError: If one is missing; the message says how to install it.
+    """
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        msg = f'The service needs {", ".join(missing)}. Install it with: pip install "dualclip_lightning[serve]"'
+        raise ImportError(msg)
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the options from the command line; if they are invalid, exit with a one-line message and status 2."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    options.token = options.token or os.environ.get(TOKEN) or None
+    for message in _contradictions(options):
+        parser.error(message)
+    if options.bundle is not None:
+        from dualclip_lightning.predict.bundle.options import take_bundle  # noqa: PLC0415 - imports numpy
+
+        take_bundle(parser, options, arguments, read_settings)
+    else:
+        options.threshold = options.threshold or "none"
+        options.references = None if options.reference else "none"
+    if options.threshold == "auto":
+        parser.error(
+            "a threshold needs images that are known before the first request; give a number or a file as --threshold, "
+            "or a bundle of 'dualclip calibrate'"
+        )
+    complete(parser, options)
+    try:
+        options.limits = Limits(
+            options.max_images, round(options.max_megabytes * MEGA), round(options.max_held * MEGA), options.queue,
+            options.timeout,
+        )  # fmt: skip
+    except ValueError as error:
+        parser.error(str(error))
+    return options
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only programs on this machine can reach an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _parser() -> Parser:
+    parser = Parser("dualclip serve", DESCRIPTION, EPILOG)
+    _add_address(parser.add_argument_group("address"))
+    _add_limits(parser.add_argument_group("limits"))
+    group = parser.add_argument_group("detector")
+    group.add_argument(
+        "--bundle", type=Path, metavar="FILE",
+        help="detector in a file of 'dualclip calibrate' or Detector.save; default: none, the options below",
+    )  # fmt: skip
+    group.add_argument("--class-name", default="object", help='what the images show, for example "steel plate"')
+    group.add_argument(
+        "--reference-dir", dest="reference", metavar="FOLDER",
+        help="compare every image with these unlabelled images of the product; default: score by text alone",
+    )  # fmt: skip
+    group.add_argument("--threshold", help="a number, a threshold.json or 'none'; default: none, no decisions")
+    group.add_argument("--pixel-threshold", type=float, help="with a number: for regions; default: the same")
+    add_min_area(group)
+    add_spatial_window(group)
+    add_geometry(parser.add_argument_group("geometry"))
+    add_method(parser.add_argument_group("model and method"))
+    parser.set_defaults(**OF_PREDICT)
+    return parser
+
+
+def _add_address(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--host", default="127.0.0.1", help="address to listen on; others than loopback need a token")
+    group.add_argument("--port", type=int, default=8000, help="0 chooses a free one, which is printed")
+    group.add_argument(
+        "--token",
+        help=f"requests need the header 'Authorization: Bearer TOKEN'; default: the variable {TOKEN}, which other "
+        "users of the machine cannot see in its list of processes",
+    )  # fmt: skip
+    group.add_argument("--no-token", action="store_true", help="listen on other addresses without a token")
+
+
+def _add_limits(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--max-images", type=whole_from_one, default=Limits.images, metavar="N", help="in a request")
+    group.add_argument(
+        "--max-megabytes",
+        type=float,
+        default=Limits.body / MEGA,
+        metavar="MB",
+        help="of a request; larger ones get 413",
+    )
+    group.add_argument(
+        "--max-megapixels", type=float, default=MAX_MEGAPIXELS, help="larger images are refused by their header"
+    )
+    group.add_argument(
+        "--queue", type=whole_from_one, default=Limits.waiting, metavar="N",
+        help="images that wait; further requests get 429",
+    )  # fmt: skip
+    group.add_argument(
+        "--max-held-megabytes", dest="max_held", type=float, default=Limits.held / MEGA, metavar="MB",
+        help="uploads in memory; further requests get 429",
+    )  # fmt: skip
+    group.add_argument(
+        "--timeout", type=float, default=Limits.seconds, metavar="SECONDS",
+        help="for sending a request, and again for answering it, after which it gets 503",
+    )  # fmt: skip
+
+
+def _contradictions(options: argparse.Namespace) -> Iterator[str]:
+    if not 0 <= options.port <= 65535:  # noqa: PLR2004 - 16 bits
+        yield "argument --port: expected a number from 0 to 65535"
+    if options.token is not None and options.no_token:
+        yield f"--no-token excludes --token and the variable {TOKEN}"
+    if options.token is not None and not (options.token.isascii() and options.token.isprintable()):
+        yield "argument --token: expected printable ASCII characters"
+    if options.token is None and not options.no_token and not is_loopback(options.host):
+        yield (f"others can reach {options.host}: set the variable {TOKEN} or --token, or --no-token if that is meant")
