@@ -8,9 +8,9 @@ none is counted twice.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import chdir, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -89,8 +89,9 @@ def _checkpoint(cell: Cell) -> bytes | None:
 
 def _run(cell: Cell, place: CellPlace, directory: Path, checkpoint: bytes | None) -> CellResult:
     """Run a cell in a directory, which holds methods and relative paths, if this machine has it."""
-    where: Any = chdir(directory) if directory.is_dir() else nullcontext()
-    with where, tempfile.TemporaryDirectory(prefix="dualclip-") as folder:
+    if directory.is_dir():
+        os.chdir(directory)  # the process is Ray's and runs only such tasks
+    with tempfile.TemporaryDirectory(prefix="dualclip-") as folder:
         if checkpoint is not None:
             path = Path(folder) / "trained.ckpt"
             path.write_bytes(checkpoint)
