@@ -16,7 +16,8 @@ import uvicorn
 from rich.console import Console
 
 from dualclip_lightning.backbone import WeightsError
-from dualclip_lightning.predict.command import WRONG, detector_arguments
+from dualclip_lightning.commandline.parser import WRONG
+from dualclip_lightning.predict.command import detector_arguments
 from dualclip_lightning.predict.decisions import stated_threshold
 from dualclip_lightning.predict.detector import Detector
 from dualclip_lightning.predict.devices import make_detector
