@@ -20,8 +20,6 @@ from dualclip_lightning.predict.watch.files import free_path
 from dualclip_lightning.predict.watch.journal import WatchJournal
 
 SCORES, FAILURES = "scores.csv", "failures.csv"
-FURTHER = ("number", "time", "moved_to")
-"""Columns of a station's `scores.csv` after those of a run."""
 FOLDERS = {"normal": "ok", "anomalous": "anomalous"}
 """Subfolder of the watched folder for each decision."""
 
@@ -87,13 +85,12 @@ class Station:
 
     def _keep(self, path: Path, stamp: Stamp, found: Prediction) -> None:
         target = self._target(path, found)
-        further = {"number": self.journal.steps + 1, "time": now(), "moved_to": None if target is None else str(target)}
-        facts = prediction_facts(found, found.regions, found.threshold) | {
-            **further, "moved_to": None if target is None else _text(target),
-        }  # fmt: skip
-        row = (*score_row(found, found.threshold), *(further[name] for name in FURTHER))
+        moved_to = None if target is None else str(target).encode("utf-8", "backslashreplace").decode()
+        further = {"number": self.journal.steps + 1, "time": now(), "moved_to": moved_to}
+        facts = prediction_facts(found, found.regions, found.threshold) | further
+        row = (*score_row(found, found.threshold), *further.values())
         lines = {
-            SCORES: (csv_text([(*COLUMNS, *FURTHER)]), csv_text([row])),
+            SCORES: (csv_text([(*COLUMNS, *further)]), csv_text([row])),
             PREDICTIONS: ("", f"{json.dumps(facts)}\n"),
         }
         reason = self.journal.add(str(path), stamp, lines, target)
@@ -159,7 +156,3 @@ def watch(station: Station, stop: Stop, interval: float, *, once: bool = False) 
 def is_in_subfolders(path: Path, folder: Path) -> bool:
     """Return whether a file lies in one of the subfolders into which files of the watched folder are moved."""
     return path.relative_to(folder).parts[0] in FOLDERS.values()
-
-
-def _text(path: Path) -> str:
-    return str(path).encode("utf-8", "backslashreplace").decode()

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from dualclip_lightning.predict.watch.station import FURTHER
+from dualclip_lightning.predict.output.tables import COLUMNS
 from tests.unit.predict.watch.conftest import Script, nothing
 
 PARTIAL = b"\x89PNG\r\n\x1a\n"
@@ -27,7 +27,8 @@ def test_files_are_scored_in_order_and_appended_to_both_tables(line):
     assert [float(row["score"]) for row in line.rows] == pytest.approx([200 / 255, 20 / 255, 30 / 255], abs=1e-6)
     assert [len(facts["regions"]) for facts in line.facts] == [1, 0, 0]
     for row, facts in zip(line.rows, line.facts, strict=True):
-        assert list(row)[-len(FURTHER) :] == list(FURTHER)
+        assert tuple(row) == (*COLUMNS, "number", "time", "moved_to")
+        assert set(facts) - set(row) == {"regions"}
         assert row["time"] == facts["time"]
 
 
