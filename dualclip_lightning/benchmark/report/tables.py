@@ -159,7 +159,8 @@ def _notes(summary: DatasetSummary) -> Iterator[str]:
             yield f"† {method}: {gap}; its mean rests on the others and is not ranked."
         absent = lacking == summary.planned.loc[method]
         if absent.any():
-            yield f"{method} has no {', '.join(title(str(metric)) for metric in lacking.index[absent])}."
+            names = ", ".join(str(title(str(metric))) for metric in lacking.index[absent])
+            yield f"{method} has no {names}."
         for metric, count in lacking[(lacking > planned - found) & ~absent].items():
             gap = f"{title(str(metric))} does not exist in {count} of {summary.planned.loc[method, metric]} cells"
             yield f"† {method}: {gap}; its mean rests on the others and is not ranked."
