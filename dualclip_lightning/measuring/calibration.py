@@ -51,7 +51,7 @@ class Images(NamedTuple):
     bad: list[str]
 
 
-class ScoredImage(NamedTuple):
+class PairScore(NamedTuple):
     """An image that was compared with another."""
 
     score: float
@@ -59,7 +59,7 @@ class ScoredImage(NamedTuple):
     references: tuple[str, ...]
 
 
-Judge = Callable[[Sequence[str], int], list[ScoredImage]]
+Judge = Callable[[Sequence[str], int], list[PairScore]]
 """Function that scores images in pairs drawn from a seed."""
 
 
@@ -105,14 +105,14 @@ def judge_with(detector: Detector, paths: Sequence[str]) -> Judge:
     score = detector.pair_scores(paths)
     known: dict[tuple[str, str], tuple[float, float]] = {}
 
-    def judge(names: Sequence[str], seed: int) -> list[ScoredImage]:
+    def judge(names: Sequence[str], seed: int) -> list[PairScore]:
         pairs = PairOrder(names, 1, seed)
         found = []
         for position, name in enumerate(names):
             partner = names[next(pairs.candidates(position))]
             if (name, partner) not in known:
                 known[name, partner] = score(name, partner)
-            found.append(ScoredImage(*known[name, partner], (partner,)))
+            found.append(PairScore(*known[name, partner], (partner,)))
         return found
 
     return judge
@@ -177,7 +177,7 @@ def _shuffled(paths: Sequence[str], seed: int, purpose: str) -> list[str]:
     return [paths[i] for i in generator.permutation(len(paths))]
 
 
-def _counts(threshold: Threshold, judged: Sequence[ScoredImage], normal: int) -> tuple[int, float]:
+def _counts(threshold: Threshold, judged: Sequence[PairScore], normal: int) -> tuple[int, float]:
     """Return the false alarms among the first `normal` images, and the share of the others above the threshold."""
     above = [threshold.decide(image).word == "anomalous" for image in judged]
     others = above[normal:]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dualclip_lightning.measuring import calibration
-from dualclip_lightning.measuring.calibration import Images, ScoredImage, good_cases, labelled_images, run_cases
+from dualclip_lightning.measuring.calibration import Images, PairScore, good_cases, labelled_images, run_cases
 from tests.towers import write_image
 
 SET = Images("set", [f"g{i}" for i in range(60)], [f"b{i}" for i in range(60)])
@@ -15,7 +15,7 @@ SET = Images("set", [f"g{i}" for i in range(60)], [f"b{i}" for i in range(60)])
 def judge(names, seed):
     """Draw the scores of all images from one distribution, with new scores for every seed."""
     rng = np.random.default_rng((seed, len(names)))
-    return [ScoredImage(score, score, ("other",)) for score in rng.beta(2, 30, len(names))]
+    return [PairScore(score, score, ("other",)) for score in rng.beta(2, 30, len(names))]
 
 
 def better_when_calibrating(names, seed):
@@ -58,7 +58,7 @@ def test_runs_have_the_share_of_anomalies_named_and_are_counted_by_their_labels(
 
     def recording(names, seed):
         seen.append((sum("g" in n for n in names), sum("b" in n for n in names)))
-        return [ScoredImage(0.9 * ("b" in n) + 0.001 * i, 0.5, ("x",)) for i, n in enumerate(names)]
+        return [PairScore(0.9 * ("b" in n) + 0.001 * i, 0.5, ("x",)) for i, n in enumerate(names)]
 
     (first, *_), (half, *_) = ([*run_cases(SET, recording, (share,), 2, 0.1)] for share in (0.0, 0.5))
     assert seen == [(48, 0)] * 2 + [(48, 48)] * 2
