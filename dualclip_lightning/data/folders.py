@@ -84,7 +84,7 @@ class Folders(Folder):
         """
         root = Path(root).expanduser()
         folders = [path for path in root.iterdir() if _is_visible(path)] if root.is_dir() else []
-        found = sorted(path.name for path in folders if any(_listed(path)))
+        found = sorted(path.name for path in folders if _has_images(path))
         if not found:
             reason = "has no folders with images" if root.is_dir() else "does not exist"
             msg = f"'{root}' {reason}. Expected a folder for each category, with {LAYOUTS}."
@@ -163,6 +163,11 @@ def _images(folder: Path) -> list[Path]:
 def _listed(folder: Path) -> Iterator[Path]:
     if folder.is_dir():
         yield from (path for path in folder.rglob("*") if path.suffix.lower() in IMG_EXTENSIONS)
+
+
+def _has_images(category: Path) -> bool:
+    """Return whether a category has images in the folders of a layout, which may be links."""
+    return any(any(_listed(folder)) for folder in (category, *category.glob("*"), *category.glob("*/*")))
 
 
 def _is_visible(path: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -51,8 +52,10 @@ def check_available(data: Any) -> None:
     home = HOMES.get(getattr(data, "name", ""))
     if home is None:
         return
+    if _has_category(data):  # which may be one of the user's own
+        return
     check_category(home.name, data.category, home.categories)
-    if _is_there(data, home.download):
+    if _archive(data, home.download).exists():
         return
     try:
         urlopen(home.download.url, timeout=TIMEOUT).close()  # noqa: S310 - a constant of anomalib
@@ -80,11 +83,15 @@ def told_where_to_get(data: Any) -> Iterator[None]:
         raise FileNotFoundError(_missing(HOMES[data.name], data, error)) from error
 
 
-def _is_there(data: Any, download: DownloadInfo) -> bool:
-    """Return whether anomalib finds the category or the archive, and so downloads nothing."""
-    archive = data.root / (download.filename or download.url.rpartition("/")[2])
+def _has_category(data: Any) -> bool:
+    """Return whether the folder of the category exists, so that anomalib downloads nothing."""
     folders = (data.root, getattr(data, "split_root", data.root))  # anomalib splits VisA into a folder of its own
-    return archive.exists() or any((folder / data.category).is_dir() for folder in folders)
+    return any((folder / str(data.category)).is_dir() for folder in folders)
+
+
+def _archive(data: Any, download: DownloadInfo) -> Path:
+    """Return the path at which anomalib looks for a file that was downloaded before."""
+    return Path(data.root, download.filename or download.url.rpartition("/")[2])
 
 
 def _missing(home: Home, data: Any, error: Exception) -> str:

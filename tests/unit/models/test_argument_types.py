@@ -66,6 +66,7 @@ WRONG = {
     "neighbourhood": (NUMBER, TEXT, LIST, NOTHING, [2]),
     "neighbourhood_weighting": (NUMBER, TEXT, LIST, NOTHING),
     "reference_fusion": (NUMBER, TEXT, LIST, NOTHING),
+    "min_area": (NUMBER, TEXT, LIST, NOTHING, True, -1),
     "explained_variance": (TEXT, LIST, NOTHING, True, 1, 0),
     "reference_backbone": (NUMBER, LIST),
     "reference_pretrained": (NUMBER, LIST, NOTHING),
