@@ -24,8 +24,10 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from dualclip_lightning.backbone import (
+    PlainVisionEncoder,
     prepare_backbone,
 )
+from dualclip_lightning.backbone.encoders.timm_tower import TimmTower
 from dualclip_lightning.backbone.timm_weights import TIMM
 from dualclip_lightning.commandline.console import show_what_it_can
 from dualclip_lightning.measuring.memory import peak_megabytes, reset_peak
@@ -82,7 +84,10 @@ def _prepare(
     visual = loaded.visual.to(device)
     images = torch.randn(batch, 3, *prepared.size, device=device)
     with torch.inference_mode():
-        return {name: VARIANTS[name](visual) for name in names}, images
+        built = {name: VARIANTS[name](visual) for name in names}
+    if loaded.preprocessing.size != prepared.size and not isinstance(visual, TimmTower):
+        built[BARE] = PlainVisionEncoder(visual)  # open_clip's own forward does not interpolate positions
+    return built, images
 
 
 def _seconds(step: Step, images: Tensor) -> float:

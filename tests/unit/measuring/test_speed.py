@@ -61,3 +61,20 @@ def test_more_references_cost_no_forward(variants):
     images = random_images(6)
     counted = speed.forwards({name: variants[name] for name in variants if "K =" in name or name == speed.BARE}, images)
     assert counted["Dual-Image CLIP, layers, K = 4"] < 1.6 * counted["Dual-Image CLIP, layers, K = 1"]
+
+
+def test_images_may_have_another_size_than_those_of_the_tower(capsys):
+    options = [
+        "--backbone",
+        "ViT-B-32",
+        "--size",
+        "64",
+        "--methods",
+        "Dual-Image CLIP",
+        "--batch",
+        "2",
+        "--rounds",
+        "1",
+    ]
+    speed.main([*options, "--device", "cpu"])
+    assert "ViT-B-32, 64x64 pixels, batch 2" in capsys.readouterr().out
