@@ -76,5 +76,5 @@ def test_images_may_have_another_size_than_those_of_the_tower(capsys):
         "--rounds",
         "1",
     ]
-    speed.main([*options, "--device", "cpu"])
+    speed.main([*options, "--rounds", "1", "--device", "cpu"])
     assert "ViT-B-32, 64x64 pixels, batch 2" in capsys.readouterr().out
