@@ -37,8 +37,8 @@ function showPage() {
 // Everything that marks and a tried threshold change, without building the pictures anew.
 function update() {
   cards().forEach((figure, i) => refresh(figure, shown[page() * PAGE + i]));
-  const large = byId("large").firstElementChild;
-  if (large) refresh(large, shown[state.at]);
+  const large = byId("large"); // keeps its last image after it is closed
+  if (large.open) refresh(large.firstElementChild, shown[state.at]);
   for (const button of byId("filters").children) {
     const name = button.dataset.show;
     button.setAttribute("aria-pressed", String(state.show === name));
