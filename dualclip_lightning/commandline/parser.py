@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, NoReturn
@@ -128,6 +128,32 @@ def speaking(options: argparse.Namespace) -> Iterator[None]:
             yield
     else:
         yield
+
+
+def run_checked(
+    options: argparse.Namespace,
+    check: Callable[[], tuple[Any, ...]],
+    load: Callable[[], Callable[..., int]],
+    refused: tuple[type[Exception], ...] = (FileNotFoundError, ValueError),
+) -> int:
+    """Run a command whose request is checked before PyTorch is imported, and return its exit status.
+
+    Args:
+        options: options of the command.
+        check: function that checks the request and returns the further arguments of the command.
+        load: function that imports the command, which takes seconds, and returns it.
+        refused: errors of `check` that are answered with their sentence.
+    """
+    try:
+        found = check()
+    except refused as error:
+        print(f"dualclip: {error}", file=sys.stderr)
+        return WRONG
+    if not options.quiet:
+        print("Loading PyTorch and the model ...", file=sys.stderr, flush=True)
+    run = load()
+    with speaking(options):
+        return run(options, *found)
 
 
 def leave_closed_pipe() -> None:

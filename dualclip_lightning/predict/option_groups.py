@@ -105,16 +105,31 @@ def add_min_area(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_references(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--reference-dir", dest="reference", metavar="FOLDER",
-        help="compare with these unlabelled images of the product; default: with images of the run",
-    )  # fmt: skip
-    group.add_argument(
-        "--compare-with", dest="references", type=kind_of_references, metavar="{pairs,stream,none}",
-        help="without --reference-dir: random pairs, the images just before, or text alone; default: pairs",
+    add_compared(
+        group, "with images of the run", "{pairs,stream,none}",
+        "random pairs, the images just before, or text alone; default: pairs",
     )  # fmt: skip
     group.add_argument("--num-references", type=int, metavar="K", help="of pairs; default: 1")
     add_bank(group)
+
+
+def add_compared(group: argparse._ArgumentGroup, default: str, kinds: str, meaning: str) -> None:
+    """Add the options for the images with which an image is compared.
+
+    Args:
+        group: group of the options.
+        default: what happens without a folder.
+        kinds: kinds of references that the command has, as in its help.
+        meaning: what the kinds are.
+    """
+    group.add_argument(
+        "--reference-dir", dest="reference", metavar="FOLDER",
+        help=f"compare with these unlabelled images of the product; default: {default}",
+    )  # fmt: skip
+    group.add_argument(
+        "--compare-with", dest="references", type=kind_of_references, metavar=kinds,
+        help=f"without --reference-dir: {meaning}",
+    )  # fmt: skip
 
 
 def add_bank(group: argparse._ArgumentGroup) -> None:

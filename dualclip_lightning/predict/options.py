@@ -6,13 +6,14 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import yaml
 
-from dualclip_lightning.commandline.parser import WRONG, Parser, speaking, with_new_names
-from dualclip_lightning.images.finding.listing import check_there, find_images
+from dualclip_lightning.commandline.parser import Parser, run_checked, with_new_names
+from dualclip_lightning.images.finding.listing import Listing, check_there, find_images
 from dualclip_lightning.predict.former import check_threshold, former_options
 from dualclip_lightning.predict.limits import DRAWING_NAMES, METHOD, PRETRAINED
 from dualclip_lightning.predict.names import check_method
@@ -49,21 +50,22 @@ RENAMED = {"--reference": "--reference-dir", "--references": "--compare-with"}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status; wrong options are reported before PyTorch is imported."""
     options = parse(arguments)
-    try:
-        listing = find_images(options.paths, options.exclude, sys.stdin.buffer)
-        check_there(listing.paths, options.paths)
-        for given in filter(None, (options.good, options.reference)):
-            check_there(find_images([given]).paths, [given], every=True)
-        check_threshold(options)
-    except (FileNotFoundError, ValueError) as error:
-        print(f"dualclip: {error}", file=sys.stderr)
-        return WRONG
-    if not options.quiet:
-        print("Loading PyTorch and the model ...", file=sys.stderr, flush=True)
+    return run_checked(options, partial(_check, options), _command)
+
+
+def _check(options: argparse.Namespace) -> tuple[Listing]:
+    listing = find_images(options.paths, options.exclude, sys.stdin.buffer)
+    check_there(listing.paths, options.paths)
+    for given in filter(None, (options.good, options.reference)):
+        check_there(find_images([given]).paths, [given], every=True)
+    check_threshold(options)
+    return (listing,)
+
+
+def _command() -> Callable[..., int]:
     from dualclip_lightning.predict.command import run  # noqa: PLC0415 - takes seconds
 
-    with speaking(options):
-        return run(options, listing)
+    return run
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -6,12 +6,13 @@ import argparse
 import ipaddress
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from dualclip_lightning.commandline.parser import WRONG, Parser, speaking, whole_from_one
+from dualclip_lightning.commandline.parser import Parser, run_checked, whole_from_one
 from dualclip_lightning.images.finding.listing import check_there, find_images
 from dualclip_lightning.images.limits import MAX_MEGAPIXELS
 from dualclip_lightning.predict.former import check_threshold
@@ -39,20 +40,21 @@ OF_PREDICT: dict[str, Any] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status; wrong options are reported before PyTorch is imported."""
     options = parse(arguments)
-    try:
-        check_installed()
-        if options.reference is not None:
-            check_there(find_images([options.reference]).paths, [options.reference], every=True)
-        check_threshold(options)
-    except (FileNotFoundError, ValueError, ImportError) as error:
-        print(f"dualclip: {error}", file=sys.stderr)
-        return WRONG
-    if not options.quiet:
-        print("Loading PyTorch and the model ...", file=sys.stderr, flush=True)
+    return run_checked(options, partial(_check, options), _command, (FileNotFoundError, ValueError, ImportError))
+
+
+def _check(options: argparse.Namespace) -> tuple[()]:
+    check_installed()
+    if options.reference is not None:
+        check_there(find_images([options.reference]).paths, [options.reference], every=True)
+    check_threshold(options)
+    return ()
+
+
+def _command() -> Callable[..., int]:
     from dualclip_lightning.serving.command import run  # noqa: PLC0415 - takes seconds
 
-    with speaking(options):
-        return run(options)
+    return run
 
 
 def check_installed() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dualclip_lightning.commandline.parser import WRONG, Parser, speaking
-from dualclip_lightning.images.finding.listing import check_there, find_images
+from dualclip_lightning.commandline.parser import Parser, run_checked
+from dualclip_lightning.images.finding.listing import Listing, check_there, find_images
 from dualclip_lightning.predict.limits import RATE, REFERENCES
 from dualclip_lightning.predict.option_groups import (
     add_geometry,
@@ -32,21 +33,23 @@ OF_PREDICT: dict[str, Any] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status; wrong options are reported before PyTorch is imported."""
     options = parse(arguments)
-    try:
-        from dualclip_lightning.predict.bundle.file import check_free  # noqa: PLC0415 - imports numpy
+    refused = (FileNotFoundError, FileExistsError, ValueError)
+    return run_checked(options, partial(_check, options), _command, refused)
 
-        check_free(options.out, overwrite=options.overwrite)
-        listing = find_images(options.paths, options.exclude, sys.stdin.buffer)
-        check_there(listing.paths, options.paths, every=True)
-    except (FileNotFoundError, FileExistsError, ValueError) as error:
-        print(f"dualclip: {error}", file=sys.stderr)
-        return WRONG
-    if not options.quiet:
-        print("Loading PyTorch and the model ...", file=sys.stderr, flush=True)
+
+def _check(options: argparse.Namespace) -> tuple[Listing]:
+    from dualclip_lightning.predict.bundle.file import check_free  # noqa: PLC0415 - imports numpy
+
+    check_free(options.out, overwrite=options.overwrite)
+    listing = find_images(options.paths, options.exclude, sys.stdin.buffer)
+    check_there(listing.paths, options.paths, every=True)
+    return (listing,)
+
+
+def _command() -> Callable[..., int]:
     from dualclip_lightning.predict.bundle.calibrate import run  # noqa: PLC0415 - takes seconds
 
-    with speaking(options):
-        return run(options, listing)
+    return run
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dualclip_lightning.commandline.parser import WRONG, Parser, speaking, whole_from_one
+from dualclip_lightning.commandline.parser import Parser, run_checked, whole_from_one
 from dualclip_lightning.images.finding.listing import check_there, find_images
 from dualclip_lightning.predict.former import check_threshold
 from dualclip_lightning.predict.limits import METHOD, NO_PAIRS
 from dualclip_lightning.predict.option_groups import (
     add_bank,
+    add_compared,
     add_former,
     add_geometry,
     add_method,
     add_min_area,
     add_pixel_threshold,
     add_what,
-    kind_of_references,
 )
 from dualclip_lightning.predict.options import complete, parse_detector
 from dualclip_lightning.utilities.record import results_around
@@ -40,20 +40,21 @@ OF_PREDICT: dict[str, Any] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status; wrong options are reported before PyTorch is imported."""
     options = parse(arguments)
-    try:
-        _check_folders(options)
-        if options.reference is not None:
-            check_there(find_images([options.reference]).paths, [options.reference], every=True)
-        check_threshold(options)
-    except (FileNotFoundError, ValueError) as error:
-        print(f"dualclip: {error}", file=sys.stderr)
-        return WRONG
-    if not options.quiet:
-        print("Loading PyTorch and the model ...", file=sys.stderr, flush=True)
+    return run_checked(options, partial(_check, options), _command)
+
+
+def _check(options: argparse.Namespace) -> tuple[()]:
+    _check_folders(options)
+    if options.reference is not None:
+        check_there(find_images([options.reference]).paths, [options.reference], every=True)
+    check_threshold(options)
+    return ()
+
+
+def _command() -> Callable[..., int]:
     from dualclip_lightning.predict.watch.command import run  # noqa: PLC0415 - takes seconds
 
-    with speaking(options):
-        return run(options)
+    return run
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -101,14 +102,7 @@ def _add_decisions(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_references(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--reference-dir", dest="reference", metavar="FOLDER",
-        help="compare with these unlabelled images of the product; default: none",
-    )  # fmt: skip
-    group.add_argument(
-        "--compare-with", dest="references", type=kind_of_references, metavar="{stream,none}",
-        help="without --reference-dir: the images just before, or text alone; default: none of them",
-    )  # fmt: skip
+    add_compared(group, "none", "{stream,none}", "the images just before, or text alone; default: none of them")
     add_bank(group)
 
 
