@@ -57,12 +57,9 @@ class Backbone:
         tokens = self.tokenizer(["A cropped photo of the flawless metal-nut, without any Perlinesque damage."]).tolist()
         return hashlib.sha256(repr((self.digest, settings, tokens)).encode()).hexdigest()
 
-    def identity(self) -> dict[str, object]:
-        """Return name, weights, digest and origin, as plain data to store with results."""
-        return {
-            "backbone": self.name, "weights": self.weights, "weights_sha256": self.digest,
-            "weights_origin": dict(self.origin),
-        }  # fmt: skip
+    def identity(self) -> dict[str, str]:
+        """Return name, weights and digest, on which scores depend, to store with results; see also `origin`."""
+        return {"backbone": self.name, "weights": self.weights, "weights_sha256": self.digest}
 
     def encode_text(self, texts: list[str]) -> Tensor:
         """Return text embeddings [P, D], not normalised."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import timm
 import torch
@@ -50,14 +50,6 @@ class TimmBackbone(Backbone):
         """SHA-256 of the architecture and of all weights by name, shape and value."""
         return weights_digest(self.clip, repr([type(layer).__name__ for layer in self.clip.modules()]))
 
-    def encode_text(self, texts: list[str]) -> Tensor:
-        """Refuse texts.
-
-        Raises:
-            ValueError: always.
-        """
-        raise _no_texts(self.name, texts)
-
 
 def load_timm(backbone: str, pretrained: str, preprocessing: PreprocessingChoice, seed: int) -> Backbone:
     """Load and freeze a vision model of timm.
@@ -76,8 +68,8 @@ def load_timm(backbone: str, pretrained: str, preprocessing: PreprocessingChoice
     """
     check_text("pretrained", pretrained, RANDOM)
     asked = backbone.removeprefix(TIMM)
-    name, file, origin = _choose(asked, pretrained)
-    tower = TimmTower(_create(name, file, pretrained == RANDOM, seed))
+    chosen = _choose(asked, pretrained)
+    tower = TimmTower(_create(chosen.name, chosen.file, pretrained == RANDOM, seed))
     stated = resolve_model_data_config(tower.model)
     prepared = resolve_preprocessing(stated, preprocessing, where=backbone)
     return TimmBackbone(
@@ -85,47 +77,47 @@ def load_timm(backbone: str, pretrained: str, preprocessing: PreprocessingChoice
         tokenizer=lambda texts: _refuse(backbone, texts),
         preprocessing=Preprocessing(**_sized(prepared, stated)),
         name=backbone if asked.startswith(CARRIERS) else backbone.partition(".")[0],
-        weights=_weights(asked, name, pretrained),
-        origin=origin,
+        weights=chosen.weights,
+        origin=chosen.origin,
     )
 
 
-def _choose(name: str, pretrained: str) -> tuple[str, str | None, Mapping[str, str]]:
-    """Return timm's name of a model, its file of weights (None if timm finds it or there is none), and its origin."""
+class _Chosen(NamedTuple):
+    """A model of timm with its weights."""
+
+    name: str
+    """timm's name of the model, or a folder."""
+    file: str | None
+    """File of weights; None if timm finds it or there is none."""
+    weights: str
+    """"random", a path, a tag, or the repository or folder that brings the weights."""
+    origin: Mapping[str, str]
+
+
+def _choose(name: str, pretrained: str) -> _Chosen:
     if name.startswith(CARRIERS):
         if pretrained not in {DEFAULT_WEIGHTS, RANDOM}:
             msg = f"'{name}' brings its own weights. Leave pretrained (--pretrained) out."
             raise ValueError(msg)
-        return _carried(name)
+        found = _carried(name)
+        return found._replace(weights=RANDOM) if pretrained == RANDOM else found
     _check_known(name)
     if pretrained == RANDOM:
-        return name, None, {"drawn": "from the seed"}
+        return _Chosen(name, None, RANDOM, {"drawn": "from the seed"})
     path = Path(pretrained).expanduser()
     if path.is_file():
-        return name, str(path), {"path": pretrained}
-    if pretrained != DEFAULT_WEIGHTS:
-        name = _tagged(name, pretrained)
-    return name, *_fetch(name)
+        return _Chosen(name, str(path), pretrained, {"path": pretrained})
+    return _published(name if pretrained == DEFAULT_WEIGHTS else _tagged(name, pretrained))
 
 
-def _weights(asked: str, name: str, pretrained: str) -> str:
-    """Return "random", a path, a tag, or the repository or folder that brings its weights."""
-    if asked.startswith(CARRIERS) and pretrained != RANDOM:
-        return asked
-    if pretrained == RANDOM or Path(pretrained).expanduser().is_file():
-        return pretrained
-    stated = timm.get_pretrained_cfg(name)
-    return str(stated.tag if stated else name)
-
-
-def _carried(name: str) -> tuple[str, None, Mapping[str, str]]:
-    """Return timm's name of a folder, or of a repository as a folder on this machine, and its origin."""
+def _carried(name: str) -> _Chosen:
+    """Return a folder, or a repository as a folder on this machine."""
     if name.startswith(LOCAL):
-        return name, None, {"path": name.removeprefix(LOCAL)}
+        return _Chosen(name, None, name, {"path": name.removeprefix(LOCAL)})
     repository = name.removeprefix(HUB)
     _fetched(repository, ("config.json",))
     fetched = _fetched(repository, FILES)
-    return f"{LOCAL}{fetched.path.parent}", None, fetched.origin
+    return _Chosen(f"{LOCAL}{fetched.path.parent}", None, name, fetched.origin)
 
 
 def _check_known(name: str) -> None:
@@ -148,14 +140,14 @@ def _tagged(name: str, tag: str) -> str:
     return f"{base}.{tag}"
 
 
-def _fetch(name: str) -> tuple[str, Mapping[str, str]]:
-    """Return the file of timm's weights for a name, downloaded if needed, and its origin."""
+def _published(name: str) -> _Chosen:
+    """Return the weights that timm has for a name, downloaded if needed."""
     stated = timm.get_pretrained_cfg(name)
     if not stated or not stated.hf_hub_id:
         msg = f"timm has no weights for '{name}'. Set pretrained (--pretrained) to a file of them, or to '{RANDOM}'."
         raise WeightsError(msg)
     fetched = _fetched(stated.hf_hub_id, (stated.hf_hub_filename,) if stated.hf_hub_filename else FILES)
-    return str(fetched.path), fetched.origin
+    return _Chosen(name, str(fetched.path), str(stated.tag), fetched.origin)
 
 
 def _fetched(repository: str, files: tuple[str, ...]) -> Fetched:
@@ -200,11 +192,8 @@ def _sized(prepared: Mapping[str, Any], stated: Mapping[str, Any]) -> dict[str, 
 
 
 def _refuse(name: str, texts: list[str]) -> Tensor:
-    raise _no_texts(name, texts)
-
-
-def _no_texts(name: str, texts: list[str]) -> ValueError:
-    return ValueError(
+    msg = (
         f"'{name}' has no text encoder for {len(texts)} text(s). Use it for methods without texts, such as MuSc and "
         f"SubspaceAD, or as reference_backbone of DualImageCLIP."
     )
+    raise ValueError(msg)

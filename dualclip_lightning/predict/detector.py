@@ -195,8 +195,7 @@ class Detector:
         given_images = [] if wanted is None else read_references(wanted, built.reader, batch_size, max_megapixels)
         self._judge = Judge(built, Comparison(self.mode, self.num_references, seed, given_images), batch_size, min_area)
         self.settings: dict[str, Any] = {
-            "method": built.name, "class_name": class_name, "backbone": built.clip.name,
-            "weights": built.clip.weights, "weights_sha256": built.clip.digest,
+            "method": built.name, "class_name": class_name, **built.clip.identity(),
             "preprocessing": asdict(built.preprocessing), "geometry": asdict(chosen), "references": self.mode,
             "num_references": self.num_references or len(given_images),
         } | built.settings  # fmt: skip

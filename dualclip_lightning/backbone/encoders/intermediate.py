@@ -18,16 +18,21 @@ class IntermediateEncoder(nn.Module):
         visual: an unmodified open_clip VisionTransformer, which is not changed.
         layers: numbers of the blocks, counted from 1, in any order; they are read in ascending order. None means the
             last block of every quarter of the tower: 3, 6, 9, 12 of 12, or 6, 12, 18, 24 of 24.
+        default: function from the depth of the tower to the layers that are read instead if none are chosen.
 
     Raises:
         ValueError: the tower is unsupported, or does not have a block.
     """
 
-    def __init__(self, visual: nn.Module, layers: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        visual: nn.Module,
+        layers: Sequence[int] | None = None,
+        default: Callable[[int], Sequence[int]] = quarter_blocks,
+    ) -> None:
         super().__init__()
         self.visual = tower.check_tower(visual)
-        depth = len(self.visual.transformer.resblocks)
-        self.layers = check_layers(layers, depth)
+        self.layers = check_layers(layers, len(self.visual.transformer.resblocks), default)
 
     def forward(self, images: Tensor) -> IntermediateFeatures:
         """Encode preprocessed images [B, 3, H, W]; H and W are multiples of the patch size and may differ.
@@ -70,5 +75,4 @@ def intermediate_encoder(
     """
     if isinstance(visual, TimmTower):
         return TimmIntermediateEncoder(visual, check_layers(layers, visual.depth, default), norm)
-    depth = len(tower.check_tower(visual).transformer.resblocks)
-    return IntermediateEncoder(visual, check_layers(layers, depth, default))
+    return IntermediateEncoder(visual, layers, default)

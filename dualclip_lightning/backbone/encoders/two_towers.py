@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from open_clip.transformer import VisionTransformer
@@ -79,20 +80,28 @@ class TwoTowerEncoder(nn.Module):
 
 
 def reference_encoder(
-    dual: DualPathVisionEncoder, pixels: Preprocessing, backbone: Backbone | None, layers: Sequence[float]
+    visual: nn.Module,
+    vv_blocks: Sequence[int] | None,
+    layers: Sequence[float],
+    path: Literal["vv", "ordinary"],
+    pixels: Preprocessing,
+    backbone: Backbone | None,
 ) -> DualPathVisionEncoder | TwoTowerEncoder:
     """Return the encoder of CLIP, or of CLIP and another tower whose layers are compared with references.
 
     Args:
-        dual: encoder of CLIP.
+        visual: the vision tower of CLIP.
+        vv_blocks: numbers of the blocks in its V-V stream; None for all.
+        layers: depths of the compared layers, as shares of the blocks in (0, 1].
+        path: stream of these layers in CLIP.
         pixels: preprocessing of the images.
         backbone: the other tower; None for CLIP alone.
-        layers: depths of the compared layers of the other tower, as shares of its blocks in (0, 1].
     """
     if backbone is None:
-        return dual
+        return DualPathVisionEncoder(visual, vv_blocks, layers, path)
     other = intermediate_encoder(backbone.visual, default=lambda depth: relative_blocks(depth, layers))
-    return TwoTowerEncoder(dual, other, pixels, backbone.preprocessing)
+    # CLIP's own layers are not compared, so they are not computed.
+    return TwoTowerEncoder(DualPathVisionEncoder(visual, vv_blocks), other, pixels, backbone.preprocessing)
 
 
 def load_reference_backbone(backbone: str | None, pretrained: str, seed: int) -> Backbone | None:

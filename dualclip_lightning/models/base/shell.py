@@ -91,6 +91,8 @@ class ZeroShotShell(NamedArguments, RunFolderMixin, ExportMixin):
     """Ways to save memory in this method, other than a smaller batch."""
     wording: ClassVar[str] = "anoclip"
     """Wording of the prompts (a key of `dualclip_lightning.prompts.WORDINGS`)."""
+    uses_text: ClassVar[bool] = True
+    """Whether the method needs text anchors; if not, any vision tower will do."""
     resize_modes: ClassVar[tuple[str, ...]] = ("squash", "crop")
     """Values of `resize`."""
     described_class: str | None = None
@@ -211,7 +213,9 @@ class ZeroShotShell(NamedArguments, RunFolderMixin, ExportMixin):
         return class_words(category, self.hparams["words"], WORDINGS[self.wording].renamed, data)
 
     def _encode_prompts(self, prompts: PromptPair) -> None:
-        """Compute the model's text anchors from prompts."""
+        """Compute the model's text anchors from prompts, if the method uses text."""
+        if not self.uses_text:
+            return
         mean = self.hparams.get("text_mean", "raw")
         self.model.anchors = text_anchors(self.backbone, prompts, mean=mean).to(self.device)
 

@@ -10,7 +10,6 @@ from anomalib.models.components.base import AnomalibModule
 
 from dualclip_lightning.adaptation import AdaptationSettings, TestTimeAdaptation
 from dualclip_lightning.backbone import (
-    DualPathVisionEncoder,
     check_reference_backbone,
     load_reference_backbone,
     reference_encoder,
@@ -133,9 +132,11 @@ class DualImageCLIP(ZeroShotShell, AnomalibModule):
         self.reference_backbone = load_reference_backbone(reference_backbone, reference_pretrained, self.seed)
         self.kind = Kind.INDUCTIVE if alpha == 1 else Kind.PAIR
         pixels = self.backbone.preprocessing
-        dual = DualPathVisionEncoder(self.backbone.visual, vv_blocks, comparison.layers, comparison.path)
+        encoder = reference_encoder(
+            self.backbone.visual, vv_blocks, comparison.layers, comparison.path, pixels, self.reference_backbone
+        )
         self.model: DualImageCLIPModel = DualImageCLIPModel(
-            reference_encoder(dual, pixels, self.reference_backbone, comparison.layers),
+            encoder,
             num_references, temperature, alpha, class_weight,
             None if settings is None else TestTimeAdaptation(settings, pixels.mean, pixels.std, self.seed),
             self.drawing, comparison,
@@ -151,7 +152,7 @@ class DualImageCLIP(ZeroShotShell, AnomalibModule):
         adaptation, other = self.model.scoring.adaptation, self.reference_backbone
         found = super().provenance()
         if other is not None:
-            found["reference_backbone"] = other.identity()
+            found["reference_backbone"] = other.identity() | {"weights_origin": dict(other.origin)}
         if adaptation is not None and adaptation.settings.textures is not None:
             found["textures_sha256"] = adaptation.source.digest()
         return found

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -20,7 +20,6 @@ from dualclip_lightning.models.base import Kind, ZeroShotShell
 from dualclip_lightning.models.memory.features import BANK_BATCH, MeanLayerEncoder, rotations
 from dualclip_lightning.models.references import Bank, WholeSet, check_shots, normal_images
 from dualclip_lightning.pairing import FeatureStore, ImageSet, PatchPrediction
-from dualclip_lightning.prompts import PromptPair
 from dualclip_lightning.scoring import DRAWINGS, MapDrawing, draw, largest_mean, memory_distances, pooled_distances
 from dualclip_lightning.utilities.arguments import check_blocks, check_path, check_share, check_whole
 
@@ -63,7 +62,7 @@ class PatchMemoryModel(nn.Module):
 
         `names` are their paths, which prevent an image from being compared with itself.
         """
-        turned = [self._encode(each) for each in rotations(images, self.angles)]
+        turned = [torch.cat([*map(self._unit, each.split(BANK_BATCH))]) for each in rotations(images, self.angles)]
         self.memory = [torch.cat(own).flatten(0, -2) for own in zip(*turned, strict=True)]
         self.memory_names = [os.path.realpath(name) for name in names]
 
@@ -74,7 +73,7 @@ class PatchMemoryModel(nn.Module):
         """
         if not self.memory:
             return self.draw(self.predict_sets([ImageSet(len(images), [images])]), images.shape[-2:])
-        features = F.normalize(self.encoder(images), dim=-1)
+        features = self._unit(images)
         own = [os.path.realpath(name) for name in names] or [""] * len(images)
         maps = torch.stack([self._distances(*each) for each in zip(features, own, strict=True)])
         return self.draw(_prediction(maps), images.shape[-2:])
@@ -88,8 +87,9 @@ class PatchMemoryModel(nn.Module):
         maps = draw(prediction.maps, (size[0], size[1]), self.drawing)
         return InferenceBatch(pred_score=prediction.scores, anomaly_map=maps)
 
-    def _encode(self, images: Tensor) -> Tensor:
-        return torch.cat([F.normalize(self.encoder(part), dim=-1) for part in images.split(BANK_BATCH)])
+    def _unit(self, images: Tensor) -> Tensor:
+        """Return the features [B, h, w, C] of images, of length 1."""
+        return F.normalize(self.encoder(images), dim=-1)
 
     def _distances(self, features: Tensor, name: str) -> Tensor:
         """Return the distances [h, w] of the patches [h, w, C] of an image to the memory of other images, or 0."""
@@ -104,7 +104,7 @@ class PatchMemoryModel(nn.Module):
         """Return the distances [N, h, w] of the images of a set, each to all others; 0 for a single image."""
         with closing(FeatureStore(images.size)) as store:
             for batch in images.batches:
-                features = F.normalize(self.encoder(batch), dim=-1)
+                features = self._unit(batch)
                 store.append([features])
             every, device = store.tensors[0], features.device
             if images.size == 1:
@@ -161,6 +161,7 @@ class PatchMemory(ZeroShotShell, AnomalibModule):
     """
 
     kind: Kind = Kind.TRANSDUCTIVE
+    uses_text: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -192,6 +193,3 @@ class PatchMemory(ZeroShotShell, AnomalibModule):
         else:
             self.levers = (*self.levers, "raise subsets")
             self.references = WholeSet(self.model, subsets, self.seed)
-
-    def _encode_prompts(self, prompts: PromptPair) -> None:
-        """Do nothing, because the method uses no text."""

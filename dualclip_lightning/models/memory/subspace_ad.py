@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from anomalib.data import InferenceBatch
@@ -18,7 +18,6 @@ from dualclip_lightning.models.base import Kind, ZeroShotShell
 from dualclip_lightning.models.memory.features import BANK_BATCH, MeanLayerEncoder, rotations
 from dualclip_lightning.models.references import Bank, WholeSet, check_shots, normal_images
 from dualclip_lightning.pairing import FeatureStore, ImageSet, PatchPrediction
-from dualclip_lightning.prompts import PromptPair
 from dualclip_lightning.scoring import DRAWINGS, MapDrawing, PatchMoments, Subspace, draw, largest_mean
 from dualclip_lightning.scoring.reference.subspace import check_explained_variance
 from dualclip_lightning.utilities.arguments import check_blocks, check_path, check_whole
@@ -152,6 +151,7 @@ class SubspaceAD(ZeroShotShell, AnomalibModule):
     """
 
     kind: Kind = Kind.TRANSDUCTIVE
+    uses_text: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -184,9 +184,6 @@ class SubspaceAD(ZeroShotShell, AnomalibModule):
         else:
             self.levers = (*self.levers, "raise subsets")
             self.references = WholeSet(self.model, subsets, self.seed)
-
-    def _encode_prompts(self, prompts: PromptPair) -> None:
-        """Do nothing, because the method uses no text."""
 
 
 def middle_layers(depth: int) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 from anomalib.models.components.base import AnomalibModule
 
@@ -10,7 +10,6 @@ from dualclip_lightning.backbone import intermediate_encoder
 from dualclip_lightning.models.base import Kind, ZeroShotShell
 from dualclip_lightning.models.musc.torch_model import ImageScore, MuScModel
 from dualclip_lightning.models.references import Pairs, WholeSet
-from dualclip_lightning.prompts import PromptPair
 from dualclip_lightning.scoring.mutual import check_degrees
 from dualclip_lightning.scoring.rscin import check_neighbours
 from dualclip_lightning.utilities.arguments import check_blocks, check_choice, check_whole, check_whole_list
@@ -65,6 +64,7 @@ class MuSc(ZeroShotShell, AnomalibModule):
     """
 
     kind: Kind = Kind.TRANSDUCTIVE
+    uses_text: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -96,9 +96,6 @@ class MuSc(ZeroShotShell, AnomalibModule):
             if num_references is None
             else Pairs(self.model, num_references, self.seed)
         )
-
-    def _encode_prompts(self, prompts: PromptPair) -> None:
-        """Do nothing, because the method uses no text."""
 
 
 def check_set(num_references: int | None, subsets: int) -> None:

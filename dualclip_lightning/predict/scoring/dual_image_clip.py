@@ -8,7 +8,6 @@ from inspect import signature
 from typing import Any
 
 from dualclip_lightning.backbone import (
-    DualPathVisionEncoder,
     check_reference_backbone,
     load_reference_backbone,
     prepare_backbone,
@@ -85,8 +84,7 @@ def _dual_image_clip(
     anchors = text_anchors(clip, prompts, mean=text_mean)
     device = choose_device(common.device)
     other = load_reference_backbone(reference_backbone, reference_pretrained, common.seed)
-    dual = DualPathVisionEncoder(clip.visual, vv_blocks, comparison.layers, comparison.path)
-    encoder = reference_encoder(dual, prepared, other, comparison.layers).to(device)
+    encoder = reference_encoder(clip.visual, vv_blocks, comparison.layers, comparison.path, prepared, other).to(device)
     return Method(
         METHOD, alpha < 1, clip, prepared, device,
         ImageEncoder(encoder, prepared, common.geometry, common.batch_size, comparison),
@@ -98,15 +96,10 @@ def _dual_image_clip(
             "tta": None if settings is None else asdict(settings),
             "drawing": drawing if isinstance(drawing, str) else asdict(chosen),
             "comparison": comparison.changed() or None,  # None as in thresholds from before this setting
-            "reference_backbone": None if other is None else _without_origin(other.identity()),
+            "reference_backbone": None if other is None else other.identity(),
             "prompts": common.prompts | {"text_mean": text_mean},
         },
     )  # fmt: skip
-
-
-def _without_origin(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a tower's identity without the place of its weights, on which scores do not depend."""
-    return {name: value for name, value in identity.items() if name != "weights_origin"}
 
 
 def _check_window(spatial_window: float | None, comparison: ReferenceScoring) -> None:

@@ -42,9 +42,9 @@ def other(tmp_path):
 
 @torch.no_grad()
 def test_the_other_tower_gets_as_many_patches_in_its_own_normalisation(other):
-    dual, photo = DualPathVisionEncoder(tower()), torch.rand(2, 3, 48, 32)
+    photo = torch.rand(2, 3, 48, 32)
     mean, std = (torch.tensor(values)[:, None, None] for values in (PIXELS.mean, PIXELS.std))
-    features = reference_encoder(dual, PIXELS, other, [0.5, 1.0])((photo - mean) / std)
+    features = reference_encoder(tower(), None, [0.5, 1.0], "ordinary", PIXELS, other)((photo - mean) / std)
     theirs = (torch.tensor(values)[:, None, None] for values in (other.preprocessing.mean, other.preprocessing.std))
     small = resize(photo, [42, 28], InterpolationMode.BICUBIC)  # 3 x 2 patches of 14 pixels
     mean, std = theirs
@@ -56,16 +56,19 @@ def test_the_other_tower_gets_as_many_patches_in_its_own_normalisation(other):
 
 @torch.no_grad()
 def test_the_embeddings_for_texts_are_those_of_clip_by_itself(other):
-    dual, images = DualPathVisionEncoder(tower()), random_images(2)
-    both, alone = reference_encoder(dual, PIXELS, other, [1.0]), dual(images)
+    visual, images = tower(), random_images(2)
+    both = reference_encoder(visual, None, [1.0], "ordinary", PIXELS, other)
+    alone = DualPathVisionEncoder(visual)(images)
     assert torch.equal(both(images).class_embedding, alone.class_embedding)
     assert torch.equal(both(images).patch_embeddings, alone.patch_embeddings)
     assert torch.equal(both.patch_embeddings(images), alone.patch_embeddings)
 
 
 def test_without_another_tower_the_encoder_is_that_of_clip():
-    dual = DualPathVisionEncoder(tower())
-    assert reference_encoder(dual, PIXELS, load_reference_backbone(None, "random", 0), [1.0]) is dual
+    none = load_reference_backbone(None, "random", 0)
+    encoder = reference_encoder(tower(), [2, 3], [0.5, 1.0], "ordinary", PIXELS, none)
+    assert isinstance(encoder, DualPathVisionEncoder)
+    assert (encoder.vv_blocks, encoder.layers, encoder.path) == ({2, 3}, (2, 3), "ordinary")
 
 
 @torch.no_grad()
