@@ -136,9 +136,9 @@ class TestNormalizedScores:
             got, _ = scores(make(normalize_scores=True), batch_size)
             torch.testing.assert_close(got.double(), expected, atol=1e-4, rtol=0)
 
-    def test_equal_images_have_finite_scores(self, make):
-        output = make(normalize_scores=True).model(random_images(1).expand(3, -1, -1, -1))
-        assert output.pred_score.tolist() == [0, 0, 0]
+    def test_a_test_set_without_a_range_of_scores_has_finite_ones(self, make):
+        # Several equal images are no such set: their scores may differ by rounding, depending on the processor.
+        assert make(normalize_scores=True).model(random_images(1)).pred_score.tolist() == [0]
 
     def test_the_kind_follows_from_the_settings(self, make):
         assert make().kind == Kind.INDUCTIVE
