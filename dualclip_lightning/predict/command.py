@@ -18,7 +18,6 @@ from dualclip_lightning.images.painting import Scale
 from dualclip_lightning.images.sources import Failure
 from dualclip_lightning.predict.decisions import good_images, good_threshold, own_threshold, stated_threshold
 from dualclip_lightning.predict.detector import Detector
-from dualclip_lightning.predict.devices import choose_workers, make_detector
 from dualclip_lightning.predict.ending import DONE, SOME_FAILED, answering_errors, consoles
 from dualclip_lightning.predict.former import asked
 from dualclip_lightning.predict.input.geometry import Geometry
@@ -26,7 +25,9 @@ from dualclip_lightning.predict.output.drawings import Drawing
 from dualclip_lightning.predict.output.folders import Place, choose_place, make_request
 from dualclip_lightning.predict.output.progress import ProgressReporter
 from dualclip_lightning.predict.output.summary import summarise
-from dualclip_lightning.predict.run import Run, now, score_settings
+from dualclip_lightning.predict.run import Run, now
+from dualclip_lightning.predict.shards.choosing import runner_of
+from dualclip_lightning.predict.shards.worker import Runner, make_detector, score_settings
 from dualclip_lightning.utilities.record import read_record
 
 
@@ -48,17 +49,23 @@ def _predict(options: Namespace, listing: Listing, console: Console, notes: Cons
         msg = f"Expected --out to be a folder, but '{options.out}' is a file."
         raise ValueError(msg)
     arguments = detector_arguments(options)
-    workers = choose_workers(arguments, options.devices)
-    # With several workers, which use the devices, the detector of this process only holds the settings.
-    detector = make_detector(arguments if len(workers) == 1 else {**arguments, "device": "cpu"})
+    with runner_of(options.runner, arguments, options.devices, options.cpus_per_worker) as runner:
+        # With a runner, whose workers use the devices, the detector of this process only holds the settings.
+        detector = make_detector(arguments if runner is None else {**arguments, "device": "cpu"})
+        return _run(options, listing, detector, runner, console, notes)
+
+
+def _run(
+    options: Namespace, listing: Listing, detector: Detector, runner: Runner | None, console: Console, notes: Console
+) -> int:
     drawing = _drawing(options)
     good = [] if options.good is None else good_images(options, detector, notes)
     chosen = None if good else stated_threshold(options, detector)
-    if expected := detector.forecast([*listing.paths, *good], timed=len(workers) == 1):
+    if expected := detector.forecast([*listing.paths, *good], timed=runner is None):
         _note(notes, expected)
     with ProgressReporter(notes) as progress:
         place, about = _place(options, detector, [*listing.paths, *good], notes)
-        files = Run(detector, place.folder, drawing, options.gallery, progress, workers, about, place.former,
+        files = Run(detector, place.folder, drawing, options.gallery, progress, runner, about, place.former,
                     options.coco)  # fmt: skip
         files.start()
         chosen = good_threshold(options, good, files) if good else chosen

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from dualclip_lightning.backbone import WeightsError
-from dualclip_lightning.predict.devices import DeviceError
+from dualclip_lightning.predict.shards.worker import DeviceError
 from dualclip_lightning.utilities.files import cannot_write
 from dualclip_lightning.utilities.memory import is_out_of_memory
+from dualclip_lightning.utilities.ray_cluster import ClusterError
 
 DONE, SOME_FAILED, WRONG, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit statuses."""
@@ -44,7 +45,7 @@ def answering_errors(errors: Console, options: Namespace) -> Iterator[Ended]:
     ended = Ended()
     try:
         yield ended
-    except (ValueError, FileNotFoundError, WeightsError) as error:
+    except (ValueError, FileNotFoundError, WeightsError, ClusterError) as error:
         ended.status = _say(errors, str(error), WRONG)
     except BrokenPipeError:
         raise

@@ -25,9 +25,10 @@ NEWER: dict[str, Any] = {
     "method": METHOD, "arguments": {}, "checkpoint": None, "min_area": 0, "coco": False, "bundle": None,
 }  # fmt: skip
 """Options that runs of earlier versions do not record; a run with these values is still recognised."""
-NO_RESULT = frozenset(
-    {"command", "former", "out", "fresh", "device", "devices", "batch_size", "quiet", "verbose", "changes"}
-)
+NO_RESULT = frozenset({
+    "command", "former", "out", "fresh", "device", "devices", "runner", "cpus_per_worker", "batch_size", "quiet",
+    "verbose", "changes",
+})  # fmt: skip
 """Options that change neither a score nor a file."""
 BESIDE_BUNDLE = frozenset({"bundle", "pretrained", "checkpoint", "max_megapixels", "min_area"})
 """The settings among them that are not those of the bundle, if there is one."""

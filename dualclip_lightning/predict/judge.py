@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from itertools import islice
 from typing import NamedTuple
 
 from dualclip_lightning.images.picture import ImageError
@@ -25,6 +24,17 @@ class Share(NamedTuple):
 
     part: int = 0
     parts: int = 1
+
+    def of(self, chunks: Sequence[list[int]], *, in_sequence: bool) -> Sequence[list[int]]:
+        """Return the chunks of this part.
+
+        They are consecutive if images are compared with those before them, which are then encoded only once. Otherwise
+        each part has chunks from everywhere, so that what is left of an interrupted run is divided evenly.
+        """
+        if in_sequence:
+            first, end = (len(chunks) * part // self.parts for part in (self.part, self.part + 1))
+            return chunks[first:end]
+        return chunks[self.part :: self.parts]
 
 
 class Judge:
@@ -53,11 +63,10 @@ class Judge:
         streams = self.comparison.mode == "stream"
         earlier = bank.latest() if streams else []
         keep = 2 * self.together + self.comparison.num_references
-        with WorkingSet(sources, self.method.reader, keep) as working:
-            for chunk in islice(order.chunks(self.together), share.part, None, share.parts):
-                wanted = [position for position in chunk if position not in done]
-                working.fetch(wanted)
-                for position in wanted:
+        chunks = list(order.chunks(self.together))
+        with WorkingSet(sources, self.method.reader, keep, chunks) as working:
+            for chunk in share.of(chunks, in_sequence=streams):
+                for position in (position for position in chunk if position not in done):
                     image = working[position]
                     if isinstance(image, Failure):
                         yield position, image

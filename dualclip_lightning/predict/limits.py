@@ -12,6 +12,15 @@ METHOD = "DualImageCLIP"
 """Default method of `Detector` and `dualclip predict`."""
 PRETRAINED = "laion400m_e32"
 """Default weights of that method."""
+OF_METHOD = {
+    "pretrained": PRETRAINED,
+    "num_references": 1,
+    "temperature": 0.07,
+    "alpha": 0.5,
+    "class_weight": 0.5,
+    "drawing": DRAWING_NAMES[0],
+}
+"""Defaults of the default method; others have their own."""
 NO_PAIRS = (
     "Images that arrive one by one cannot be compared in pairs. Give --reference-dir FOLDER, --bundle FILE, "
     "--compare-with stream or --compare-with none."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from dualclip_lightning.commandline.parser import whole_from_one
 from dualclip_lightning.images.limits import MAX_MEGAPIXELS
 from dualclip_lightning.predict.limits import DRAWING_NAMES, GALLERY, METHOD, PRETRAINED, RATE
 
@@ -22,7 +23,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_geometry(parser.add_argument_group("geometry"))
     method = parser.add_argument_group("model and method")
     add_method(method)
-    method.add_argument("--devices", type=int, default=1, metavar="N", help="GPUs, or processes that share the cores")
+    _add_workers(method)
 
 
 def _add_images(parser: argparse.ArgumentParser) -> None:
@@ -143,6 +144,18 @@ def add_spatial_window(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--spatial-window", type=float, metavar="SHARE", help="for aligned products, for example 0.1; default: none"
     )
+
+
+def _add_workers(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--runner", choices=("local", "ray"), default="local", help="this machine, or a Ray cluster")
+    group.add_argument(
+        "--devices", type=whole_from_one, metavar="N",
+        help="GPUs, or processes that share the cores; default: 1, or all that a Ray cluster has room for",
+    )  # fmt: skip
+    group.add_argument(
+        "--cpus-per-worker", type=whole_from_one, metavar="N",
+        help="of a Ray cluster; default: 1 beside a GPU, otherwise the threads of a run here",
+    )  # fmt: skip
 
 
 def kind_of_references(text: str) -> str:

@@ -6,7 +6,7 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,11 +14,13 @@ import yaml
 
 from dualclip_lightning.commandline.parser import Parser, run_checked, with_new_names
 from dualclip_lightning.images.finding.listing import Listing, check_there, find_images
+from dualclip_lightning.predict.contradictions import contradicting_runner, contradicting_settings, contradictions
 from dualclip_lightning.predict.former import check_threshold, former_options
-from dualclip_lightning.predict.limits import DRAWING_NAMES, METHOD, PRETRAINED
+from dualclip_lightning.predict.limits import METHOD, OF_METHOD
 from dualclip_lightning.predict.names import check_method
 from dualclip_lightning.predict.option_groups import add_options
 from dualclip_lightning.registry import current_name
+from dualclip_lightning.utilities.ray_cluster import import_ray
 
 EPILOG = """exit status: 0 all judged, 1 some files could not be used (see failures.csv), 2 wrong use, 3 stopped: a
 result could not be written, memory ran out or a process died, 130 interrupted. The same command continues where one
@@ -34,15 +36,6 @@ DEFAULTS = {
     "scale": ["run"],
 }
 """Defaults of options that have a meaning only with certain others, so that it matters whether the user set them."""
-OF_METHOD = {
-    "pretrained": PRETRAINED,
-    "num_references": 1,
-    "temperature": 0.07,
-    "alpha": 0.5,
-    "class_weight": 0.5,
-    "drawing": DRAWING_NAMES[0],
-}
-"""Such defaults of the default method; others have their own."""
 RENAMED = {"--reference": "--reference-dir", "--references": "--compare-with"}
 """Old names, which still work."""
 
@@ -50,7 +43,8 @@ RENAMED = {"--reference": "--reference-dir", "--references": "--compare-with"}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status; wrong options are reported before PyTorch is imported."""
     options = parse(arguments)
-    return run_checked(options, partial(_check, options), _command)
+    refused = (FileNotFoundError, ValueError, ModuleNotFoundError)
+    return run_checked(options, partial(_check, options), _command, refused)
 
 
 def _check(options: argparse.Namespace) -> tuple[Listing]:
@@ -59,6 +53,8 @@ def _check(options: argparse.Namespace) -> tuple[Listing]:
     for given in filter(None, (options.good, options.reference)):
         check_there(find_images([given]).paths, [given], every=True)
     check_threshold(options)
+    if options.runner == "ray":
+        import_ray()
     return (listing,)
 
 
@@ -78,6 +74,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add_options(parser)
     options = parse_detector(parser, arguments)
     complete(parser, options)
+    for message in contradicting_runner(options):
+        parser.error(message)
     return options
 
 
@@ -102,10 +100,10 @@ def complete(parser: argparse.ArgumentParser, options: argparse.Namespace) -> No
         options.arguments = read_settings(options.arguments)
     except ValueError as error:
         parser.error(str(error))
-    for message in _contradictions(options):
+    for message in contradictions(options):
         parser.error(message)
     if options.bundle is None:
-        for message in _contradicting_settings(options):
+        for message in contradicting_settings(options):
             parser.error(message)
     of_detector = OF_METHOD if options.method == METHOD and options.bundle is None else {}
     for name, value in (DEFAULTS | of_detector).items():
@@ -156,58 +154,3 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return yaml.safe_load(text)
-
-
-def _contradictions(options: argparse.Namespace) -> Iterator[str]:
-    """Yield a message for every option that would otherwise be ignored without notice."""
-    measured = options.good is not None or options.threshold in {None, "auto"}
-    if options.good is not None and options.threshold not in {None, "auto"}:
-        yield "--good and --threshold exclude each other"
-    if options.false_alarm_rate is not None and not measured:
-        yield "--false-alarm-rate goes with --good or --threshold auto"
-    if options.false_alarm_rate is not None and not 0 < options.false_alarm_rate < 1:
-        yield "argument --false-alarm-rate: expected a share above 0 and below 1"
-    if options.pixel_threshold is not None and measured:
-        yield "--pixel-threshold goes with a number as --threshold"
-    if options.scale is not None and not options.heatmaps:
-        yield "--scale is for heatmaps, which --no-heatmaps leaves out"
-    yield from _negative(options)
-
-
-def _contradicting_settings(options: argparse.Namespace) -> Iterator[str]:
-    if options.image_size is not None and len(options.image_size) > 2:  # noqa: PLR2004
-        yield "argument --image-size: expected a side, or a height and a width"
-    for name in ("tile", "overlap"):
-        if getattr(options, name) is not None and options.geometry != "tiles":
-            yield f"--{name} goes with --geometry tiles"
-    yield from _contradicting_references(options)
-    yield from _contradicting_arguments(options)
-
-
-def _negative(options: argparse.Namespace) -> Iterator[str]:
-    for name, meaning in {"gallery": "images, or 0 for none", "min_area": "pixels, or 0 for all regions"}.items():
-        if getattr(options, name) < 0:
-            yield f"argument --{name.replace('_', '-')}: expected a number of {meaning}"
-
-
-def _contradicting_arguments(options: argparse.Namespace) -> Iterator[str]:
-    for name in options.arguments:
-        option = f"--{name.replace('_', '-')}"
-        if name in OF_METHOD.keys() - {"pretrained"} | {"tta"}:
-            if getattr(options, name) not in {None, False}:
-                yield f"--set {name} and {option} exclude each other"
-        elif name in vars(options) or name in {"reference_dir", "compare_with"}:
-            yield f"--set is for arguments of the method; give {option} instead of --set {name}"
-
-
-def _contradicting_references(options: argparse.Namespace) -> Iterator[str]:
-    if options.reference is not None and options.references is not None:
-        yield "--reference-dir and --compare-with exclude each other"
-    if options.num_references is not None and (options.reference or options.references not in {None, "pairs"}):
-        yield "--num-references goes with random pairs"
-    if options.bank_size is not None and options.references != "stream":
-        yield "--bank-size goes with --compare-with stream"
-    if options.alpha == 1 and (options.reference or options.references in {"pairs", "stream"}):
-        yield "--alpha 1 is for text alone, and references count for nothing"
-    if options.spatial_window is not None and (options.alpha == 1 or options.references == "none"):
-        yield "--spatial-window goes with references"

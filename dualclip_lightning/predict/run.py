@@ -12,7 +12,6 @@ from typing import Any
 
 from dualclip_lightning.images.sources import Failure, Source, file_sources
 from dualclip_lightning.predict.detector import Detector
-from dualclip_lightning.predict.devices import Worker, score_on_devices
 from dualclip_lightning.predict.judge import Outcome
 from dualclip_lightning.predict.limits import GALLERY
 from dualclip_lightning.predict.output.drawings import Drawing, draw_all
@@ -24,6 +23,7 @@ from dualclip_lightning.predict.output.regions.results import RegionFinder, Show
 from dualclip_lightning.predict.output.report import Report, Reporter, Silent
 from dualclip_lightning.predict.output.tables import threshold_facts, write_failures, write_scores
 from dualclip_lightning.predict.scoring.thresholds import Threshold
+from dualclip_lightning.predict.shards.worker import Runner, score_settings
 from dualclip_lightning.utilities.record import write_record
 from dualclip_lightning.utilities.versions import ADAPTATION, SCORING, versions
 
@@ -41,7 +41,7 @@ class Run:
         drawing: choice of the files that are drawn for every image.
         gallery: maximum number of images in the gallery; 0 writes none.
         reporter: receiver of the progress.
-        workers: workers that score on their devices instead of the detector, if there are several.
+        runner: where images are scored; None for this process, by the detector.
         about: further facts for `run.json`, as plain data.
         former: folder of a run with the same settings, whose scores are reused.
         coco: if True, write the regions of anomalous images as `coco.json`.
@@ -52,7 +52,7 @@ class Run:
     drawing: Drawing = field(default_factory=Drawing)
     gallery: int = GALLERY
     reporter: Reporter = field(default_factory=Silent)
-    workers: Sequence[Worker] = ()
+    runner: Runner | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
     former: Path | None = None
     coco: bool = False
@@ -125,8 +125,9 @@ class Run:
         return Report(_known(paths, journal), [failures[i] for i in sorted(failures)], len(done))
 
     def _outcomes(self, sources: Sequence[Source], done: AbstractSet[int]) -> Iterator[tuple[int, Outcome]]:
-        several = len(self.workers) > 1 and len(done) < len(sources)
-        return score_on_devices(self.workers, sources, done) if several else self.detector.score(sources, done)
+        if self.runner is None or len(done) == len(sources):
+            return self.detector.score(sources, done)
+        return self.runner(self.detector, sources, done)
 
     def _draw(self, report: Report, journal: Journal) -> None:
         names = [entry.name for entry in report.entries]
@@ -171,19 +172,10 @@ class Run:
             "threshold": threshold_facts(report.threshold),
             "images": len(report.entries),
             "failures": len(report.failures),
-            "devices": [worker.arguments["device"] for worker in self.workers] or [str(self.detector.device)],
+            "devices": [str(self.detector.device)] if self.runner is None else self.runner.devices,
             "versions": versions(*SCORING, *ADAPTATION),
         }
         write_record(self.folder, content)
-
-
-def score_settings(detector: Detector) -> dict[str, Any]:
-    """Return all that a detector's scores depend on: its settings, the state of its references, and the libraries."""
-    known = detector.features_digest
-    references = [[name, file_stamp(name)] for name in detector.reference_names] if known is None else known
-    return {
-        **detector.settings, "reference_images": references, "versions": versions(*SCORING, *ADAPTATION),
-    }  # fmt: skip
 
 
 def now() -> str:

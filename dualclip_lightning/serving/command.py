@@ -20,7 +20,7 @@ from dualclip_lightning.commandline.parser import WRONG
 from dualclip_lightning.predict.command import detector_arguments
 from dualclip_lightning.predict.decisions import stated_threshold
 from dualclip_lightning.predict.detector import Detector
-from dualclip_lightning.predict.devices import make_detector
+from dualclip_lightning.predict.shards.worker import make_detector
 from dualclip_lightning.serving.app import check_independent, create_app
 
 

@@ -13,8 +13,9 @@ from dualclip_lightning.images.finding.listing import find_images
 from dualclip_lightning.images.limits import MAX_MEGAPIXELS
 from dualclip_lightning.images.sources import Source, file_sources
 from dualclip_lightning.predict import Detector
-from dualclip_lightning.predict.devices import DeviceError, Worker, choose_workers, score_on_devices
 from dualclip_lightning.predict.judge import Share
+from dualclip_lightning.predict.shards.processes import ProcessRunner, choose_workers
+from dualclip_lightning.predict.shards.worker import DeviceError, Worker
 from dualclip_lightning.utilities import processes
 from tests.towers import write_image
 
@@ -49,16 +50,17 @@ def test_two_processes_share_a_stream(arguments, sources, forks):
 
 
 def assert_as_one_process(arguments, sources):
-    alone = dict(Detector(**arguments).score(sources))
-    together = list(score_on_devices(choose_workers(arguments, 2), sources, done={1}))
+    detector = Detector(**arguments)
+    alone = dict(detector.score(sources))
+    together = list(ProcessRunner(choose_workers(arguments, 2))(detector, sources, done={1}))
     assert sorted(position for position, _ in together) == [0, *range(2, 8)]
     for position, outcome in together:
         expected = alone[position]
         assert type(outcome) is type(expected)
         assert outcome.name == expected.name
         if hasattr(expected, "score"):
-            assert outcome.score == pytest.approx(expected.score, abs=1e-6)
-            assert outcome.patch_map == pytest.approx(expected.patch_map, abs=1e-6)
+            assert outcome.score == expected.score
+            assert (outcome.patch_map == expected.patch_map).all()
             assert outcome.references == expected.references
 
 
@@ -66,7 +68,7 @@ def test_an_error_in_one_process_is_raised_and_ends_the_others(arguments, source
     workers = choose_workers(arguments, 2)
     workers[1] = workers[1]._replace(arguments={**arguments, "alpha": 2.0})
     with pytest.raises(ValueError, match="alpha"):
-        list(score_on_devices(workers, sources))
+        list(ProcessRunner(workers)(Detector(**arguments), sources))
     assert not multiprocessing.active_children()
 
 
@@ -77,4 +79,4 @@ def killed() -> None:
 def test_a_process_that_is_killed_is_reported(arguments, sources, forks):
     sources = [*sources[:2], Source("deadly", partial(killed))]
     with pytest.raises(DeviceError, match="exit code -9"):
-        list(score_on_devices([Worker(arguments, 1, Share())], sources))
+        list(ProcessRunner([Worker(arguments, 1, Share())])(Detector(**arguments), sources))

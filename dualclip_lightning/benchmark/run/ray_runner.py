@@ -8,7 +8,6 @@ none is counted twice.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -20,6 +19,7 @@ from dualclip_lightning.benchmark.results import CellResult, write_cell
 from dualclip_lightning.benchmark.run.execute import failed_result, run_cell
 from dualclip_lightning.benchmark.run.local_runner import Event
 from dualclip_lightning.benchmark.run.machine import CellPlace
+from dualclip_lightning.utilities.ray_cluster import connected, enter, import_ray
 
 MAX_RETRIES = 3
 """Number of retries of a cell when its machine or process is lost."""
@@ -40,10 +40,7 @@ def run_on_ray(cells: Iterable[Cell], folder: Path, resources: Resources) -> Ite
         ModuleNotFoundError: Ray is not installed.
     """
     ray = import_ray()
-    started_here = not ray.is_initialized()
-    if started_here:
-        ray.init(log_to_driver=False)
-    try:
+    with connected(ray):
         task = ray.remote(_run).options(
             num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=MAX_RETRIES, scheduling_strategy="SPREAD"
         )
@@ -61,9 +58,6 @@ def run_on_ray(cells: Iterable[Cell], folder: Path, resources: Resources) -> Ite
                 result = failed_result(cell, error)
             write_cell(folder, result)
             yield Event(cell, result.row)
-    finally:
-        if started_here:
-            ray.shutdown()
 
 
 def _begin(cells: Iterable[Cell], begun: set[str]) -> Iterator[Event]:
@@ -89,25 +83,10 @@ def _checkpoint(cell: Cell) -> bytes | None:
 
 def _run(cell: Cell, place: CellPlace, directory: Path, checkpoint: bytes | None) -> CellResult:
     """Run a cell in a directory, which holds methods and relative paths, if this machine has it."""
-    if directory.is_dir():
-        os.chdir(directory)  # the process is Ray's and runs only such tasks
+    enter(directory)
     with tempfile.TemporaryDirectory(prefix="dualclip-") as folder:
         if checkpoint is not None:
             path = Path(folder) / "trained.ckpt"
             path.write_bytes(checkpoint)
             cell = replace(cell, checkpoint=str(path))
         return run_cell(cell, place)
-
-
-def import_ray() -> Any:
-    """Import Ray.
-
-    Raises:
-        ModuleNotFoundError: Ray is not installed; the message has the command.
-    """
-    try:
-        import ray  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        msg = "Runs on a cluster need Ray. Install it with: pip install 'dualclip_lightning[ray]'"
-        raise ModuleNotFoundError(msg) from error
-    return ray

@@ -24,10 +24,11 @@ from dualclip_lightning.benchmark.run.execute import failed_result
 from dualclip_lightning.benchmark.run.local_runner import Event, run_here, run_in_processes
 from dualclip_lightning.benchmark.run.machine import default_workers, git_revision, places
 from dualclip_lightning.benchmark.run.progress import Board, watched
-from dualclip_lightning.benchmark.run.ray_runner import Resources, import_ray, run_on_ray
+from dualclip_lightning.benchmark.run.ray_runner import Resources, run_on_ray
 from dualclip_lightning.benchmark.run.rehearsal import Need, fetch_weights, rehearse
 from dualclip_lightning.commandline.quiet import quiet
 from dualclip_lightning.utilities.files import write_bytes_atomically
+from dualclip_lightning.utilities.ray_cluster import import_ray
 from dualclip_lightning.utilities.record import mark_results
 
 SECONDS_BETWEEN_TABLES = 30

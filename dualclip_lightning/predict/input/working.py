@@ -24,16 +24,23 @@ READERS = 4
 class WorkingSet:
     """Encoded images by position; the least recently used one is removed first. Failures are kept.
 
+    The last bits of an embedding depend on the batch in which it is computed. An image is therefore always encoded with
+    the same others, so that neither an interruption nor a division among several processes changes a score.
+
     Args:
         sources: all images of the run.
         encoder: encoder of the images.
         keep: number of images to hold.
+        chunks: positions of images that are encoded together, each at most once; the others are encoded one by one.
     """
 
-    def __init__(self, sources: Sequence[Source], encoder: ViewReader, keep: int) -> None:
+    def __init__(
+        self, sources: Sequence[Source], encoder: ViewReader, keep: int, chunks: Iterable[Sequence[int]] = ()
+    ) -> None:
         self._sources = sources
         self._encoder = encoder
         self._keep = keep
+        self._chunks = {position: chunk for chunk in chunks for position in chunk}
         self._images: OrderedDict[int, EncodedImage] = OrderedDict()
         self._failures: dict[int, Failure] = {}
         self._seconds: dict[int, float] = {}
@@ -48,18 +55,17 @@ class WorkingSet:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def __getitem__(self, position: int) -> EncodedImage | Failure:
-        """Return the image, encoding it if necessary."""
-        self.fetch([position])
+        """Return the image, encoding its chunk if necessary."""
+        if position not in self._images and position not in self._failures:
+            self._fetch(self._chunks.get(position, [position]))
         if position in self._failures:
             return self._failures[position]
         self._images.move_to_end(position)
         return self._images[position]
 
-    def fetch(self, positions: Iterable[int]) -> None:
-        """Read the images that are not in memory and encode them together."""
-        missing = [p for p in positions if p not in self._images and p not in self._failures]
-        if not missing:
-            return
+    def _fetch(self, chunk: Sequence[int]) -> None:
+        """Read images and encode them together."""
+        missing = [position for position in chunk if position not in self._failures]
         start = time.perf_counter()
         read = dict(zip(missing, self._pool.map(self._read, missing), strict=True))
         self._failures.update({p: image for p, image in read.items() if isinstance(image, Failure)})

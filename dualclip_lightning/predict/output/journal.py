@@ -64,7 +64,7 @@ class Journal:
         except BlockingIOError as error:
             msg = f"Another run is writing to '{folder.parent.parent}'. Wait for it, or choose another --out."
             raise ValueError(msg) from error
-        self.settings: dict[str, Any] = json.loads(json.dumps(settings))
+        self.settings = plain(settings)
         self.entries: dict[str, Entry] = {}
         self._start(fresh=fresh)
 
@@ -154,6 +154,11 @@ def read_journal(folder: Path) -> tuple[dict[str, Any] | None, dict[str, Entry]]
 def _map_file(folder: Path, name: str) -> Path:
     digest = sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
     return folder / "maps" / digest[:2] / f"{digest}.npy"
+
+
+def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings as they are read from a file, for a comparison."""
+    return json.loads(json.dumps(settings))
 
 
 def file_stamp(path: str | Path) -> Stamp | None:

@@ -18,12 +18,12 @@ from dualclip_lightning.images.finding.listing import matches
 from dualclip_lightning.predict.command import detector_arguments
 from dualclip_lightning.predict.decisions import stated_threshold
 from dualclip_lightning.predict.detector import Detector
-from dualclip_lightning.predict.devices import make_detector
 from dualclip_lightning.predict.ending import DONE, SOME_FAILED, answering_errors, consoles
 from dualclip_lightning.predict.former import THRESHOLD, asked
 from dualclip_lightning.predict.limits import NO_PAIRS
 from dualclip_lightning.predict.output.tables import threshold_facts
-from dualclip_lightning.predict.run import now, score_settings
+from dualclip_lightning.predict.run import now
+from dualclip_lightning.predict.shards.worker import make_detector, score_settings
 from dualclip_lightning.predict.watch.arrivals import Arrivals
 from dualclip_lightning.predict.watch.journal import WatchJournal, check_place
 from dualclip_lightning.predict.watch.station import Station, is_in_subfolders, watch

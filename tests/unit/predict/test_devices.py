@@ -6,8 +6,9 @@ from dualclip_lightning.images.finding.listing import find_images
 from dualclip_lightning.images.limits import MAX_MEGAPIXELS
 from dualclip_lightning.images.sources import file_sources
 from dualclip_lightning.predict import Detector
-from dualclip_lightning.predict.devices import Worker, choose_workers
 from dualclip_lightning.predict.judge import Share
+from dualclip_lightning.predict.shards.processes import choose_workers
+from dualclip_lightning.predict.shards.worker import Worker
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ import torch
 
 from dualclip_lightning.models import ClipAD, DualImageCLIP
 from dualclip_lightning.predict import Detector
-from dualclip_lightning.predict.limits import METHOD
-from dualclip_lightning.predict.options import OF_METHOD, main
+from dualclip_lightning.predict.limits import METHOD, OF_METHOD
+from dualclip_lightning.predict.options import main
 from dualclip_lightning.predict.scoring.dual_image_clip import _dual_image_clip
 from dualclip_lightning.predict.scoring.registered import UNFIT
 from dualclip_lightning.registry import MODELS

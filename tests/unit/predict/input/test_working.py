@@ -53,8 +53,8 @@ def counting():
     return Counting()
 
 
-def working_set(counting: Counting, keep: int) -> WorkingSet:
-    return WorkingSet([counting.source(i) for i in range(12)], counting, keep)
+def working_set(counting: Counting, keep: int, chunks=()) -> WorkingSet:
+    return WorkingSet([counting.source(i) for i in range(12)], counting, keep, chunks)
 
 
 def test_images_are_read_once_while_they_are_kept_and_again_after_they_were_dropped(counting):
@@ -73,11 +73,18 @@ def test_the_number_of_images_in_memory_is_limited(counting):
 
 def test_a_chunk_is_read_by_several_threads_and_encoded_at_once(counting):
     counting.while_reading = threading.Barrier(2).wait  # each waits for a second reading thread
-    with working_set(counting, keep=4) as working:
-        working.fetch([0, 1, 2, 5, 6, 7])
+    with working_set(counting, 4, [[0, 1, 2, 5, 6, 7]]) as working:
         assert [working[p].as_reference.name for p in (0, 1, 2, 5, 6, 7)] == list("012567")
     assert counting.batches == [6]
     assert len(counting.threads) > 1
+
+
+@pytest.mark.parametrize("first", [0, 2])
+def test_an_image_is_always_encoded_with_the_same_others(counting, first):
+    with working_set(counting, 3, [[0, 1, 2], [3, 4], [5, 6]]) as working:
+        for position in (first, 5, 6, 1):  # the second chunk displaces a part of the first one
+            assert working[position].as_reference.name == str(position)
+    assert counting.batches == [3, 2, 3]
 
 
 def test_a_failure_is_remembered(counting):
@@ -96,7 +103,7 @@ def test_the_first_readable_candidates_are_used(counting):
 def test_time_is_counted_once_for_each_image(counting):
     counting.while_reading = partial(time.sleep, 0.01)
     with working_set(counting, keep=4) as working:
-        working.fetch([0])
+        assert isinstance(working[0], EncodedImage)
         with working.timed(0):
             time.sleep(0.02)
         assert working.seconds(0) >= 0.03
@@ -106,7 +113,7 @@ def test_time_is_counted_once_for_each_image(counting):
 def test_an_error_ends_the_threads(counting):
     def interrupted() -> None:
         with working_set(counting, keep=4) as working:
-            working.fetch([0])
+            assert working[0]
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

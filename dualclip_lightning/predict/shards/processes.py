@@ -1,46 +1,19 @@
-"""One run on several devices, with one process per device that scores its share and sends each result immediately.
-
-The references depend only on the set of images, so that every process knows them and none waits for another; groups of
-images that reference each other stay on one device. Nothing is padded, so no image is scored twice and none is missing.
-"""
+"""Workers as processes of this machine, one per device."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from dualclip_lightning.images.sources import Source
 from dualclip_lightning.predict.detector import Detector
 from dualclip_lightning.predict.judge import Outcome, Share
+from dualclip_lightning.predict.shards.worker import DeviceError, Worker, score_settings, score_share
 from dualclip_lightning.utilities.processes import ChildProcess, ParentProcess, ProcessEndedError, ProcessPool
-
-
-class DeviceError(RuntimeError):
-    """Error for a process that ended before its share was done."""
-
-
-class Worker(NamedTuple):
-    """Settings of a process that scores its share."""
-
-    arguments: Mapping[str, Any]
-    """Arguments of its detector, as for `make_detector`."""
-    threads: int
-    """Number of CPU threads for computation."""
-    share: Share
-
-
-def make_detector(arguments: Mapping[str, Any]) -> Detector:
-    """Make a detector from its arguments, or load it if they name a bundle.
-
-    Raises:
-        Exception: Same as `Detector` or `Detector.load`.
-    """
-    if "bundle" not in arguments:
-        return Detector(**arguments)
-    return Detector.load(arguments["bundle"], **{name: arguments[name] for name in arguments if name != "bundle"})
 
 
 def choose_workers(arguments: Mapping[str, Any], count: int) -> list[Worker]:
@@ -68,25 +41,37 @@ def choose_workers(arguments: Mapping[str, Any], count: int) -> list[Worker]:
     ]
 
 
-def score_on_devices(
-    workers: Sequence[Worker], sources: Sequence[Source], done: AbstractSet[int] = frozenset()
-) -> Iterator[tuple[int, Outcome]]:
-    """Same as `Detector.score`, but with each worker in its own process.
+@dataclass(frozen=True)
+class ProcessRunner:
+    """Runner with each worker in its own process of this machine."""
 
-    Raises:
-        DeviceError: If a process ended early, for example because the system was out of memory.
-        Exception: Any error that a worker raised.
-    """
-    with ProcessPool() as pool:
-        busy = {pool.start(_serve, worker, sources, done) for worker in workers}
-        while busy:
-            for child in pool.ready(busy):
-                message = _receive(child)
-                if message is None:
-                    busy.remove(child)
-                    child.join()
-                else:
-                    yield message
+    workers: Sequence[Worker]
+
+    @property
+    def devices(self) -> list[str]:
+        """The device of each worker."""
+        return [worker.arguments["device"] for worker in self.workers]
+
+    def __call__(
+        self, detector: Detector, sources: Sequence[Source], done: AbstractSet[int] = frozenset()
+    ) -> Iterator[tuple[int, Outcome]]:
+        """See `Runner`.
+
+        Raises:
+            DeviceError: If a process ended early, for example because the system was out of memory.
+            Exception: Any error that a worker raised.
+        """
+        settings = score_settings(detector)
+        with ProcessPool() as pool:
+            busy = {pool.start(_serve, worker, settings, sources, done) for worker in self.workers}
+            while busy:
+                for child in pool.ready(busy):
+                    message = _receive(child)
+                    if message is None:
+                        busy.remove(child)
+                        child.join()
+                    else:
+                        yield message
 
 
 def _receive(child: ChildProcess) -> tuple[int, Outcome] | None:
@@ -101,11 +86,13 @@ def _receive(child: ChildProcess) -> tuple[int, Outcome] | None:
     return message
 
 
-def _serve(parent: ParentProcess, worker: Worker, sources: Sequence[Source], done: AbstractSet[int]) -> None:
+def _serve(
+    parent: ParentProcess, worker: Worker, settings: Mapping[str, Any], sources: Sequence[Source],
+    done: AbstractSet[int],
+) -> None:  # fmt: skip
     """Score a share and send the results, then None; errors are sent as well."""
-    torch.set_num_threads(worker.threads)
     try:
-        for outcome in make_detector(worker.arguments).score(sources, done, share=worker.share):
+        for outcome in score_share(worker, settings, sources, done):
             parent.send(outcome)
         parent.send(None)
     except Exception as error:  # noqa: BLE001  # raised again in the parent process

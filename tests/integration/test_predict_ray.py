@@ -1,0 +1,165 @@
+"""`dualclip predict --runner ray` on a cluster of two machines, which are processes of this one."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import time
+
+import pytest
+import torch
+
+from dualclip_lightning.cli import main
+from dualclip_lightning.images.sources import file_sources
+from dualclip_lightning.predict import Detector, run
+from dualclip_lightning.predict.output.log import Log
+from tests.towers import TINY_CLIP, write_image
+
+ARGUMENTS = {"class_name": "plate", "pretrained": str(TINY_CLIP), "batch_size": 2, "device": "cpu"}
+OPTIONS = ("--class-name", "plate", "--pretrained", str(TINY_CLIP), "--batch-size", "2", "--device", "cpu", "--maps")
+
+COUNT = 24
+
+
+@pytest.fixture(scope="module")
+def shots(tmp_path_factory):
+    """Folder of 24 images and one that cannot be read."""
+    folder = tmp_path_factory.mktemp("shots")
+    for i in range(COUNT):
+        write_image(folder / f"{i:02}.png", seed=i, size=((40, 56), (64, 52), (90, 31))[i % 3])
+    (folder / "broken.png").write_bytes(b"no image")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """One thread, as each worker of the cluster has: the last digits of scores depend on their number."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def cluster(one_thread):
+    """A cluster of two machines of one core, to which this process is connected."""
+    ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    from ray.cluster_utils import Cluster
+
+    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    try:
+        found.machines = [found.add_node(num_cpus=1) for _ in range(2)]
+        ray.init(address=found.address, log_to_driver=False)
+        yield found
+    finally:
+        ray.shutdown()
+        found.shutdown()
+
+
+def at_first(sources, number, flag, act):
+    """Return the sources; the process that is the first to read the one with this number calls `act` before."""
+    load = sources[number].load
+
+    def act_and_load():
+        if not flag.exists():
+            flag.touch()
+            act()
+        return load()
+
+    sources[number] = sources[number]._replace(load=act_and_load)
+    return sources
+
+
+def chunks(sources):
+    """Return the numbers of the images that are encoded together."""
+    return list(Detector(**ARGUMENTS)._judge.comparison.order(sources).chunks(2))
+
+
+def predict(shots, out, *more):
+    return main(["predict", str(shots), *OPTIONS, "--out", str(out), *more])
+
+
+def table(path):
+    with path.open(newline="", encoding="utf-8") as lines:
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(lines)]
+
+
+def results(out):
+    """Return the content of all files of a run but the record and the gallery, without seconds."""
+    lines = (out / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    predictions = [{key: value for key, value in json.loads(line).items() if key != "seconds"} for line in lines]
+    files = [path for folder in ("heatmaps", "maps") for path in sorted((out / folder).rglob("*.*"))]
+    files += [out / "failures.csv", out / "threshold.json"]
+    return table(out / "scores.csv"), predictions, {path.relative_to(out): path.read_bytes() for path in files}
+
+
+def interrupting(flag):
+    """Return `file_sources` for a run in which Ctrl-C is pressed when a worker scores its fifth image."""
+    driver = os.getpid()
+
+    def sources_of(paths, limit):
+        sources = file_sources(paths, limit)
+        # A worker is asked for its fifth image after at least two have been written to the journal.
+        return at_first(sources, chunks(sources)[4][0], flag, lambda: os.kill(driver, signal.SIGINT))
+
+    return sources_of
+
+
+def killing(flag):
+    """Return `file_sources` for a run in which the worker of the last images is killed."""
+
+    def sources_of(paths, limit):
+        sources = file_sources(paths, limit)
+        return at_first(sources, chunks(sources)[-1][0], flag, lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+    return sources_of
+
+
+def losing_a_machine(cluster):
+    """Return `Log.append` for a run that loses a machine after its first score, while both machines work."""
+    ray, append = pytest.importorskip("ray"), Log.append
+
+    def append_and_lose(log, record):
+        append(log, record)
+        if "name" in record and len(cluster.machines) > 1:
+            poll(lambda: ray.available_resources().get("CPU", 0) == 0)
+            cluster.remove_node(cluster.machines.pop(), allow_graceful=False)
+
+    return append_and_lose
+
+
+def poll(condition):
+    """Wait for a condition of which Ray sends no event; only the time limit of the test ends the wait."""
+    while not condition():
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_ctrl_c_a_killed_worker_and_a_lost_machine_change_no_byte(
+    cluster, shots, tmp_path, monkeypatch, capsys, caplog
+):
+    assert predict(shots, tmp_path / "one") == 1  # an image cannot be read
+    expected = results(tmp_path / "one")
+    out = tmp_path / "ray"
+
+    monkeypatch.setattr(run, "file_sources", interrupting(tmp_path / "interrupted"))
+    assert predict(shots, out, "--runner", "ray") == 130
+    before = table(out / "scores.csv")
+    assert 2 <= len(before) < COUNT
+    scores = {row["path"]: row["score"] for row in expected[0]}
+    assert all(scores[row["path"]] == row["score"] for row in before)
+
+    monkeypatch.setattr(run, "file_sources", killing(tmp_path / "killed"))
+    monkeypatch.setattr(Log, "append", losing_a_machine(cluster))
+    assert predict(shots, out, "--runner", "ray") == 1
+    assert (tmp_path / "killed").exists()
+    assert len(cluster.machines) == 1
+    assert caplog.text.count("A worker of the Ray cluster ended; another one continues") >= 2
+    assert f"{COUNT} scored ({len(before)} of them before)" in capsys.readouterr().out
+    assert results(out) == expected
+    journal = (out / ".work" / "images" / "journal.jsonl").read_text().splitlines()
+    assert len(journal) == 1 + COUNT  # the settings, and every image once
+    assert json.loads((out / "run.json").read_text())["devices"] == ["cpu", "cpu"]
