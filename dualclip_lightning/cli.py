@@ -34,6 +34,7 @@ OUR_COMMANDS = {
     "predict": "Score images of your own: files or folders, without labels; heatmaps, decisions, a gallery.",
     "calibrate": "Make a detector in one file from images believed good, for predict --bundle.",
     "watch": "Score what arrives in a folder, each image once, until it is stopped.",
+    "export": "Write the detector of a bundle as ONNX or OpenVINO, with its references inside.",
     "serve": "Score images over HTTP, with a page for dropping them on; needs the extra serve.",
     "demo": "Score the packaged images with the packaged model; needs no network and no data.",
     "benchmark": "Run methods x data sets x categories x seeds from a YAML file.",
@@ -46,6 +47,7 @@ _HOMES = {
     "predict": "dualclip_lightning.predict.options",
     "calibrate": "dualclip_lightning.predict.bundle.calibrate_options",
     "watch": "dualclip_lightning.predict.watch.options",
+    "export": "dualclip_lightning.predict.export.options",
     "serve": "dualclip_lightning.serving.options",
     "demo": "dualclip_lightning.demo.options",
     "benchmark": "dualclip_lightning.benchmark.options:benchmark",
@@ -61,9 +63,9 @@ ANOMALIB_COMMANDS = {
     "train": "Fit a model of anomalib that needs it, then test it.",
     "fit": "Fit a model.",
     "validate": "Run one evaluation over the validation set.",
-    "export": "Export a model to Torch, ONNX or OpenVINO.",
+    "export": "With --model or --config: export a model to Torch, ONNX or OpenVINO.",
 }
-_ANOMALIBS_OPTIONS = ("--model", "--data", "--config", "--print_config")
+_ANOMALIBS_OPTIONS = ("--model", "--data", "--config", "--print_config", "--export_type", "--ckpt_path")
 CLOSED, INTERRUPTED = 141, 130
 """Exit statuses that shells report after SIGPIPE and SIGINT."""
 _NOT_OFFERED = {
@@ -112,8 +114,8 @@ def _run(arguments: list[str]) -> int:
 
 
 def _meant_for_anomalib(arguments: Sequence[str]) -> bool:
-    """Return whether `predict`, a command of both, has options of anomalib's."""
-    return arguments[0] == "predict" and any(argument.startswith(_ANOMALIBS_OPTIONS) for argument in arguments)
+    """Return whether `predict` or `export`, commands of both, have options of anomalib's."""
+    return arguments[0] in ANOMALIB_COMMANDS and any(argument.startswith(_ANOMALIBS_OPTIONS) for argument in arguments)
 
 
 def _run_anomalib(arguments: list[str]) -> int:

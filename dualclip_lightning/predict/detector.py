@@ -26,6 +26,10 @@ from dualclip_lightning.predict.bundle.plain import (
     plain_arguments,
     version_changes,
 )
+from dualclip_lightning.predict.export.exporting import Exported, export_graph
+from dualclip_lightning.predict.export.files import check_target
+from dualclip_lightning.predict.export.graph import decision_graph
+from dualclip_lightning.predict.export.refusals import check_exportable
 from dualclip_lightning.predict.input.forecast import forecast_tiles
 from dualclip_lightning.predict.input.geometry import Geometry, Mode
 from dualclip_lightning.predict.judge import Judge, Outcome, Share
@@ -57,6 +61,10 @@ logger = logging.getLogger(__name__)
 NO_REFERENCES = (
     "The bundle has no references, because the detector compares the images of each call with each other. Set "
     "reference_dir to a few images of the product for references in the bundle."
+)
+NO_DECISION = (
+    "The detector takes its threshold from the images of each call, so the file has scores without decisions. "
+    "Calibrate it, or set a threshold, for decisions in the file."
 )
 References = Literal["pairs", "stream", "none"]
 
@@ -403,6 +411,47 @@ class Detector:
             tuple(reference.name for reference in references), to_arrays(references, self.settings["method"]),
             "auto" if self._auto else threshold, versions(*SCORING, *ADAPTATION), str(Path.cwd()),
         )  # fmt: skip
+
+    def export(self, path: str | Path, *, overwrite: bool = False) -> Exported:
+        """Write the detector as a file that runs without this package: images in; scores, maps and decisions out.
+
+        The references, the text anchors and the threshold are constants in the file, and its metadata has the settings,
+        the digest of the weights, the threshold with its origin, and the versions. The input `image` is float32
+        [N, 3, H, W], RGB from 0 to 1, of any number and size of images, which are resized inside. The outputs are
+        `score` [N], `map` [N, H, W], and with a threshold `decision` [N], true for anomalous images. The file is
+        checked against PyTorch before it gets its name.
+
+        Args:
+            path: `.onnx` for ONNX, or `.xml` for OpenVINO, whose weights are in a `.bin` file beside it.
+            overwrite: whether existing files are replaced.
+
+        Returns:
+            The files, the names of the outputs, and the largest difference from PyTorch for random images.
+
+        Raises:
+            ValueError: If the suffix is another one, or the scores depend on more than the image and fixed references:
+                geometry other than "squash", pairs, a stream, test-time adaptation; the message says what to set.
+            ImportError: If a package of the extra `export` or `openvino` is missing.
+            FileExistsError: If a file exists and `overwrite` is False.
+            RuntimeError: If the file differs from PyTorch by more than 1e-4.
+            OSError: If it cannot be written.
+
+        Example:
+            >>> import numpy as np
+            >>> from dualclip_lightning import Detector
+            >>> plates = list(np.random.default_rng(0).integers(0, 256, (2, 48, 64, 3), dtype=np.uint8))
+            >>> detector = Detector("steel plate", pretrained="demo", reference_dir=plates, geometry="squash")
+            >>> detector.threshold = 0.4
+            >>> detector.export("plate.onnx").outputs
+            ('score', 'map', 'decision')
+        """
+        check_target(Path(path), overwrite=overwrite)
+        method, given = self._judge.method, self._judge.comparison
+        check_exportable(method, given, self._threshold)
+        if self._auto:
+            logger.warning(NO_DECISION)
+        graph = decision_graph(method, given.given, None if self._threshold is None else self._threshold.score)
+        return export_graph(graph, self.as_bundle(), Path(path), overwrite=overwrite)
 
     @classmethod
     def load(cls, path: str | Path, *, device: str = "auto", **changes: Any) -> Self:

@@ -7,6 +7,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 
@@ -62,6 +63,30 @@ def answering_errors(errors: Console, options: Namespace) -> Iterator[Ended]:
         if not is_out_of_memory(error):
             raise
         remedy = "Lower --batch-size or --image-size; what was done is kept."
+        ended.status = _say(errors, f"It does not fit in memory. {remedy}", STOPPED)
+
+
+@contextmanager
+def writing_one_file(errors: Console, out: Path, remedy: str) -> Iterator[Ended]:
+    """Answer expected errors of a command that writes one file, or nothing if it fails.
+
+    Args:
+        errors: console for the sentence.
+        out: the file.
+        remedy: sentence that says what to do if memory runs out.
+    """
+    ended = Ended()
+    try:
+        yield ended
+    except (ValueError, FileNotFoundError, FileExistsError, WeightsError, ImportError) as error:
+        ended.status = _say(errors, str(error), WRONG)
+    except OSError as error:
+        ended.status = _say(errors, f"{cannot_write(error, out)} Make room or choose another place.", STOPPED)
+    except KeyboardInterrupt:
+        ended.status = _say(errors, "Stopped. Nothing was written.", INTERRUPTED)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         ended.status = _say(errors, f"It does not fit in memory. {remedy}", STOPPED)
 
 

@@ -111,26 +111,26 @@ def draw(
     """
     averages, enlargements = [], []
     for patches, pixels, own in zip(maps.shape[1:], size, seen or size, strict=True):
-        averages.append(_average_matrix(patches, drawing.average))
+        averages.append(torch.from_numpy(average_matrix(patches, drawing.average)))
         sigma = drawing.sigma * pixels / own
         radius = None if drawing.radius is None else max(1, round(drawing.radius * pixels / own))
-        enlargements.append(_enlarging_matrix(patches, pixels, drawing.align_corners, sigma, radius))
-    return _along_sides(_along_sides(maps.float(), *averages), *enlargements)
+        enlargements.append(torch.from_numpy(_enlarging_matrix(patches, pixels, drawing.align_corners, sigma, radius)))
+    return along_sides(along_sides(maps.float(), *averages), *enlargements)
 
 
-def _along_sides(maps: Tensor, rows: Matrix, columns: Matrix) -> Tensor:
+def along_sides(maps: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Average maps [B, h, w] along rows and columns with matrices of weights whose rows sum to 1.
 
     The result is clamped to the range of each map: rounding could exceed it by one unit in the last place, and
     torchmetrics applies a sigmoid to a batch with any score above 1.
     """
     with torch.autocast(maps.device.type, enabled=False):
-        means = torch.from_numpy(rows).to(maps) @ maps @ torch.from_numpy(columns).to(maps).T
+        means = rows.to(maps) @ maps @ columns.to(maps).T
     return means.clamp(maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True))
 
 
 @lru_cache(maxsize=8)
-def _average_matrix(patches: int, side: int) -> Matrix:
+def average_matrix(patches: int, side: int) -> Matrix:
     """Return the weights [patches, patches] of the mean over neighbours, with the ends replicated."""
     return uniform_filter1d(np.eye(patches), side, axis=0, mode="nearest")
 

@@ -42,7 +42,23 @@ def rscin(scores: Tensor, class_embeddings: Tensor, k: Sequence[int] = (1, 2, 3)
         scores = (scores - scores.min()) / (scores.max() - scores.min()).clamp_min(torch.finfo(torch.float32).tiny)
     with torch.autocast(classes.device.type, enabled=False):
         similarity = classes @ classes.T
-    return torch.stack([_neighbourhood_mean(scores, similarity, min(size, len(scores))) for size in k]).mean(dim=0)
+    own = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
+    return _neighbourhood_mean(scores.expand_as(similarity), similarity, own, k)
+
+
+def rscin_of_first(scores: Tensor, class_embeddings: Tensor, k: Sequence[int]) -> Tensor:
+    """Re-score the first image of each of B sets as `rscin` does: [B, N] -> [B].
+
+    Args:
+        scores: [B, N].
+        class_embeddings: [B, N, D].
+        k: numbers of images in a neighbourhood, each at least 1.
+    """
+    classes = class_embeddings.float()
+    with torch.autocast(classes.device.type, enabled=False):
+        similarity = (classes @ classes[:, 0, :, None]).squeeze(-1)
+    own = torch.arange(scores.shape[1], device=scores.device) == 0
+    return _neighbourhood_mean(scores.float(), similarity, own, k)
 
 
 def check_neighbours(k: Sequence[int], name: str = "k") -> None:
@@ -56,10 +72,23 @@ def check_neighbours(k: Sequence[int], name: str = "k") -> None:
         raise ValueError(msg)
 
 
-def _neighbourhood_mean(scores: Tensor, similarity: Tensor, size: int) -> Tensor:
-    own = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
+def _neighbourhood_mean(scores: Tensor, similarity: Tensor, own: Tensor, k: Sequence[int]) -> Tensor:
+    """Return the mean over all k of each image's neighbourhoods [R], from the R images' rows of N images [R, N].
+
+    Args:
+        scores: [R, N], the scores of the N images.
+        similarity: [R, N], the inner products with them.
+        own: booleans that broadcast to [R, N], true for the image itself.
+        k: numbers of images in a neighbourhood.
+    """
     # Without the infinite entries, rounding could rank a copy above the image itself.
-    nearest = similarity.masked_fill(own, torch.inf).topk(size, dim=1).indices
-    weights = similarity.gather(1, nearest).clamp_min(0)
+    ranked = similarity.masked_fill(own, torch.inf)
+    nearest = (ranked.topk(min(size, scores.shape[1]), dim=1).indices for size in k)
+    return torch.stack([_weighted_mean(scores.gather(1, each), similarity.gather(1, each)) for each in nearest]).mean(0)
+
+
+def _weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
+    """Return the mean of values [R, k] with weights [R, k], of which negative ones count as 0: [R]."""
+    weights = weights.clamp_min(0)
     weights = weights / weights.sum(dim=1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
-    return (weights * scores[nearest]).sum(dim=1)
+    return (weights * values).sum(dim=1)

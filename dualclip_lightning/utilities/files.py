@@ -58,3 +58,17 @@ def write_bytes_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def check_free(path: Path, *, overwrite: bool) -> None:
+    """Check that a file may be written.
+
+    Raises:
+        FileExistsError: there is a folder, or a file that must not be overwritten; the message says what to do.
+    """
+    if path.is_dir():
+        msg = f"Expected the name of a file, but '{path}' is a folder."
+        raise FileExistsError(msg)
+    if path.exists() and not overwrite:
+        msg = f"There is a file '{path}' already. Set overwrite=True (--overwrite) to replace it, or use another name."
+        raise FileExistsError(msg)

@@ -125,3 +125,21 @@ def test_an_interrupt_during_the_import_of_a_command_gives_one_word_and_no_trace
     monkeypatch.setattr(cli, "import_module", interrupted)
     assert cli.main(["demo"]) == 130
     assert capsys.readouterr().err == "dualclip: stopped.\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "ours"),
+    [
+        (["--bundle", "plate.dualclip", "--out", "plate.onnx"], True),
+        (["--help"], True),
+        (["--model", "DualImageCLIP", "--export_type", "onnx"], False),
+        (["--config", "export.yaml"], False),
+    ],
+)
+def test_export_with_a_bundle_is_ours_and_with_a_model_anomalibs(arguments, ours, monkeypatch):
+    seen = []
+    module = SimpleNamespace(main=lambda argv: seen.append(("ours", argv)) or 0)
+    monkeypatch.setitem(sys.modules, "dualclip_lightning.predict.export.options", module)
+    monkeypatch.setattr(cli, "_run_anomalib", lambda argv: seen.append(("anomalib", argv)) or 0)
+    assert cli.main(["export", *arguments]) == 0
+    assert seen == [("ours", arguments) if ours else ("anomalib", ["export", *arguments])]

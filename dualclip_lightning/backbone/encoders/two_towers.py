@@ -8,8 +8,6 @@ from typing import Literal
 import torch
 from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2.functional import resize
 
 from dualclip_lightning.backbone.checkpoints.choosing import DEFAULT_WEIGHTS
 from dualclip_lightning.backbone.encoders.dual_path import DualPathFeatures, DualPathVisionEncoder
@@ -20,6 +18,7 @@ from dualclip_lightning.backbone.encoders.tower import patch_grid
 from dualclip_lightning.backbone.loading import load_backbone
 from dualclip_lightning.backbone.model import Backbone
 from dualclip_lightning.backbone.preprocessing import Preprocessing
+from dualclip_lightning.backbone.resizing import resize
 from dualclip_lightning.utilities.arguments import check_text
 from dualclip_lightning.weights import WeightsError
 
@@ -55,7 +54,7 @@ class TwoTowerEncoder(nn.Module):
         shift = (torch.tensor(pixels.mean) - torch.tensor(wanted.mean)) / torch.tensor(wanted.std)
         self.register_buffer("scale", scale[:, None, None], persistent=False)
         self.register_buffer("shift", shift[:, None, None], persistent=False)
-        self.interpolation = InterpolationMode(wanted.interpolation)
+        self.interpolation = wanted.interpolation
 
     @property
     def visual(self) -> VisionTransformer:

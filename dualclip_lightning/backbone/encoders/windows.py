@@ -71,8 +71,9 @@ class WindowEncoder(nn.Module):
         """Return window embeddings [B, h', w', D] for one scale."""
         index, places = window_index(grid, scale)
         index = index.to(tokens.device)
-        size = max(1, WINDOW_TOKENS // (len(tokens) * index.shape[1]))
-        parts = [self._encode(tokens, qkv, part) for part in index.split(size)]
+        # A graph for any number of images cannot divide the windows by that number.
+        at_once = len(index) if torch.compiler.is_compiling() else WINDOW_TOKENS // (len(tokens) * index.shape[1])
+        parts = [self._encode(tokens, qkv, part) for part in index.split(max(1, at_once))]
         return torch.cat(parts, dim=1).unflatten(1, places)
 
     def _encode(self, tokens: Tensor, qkv: Sequence[Tensor], index: Tensor) -> Tensor:
@@ -85,7 +86,7 @@ class WindowEncoder(nn.Module):
             x = tower.run_block(block, x)
         for last in others[-1:]:  # empty for a tower of one block
             x = tower.run_class_block(last, x)
-        return tower.project_out(self.visual, x[:, 0]).unflatten(0, (len(tokens), len(index)))
+        return tower.project_out(self.visual, x[:, 0]).unflatten(0, (-1, len(index)))
 
 
 def window_index(grid: tuple[int, int], scale: int) -> tuple[Tensor, tuple[int, int]]:

@@ -103,9 +103,12 @@ class AnoCLIP(ZeroShotShell, AnomalibModule):
         if self.model.settings.steps and self.model.adapter == "text":
             self.model.texts = text_embeddings(self.backbone, prompts)
 
-    def _unexportable(self) -> str | None:
+    def unexportable(self) -> str | None:
+        """See `ExportMixin`."""
         if self.model.settings.steps:
             return "adaptation takes gradients at test time; set steps to 0"
+        if self.model.views:
+            return "its views are encoded in parts that depend on the number of images; set views to false"
         if self.model.tiles:
             return "its tiles depend on the shape of an image; set resize to squash"
-        return super()._unexportable()
+        return super().unexportable()

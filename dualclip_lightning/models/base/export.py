@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anomalib.models.components.base import AnomalibModule
 
 from dualclip_lightning.models.base.kind import Kind
+from dualclip_lightning.utilities.exporting import FOR_ONNX, OPENVINO, OPSET, require
 
 if TYPE_CHECKING:
     from dualclip_lightning.backbone import Backbone
@@ -25,26 +25,6 @@ REASONS = {
     Kind.FEW_SHOT: "it compares with images it reads at a run",
 }
 """Reasons why a kind of method is not a function of a single image."""
-EXTRA = "dualclip_lightning[export]"
-OPSET = 18
-"""The opset of torch's exporter, which cannot convert to anomalib's opset 14."""
-
-
-FOR_ONNX = ("onnx", "onnxscript")
-"""Packages that torch's exporter imports."""
-
-
-def require(*packages: str) -> None:
-    """Check that packages are installed.
-
-    Raises:
-        ImportError: some are missing; the message has the command that installs them.
-    """
-    missing = [name for name in packages if find_spec(name) is None]
-    if missing:
-        wanted = [f'"{EXTRA}"', *(name for name in missing if name not in FOR_ONNX)]
-        msg = f"This export needs {' and '.join(missing)}. Run `pip install {' '.join(wanted)}`."
-        raise ImportError(msg)
 
 
 class ExportMixin(Base):
@@ -90,15 +70,15 @@ class ExportMixin(Base):
             ValueError: as in `to_onnx`.
         """
         self._prepare_export()
-        require(*FOR_ONNX, "openvino")
+        require(*FOR_ONNX, OPENVINO)
         return super().to_openvino(export_root, model_file_name, input_size or self._own_size(), **kwargs)
 
-    def _unexportable(self) -> str | None:
+    def unexportable(self) -> str | None:
         """Return why this method cannot be exported with its settings, with a remedy; None if it can."""
         return next((reason for kind, reason in REASONS.items() if kind in self.kind), None)
 
     def _prepare_export(self) -> None:
-        reason = self._unexportable()
+        reason = self.unexportable()
         if reason is not None:
             msg = f"{type(self).__name__} cannot be exported with these settings: {reason}."
             raise ValueError(msg)

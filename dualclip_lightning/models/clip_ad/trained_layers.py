@@ -106,9 +106,10 @@ class TrainedShell(ZeroShotShell):
             "layers_sha256": weights_digest(self.model.trained_layers),
         }
 
-    def _unexportable(self) -> str | None:
+    def unexportable(self) -> str | None:
+        """See `ExportMixin`."""
         untrained = self.training_settings is not None and not self.trained_on
-        return "its layers are not trained; train them, or set variant to sdp" if untrained else super()._unexportable()
+        return "its layers are not trained; train them, or set variant to sdp" if untrained else super().unexportable()
 
     def _fits(self) -> dict[str, Any]:
         """Return the tower and stages that trained layers belong to."""

@@ -157,8 +157,9 @@ class DualImageCLIP(ZeroShotShell, AnomalibModule):
             found["textures_sha256"] = adaptation.source.digest()
         return found
 
-    def _unexportable(self) -> str | None:
+    def unexportable(self) -> str | None:
+        """See `ExportMixin`."""
         if self.model.scoring.adaptation is not None:
             return "adaptation takes gradients at test time; set tta to false"
-        reason = super()._unexportable()
+        reason = super().unexportable()
         return reason and f"{reason}; set alpha to 1 for only its text score"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,19 +9,16 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from dualclip_lightning.backbone import WeightsError
 from dualclip_lightning.images.finding.listing import Listing
 from dualclip_lightning.images.sources import Failure, file_sources
 from dualclip_lightning.predict.command import detector_arguments
 from dualclip_lightning.predict.detector import Detector
-from dualclip_lightning.predict.ending import DONE, INTERRUPTED, STOPPED, WRONG
+from dualclip_lightning.predict.ending import consoles, writing_one_file
 from dualclip_lightning.predict.limits import METHOD, RATE, REFERENCES
 from dualclip_lightning.predict.output.progress import ProgressReporter
 from dualclip_lightning.predict.output.summary import printable
 from dualclip_lightning.predict.scoring.quantiles import check_shares, from_good
 from dualclip_lightning.predict.scoring.thresholds import Threshold, counted
-from dualclip_lightning.utilities.files import cannot_write
-from dualclip_lightning.utilities.memory import is_out_of_memory
 from dualclip_lightning.utilities.seeding import derive_seed, file_identity
 
 
@@ -41,26 +37,13 @@ def run(options: Namespace, listing: Listing) -> int:
     0: the bundle was written. 2: the request is invalid or an image cannot be used. 3: the bundle cannot be written, or
     memory ran out. 130: interrupted. If it is not 0, nothing was written.
     """
-    console, errors = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
-    notes = Console(quiet=True) if options.quiet else errors
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # what an image lacks is told by name
-    try:
-        return _calibrate(options, listing, console, notes)
-    except (ValueError, FileNotFoundError, FileExistsError, WeightsError) as error:
-        text, status = str(error), WRONG
-    except OSError as error:
-        text, status = f"{cannot_write(error, options.out)} Make room or choose another place.", STOPPED
-    except KeyboardInterrupt:
-        text, status = "Stopped. Nothing was written.", INTERRUPTED
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        text, status = "It does not fit in memory. Lower --batch-size or --image-size.", STOPPED
-    errors.print(f"dualclip: {text}", markup=False)
-    return status
+    console, errors, notes = consoles(options)
+    with writing_one_file(errors, options.out, "Lower --batch-size or --image-size.") as ended:
+        _calibrate(options, listing, console, notes)
+    return ended.status
 
 
-def _calibrate(options: Namespace, listing: Listing, console: Console, notes: Console) -> int:
+def _calibrate(options: Namespace, listing: Listing, console: Console, notes: Console) -> None:
     check_shares(false_alarm_rate=_rate(options))
     for failure in listing.unreadable.items():
         _refuse(Failure(*failure))
@@ -77,7 +60,6 @@ def _calibrate(options: Namespace, listing: Listing, console: Console, notes: Co
     detector.save(options.out, overwrite=options.overwrite)
     for line in _report(parts, detector.threshold, options.out, listing):
         console.print(line, markup=False)
-    return DONE
 
 
 def split(paths: Sequence[Path], count: int, seed: int) -> GoodImages:

@@ -20,6 +20,7 @@ from dualclip_lightning.predict.option_groups import (
     add_what,
 )
 from dualclip_lightning.predict.options import complete
+from dualclip_lightning.utilities.files import check_free
 
 DESCRIPTION = """Make a detector for one product in one file, from images believed good: some become the references, the
 others give the threshold. 'dualclip predict PATH --bundle FILE' uses it."""
@@ -38,8 +39,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _check(options: argparse.Namespace) -> tuple[Listing]:
-    from dualclip_lightning.predict.bundle.file import check_free  # noqa: PLC0415 - imports numpy
-
     check_free(options.out, overwrite=options.overwrite)
     listing = find_images(options.paths, options.exclude, sys.stdin.buffer)
     check_there(listing.paths, options.paths, every=True)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from dualclip_lightning.utilities.files import write_bytes_atomically
+from dualclip_lightning.utilities.files import check_free, write_bytes_atomically
 
 VERSION = 1
 """Version of the format; a release reads files of its own version only."""
@@ -84,20 +84,6 @@ def write_bundle(path: Path, bundle: Bundle, *, overwrite: bool = False) -> None
     check_free(path, overwrite=overwrite)
     header = {"version": VERSION, "sha256": bundle.digest, **bundle.facts}
     write_bytes_atomically(path, save(dict(bundle.arrays), metadata={KEY: json.dumps(header)}))
-
-
-def check_free(path: Path, *, overwrite: bool) -> None:
-    """Check that a file may be written.
-
-    Raises:
-        FileExistsError: If there is a folder, or a file that must not be overwritten; the message says what to do.
-    """
-    if path.is_dir():
-        msg = f"Expected the name of a file for the bundle, but '{path}' is a folder."
-        raise FileExistsError(msg)
-    if path.exists() and not overwrite:
-        msg = f"There is a file '{path}' already. Set overwrite=True (--overwrite) to replace it, or use another name."
-        raise FileExistsError(msg)
 
 
 def read_bundle(path: str | Path) -> Bundle:

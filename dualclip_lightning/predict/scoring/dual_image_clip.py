@@ -28,6 +28,8 @@ from dualclip_lightning.scoring.dual_image import DualImageScoring
 from dualclip_lightning.scoring.reference.comparison import PAPER, Fusion, ReferencePath
 from dualclip_lightning.scoring.reference.neighbourhood import Weighting
 
+ADAPTS = "adaptation takes gradients at test time; set tta to false"
+
 
 def dual_image_clip(common: Common, arguments: Mapping[str, Any]) -> Method:
     """Build the method with its arguments.
@@ -99,6 +101,7 @@ def _dual_image_clip(
             "reference_backbone": None if other is None else other.identity(),
             "prompts": common.prompts | {"text_mean": text_mean},
         },
+        None if settings is None else ADAPTS,
     )  # fmt: skip
 
 

@@ -57,3 +57,5 @@ class Method(NamedTuple):
     drawer: Drawer
     settings: dict[str, Any]
     """The settings, besides the weights, the geometry and the references, on which its scores depend."""
+    unexportable: str | None
+    """The reason why scores are no function of an image and given references, with a remedy; None if they are."""

@@ -89,6 +89,7 @@ def registered_method(name: str, common: Common, arguments: Mapping[str, Any]) -
         Drawer(DRAWINGS["winclip"], (1, 1)),  # its maps are already drawn; they are only resized
         {"seed": common.seed, "arguments": _own_arguments(method), **_trained_layers(method),
          "drawing": asdict(method.drawing), "prompts": common.prompts},
+        method.unexportable(),
     )  # fmt: skip
 
 

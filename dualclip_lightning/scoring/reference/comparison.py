@@ -13,7 +13,7 @@ from torch import Tensor
 from dualclip_lightning.scoring.reference.fitted import Fitted, NearestPatches, Subspaces
 from dualclip_lightning.scoring.reference.neighbourhood import Weighting, aggregate, check_sides
 from dualclip_lightning.scoring.reference.subspace import check_explained_variance, fit_subspace
-from dualclip_lightning.scoring.rscin import check_neighbours, rscin
+from dualclip_lightning.scoring.rscin import check_neighbours, rscin_of_first
 from dualclip_lightning.utilities.arguments import (
     check_choice,
     check_share,
@@ -146,7 +146,7 @@ class ReferenceScoring:
 
         Args:
             queries: descriptors [B, h, w, C] of the images.
-            fitted: their references, from `fit`.
+            fitted: their references, from `fit`; those of a single query serve all queries.
             near: as in `nearest_distances`; not for a subspace.
 
         Raises:
@@ -165,7 +165,7 @@ class ReferenceScoring:
         if self.class_neighbours is None:
             return scores[:, 0]
         unit = F.normalize(embeddings.float(), dim=-1)
-        return torch.stack([rscin(*each, self.class_neighbours)[0] for each in zip(scores, unit, strict=True)])
+        return rscin_of_first(scores, unit, self.class_neighbours)
 
 
 def check_depths(layers: Sequence[float]) -> None:

@@ -23,7 +23,7 @@ class NearestPatches(NamedTuple):
     """Distances to the nearest patches of each reference, averaged over all references or the lowest share of them."""
 
     references: Sequence[Tensor]
-    """K references [B, N, C]."""
+    """K references [B, N, C], or [1, N, C] for all queries."""
     lowest: float | None
     """The share; None for all references."""
 
@@ -39,7 +39,7 @@ class Subspaces(NamedTuple):
     """Half the squared distances to a subspace of each query, which for vectors of length 1 are on eq. 5's scale."""
 
     subspaces: Sequence[Subspace]
-    """One for every query."""
+    """One for every query, or one for all."""
 
     def distances(self, queries: Tensor, near: Sequence[Tensor] | None) -> Tensor:
         """See `Fitted`.
@@ -50,5 +50,7 @@ class Subspaces(NamedTuple):
         if near is not None:
             msg = "A subspace has no places. Leave spatial_window out, or set reference_fusion to 'mean' or 'lowest'."
             raise ValueError(msg)
+        if len(self.subspaces) == 1:
+            return (self.subspaces[0].residuals(queries) / 2).clamp(0, 1)
         found = [each.residuals(own) / 2 for own, each in zip(queries, self.subspaces, strict=True)]
         return torch.stack(found).clamp(0, 1)

@@ -77,7 +77,7 @@ def nearest_distances(queries: Tensor, references: Sequence[Tensor], near: Seque
 
     Args:
         queries: [B, P, D], of length 1.
-        references: K tensors [B, N, D], of length 1; N may differ between references.
+        references: K tensors [B, N, D], or [1, N, D] for all queries, of length 1; N may differ between references.
         near: for each reference booleans [P, N], as in `reference_score`; None for all patches.
 
     Raises:
@@ -98,7 +98,8 @@ def _largest_cosine(query: Tensor, reference: Tensor, far: Tensor | None) -> Ten
 
 
 def _check_near(near: Tensor, queries: int, references: int) -> Tensor:
-    if near.shape != (queries, references) or not near.any(dim=1).all():
+    complete = torch.compiler.is_compiling() or near.any(dim=1).all()  # values are unknown while a graph is made
+    if near.shape != (queries, references) or not complete:
         msg = (
             f"Expected `near` as booleans [{queries}, {references}] with one reference patch or more for every patch, "
             f"but got {tuple(near.shape)}. `within_window` makes it."

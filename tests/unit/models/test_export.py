@@ -15,8 +15,8 @@ from dualclip_lightning import ClipZeroShot
         ("to_onnx", ["onnx"], 'needs onnx. Run `pip install "dualclip_lightning[export]"`.'),
         ("to_onnx", ["onnxscript"], 'needs onnxscript. Run `pip install "dualclip_lightning[export]"`.'),
         ("to_onnx", ["onnx", "onnxscript"], "needs onnx and onnxscript. Run"),
-        ("to_openvino", ["openvino"], 'needs openvino. Run `pip install "dualclip_lightning[export]" openvino`.'),
-        ("to_openvino", ["onnx", "openvino"], 'and openvino. Run `pip install "dualclip_lightning[export]" openvino`.'),
+        ("to_openvino", ["openvino"], 'needs openvino. Run `pip install "dualclip_lightning[openvino]"`.'),
+        ("to_openvino", ["onnx"], 'needs onnx. Run `pip install "dualclip_lightning[openvino]"`.'),
     ],
 )
 def test_a_missing_package_is_reported_with_the_command_that_installs_it(
@@ -24,7 +24,7 @@ def test_a_missing_package_is_reported_with_the_command_that_installs_it(
 ):
     for name in ("onnx", "onnxscript", "openvino"):
         monkeypatch.setitem(sys.modules, name, None if name in missing else sys)
-    monkeypatch.setattr("dualclip_lightning.models.base.export.find_spec", sys.modules.get)
+    monkeypatch.setattr("dualclip_lightning.utilities.exporting.find_spec", sys.modules.get)
     method = ClipZeroShot(pretrained=str(tiny_folder), class_name="screw", visualizer=False)
     with pytest.raises(ImportError) as refusal:
         getattr(method, kind)(tmp_path)

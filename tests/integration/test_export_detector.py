@@ -1,0 +1,195 @@
+"""Exported detectors beside the detectors, in onnxruntime and in OpenVINO."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dualclip_lightning import Detector
+from dualclip_lightning.cli import main
+from dualclip_lightning.predict import Threshold
+from dualclip_lightning.predict.bundle.file import read_bundle
+from tests.towers import write_image
+
+onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
+openvino = pytest.importorskip("openvino", reason="the extra `openvino` is not installed")
+pytestmark = pytest.mark.slow
+
+FORMS = {
+    "text": {"compare_with": "none", "threshold": None},
+    "references": {},
+    "layers": {"reference_layers": [0.5, 1.0], "reference_path": "ordinary", "neighbourhood": [1, 3],
+               "reference_fusion": "lowest", "class_neighbours": [1, 3]},
+    "subspace": {"reference_fusion": "subspace", "image_size": (64, 48), "drawing": "clip_ad"},
+    "window": {"spatial_window": 0.3, "neighbourhood_weighting": "similarity", "neighbourhood": [3], "threshold": 0.4,
+               "drawing": "subspacead"},
+    "rotations": {"reference_rotations": True, "threshold": None, "preprocessing": {"interpolation": "bilinear"}},
+    "another tower": {"reference_backbone": "timm:vit_tiny_patch16_224", "reference_pretrained": "random",
+                      "reference_path": "ordinary"},
+    "ClipZeroShot": {"method": "ClipZeroShot"},
+    "ClipAD": {"method": "ClipAD"},
+    "AnoCLIP": {"method": "AnoCLIP", "steps": 0, "views": False},
+    "WindowCLIP": {"method": "WindowCLIP"},
+}  # fmt: skip
+IN_OPENVINO = ("references", "subspace", "ClipAD")
+SIZES = ((1, 48, 48), (3, 70, 31), (2, 9, 120))
+"""Numbers, heights and widths of batches."""
+
+
+@pytest.fixture(scope="module")
+def references(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("references")
+    for i in range(4):
+        write_image(folder / f"{i}.png", seed=50 + i, size=(50, 40 + i))
+    return folder
+
+
+@pytest.fixture
+def make(tiny_folder, references, tmp_path, monkeypatch):
+    """Function that makes a bundle of squashed images in an empty folder, and loads it."""
+    monkeypatch.chdir(tmp_path)
+
+    def build(form):
+        arguments = FORMS[form]
+        given = {} if "method" in arguments or "compare_with" in arguments else {"reference_dir": str(references)}
+        common = {"pretrained": str(tiny_folder), "device": "cpu", "geometry": "squash"}
+        detector = Detector("plate", **common | given | arguments)
+        if "threshold" not in arguments:
+            detector.calibrate(list(images(12, 40, 52)), false_alarm_rate=0.4)
+        detector.save("plate.dualclip")
+        return Detector.load("plate.dualclip", device="cpu")
+
+    return build
+
+
+def images(count: int, height: int, width: int) -> np.ndarray:
+    """Random images of few colours, so that their scores differ: [count, height, width, 3], bytes."""
+    generator = np.random.default_rng(count)
+    coarse = generator.integers(0, 256, (count, 4, 4, 3), dtype=np.uint8)
+    return np.stack([np.asarray(Image.fromarray(each).resize((width, height))) for each in coarse])
+
+
+def as_input(pixels: np.ndarray) -> np.ndarray:
+    return pixels.transpose(0, 3, 1, 2).astype(np.float32) / 255
+
+
+def run(path: Path, batch: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the outputs of a file by name."""
+    if path.suffix == ".onnx":
+        session = onnxruntime.InferenceSession(path)
+        return dict(
+            zip([each.name for each in session.get_outputs()], session.run(None, {"image": batch}), strict=True)
+        )
+    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    found = compiled({"image": batch})
+    return {output.any_name: found[output] for output in compiled.outputs}
+
+
+@pytest.mark.parametrize(
+    ("form", "suffix"), [*((form, ".onnx") for form in FORMS), *((form, ".xml") for form in IN_OPENVINO)]
+)
+def test_scores_maps_and_decisions_are_those_of_the_detector(make, form, suffix):
+    detector, path = make(form), Path("plate").with_suffix(suffix)
+    exported = detector.export(path)
+    assert exported.difference < 1e-5
+    decided = set()
+    for size in SIZES:
+        pixels = images(*size)
+        expected = detector.predict(pixels)
+        found = run(path, as_input(pixels))
+        assert tuple(found) == exported.outputs
+        np.testing.assert_allclose(found["score"], [each.score for each in expected], atol=1e-5)
+        np.testing.assert_allclose(found["map"], np.stack([each.map for each in expected]), atol=1e-5)
+        if detector.threshold is None:
+            assert "decision" not in found
+        else:
+            words = ["anomalous" if each else "normal" for each in found["decision"]]
+            assert words == [each.decision for each in expected]
+            decided |= set(words)
+    if detector.threshold and detector.threshold.kind == "good" and form != "AnoCLIP":
+        assert decided == {"anomalous", "normal"}
+
+
+def test_the_file_says_what_it_is(make):
+    detector = make("references")
+    detector.export("plate.onnx")
+    detector.export("plate.xml")
+    said = onnxruntime.InferenceSession("plate.onnx").get_modelmeta().custom_metadata_map
+    bundle = read_bundle("plate.dualclip")
+    assert json.loads(said["settings"]) == bundle.settings
+    assert json.loads(said["settings"])["weights_sha256"]
+    assert json.loads(said["references"]) == list(bundle.references)
+    assert said["features_sha256"] == bundle.features_digest
+    threshold = {key: value for key, value in bundle.threshold.items() if key != "settings"}
+    assert json.loads(said["threshold"]) == threshold
+    assert json.loads(said["versions"]).items() >= bundle.versions.items()
+    assert "48x48" in said["input.image"]
+    model = openvino.Core().read_model("plate.xml")
+    for name, text in said.items():
+        assert model.get_rt_info(["dualclip_lightning", name]).astype(str) == text
+    import onnx
+
+    (opset,) = (each.version for each in onnx.load("plate.onnx").opset_import if not each.domain)
+    assert said["opset"] == str(opset)
+
+
+def test_a_detector_with_a_threshold_of_each_call_gives_scores_and_says_so(make, caplog):
+    detector = make("references")
+    detector.threshold = "auto"
+    assert detector.export("plate.onnx").outputs == ("score", "map")
+    assert "so the file has scores without decisions" in caplog.text
+
+
+def test_a_file_that_differs_from_pytorch_is_not_kept(make, monkeypatch):
+    detector = make("text")
+    Path("plate.onnx").write_text("something dear")
+    monkeypatch.setattr("dualclip_lightning.predict.export.exporting.MOST_DIFFERENCE", 0.0)
+    monkeypatch.setattr("dualclip_lightning.predict.export.exporting.largest_difference", lambda *_: 0.5)
+    with pytest.raises(RuntimeError, match=re.escape("differs from PyTorch by up to 5.0e-01, so it was not kept")):
+        detector.export("plate.onnx", overwrite=True)
+    assert Path("plate.onnx").read_text() == "something dear"
+    assert {path.name for path in Path().iterdir()} == {"plate.onnx", "plate.dualclip"}
+
+
+def test_the_command_writes_what_python_writes_and_the_readme_runs_it(make, capsys, monkeypatch):
+    detector = make("references")
+    assert main(["export", "--bundle", "plate.dualclip", "--out", "plate.onnx"]) == 0
+    printed = capsys.readouterr().out
+    assert "image [batch, 3, height, width] -> score, map, decision" in printed
+    Path("shots").mkdir()
+    Image.fromarray(images(1, 60, 80)[0]).save("shots/01.png")
+    said = {}
+    monkeypatch.setattr("builtins.print", lambda *values: said.update(values=values))
+    exec(readme_example(), {})  # noqa: S102 - our own document
+    expected = detector.predict("shots/01.png")
+    score, decision, shape = said["values"]
+    assert score == pytest.approx(expected.score, abs=1e-5)
+    assert bool(decision) == (expected.decision == "anomalous")
+    assert shape == (60, 80)
+
+
+def readme_example() -> str:
+    """Return the example of the document that uses onnxruntime."""
+    import dualclip_lightning
+
+    document = Path(dualclip_lightning.__file__).parent / "predict" / "export" / "README.md"
+    blocks = re.findall(r"^```python\n(.*?)^```", document.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    (example,) = (block for block in blocks if "onnxruntime" in block)
+    assert "dualclip" not in example
+    assert len(example.splitlines()) <= 10
+    return example
+
+
+def test_an_existing_file_is_replaced_only_if_that_is_asked_for(make):
+    detector = make("text")
+    detector.threshold = Threshold(0.0)
+    Path("plate.onnx").write_text("something old")
+    detector.export("plate.onnx", overwrite=True)
+    assert run(Path("plate.onnx"), as_input(images(4, 48, 48)))["decision"].all()
+    with pytest.raises(FileExistsError, match="--overwrite"):
+        detector.export("plate.onnx")
