@@ -50,12 +50,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _check(options: argparse.Namespace) -> tuple[Listing]:
     listing = find_images(options.paths, options.exclude, sys.stdin.buffer)
     check_there(listing.paths, options.paths)
-    for given in filter(None, (options.good, options.reference)):
-        check_there(find_images([given]).paths, [given], every=True)
-    check_threshold(options)
+    check_given(options)
     if options.runner == "ray":
         import_ray()
     return (listing,)
+
+
+def check_given(options: argparse.Namespace) -> None:
+    """Check the good and reference images and the threshold that are given.
+
+    Raises:
+        FileNotFoundError: If there are no such images.
+        ValueError: If they or the threshold cannot be used.
+    """
+    for given in filter(None, (options.good, options.reference)):
+        check_there(find_images([given]).paths, [given], every=True)
+    check_threshold(options)
 
 
 def _command() -> Callable[..., int]:

@@ -124,6 +124,11 @@ class Run:
             self.reporter.advance()
         return Report(_known(paths, journal), [failures[i] for i in sorted(failures)], len(done))
 
+    def _devices(self) -> list[str]:
+        if self.runner is None:
+            return [str(self.detector.device)]
+        return [worker.arguments["device"] for worker in self.runner.workers]
+
     def _outcomes(self, sources: Sequence[Source], done: AbstractSet[int]) -> Iterator[tuple[int, Outcome]]:
         if self.runner is None or len(done) == len(sources):
             return self.detector.score(sources, done)
@@ -172,7 +177,7 @@ class Run:
             "threshold": threshold_facts(report.threshold),
             "images": len(report.entries),
             "failures": len(report.failures),
-            "devices": [str(self.detector.device)] if self.runner is None else self.runner.devices,
+            "devices": self._devices(),
             "versions": versions(*SCORING, *ADAPTATION),
         }
         write_record(self.folder, content)

@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from dualclip_lightning.commandline.parser import Parser, run_checked, whole_from_one
-from dualclip_lightning.images.finding.listing import check_there, find_images
 from dualclip_lightning.images.limits import MAX_MEGAPIXELS
-from dualclip_lightning.predict.former import check_threshold
 from dualclip_lightning.predict.option_groups import add_geometry, add_method, add_min_area, add_spatial_window
-from dualclip_lightning.predict.options import complete, read_settings
+from dualclip_lightning.predict.options import check_given, complete, read_settings
 from dualclip_lightning.serving.limits import MEGA, Limits
 
 DESCRIPTION = """Score images over HTTP: a page for dropping images on at /, POST /predict for programs, /health and
@@ -45,9 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _check(options: argparse.Namespace) -> tuple[()]:
     check_installed()
-    if options.reference is not None:
-        check_there(find_images([options.reference]).paths, [options.reference], every=True)
-    check_threshold(options)
+    check_given(options)
     return ()
 
 

@@ -47,11 +47,6 @@ class ProcessRunner:
 
     workers: Sequence[Worker]
 
-    @property
-    def devices(self) -> list[str]:
-        """The device of each worker."""
-        return [worker.arguments["device"] for worker in self.workers]
-
     def __call__(
         self, detector: Detector, sources: Sequence[Source], done: AbstractSet[int] = frozenset()
     ) -> Iterator[tuple[int, Outcome]]:

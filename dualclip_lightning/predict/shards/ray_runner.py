@@ -55,11 +55,6 @@ class RayRunner:
     workers: Sequence[Worker]
     resources: WorkerResources
 
-    @property
-    def devices(self) -> list[str]:
-        """The device of each worker."""
-        return [worker.arguments["device"] for worker in self.workers]
-
     def __call__(
         self, detector: Detector, sources: Sequence[Source], done: AbstractSet[int] = frozenset()
     ) -> Iterator[tuple[int, Outcome]]:

@@ -40,8 +40,8 @@ class Runner(Protocol):
     """Where the images of a run are scored."""
 
     @property
-    def devices(self) -> list[str]:
-        """The device of each worker."""
+    def workers(self) -> Sequence[Worker]:
+        """The workers, each with its device."""
 
     def __call__(
         self, detector: Detector, sources: Sequence[Source], done: AbstractSet[int]

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from dualclip_lightning.commandline.parser import Parser, run_checked, whole_from_one
-from dualclip_lightning.images.finding.listing import check_there, find_images
-from dualclip_lightning.predict.former import check_threshold
 from dualclip_lightning.predict.limits import METHOD, NO_PAIRS
 from dualclip_lightning.predict.option_groups import (
     add_bank,
@@ -23,7 +21,7 @@ from dualclip_lightning.predict.option_groups import (
     add_pixel_threshold,
     add_what,
 )
-from dualclip_lightning.predict.options import complete, parse_detector
+from dualclip_lightning.predict.options import check_given, complete, parse_detector
 from dualclip_lightning.utilities.record import results_around
 
 DESCRIPTION = """Score the images that arrive in a folder, each once, and append to scores.csv and predictions.jsonl.
@@ -45,9 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _check(options: argparse.Namespace) -> tuple[()]:
     _check_folders(options)
-    if options.reference is not None:
-        check_there(find_images([options.reference]).paths, [options.reference], every=True)
-    check_threshold(options)
+    check_given(options)
     return ()
 
 
