@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from fastapi.responses import FileResponse, JSONResponse
 from dualclip_lightning import __version__
 from dualclip_lightning.predict.detector import Detector
 from dualclip_lightning.serving.batching import BatchScorer
-from dualclip_lightning.serving.guards import LimitBodies, RequireToken
+from dualclip_lightning.serving.guards import CheckHost, LimitBodies, RequireToken
 from dualclip_lightning.serving.limits import Limits
 from dualclip_lightning.serving.metrics import CountRequests, ServiceMetrics
 from dualclip_lightning.serving.routes import Service, open_router, router
@@ -29,13 +29,19 @@ RUN_DEPENDENT = (
 )
 
 
-def create_app(detector: Detector, limits: Limits = Limits(), token: str | None = None) -> FastAPI:  # noqa: B008 - frozen
+def create_app(
+    detector: Detector,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    token: str | None = None,
+    hosts: Collection[str] | None = None,
+) -> FastAPI:
     """Return the application for an ASGI server, with its own thread for scoring while it runs.
 
     Args:
         detector: detector with references of its own or text alone.
         limits: limits of requests and of the queue.
         token: token that requests need; None for none.
+        hosts: names and addresses under which the service answers, in lower case; None for any.
 
     Raises:
         ValueError: If the references of an image are other images of its request.
@@ -64,6 +70,8 @@ def create_app(detector: Detector, limits: Limits = Limits(), token: str | None 
     app.add_middleware(LimitBodies, limits=limits, delay=lambda: scorer.delay)
     if token is not None:
         app.add_middleware(RequireToken, token=token, most=limits.body)
+    if hosts is not None:
+        app.add_middleware(CheckHost, hosts=hosts, most=limits.body)
     app.add_middleware(CountRequests, metrics=metrics, is_known=known.__contains__)
     return app
 

@@ -37,7 +37,7 @@ def run(options: Namespace) -> int:
     except (ValueError, FileNotFoundError, WeightsError, OSError) as error:
         errors.print(f"dualclip: {error}", markup=False)
         return WRONG
-    app = create_app(detector, options.limits, options.token)
+    app = create_app(detector, options.limits, options.token, options.hosts)
     config = uvicorn.Config(
         app, log_level="info" if options.verbose else "warning", access_log=options.verbose, lifespan="on",
         timeout_graceful_shutdown=round(options.limits.seconds) + 1, server_header=False,

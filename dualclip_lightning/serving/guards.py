@@ -1,4 +1,4 @@
-"""ASGI middleware that refuses requests before their body takes memory: the token, and the limits of bodies."""
+"""ASGI middleware that refuses requests before their body takes memory: host, token, and the limits of bodies."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import hmac
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from fastapi import HTTPException
 from starlette.datastructures import Headers
@@ -19,12 +20,38 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 OPEN = frozenset({"/", "/page.css", "/page.js", "/health", "/openapi.json"})
-"""Paths that need no token; they tell nothing about images or the detector."""
+"""Paths that need no token and have any host; they tell nothing about images or the detector."""
 LEAST_CHARGE = 64 * 1024
 """Bytes that a request with a body counts for at least, so that the number of requests is limited, too."""
 DRAINED = 4
 """Multiple of the largest body up to which a refused body is read, since many clients read no answer before that."""
 DRAIN_SECONDS = 10.0
+
+
+class CheckHost:
+    """Answer 400 to requests under another name than those of the service, except for the paths in `OPEN`.
+
+    A web page that any browser on this machine has open can let its own name point to a loopback address, and so read
+    a service that asks for no token (DNS rebinding). Such requests carry the name of that page in the header Host.
+
+    Args:
+        app: the application.
+        hosts: names and addresses of the service, in lower case and without ports or brackets.
+        most: largest body in bytes.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Collection[str], most: int) -> None:
+        self.app = app
+        self._hosts = frozenset(hosts)
+        self._most = most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] != "http" or scope["path"] in OPEN or requested_host(scope) in self._hosts:
+            await self.app(scope, receive, send)
+            return
+        text = "This service does not answer under this name. Start it with --allow-host NAME."
+        await refuse(scope, receive, send, 400, text, self._most)
 
 
 class RequireToken:
@@ -82,6 +109,14 @@ class LimitBodies:
             await self.app(scope, _limited(receive, limits), send)
         finally:
             self._held -= charge
+
+
+def requested_host(scope: Scope) -> str | None:
+    """Return the host that a request names, in lower case and without port or brackets; None if it names none."""
+    try:
+        return urlsplit(f"//{Headers(scope=scope).get('host', '')}").hostname
+    except ValueError:  # an invalid IPv6 address
+        return None
 
 
 def declared_size(scope: Scope) -> int | None:

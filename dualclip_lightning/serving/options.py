@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ipaddress
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -28,6 +30,8 @@ EPILOG = """example:
 exit status: 0 stopped by Ctrl-C or SIGTERM, 2 wrong use or the port is taken."""
 TOKEN = "DUALCLIP_TOKEN"  # noqa: S105 - the name of a variable
 NEEDED = ("fastapi", "uvicorn", "prometheus_client", "python_multipart")
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+"""Names under which programs on this machine reach a service."""
 OF_PREDICT: dict[str, Any] = {
     "good": None, "false_alarm_rate": None, "heatmaps": True, "masks": False, "coco": False, "scale": None,
     "gallery": 0, "references": None, "num_references": None, "bank_size": None, "former": None,
@@ -86,6 +90,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
             "or a bundle of 'dualclip calibrate'"
         )
     complete(parser, options)
+    options.hosts = allowed_hosts(options)
     try:
         options.limits = Limits(
             options.max_images, round(options.max_megabytes * MEGA), round(options.max_held * MEGA), options.queue,
@@ -102,6 +107,16 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def allowed_hosts(options: argparse.Namespace) -> frozenset[str] | None:
+    """Return the names under which the service answers, or None for any.
+
+    With a token, or if others may reach the service without one, only names given by --allow-host restrict it.
+    """
+    if options.allow_host:
+        return LOOPBACK | {options.host.lower(), *options.allow_host}
+    return LOOPBACK | {options.host.lower()} if options.token is None and is_loopback(options.host) else None
 
 
 def _parser() -> Parser:
@@ -137,6 +152,22 @@ def _add_address(group: argparse._ArgumentGroup) -> None:
         "users of the machine cannot see in its list of processes",
     )  # fmt: skip
     group.add_argument("--no-token", action="store_true", help="listen on other addresses without a token")
+    group.add_argument(
+        "--allow-host", action="append", type=_host, default=[], metavar="NAME",
+        help="answer under this name, too, for example that of a proxy; may be repeated. Default: without a token, "
+        "names of loopback only; otherwise any",
+    )  # fmt: skip
+
+
+def _host(text: str) -> str:
+    """Return a host name or address in the form in which those of requests are compared."""
+    name = text.lower().strip("[]")
+    with contextlib.suppress(ValueError):
+        return str(ipaddress.ip_address(name))
+    if re.fullmatch(r"[a-z0-9._-]+", name) is None:
+        msg = f"expected a name or an address without a port, such as plates.example.com, but got '{text}'"
+        raise argparse.ArgumentTypeError(msg)
+    return name
 
 
 def _add_limits(group: argparse._ArgumentGroup) -> None:

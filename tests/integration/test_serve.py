@@ -124,7 +124,8 @@ def test_a_request_that_was_accepted_is_answered_before_the_service_stops(bundle
         body = next(request_bodies(64))
         with socket.create_connection((host, int(port)), timeout=LIMIT) as client:
             head = (
-                f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary={BOUNDARY}\r\n"
+                f"POST /predict HTTP/1.1\r\nHost: localhost\r\n"
+                f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n"
                 f"Content-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n"
             )
             client.sendall(head.encode())

@@ -143,6 +143,16 @@ def test_without_the_token_only_the_page_and_the_health_are_shown(detector):
         assert refused in client.get("/metrics", headers=right).text
 
 
+def test_a_page_elsewhere_cannot_use_the_service_under_its_own_name(detector):
+    with TestClient(create_app(detector, hosts={"localhost", "::1", "plates.example"})) as client:
+        for host in ("localhost", "LOCALHOST:8000", "[::1]:8000", "plates.example:80"):
+            assert client.get("/detector", headers={"Host": host}).status_code == 200
+        for host in ("evil.example", "localhost.evil.example:8000", "evil@localhost.example", "::1", "[::2", ""):
+            answer = client.post("/predict", files=upload(png(0)), headers={"Host": host})
+            assert (answer.status_code, "--allow-host" in answer.json()["detail"]) == (400, True)
+            assert client.get("/health", headers={"Host": host}).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("limits", "words"),
     [({"images": 9, "waiting": 8}, "at least 9 images"), ({"body": 3_000_000, "held": 2_000_000}, "at least 3 MB"),

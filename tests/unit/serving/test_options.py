@@ -44,6 +44,22 @@ def test_only_addresses_of_this_machine_are_loopback(host, loopback):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "hosts"),
+    [
+        ([], {"localhost", "127.0.0.1", "::1"}),
+        (["--host", "127.0.0.2"], {"localhost", "127.0.0.1", "::1", "127.0.0.2"}),
+        (["--allow-host", "Plates.example.com"], {"localhost", "127.0.0.1", "::1", "plates.example.com"}),
+        (["--token", "abc"], None),
+        (["--token", "abc", "--allow-host", "a", "--allow-host", "[FE80::1]"],
+         {"localhost", "127.0.0.1", "::1", "a", "fe80::1"}),
+        (["--host", "0.0.0.0", "--no-token"], None),  # noqa: S104
+    ],
+)  # fmt: skip
+def test_a_service_without_a_token_answers_only_under_names_of_loopback(arguments, hosts):
+    assert parse(arguments).hosts == hosts
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["--threshold", "auto"], "needs images that are known before the first request"),
@@ -52,6 +68,7 @@ def test_only_addresses_of_this_machine_are_loopback(host, loopback):
         (["--compare-with", "pairs"], "Unknown option --compare-with"),
         (["--spatial-window", "0.1"], "--spatial-window goes with references"),
         (["--token", "ä"], "printable ASCII"),
+        (["--allow-host", "example.com:80"], "without a port"),
         (["--bundle", "missing.dualclip"], "There is no bundle 'missing.dualclip'"),
     ],
 )
