@@ -95,6 +95,26 @@ def results(out):
     return table(out / "scores.csv"), predictions, {path.relative_to(out): path.read_bytes() for path in files}
 
 
+class PressedInDestructor:
+    """An object during whose destruction Ctrl-C is pressed, so that Python drops the exception."""
+
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+
+def interrupting(after):
+    """Return `Log.append` for a run in which Ctrl-C is pressed after this number of scores."""
+    append, scores = Log.append, []
+
+    def append_and_interrupt(log, record):
+        append(log, record)
+        scores.extend(["name"] if "name" in record else [])
+        if len(scores) == after:
+            PressedInDestructor()
+
+    return append_and_interrupt
+
+
 def killing(flag):
     """Return `file_sources` for a run in which the worker of the last images is killed."""
 
@@ -126,10 +146,21 @@ def poll(condition):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_killed_worker_and_a_lost_machine_change_no_byte(cluster, shots, tmp_path, monkeypatch, caplog):
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_ctrl_c_a_killed_worker_and_a_lost_machine_change_no_byte(
+    cluster, shots, tmp_path, monkeypatch, capsys, caplog
+):
     assert predict(shots, tmp_path / "one") == 1  # an image cannot be read
     expected = results(tmp_path / "one")
     out = tmp_path / "ray"
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Log, "append", interrupting(after=3))
+        assert predict(shots, out, "--runner", "ray") == 130
+    before = table(out / "scores.csv")
+    assert len(before) == 3
+    scores = {row["path"]: row["score"] for row in expected[0]}
+    assert all(scores[row["path"]] == row["score"] for row in before)
 
     monkeypatch.setattr(run, "file_sources", killing(tmp_path / "killed"))
     monkeypatch.setattr(Log, "append", losing_a_machine(cluster))
@@ -137,6 +168,7 @@ def test_a_killed_worker_and_a_lost_machine_change_no_byte(cluster, shots, tmp_p
     assert (tmp_path / "killed").exists()
     assert len(cluster.machines) == 1
     assert caplog.text.count("A worker of the Ray cluster ended; another one continues") >= 2
+    assert f"{COUNT} scored (3 of them before)" in capsys.readouterr().out
     assert results(out) == expected
     journal = (out / ".work" / "images" / "journal.jsonl").read_text().splitlines()
     assert len(journal) == 1 + COUNT  # the settings, and every image once

@@ -21,6 +21,7 @@ from dualclip_lightning.predict.detector import Detector
 from dualclip_lightning.predict.judge import Outcome
 from dualclip_lightning.predict.shards.ray_room import WorkerResources
 from dualclip_lightning.predict.shards.worker import DeviceError, Worker, score_settings, score_share
+from dualclip_lightning.utilities.interrupts import remembered_interrupts
 from dualclip_lightning.utilities.ray_cluster import enter
 
 logger = logging.getLogger(__name__)
@@ -70,11 +71,14 @@ class RayRunner:
         )
         common = self.ray.put((score_settings(detector), sources, _sight(sources)))
         shares = [_ShareInWork(self.ray, actor, worker, common, set(done)) for worker in self.workers]
-        try:
-            yield from _gather(self.ray, shares)
-        finally:
-            for share in shares:
-                share.stop()
+        with remembered_interrupts() as check_interrupts:
+            try:
+                for outcome in _gather(self.ray, shares):
+                    check_interrupts()
+                    yield outcome
+            finally:
+                for share in shares:
+                    share.stop()
 
 
 class _ShareInWork:
