@@ -84,13 +84,22 @@ class MuScModel(nn.Module):
             names: not used.
         """
         del names
-        layers = self.encoder(images).layers
+        return self.compare(self.encoder(images).layers, references, images.shape[-2:])
+
+    def compare(self, layers: Sequence[Tensor], references: Tensor | None, size: Sequence[int]) -> PatchPrediction:
+        """Return scores [n] and patch maps [n, h, w] of the first n images, each scored by its references.
+
+        Args:
+            layers: patch tokens of the images, each [B, h, w, C].
+            references: [n, K] rows of the layers, n at most B; None if there is no other image, for n = B.
+            size: height and width of the images.
+        """
         if references is None:
             _say_alone()
             maps = layers[0].new_zeros(layers[0].shape[:-1], dtype=torch.float32)
         else:
-            maps = paired_scores(layers, references.to(images.device), self.r, self.lowest) / LARGEST_DISTANCE
-        return PatchPrediction(self._largest(maps, images.shape[-2:]), maps)
+            maps = paired_scores(layers, references.to(layers[0].device), self.r, self.lowest) / LARGEST_DISTANCE
+        return PatchPrediction(self._largest(maps, size), maps)
 
     def draw(self, prediction: PatchPrediction, size: Sequence[int]) -> InferenceBatch:
         """Convert a prediction to a batch with maps at full size (H, W)."""

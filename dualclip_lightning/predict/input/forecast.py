@@ -11,7 +11,7 @@ import torch
 
 from dualclip_lightning.images.picture import ImageError
 from dualclip_lightning.images.reading.decoding import read_size
-from dualclip_lightning.predict.input.encoding import ImageEncoder, embedded
+from dualclip_lightning.predict.input.encoding import ImageEncoder
 from dualclip_lightning.predict.input.reader import MOST_KEPT_VIEWS, ViewReader
 
 LEAST_BATCHES, MOST_BATCHES, ENOUGH_SECONDS = 3, 9, 2.0
@@ -23,7 +23,7 @@ def forecast_tiles(encoder: ViewReader, paths: Sequence[Path], *, timed: bool = 
 
     Only the file headers are read; images that cannot be read are ignored. Matching with references and test-time
     adaptation take additional time. Without `timed`, for runs on devices other than the encoder's, only the number is
-    given; the same holds for methods that encode views by themselves.
+    given; the same holds for other methods than Dual-Image CLIP.
     """
     counts = [count for path in paths if (count := _tiles(encoder, path))]
     if not counts:
@@ -59,7 +59,7 @@ def _seconds_per_view(encoder: ImageEncoder) -> list[float]:
 
 def _seconds(encoder: ImageEncoder, views: torch.Tensor) -> float:
     start = time.perf_counter()
-    embedded(encoder.view_batch(0, views)).patch_embeddings.cpu()  # waits for the device
+    encoder.compute(views)[0].cpu()  # waits for the device
     return time.perf_counter() - start
 
 

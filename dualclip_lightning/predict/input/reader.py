@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -9,11 +10,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dualclip_lightning.backbone import DualPathFeatures, Preprocessing
+from dualclip_lightning.backbone import Preprocessing
 from dualclip_lightning.images.area import turn
 from dualclip_lightning.images.picture import Picture
 from dualclip_lightning.predict.input.geometry import Geometry, Size, ViewPlan, limit_note, plan_views
 from dualclip_lightning.predict.input.views import extract
+from dualclip_lightning.utilities.seeding import file_identity
 
 MOST_KEPT_VIEWS = 32
 """An image with more views is encoded twice, as a reference and to be scored, so that memory does not grow with it."""
@@ -31,28 +33,26 @@ class PatchSet(NamedTuple):
     """[V, D], one for every view"""
 
 
-class ViewSet(NamedTuple):
-    """The views of one image, for methods that compare whole images."""
+class LayerSet(NamedTuple):
+    """The patch tokens of one image, for methods that compare the layers of whole images."""
 
     name: str
-    views: Tensor | None
-    """[V, 3, h, w], normalised; None if there are many."""
+    layers: tuple[Tensor, ...]
+    """Tensors [1, h, w, C]; none for a method without references."""
 
 
-Reference = PatchSet | ViewSet
+Reference = PatchSet | LayerSet
 
 
 class ViewBatch(NamedTuple):
-    """Some views of one image."""
+    """Some views of one image, and what a method computed from them."""
 
     first: int
     """Index of the first of these views."""
     images: Tensor
     """[V, 3, h, w], normalised"""
-    features: DualPathFeatures | None = None
-    """None for a method that encodes views by itself."""
-    descriptors: tuple[Tensor, ...] = ()
-    """Tensors [V, h, w, C], as from `ReferenceScoring.descriptors`."""
+    computed: tuple[Tensor, ...]
+    """Tensors [V, ...], as from `ViewReader.compute`."""
 
 
 class Prepared(NamedTuple):
@@ -76,8 +76,8 @@ class EncodedImage(NamedTuple):
     batches: Callable[[], Iterator[ViewBatch]]
 
 
-class ViewReader:
-    """Reader that divides pictures into views, which a method then encodes by itself.
+class ViewReader(ABC):
+    """Reader that divides pictures into views, from which a method computes what it needs, in batches.
 
     Args:
         preprocessing: preprocessing of the weights, at the model's size.
@@ -91,6 +91,14 @@ class ViewReader:
         self.patch = patch
         self.geometry = geometry
         self.batch_size = batch_size
+
+    @abstractmethod
+    def compute(self, views: Tensor, names: Sequence[str]) -> tuple[Tensor, ...]:
+        """Return tensors [V, ...] that a method computes from normalised views [V, 3, h, w] with these names."""
+
+    @abstractmethod
+    def reference(self, image: Prepared, batches: Callable[[], Iterator[ViewBatch]]) -> Reference:
+        """Return what other images are compared with."""
 
     def plan(self, size: Size) -> ViewPlan:
         """Return the views of an image of this height and width."""
@@ -106,22 +114,40 @@ class ViewReader:
             views = self._views(picture, plan, range(len(plan.corners)))
         return Prepared(name, plan, notes, views, None)
 
+    @torch.inference_mode()
     def encode(self, images: Sequence[Prepared]) -> list[EncodedImage]:
-        """Return images as their views, without embeddings."""
+        """Compute what is needed to score images; views of equal size share batches."""
+        few = {i: image for i, image in enumerate(images) if image.views is not None}
+        batches: dict[int, ViewBatch] = {}
+        for size in dict.fromkeys(image.plan.view for image in few.values()):
+            same = {i: image for i, image in few.items() if image.plan.view == size}
+            batches.update(zip(same, self._compute_together(list(same.values())), strict=True))
         return [
-            EncodedImage(image.plan, image.notes, ViewSet(image.name, image.views), partial(self._batches, image))
-            for image in images
+            self._encoded(image, partial(_only, batches[i]) if i in batches else partial(self._batches, image))
+            for i, image in enumerate(images)
         ]
 
-    def view_batch(self, first: int, views: Tensor) -> ViewBatch:
-        """Return normalised views [V, 3, h, w], which this class does not encode."""
-        return ViewBatch(first, views)
+    def _encoded(self, image: Prepared, batches: Callable[[], Iterator[ViewBatch]]) -> EncodedImage:
+        return EncodedImage(image.plan, image.notes, self.reference(image, batches), batches)
+
+    def _compute_together(self, images: Sequence[Prepared]) -> Iterator[ViewBatch]:
+        """Compute on the views of several images in full batches, and yield those of each image."""
+        views = [self._kept_views(image, range(len(image.plan.corners))) for image in images]
+        counts = [len(own) for own in views]
+        names = [name for image in images for name in view_names(image.plan, 0, len(image.plan.corners), image.name)]
+        parts = enumerate(torch.cat(views).split(self.batch_size))
+        found = [self.compute(part, names[i * self.batch_size :][: len(part)]) for i, part in parts]
+        kinds = (torch.cat(kind).split(counts) for kind in zip(*found, strict=True))
+        for own, *computed in zip(views, *kinds, strict=True):
+            yield ViewBatch(0, own, tuple(computed))
 
     def _batches(self, image: Prepared) -> Iterator[ViewBatch]:
         count = len(image.plan.corners)
         for first in range(0, count, self.batch_size):
             numbers = range(first, min(first + self.batch_size, count))
-            yield self.view_batch(first, self._kept_views(image, numbers))
+            views = self._kept_views(image, numbers)
+            names = view_names(image.plan, first, len(views), image.name)
+            yield ViewBatch(first, views, self.compute(views, names))
 
     def _kept_views(self, image: Prepared, numbers: range) -> Tensor:
         if image.views is not None:
@@ -135,3 +161,15 @@ class ViewReader:
         mean, std = (torch.tensor(v).view(3, 1, 1) for v in (self.preprocessing.mean, self.preprocessing.std))
         views = [extract(picture.pixels, plan, number, self.preprocessing.interpolation) for number in numbers]
         return (torch.stack(views) - mean) / std
+
+
+def view_names(plan: ViewPlan, first: int, count: int, name: str) -> list[str]:
+    """Return the names from which a method derives its seeds: the image's path, and the view's number if needed."""
+    if len(plan.corners) == 1:
+        return [name]
+    name = file_identity(name)
+    return [f"{name}#{number}" for number in range(first, first + count)]
+
+
+def _only(batch: ViewBatch) -> Iterator[ViewBatch]:
+    yield batch

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from dualclip_lightning.backbone.checkpoints.digest import weights_digest
-from dualclip_lightning.predict.input.reader import ViewReader
+from dualclip_lightning.predict.input.method_reader import MethodReader
 from dualclip_lightning.predict.limits import METHOD
 from dualclip_lightning.predict.names import ELSEWHERE, check_arguments
 from dualclip_lightning.predict.scoring.checks import choose_device
@@ -84,8 +84,10 @@ def registered_method(name: str, common: Common, arguments: Mapping[str, Any]) -
     named = getattr(method.references, "named", False)
     return Method(
         name, compares, clip, prepared, device,
-        ViewReader(prepared, (height, width), common.geometry, common.batch_size),
-        MethodScorer(method.model, device, compares=compares, named=named),
+        MethodReader(
+            method.model, prepared, (height, width), common.geometry, common.batch_size, compares=compares, named=named
+        ),
+        MethodScorer(method.model, compares=compares),
         Drawer(DRAWINGS["winclip"], (1, 1)),  # its maps are already drawn; they are only resized
         {"seed": common.seed, "arguments": _own_arguments(method), **_trained_layers(method),
          "drawing": asdict(method.drawing), "prompts": common.prompts},

@@ -9,12 +9,18 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from dualclip_lightning.predict.input.encoding import batch_places, embedded
+from dualclip_lightning.predict.input.encoding import batch_places, descriptors, embedded
 from dualclip_lightning.predict.input.geometry import ViewPlan
-from dualclip_lightning.predict.input.reader import EncodedImage, PatchSet, Reference, ViewBatch, ViewSet
+from dualclip_lightning.predict.input.reader import (
+    EncodedImage,
+    LayerSet,
+    PatchSet,
+    Reference,
+    ViewBatch,
+    view_names,
+)
 from dualclip_lightning.predict.input.views import blend
 from dualclip_lightning.scoring import ReferenceScoring, within_window
-from dualclip_lightning.utilities.seeding import file_identity
 
 if TYPE_CHECKING:
     from dualclip_lightning.backbone import DualPathVisionEncoder, TwoTowerEncoder
@@ -85,7 +91,8 @@ class DualImageScorer:
         patches = embedded(batch).patch_embeddings
         visual = self._visual(plan, batch, references) if references else None
         joint = self.scoring.joint_map(self.scoring.text(patches, self.anchors), visual)
-        images, names = batch.images.to(patches.device), view_names(plan, batch, name)
+        images = batch.images.to(patches.device)
+        names = view_names(plan, batch.first, len(images), name)
         return self.scoring.final_map(joint, patches, images, names, self.anchors, self.encoder.patch_embeddings)
 
     def _visual(self, plan: ViewPlan, batch: ViewBatch, references: Sequence[PatchSet]) -> Tensor:
@@ -94,8 +101,9 @@ class DualImageScorer:
         if self.window is not None:
             places = batch_places(plan, batch)
             near = [within_window(places, each.places, self.window).to(self.anchors.device) for each in references]
-        tall = tuple(each.flatten(0, 1)[None] for each in batch.descriptors)
-        return self.comparison.score(tall, self._fitted(references), near).view(batch.descriptors[0].shape[:3])
+        own = descriptors(batch)
+        tall = tuple(each.flatten(0, 1)[None] for each in own)
+        return self.comparison.score(tall, self._fitted(references), near).view(own[0].shape[:3])
 
     def _fitted(self, references: Sequence[PatchSet]) -> list[Fitted]:
         """Return the references ready for comparison; the last are kept, as given references are always the same."""
@@ -116,50 +124,34 @@ def _encoded(reference: Reference) -> PatchSet:
 
 
 class MethodScorer:
-    """Any method that scores images by themselves or by given references, on the views of one image.
+    """Any other method, from what a `MethodReader` has computed.
 
     The maps are those that the method draws at the size of a view, with one value per pixel.
 
     Args:
-        model: the method as a plain module, on `device`.
-        device: device of the model.
-        compares: True if it takes references, through `predict_patches` and `draw`; images then have one view.
-        named: True if it takes names, from which it derives its random seeds.
+        model: the method as a plain module, on its device.
+        compares: True if it takes references, through `compare` and `draw`; images then have one view.
     """
 
-    def __init__(self, model: Any, device: torch.device, *, compares: bool, named: bool) -> None:
+    def __init__(self, model: Any, *, compares: bool) -> None:
         self.model = model
-        self.device = device
         self.compares = compares
-        self.named = named
 
     @torch.inference_mode()
     def score(self, image: EncodedImage, references: Sequence[Reference], name: str) -> tuple[float, Tensor]:
         """See `Scorer`."""
-        scores, maps = [], []
-        for batch in image.batches():
-            images, names = batch.images.to(self.device), view_names(image.plan, batch, name)
-            found = self._compare(images, references, names) if self.compares else self._score(images, names)
-            scores.append(found.pred_score.float().cpu())
-            maps.append(found.anomaly_map.float().cpu())
-        return float(torch.cat(scores).amax()), blend(image.plan.in_pixels(), torch.cat(maps))
+        del name
+        found = [torch.cat(parts) for parts in zip(*(batch.computed for batch in image.batches()), strict=True)]
+        pixels = image.plan.in_pixels()
+        scores, maps = self._compare(found, references, pixels.view) if self.compares else found
+        return float(scores.amax()), blend(pixels, maps)
 
-    def _score(self, images: Tensor, names: Sequence[str]) -> Any:
-        return self.model(images, names) if self.named else self.model(images)
-
-    def _compare(self, images: Tensor, references: Sequence[Reference], names: Sequence[str]) -> Any:
-        """Compare the first image with the others, all in one batch."""
-        others = [
-            each.views.to(self.device) for each in references if isinstance(each, ViewSet) and each.views is not None
-        ]
-        rows = torch.arange(1, 1 + len(others), device=self.device)[None] if others else None
-        prediction = self.model.predict_patches(torch.cat([images, *others]), rows, names)
-        return self.model.draw(prediction, images.shape[-2:])
-
-
-def view_names(plan: ViewPlan, batch: ViewBatch, name: str) -> list[str]:
-    """Return the names from which a method derives its seeds: the image's path, and the view's number if needed."""
-    if len(plan.corners) == 1:
-        return [name]
-    name = file_identity(name)
-    return [f"{name}#{batch.first + i}" for i in range(len(batch.images))]
+    def _compare(
+        self, layers: Sequence[Tensor], references: Sequence[Reference], size: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
+        """Return the score [1] and map [1, H, W] of an image with these layers [1, h, w, C]."""
+        others = [each.layers for each in references if isinstance(each, LayerSet)]
+        together = [torch.cat(parts) for parts in zip(layers, *others, strict=True)]
+        rows = torch.arange(1, 1 + len(others), device=layers[0].device)[None] if others else None
+        found = self.model.draw(self.model.compare(together, rows, size), size)
+        return found.pred_score.float().cpu(), found.anomaly_map.float().cpu()

@@ -6,7 +6,7 @@ import torch
 from dualclip_lightning.backbone import DualPathVisionEncoder
 from dualclip_lightning.images.picture import Picture
 from dualclip_lightning.predict.input import encoding, reader
-from dualclip_lightning.predict.input.encoding import ImageEncoder
+from dualclip_lightning.predict.input.encoding import ImageEncoder, embedded
 from dualclip_lightning.predict.input.geometry import Geometry
 from dualclip_lightning.predict.input.reader import EncodedImage
 from dualclip_lightning.predict.input.views import blend
@@ -42,7 +42,7 @@ def encode(encoder: ImageEncoder, *pictures: Picture) -> list[EncodedImage]:
 
 
 def all_patches(image: EncodedImage) -> torch.Tensor:
-    return torch.cat([batch.features.patch_embeddings for batch in image.batches()])
+    return torch.cat([embedded(batch).patch_embeddings for batch in image.batches()])
 
 
 @pytest.mark.parametrize("mode", ["squash", "keep", "tiles"])
