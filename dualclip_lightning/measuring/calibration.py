@@ -6,11 +6,13 @@ A folder has its normal images in `good` and anomalous ones in other folders nex
 as in MVTec AD. The default is the bundled demo, with several drawings of each material together. Labels are used only
 to count false alarms afterwards. Every image is encoded once, and every pair is scored once.
 
-Two cases are repeated many times with different images:
+Three cases are repeated many times with different images:
 
 - Good images: n of the normal images set the threshold; the other normal images and the anomalous ones are judged in
   separate pairs. The number of false alarms among the m normal ones should lie in the interval that follows from
   Beta(n + 1 - k, k) for m images, which is beta-binomial.
+- A bundle, as `dualclip calibrate` makes it: four of the normal images are the references of all others, n further ones
+  set the threshold, and the rest is judged. The number of false alarms should lie in the same interval.
 - The unlabelled run: four fifths of the normal images, and anomalous images up to the given share, are judged by their
   own threshold. The share of false alarms should lie in the interval that the threshold states.
 """
@@ -18,7 +20,9 @@ Two cases are repeated many times with different images:
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,13 +36,15 @@ from dualclip_lightning.data.demo import demo_folder, generate_demo
 from dualclip_lightning.images.finding.listing import find_images
 from dualclip_lightning.images.limits import MAX_MEGAPIXELS
 from dualclip_lightning.predict.detector import Detector
-from dualclip_lightning.predict.limits import RATE
+from dualclip_lightning.predict.limits import RATE, REFERENCES
 from dualclip_lightning.predict.scoring.quantiles import from_good, from_run
 from dualclip_lightning.predict.scoring.references import PairOrder
 from dualclip_lightning.predict.scoring.thresholds import Threshold
 from dualclip_lightning.utilities.seeding import derive_seed
 
 GOOD_SIZES, SHARES = (9, 19, 29), (0.0, 0.1, 0.3, 0.5)
+LEAST = 5
+"""Smallest number of normal images that are judged."""
 DRAWINGS = 4
 """Seeds of the drawings of a demo material, each of which has twelve normal images."""
 
@@ -52,7 +58,7 @@ class Images(NamedTuple):
 
 
 class PairScore(NamedTuple):
-    """An image that was compared with another."""
+    """An image that was compared with others."""
 
     score: float
     peak: float
@@ -61,6 +67,8 @@ class PairScore(NamedTuple):
 
 Judge = Callable[[Sequence[str], int], list[PairScore]]
 """Function that scores images in pairs drawn from a seed."""
+Compare = Callable[[Sequence[str], Sequence[str]], list[PairScore]]
+"""Function that scores images with the same references."""
 
 
 class Case(NamedTuple):
@@ -100,37 +108,51 @@ def demo_images(category: str) -> Images:
     return Images(f"demo: {category}", good, bad)
 
 
-def judge_with(detector: Detector, paths: Sequence[str]) -> Judge:
-    """Return a function that has encoded all images once and caches the scores of pairs."""
+def judge_with(detector: Detector, paths: Sequence[str]) -> tuple[Judge, Compare]:
+    """Return functions that have encoded all images once; the scores of pairs are computed once."""
     score = detector.pair_scores(paths)
-    known: dict[tuple[str, str], tuple[float, float]] = {}
+    in_pair = cache(score)
 
     def judge(names: Sequence[str], seed: int) -> list[PairScore]:
         pairs = PairOrder(names, 1, seed)
-        found = []
-        for position, name in enumerate(names):
-            partner = names[next(pairs.candidates(position))]
-            if (name, partner) not in known:
-                known[name, partner] = score(name, partner)
-            found.append(PairScore(*known[name, partner], (partner,)))
-        return found
+        partners = [names[next(pairs.candidates(position))] for position in range(len(names))]
+        return [PairScore(*in_pair(*pair), pair[1:]) for pair in zip(names, partners, strict=True)]
 
-    return judge
+    def compare(names: Sequence[str], references: Sequence[str]) -> list[PairScore]:
+        return [PairScore(*score(name, *references), tuple(references)) for name in names]
+
+    return judge, compare
 
 
 def good_cases(images: Images, judge: Judge, sizes: Sequence[int], seeds: int, rate: float) -> Iterator[Case]:
     """Yield cases of thresholds from good images. Sizes that leave fewer than five others are skipped."""
-    for size in (size for size in sizes if size <= len(images.good) - 5):
+    for size in (size for size in sizes if size <= len(images.good) - LEAST):
         for seed in range(seeds):
             order = _shuffled(images.good, seed, f"good {size}")
             threshold = from_good(judge(sorted(order[:size]), seed), rate)
-            others = order[size:]
-            judged = judge([*others, *images.bad], seed)
-            alarms, found = _counts(threshold, judged, len(others))
-            above = round(threshold.false_alarm_rate * (size + 1))  # type: ignore[operator]
-            low, high = betabinom(len(others), above, size + 1 - above).ppf([0.025, 0.975])
-            yield Case(images.name, f"{size} good", threshold.false_alarm_rate or 0, alarms / len(others),
-                       bool(low <= alarms <= high), found)  # fmt: skip
+            judged = judge([*order[size:], *images.bad], seed)
+            yield _case(images, f"{size} good", threshold, size, judged)
+
+
+def bundle_cases(images: Images, compare: Compare, sizes: Sequence[int], seeds: int, rate: float) -> Iterator[Case]:
+    """Yield cases of thresholds with fixed references. Sizes that leave fewer than five others are skipped."""
+    for size in (size for size in sizes if REFERENCES + size <= len(images.good) - LEAST):
+        for seed in range(seeds):
+            order = _shuffled(images.good, seed, f"bundle {size}")
+            references, good, others = order[:REFERENCES], order[REFERENCES:][:size], order[REFERENCES + size :]
+            threshold = from_good(compare(good, references), rate)
+            judged = compare([*others, *images.bad], references)
+            yield _case(images, f"{REFERENCES} references, {size} good", threshold, size, judged)
+
+
+def _case(images: Images, source: str, threshold: Threshold, size: int, judged: Sequence[PairScore]) -> Case:
+    """Return the case of a threshold from good images; the anomalous images are the last ones judged."""
+    normal = len(judged) - len(images.bad)
+    alarms, found = _counts(threshold, judged, normal)
+    above = round(threshold.false_alarm_rate * (size + 1))  # type: ignore[operator]
+    low, high = betabinom(normal, above, size + 1 - above).ppf([0.025, 0.975])
+    inside = bool(low <= alarms <= high)
+    return Case(images.name, source, threshold.false_alarm_rate or 0, alarms / normal, inside, found)
 
 
 def run_cases(images: Images, judge: Judge, shares: Sequence[float], seeds: int, rate: float) -> Iterator[Case]:
@@ -164,8 +186,9 @@ def tabulate(cases: Sequence[Case]) -> pd.DataFrame:
 def summarise(cases: Sequence[Case]) -> list[str]:
     """Return sentences with the number of cases of each kind inside their interval."""
     lines = []
-    for kind in ("good", "run"):
-        inside = [case.inside for case in cases if kind in case.source]
+    kinds = {"good": r"\d+ good", "bundle": r"\d+ references, .*", "run": "run, .*"}
+    for kind, pattern in kinds.items():
+        inside = [case.inside for case in cases if re.fullmatch(pattern, case.source)]
         if inside:
             share = sum(inside) / len(inside)
             lines.append(f"{kind}: {sum(inside)} of {len(inside)} cases inside their 95% interval ({share:.1%})")
@@ -203,8 +226,9 @@ def main(arguments: list[str] | None = None) -> None:
     with quiet():
         sets = [labelled_images(path) for path in options.folders] or [demo_images(name) for name in CATEGORIES]
         for images in sets:
-            judge = judge_with(detector, [*images.good, *images.bad])
+            judge, compare = judge_with(detector, [*images.good, *images.bad])
             cases += good_cases(images, judge, GOOD_SIZES, options.seeds, options.rate)
+            cases += bundle_cases(images, compare, GOOD_SIZES, options.seeds, options.rate)
             cases += run_cases(images, judge, SHARES, options.seeds, options.rate)
     print(f"{options.pretrained}, {options.geometry}, {options.seeds} draws; per cent")
     print(tabulate(cases).to_string(index=False))

@@ -503,10 +503,11 @@ class Detector:
             else ""
         )
 
-    def pair_scores(self, paths: Sequence[str]) -> Callable[[str, str], tuple[float, float]]:
-        """Return a function that maps an image and its one reference to the score and the peak (see `Prediction.peak`).
+    def pair_scores(self, paths: Sequence[str]) -> Callable[..., tuple[float, float]]:
+        """Return a function that maps an image and its references to the score and the peak (see `Prediction.peak`).
 
-        All images are encoded once and stay in memory, so that many draws of pairs are cheap.
+        All images are encoded once and stay in memory, so that many draws of references are cheap. The function takes
+        the name of the image and then those of its references.
 
         Raises:
             ImageError: If an image cannot be used.

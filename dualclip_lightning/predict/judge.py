@@ -94,7 +94,7 @@ class Judge:
                         ),
                     )
 
-    def pair_scores(self, sources: Sequence[Source]) -> Callable[[str, str], tuple[float, float]]:
+    def pair_scores(self, sources: Sequence[Source]) -> Callable[..., tuple[float, float]]:
         """See `Detector.pair_scores`."""
         images: dict[str, EncodedImage] = {}
         with WorkingSet(sources, self.method.reader, keep=len(sources)) as working:
@@ -105,8 +105,9 @@ class Judge:
                     raise ImageError(msg)
                 images[source.name] = image
 
-        def score(name: str, reference: str) -> tuple[float, float]:
-            value, score_map = self.method.scorer.score(images[name], [images[reference].as_reference], name)
+        def score(name: str, *references: str) -> tuple[float, float]:
+            compared = [images[reference].as_reference for reference in references]
+            value, score_map = self.method.scorer.score(images[name], compared, name)
             return value, float(self.method.drawer.on_patches(score_map.numpy()).max())
 
         return score

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from dualclip_lightning.measuring import calibration
-from dualclip_lightning.measuring.calibration import Images, PairScore, good_cases, labelled_images, run_cases
+from dualclip_lightning.measuring.calibration import (
+    Images,
+    PairScore,
+    bundle_cases,
+    good_cases,
+    labelled_images,
+    run_cases,
+)
 from tests.towers import write_image
 
 SET = Images("set", [f"g{i}" for i in range(60)], [f"b{i}" for i in range(60)])
@@ -48,6 +55,23 @@ def test_thresholds_from_images_like_those_judged_have_the_stated_rate():
     assert np.mean([case.actual for case in cases[60:]]) == pytest.approx(0.05, abs=0.03)
 
 
+def test_references_set_no_threshold_and_are_not_judged():
+    seen = []
+
+    def compare(names, references):
+        seen.append((names, references))
+        return [PairScore(0.9 * ("b" in name) + 0.001 * int(name[1:]), 0.5, tuple(references)) for name in names]
+
+    cases = list(bundle_cases(SET, compare, (19, 52), 3, 0.05))  # with 52 and four references, too few are left
+    assert [case.source for case in cases] == ["4 references, 19 good"] * 3
+    for (good, references), (judged, same) in zip(seen[::2], seen[1::2], strict=True):
+        assert references == same
+        assert sorted([*references, *good, *judged]) == sorted([*SET.good, *SET.bad])
+        highest = max(int(name[1:]) for name in good)
+        alarms = sum(name in SET.good and int(name[1:]) > highest for name in judged)
+        assert cases.pop(0)[2:4] == (0.05, alarms / 37)
+
+
 def test_a_violated_assumption_is_detected():
     assert np.mean([case.inside for case in good_cases(SET, better_when_calibrating, (19,), 40, 0.05)]) < 0.5
     assert not any(case.inside for case in run_cases(SET, worse_than_chance, (0.5,), 20, 0.1))
@@ -87,9 +111,19 @@ def test_pairs_scored_separately_are_those_of_a_run(detector, tmp_path):
     paths = [str(tmp_path / f"{i}.png") for i in range(6)]
     for seed, path in enumerate(paths):
         write_image(Path(path), seed)
-    scored = calibration.judge_with(detector, paths)(paths, 0)
+    scored = calibration.judge_with(detector, paths)[0](paths, 0)
     for prediction, mine in zip(detector.predict(paths), scored, strict=True):
         assert mine.references == prediction.references
+        assert (mine.score, mine.peak) == pytest.approx((prediction.score, prediction.peak), abs=1e-6)
+
+
+def test_images_compared_with_fixed_references_score_as_in_a_detector_with_these(detector, tmp_path, tiny_folder):
+    paths = [str(tmp_path / f"{i}.png") for i in range(5)]
+    for seed, path in enumerate(paths):
+        write_image(Path(path), seed)
+    scored = calibration.judge_with(detector, paths)[1](paths[2:], paths[:2])
+    fixed = calibration.Detector("plate", pretrained=str(tiny_folder), reference_dir=paths[:2], device="cpu")
+    for prediction, mine in zip(fixed.predict(paths[2:]), scored, strict=True):
         assert (mine.score, mine.peak) == pytest.approx((prediction.score, prediction.peak), abs=1e-6)
 
 
