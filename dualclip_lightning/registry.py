@@ -22,7 +22,7 @@ MODELS = {
 # anomalib ignores the case of names, and has its own WinClip.
 FORMER_NAMES = {"WinCLIP": "WindowCLIP"}
 """Former names of models, which Python and our own commands still accept; anomalib's commands do not."""
-DATAMODULES = {"MVTec": "dualclip_lightning.data.mvtec", "Demo": "dualclip_lightning.data.demo",
+DATAMODULES = {"MVTec": "dualclip_lightning.data.mvtec", "Demo": "dualclip_lightning.demo.data.datamodule",
                "Folders": "dualclip_lightning.data.folders"}  # fmt: skip
 
 

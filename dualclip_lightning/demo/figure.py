@@ -11,7 +11,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dualclip_lightning.data.assets import REAL
+from dualclip_lightning.demo.data.assets import REAL
 from dualclip_lightning.images.painting import mappable, overlay, to_grey
 
 

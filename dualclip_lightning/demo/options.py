@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dualclip_lightning.commandline.parser import Parser, speaking, whole_from_one
-from dualclip_lightning.data.assets import CATEGORIES
+from dualclip_lightning.demo.data.assets import CATEGORIES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

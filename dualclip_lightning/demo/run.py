@@ -28,7 +28,7 @@ from dualclip_lightning.benchmark.run.local_runner import Event
 from dualclip_lightning.benchmark.run.session import look, notes, run_benchmark
 from dualclip_lightning.benchmark.status import DONE, finished
 from dualclip_lightning.commandline.quiet import quiet
-from dualclip_lightning.data.assets import REAL
+from dualclip_lightning.demo.data.assets import REAL
 from dualclip_lightning.demo.figure import Example, choose_examples, plot_examples
 from dualclip_lightning.demo.table import SHOWN, show, summarise
 from dualclip_lightning.utilities.files import write_bytes_atomically

@@ -6,7 +6,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from dualclip_lightning.data.assets import MATERIALS, REAL
+from dualclip_lightning.demo.data.assets import MATERIALS, REAL
 
 SHOWN = {"image_AUROC": "image AUROC", "pixel_AUROC": "pixel AUROC", "pixel_PRO": "PRO"}
 """The metrics of the table and their titles."""

@@ -27,7 +27,7 @@ def check_selftest() -> Iterator[Finding]:
 
 
 def _score_on(device: str) -> Finding:
-    from dualclip_lightning.data.assets import ASSETS  # noqa: PLC0415 - takes seconds
+    from dualclip_lightning.demo.data.assets import ASSETS  # noqa: PLC0415 - takes seconds
     from dualclip_lightning.predict import Detector  # noqa: PLC0415
 
     start = time.perf_counter()

@@ -31,8 +31,8 @@ import pandas as pd
 from scipy.stats import betabinom
 
 from dualclip_lightning.commandline.quiet import quiet
-from dualclip_lightning.data.assets import CATEGORIES, REAL
-from dualclip_lightning.data.demo import demo_folder, generate_demo
+from dualclip_lightning.demo.data.assets import CATEGORIES, REAL
+from dualclip_lightning.demo.data.datamodule import demo_folder, generate_demo
 from dualclip_lightning.images.finding.listing import find_images
 from dualclip_lightning.images.limits import MAX_MEGAPIXELS
 from dualclip_lightning.predict.detector import Detector

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dualclip_lightning.cli import main
-from dualclip_lightning.data.assets import ASSETS
+from dualclip_lightning.demo.data.assets import ASSETS
 from dualclip_lightning.predict import Detector
 from dualclip_lightning.predict.bundle.file import read_bundle
 from tests.towers import TINY_CLIP

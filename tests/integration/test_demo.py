@@ -15,7 +15,8 @@ from PIL import Image
 from dualclip_lightning.benchmark import load_run
 from dualclip_lightning.benchmark.run import execute
 from dualclip_lightning.cli import main
-from dualclip_lightning.data import Demo, demo, samples
+from dualclip_lightning.data import Demo
+from dualclip_lightning.demo.data import datamodule, samples
 from dualclip_lightning.models import DualImageCLIP
 
 
@@ -78,7 +79,7 @@ def test_the_demo_writes_a_figure_and_its_provenance(folder):
 
 
 def _generate_and_die(root):
-    write, left = demo._write, [3]
+    write, left = datamodule._write, [3]
 
     def write_some(*arguments):
         write(*arguments)
@@ -86,12 +87,12 @@ def _generate_and_die(root):
         if not left[0]:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    demo._write = write_some
-    demo.generate_demo(root)
+    datamodule._write = write_some
+    datamodule.generate_demo(root)
 
 
 def test_a_killed_generation_leaves_no_folder_under_the_final_name_and_the_next_one_completes(monkeypatch, tmp_path):
-    monkeypatch.setattr(demo, "CATEGORIES", ("cork",))
+    monkeypatch.setattr(datamodule, "CATEGORIES", ("cork",))
     monkeypatch.setattr(samples, "GOOD_IMAGES", 2)
     process = multiprocessing.get_context("fork").Process(target=_generate_and_die, args=(tmp_path / "data",))
     process.start()
@@ -99,4 +100,4 @@ def test_a_killed_generation_leaves_no_folder_under_the_final_name_and_the_next_
     assert process.exitcode == -signal.SIGKILL
     assert list(tmp_path.rglob("*.png"))
     assert not (tmp_path / "data").exists()
-    assert (demo.generate_demo(tmp_path / "data") / "cork" / "test" / "good").is_dir()
+    assert (datamodule.generate_demo(tmp_path / "data") / "cork" / "test" / "good").is_dir()

@@ -12,8 +12,8 @@ from sklearn.metrics import roc_auc_score
 from dualclip_lightning.backbone import DualPathVisionEncoder, load_backbone
 from dualclip_lightning.backbone.checkpoints.locating import CONFIG_FILE
 from dualclip_lightning.backbone.stem import add_stem
-from dualclip_lightning.data.assets import MATERIALS
-from dualclip_lightning.data.samples import make_category
+from dualclip_lightning.demo.data.assets import MATERIALS
+from dualclip_lightning.demo.data.samples import make_category
 from dualclip_lightning.prompts import prompt_ensemble, text_anchors
 from dualclip_lightning.scoring import draw, image_score, joint_score, reference_score, text_score
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from dualclip_lightning.data.assets import CATEGORIES
+from dualclip_lightning.demo.data.assets import CATEGORIES
 from dualclip_lightning.demo.run import configure, to_frame
 from dualclip_lightning.demo.table import SHOWN, show, summarise
 

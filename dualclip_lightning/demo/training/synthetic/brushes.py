@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from dualclip_lightning.data.shapes import Image, Mask, wandering_line
+from dualclip_lightning.demo.data.shapes import Image, Mask, wandering_line
 
 Drawn = tuple[npt.NDArray, Mask]
 

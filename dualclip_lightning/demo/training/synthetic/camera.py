@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from dualclip_lightning.data.shapes import Image, Mask
+from dualclip_lightning.demo.data.shapes import Image, Mask
 
 
 class Camera(NamedTuple):

@@ -1,4 +1,4 @@
-"""Kinds of defects that are used only in training, in addition to those of `dualclip_lightning.data.defects`.
+"""Kinds of defects that are used only in training, in addition to those of `dualclip_lightning.demo.data.defects`.
 
 Every kind takes an RGB image [H, W, 3] of bytes, a generator and an image of another material, and returns the drawn
 image [H, W, 3] and the region [H, W] that it may have changed; `add_fault` computes the exact mask.
@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from dualclip_lightning.data.defects import DEFECTS, Defective, DefectMaker, visible_defect
-from dualclip_lightning.data.shapes import Image
+from dualclip_lightning.demo.data.defects import DEFECTS, Defective, DefectMaker, visible_defect
+from dualclip_lightning.demo.data.shapes import Image
 from dualclip_lightning.demo.training.synthetic.marks import chip, cut, dead, fibre, fold, moved, ring, scrape
 from dualclip_lightning.demo.training.synthetic.stains import bubble, burn, corrosion, dust, faded, patch, pits, smear
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from dualclip_lightning.data.shapes import Image
+from dualclip_lightning.demo.data.shapes import Image
 
 Textures = Mapping[str, Sequence[Image]]
 """Photographs by material, bytes [S, S, 3]."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dualclip_lightning.data.shapes import Image, Mask
+from dualclip_lightning.demo.data.shapes import Image, Mask
 from dualclip_lightning.demo.training.synthetic.faults import FAULTS, add_fault
 from dualclip_lightning.demo.training.synthetic.grounds import Textures
 from dualclip_lightning.demo.training.synthetic.scenes import SCENES, Scene

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from dualclip_lightning.data.shapes import Image, blob, shifted
+from dualclip_lightning.demo.data.shapes import Image, blob, shifted
 from dualclip_lightning.demo.training.synthetic.brushes import Drawn, line, soft, stroke
 
 

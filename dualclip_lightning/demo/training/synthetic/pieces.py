@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from dualclip_lightning.data.shapes import Image
+from dualclip_lightning.demo.data.shapes import Image
 
 FINE = 16
 """Subpixel resolution of coordinates passed to OpenCV, a power of two: 4 bits."""

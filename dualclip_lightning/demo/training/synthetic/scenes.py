@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dualclip_lightning.data.defects import visible_defect
-from dualclip_lightning.data.shapes import Image, Mask
+from dualclip_lightning.demo.data.defects import visible_defect
+from dualclip_lightning.demo.data.shapes import Image, Mask
 from dualclip_lightning.demo.training.synthetic.camera import Camera, random_camera, take
 from dualclip_lightning.demo.training.synthetic.grounds import Textures, brushed, flat, photograph, stripes, turned
 from dualclip_lightning.demo.training.synthetic.parts import array_of, part, scattered

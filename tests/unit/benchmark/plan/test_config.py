@@ -8,7 +8,7 @@ from dualclip_lightning.adaptation import AdaptationSettings
 from dualclip_lightning.benchmark.plan import catalogue
 from dualclip_lightning.benchmark.plan.config import ConfigError, load_config, parse_config
 from dualclip_lightning.benchmark.plan.methods import method_names
-from dualclip_lightning.data.assets import MATERIALS, REAL
+from dualclip_lightning.demo.data.assets import MATERIALS, REAL
 from dualclip_lightning.registry import MODELS
 from tests.tiny_benchmark import CONFIGS, tiny_content
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from dualclip_lightning.backbone import DualPathVisionEncoder, load_backbone
 from dualclip_lightning.backbone.checkpoints import choosing
-from dualclip_lightning.data.assets import photographs
+from dualclip_lightning.demo.data.assets import photographs
 from dualclip_lightning.demo.training import train as training
 from dualclip_lightning.demo.training.frozen import keep_channels, new_clip, on_maps, published_weights, standardise
 from dualclip_lightning.demo.training.seen import Seen

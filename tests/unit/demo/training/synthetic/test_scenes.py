@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dualclip_lightning.data.assets import MATERIALS, photographs
+from dualclip_lightning.demo.data.assets import MATERIALS, photographs
 from dualclip_lightning.demo.training.held_out import DEMO_MATERIALS, validation_materials
 from dualclip_lightning.demo.training.seen import load_textures
 from dualclip_lightning.demo.training.synthetic import groups

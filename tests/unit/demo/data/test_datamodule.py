@@ -11,10 +11,11 @@ from anomalib.data import AnomalibDataModule, MVTecAD
 from jsonargparse import ArgumentParser
 from PIL import Image
 
-from dualclip_lightning.data import Demo, demo, samples
-from dualclip_lightning.data.assets import ASSETS, CATEGORIES, MATERIALS, REAL
-from dualclip_lightning.data.demo import demo_folder, generate_demo
-from dualclip_lightning.data.samples import KINDS, board_mask, make_category
+from dualclip_lightning.data import Demo
+from dualclip_lightning.demo.data import datamodule, samples
+from dualclip_lightning.demo.data.assets import ASSETS, CATEGORIES, MATERIALS, REAL
+from dualclip_lightning.demo.data.datamodule import demo_folder, generate_demo
+from dualclip_lightning.demo.data.samples import KINDS, board_mask, make_category
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def root(tmp_path_factory):
 @pytest.fixture
 def small(monkeypatch):
     """Limit the demo to one material with few images, which is quick to generate."""
-    monkeypatch.setattr(demo, "CATEGORIES", ("cork",))
+    monkeypatch.setattr(datamodule, "CATEGORIES", ("cork",))
     monkeypatch.setattr(samples, "GOOD_IMAGES", 2)
 
 
@@ -168,7 +169,7 @@ def test_a_generation_that_fails_leaves_nothing_behind(small, tmp_path, monkeypa
         yield from list(make_category(category, seed))[:3]
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(demo, "make_category", fail_midway)
+    monkeypatch.setattr(datamodule, "make_category", fail_midway)
     with pytest.raises(KeyboardInterrupt):
         generate_demo(tmp_path / "data")
     assert not list(tmp_path.iterdir())
@@ -195,14 +196,14 @@ def test_a_folder_with_the_demo_of_another_seed_is_refused(small, tmp_path):
 
 
 def test_two_processes_may_generate_at_once(small, tmp_path, monkeypatch):
-    write = demo._write_demo
+    write = datamodule._write_demo
 
     def overtaken(root, seed):
         write(root, seed)
         if not (tmp_path / "data").exists():
             write(tmp_path / "data", seed)
 
-    monkeypatch.setattr(demo, "_write_demo", overtaken)
+    monkeypatch.setattr(datamodule, "_write_demo", overtaken)
     assert (generate_demo(tmp_path / "data") / "cork").is_dir()
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
@@ -212,7 +213,7 @@ def test_the_datamodule_generates_into_the_cache_and_keeps_every_test_image(smal
     data = Demo(category="cork", eval_batch_size=4)
     data.prepare_data()
     data.setup()
-    assert data.root == demo_folder() == tmp_path / "demo" / f"v{demo.VERSION}-seed0"
+    assert data.root == demo_folder() == tmp_path / "demo" / f"v{datamodule.VERSION}-seed0"
     assert len(data.test_data) == 2 + 2 * len(KINDS)
     assert len(next(iter(data.test_dataloader())).image) == 4
 

@@ -7,10 +7,10 @@ from hatchling.builders.wheel import WheelBuilder
 from PIL import Image
 
 from dualclip_lightning.data import texture_paths
-from dualclip_lightning.data.assets import ASSETS, MATERIALS, REAL, photographs
+from dualclip_lightning.demo.data.assets import ASSETS, MATERIALS, REAL, photographs
 
 MEGABYTE = 1_000_000
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 def test_textures_are_photographs_of_other_materials_than_the_demo_is_tested_on():

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from dualclip_lightning.data.shapes import Image, Mask, blob, draw_lines, shifted, wandering_line
+from dualclip_lightning.demo.data.shapes import Image, Mask, blob, draw_lines, shifted, wandering_line
 
 DefectMaker = Callable[[Image, np.random.Generator, Image], tuple[npt.NDArray, Mask]]
 """A kind of defect: a function that returns the drawn image and the region that it may have changed."""

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dualclip_lightning.data.assets import texture_paths
-from dualclip_lightning.data.defects import ATTEMPTS, DEFECTS, MIN_PIXELS, VISIBLE, add_defect
+from dualclip_lightning.demo.data.assets import texture_paths
+from dualclip_lightning.demo.data.defects import ATTEMPTS, DEFECTS, MIN_PIXELS, VISIBLE, add_defect
 from dualclip_lightning.images.reading.tensors import read_rgb
 
 SEEDS = range(40)

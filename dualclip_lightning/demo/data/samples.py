@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from dualclip_lightning.data.assets import ASSETS, MATERIALS, photographs
-from dualclip_lightning.data.defects import DEFECTS, add_defect
+from dualclip_lightning.demo.data.assets import ASSETS, MATERIALS, photographs
+from dualclip_lightning.demo.data.defects import DEFECTS, add_defect
 from dualclip_lightning.utilities.seeding import derive_seed
 
 KINDS = tuple(kind for kind in DEFECTS if kind != "speck")

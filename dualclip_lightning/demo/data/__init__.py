@@ -1,0 +1,1 @@
+"""The demo data set: photographs, and defects drawn into them."""
