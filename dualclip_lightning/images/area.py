@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import AbstractContextManager, nullcontext
-from threading import Lock
+from threading import RLock
 
 from PIL import Image
 
@@ -12,7 +12,7 @@ from dualclip_lightning.images.picture import ImageError
 
 LARGE = 16e6
 """Number of pixels above which an image waits for its turn."""
-_one_large = Lock()
+_one_large = RLock()
 
 
 def check_area(size: tuple[int, int], max_megapixels: float) -> None:
@@ -34,7 +34,10 @@ def check_area(size: tuple[int, int], max_megapixels: float) -> None:
 
 
 def turn(size: tuple[int, int]) -> AbstractContextManager[object]:
-    """Return a lock under which large images are processed one at a time; decoding takes several times their size."""
+    """Return a lock under which large images are processed one at a time; decoding takes several times their size.
+
+    A thread that holds it may take it again, so that an image can be read and processed in one turn.
+    """
     return _one_large if size[0] * size[1] > LARGE else nullcontext()
 
 

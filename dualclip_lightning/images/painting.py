@@ -87,18 +87,20 @@ def overlay(grey: Bytes | int, scores: Floats, scale: Scale) -> Bytes:
         Picture [h, w, 3].
     """
     low, high = scale
-    steps = np.rint(((scores - low) / max(high - low, 1e-12)).clip(0, 1) * 255).astype(np.uint8)
-    colours, grounds = _palette()
-    ground = np.asarray(grey, dtype=np.float32)[..., None] * grounds[steps][..., None]
-    return np.rint(ground + colours[steps]).astype(np.uint8)
+    steps = np.rint(((scores - low) / max(high - low, 1e-12)).clip(0, 1) * 255).astype(np.intp)
+    return _blended().take(steps * 256 + grey, axis=0)
 
 
 @lru_cache(maxsize=1)
-def _palette() -> tuple[Floats, Floats]:
-    """Return, for each of 256 steps, the colour times its opacity [256, 3], and the weight of the background [256]."""
-    opacity = np.linspace(0, OPACITY, 256, dtype=np.float32)
-    colours = mpl.colormaps[COLOURS](np.arange(256))[:, :3].astype(np.float32) * 255
-    return colours * opacity[:, None], 1 - opacity
+def _blended() -> Bytes:
+    """Return the colours of all 256 steps over all 256 greys [256 * 256, 3], the greys of the first step first.
+
+    A picture takes them from here, which is several times as fast as blending each of its pixels.
+    """
+    opacity = np.linspace(0, OPACITY, 256, dtype=np.float32)[:, None, None]
+    colours = mpl.colormaps[COLOURS](np.arange(256))[:, None, :3].astype(np.float32) * 255
+    greys = np.arange(256, dtype=np.float32)[None, :, None]
+    return np.rint(colours * opacity + greys * (1 - opacity)).astype(np.uint8).reshape(-1, 3)
 
 
 def draw_contour(panel: Bytes, mask: npt.NDArray[np.bool_]) -> None:
@@ -111,8 +113,12 @@ def draw_contour(panel: Bytes, mask: npt.NDArray[np.bool_]) -> None:
     panel[inside > core] = WHITE
 
 
+@lru_cache(maxsize=8)
 def draw_bar(height: int, scale: Scale, threshold: float | None = None) -> Image.Image:
-    """Draw the colours over middle grey with numbers beside them, and a mark at a threshold that lies on the scale."""
+    """Draw the colours over middle grey with numbers beside them, and a mark at a threshold that lies on the scale.
+
+    Images of one size in a run have the same bar, so the latest are kept; the picture must not be modified.
+    """
     low, high = scale
     bar = Image.new("RGB", (BAR + LABELS, height), WHITE)
     ramp = overlay(MIDDLE_GREY, np.linspace(high, low, height, dtype=np.float32), scale)

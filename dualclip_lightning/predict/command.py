@@ -7,6 +7,7 @@ import threading
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
@@ -21,14 +22,14 @@ from dualclip_lightning.predict.detector import Detector
 from dualclip_lightning.predict.ending import DONE, SOME_FAILED, answering_errors, consoles
 from dualclip_lightning.predict.former import asked
 from dualclip_lightning.predict.input.geometry import Geometry
-from dualclip_lightning.predict.output.drawings import Drawing
 from dualclip_lightning.predict.output.folders import Place, choose_place, make_request
+from dualclip_lightning.predict.output.pictures.drawing import Drawing
 from dualclip_lightning.predict.output.progress import ProgressReporter
 from dualclip_lightning.predict.output.summary import summarise
-from dualclip_lightning.predict.run import Run, now
+from dualclip_lightning.predict.run import Run
 from dualclip_lightning.predict.shards.choosing import runner_of
 from dualclip_lightning.predict.shards.worker import Runner, make_detector, score_settings
-from dualclip_lightning.utilities.record import read_record
+from dualclip_lightning.utilities.record import now, read_record
 
 
 def run(options: Namespace, listing: Listing) -> int:
@@ -69,7 +70,8 @@ def _run(
                     options.coco)  # fmt: skip
         files.start()
         chosen = good_threshold(options, good, files) if good else chosen
-        report = files(listing.paths, lambda entries: chosen or own_threshold(options, entries, detector, notes),
+        is_known = chosen is not None or options.threshold == "none"
+        report = files(listing.paths, chosen if is_known else partial(own_threshold, options, detector, notes),
                      [Failure(name, reason) for name, reason in listing.unreadable.items()])  # fmt: skip
     for line in summarise(report, listing, place.folder):
         console.print(line, markup=False)
@@ -127,7 +129,8 @@ def detector_arguments(options: Namespace) -> dict[str, Any]:
 
 
 def _drawing(options: Namespace) -> Drawing:
-    return Drawing(options.heatmaps, options.maps, options.masks, _scale(options.scale))
+    return Drawing(options.heatmaps, options.maps, options.masks, _scale(options.scale),
+                   heatmap_format=options.heatmap_format)  # fmt: skip
 
 
 def _scale(words: Sequence[str]) -> Scale | Literal["run"] | None:

@@ -19,8 +19,9 @@ def contradictions(options: argparse.Namespace) -> Iterator[str]:
         yield "argument --false-alarm-rate: expected a share above 0 and below 1"
     if options.pixel_threshold is not None and measured:
         yield "--pixel-threshold goes with a number as --threshold"
-    if options.scale is not None and not options.heatmaps:
-        yield "--scale is for heatmaps, which --no-heatmaps leaves out"
+    for name in ("scale", "heatmap_format"):
+        if getattr(options, name) is not None and not options.heatmaps:
+            yield f"--{name.replace('_', '-')} is for heatmaps, which --no-heatmaps leaves out"
     yield from _negative(options)
 
 

@@ -70,10 +70,8 @@ def _rate(options: Namespace) -> float:
     return RATE if options.false_alarm_rate is None else options.false_alarm_rate
 
 
-def own_threshold(options: Namespace, entries: Sequence[Entry], detector: Detector, notes: Console) -> Threshold | None:
-    """Return the threshold from the unlabelled run, if it was requested and there is a usable one."""
-    if options.threshold == "none":
-        return None
+def own_threshold(options: Namespace, detector: Detector, notes: Console, entries: Sequence[Entry]) -> Threshold | None:
+    """Return the threshold from the unlabelled run, if there is a usable one."""
     try:
         return from_run(entries, _rate(options), settings=detector.settings)
     except NoThresholdError as error:

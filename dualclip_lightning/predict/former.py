@@ -23,6 +23,7 @@ ALIKE_IN_ALL = ("method", "class_name", "seed")
 """The settings among them that every method has."""
 NEWER: dict[str, Any] = {
     "method": METHOD, "arguments": {}, "checkpoint": None, "min_area": 0, "coco": False, "bundle": None,
+    "heatmap_format": "png",
 }  # fmt: skip
 """Options that runs of earlier versions do not record; a run with these values is still recognised."""
 NO_RESULT = frozenset({

@@ -6,6 +6,8 @@ REFERENCES = 4
 """Default number of references of a bundle that `dualclip calibrate` makes."""
 GALLERY = 10_000
 """Default maximum number of images in the gallery."""
+HEATMAP_FORMATS = ("jpeg", "png")
+"""Formats in which `dualclip predict` writes heatmaps, the default first."""
 DRAWING_NAMES = ("anoclip", "anomalydino", "clip_ad", "musc", "subspacead", "winclip")
 """Names in `dualclip_lightning.scoring.DRAWINGS`, the default first."""
 METHOD = "DualImageCLIP"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dualclip_lightning.commandline.parser import whole_from_one
 from dualclip_lightning.images.limits import MAX_MEGAPIXELS
-from dualclip_lightning.predict.limits import DRAWING_NAMES, GALLERY, METHOD, PRETRAINED, RATE
+from dualclip_lightning.predict.limits import DRAWING_NAMES, GALLERY, HEATMAP_FORMATS, METHOD, PRETRAINED, RATE
 
 KINDS = ("pairs", "stream", "none")
 """Kinds of references that are taken from the images of the run."""
@@ -51,6 +51,10 @@ def _add_results(group: argparse._ArgumentGroup) -> None:
         "--fresh", action="store_true", help="score everything again, into a new folder, instead of continuing"
     )
     group.add_argument("--no-heatmaps", dest="heatmaps", action="store_false", help="no pictures")
+    group.add_argument(
+        "--heatmap-format", choices=HEATMAP_FORMATS,
+        help=f"png keeps every value, but takes longer to write; default: {HEATMAP_FORMATS[0]}",
+    )  # fmt: skip
     group.add_argument("--maps", action="store_true", help="raw maps at the size of the image (.npy, float32)")
     group.add_argument("--masks", action="store_true", help="anomalous pixels as PNG")
     group.add_argument("--coco", action="store_true", help="anomalous regions as coco.json, for annotation tools")

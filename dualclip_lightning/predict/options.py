@@ -16,7 +16,7 @@ from dualclip_lightning.commandline.parser import Parser, run_checked, with_new_
 from dualclip_lightning.images.finding.listing import Listing, check_there, find_images
 from dualclip_lightning.predict.contradictions import contradicting_runner, contradicting_settings, contradictions
 from dualclip_lightning.predict.former import check_threshold, former_options
-from dualclip_lightning.predict.limits import METHOD, OF_METHOD
+from dualclip_lightning.predict.limits import HEATMAP_FORMATS, METHOD, OF_METHOD
 from dualclip_lightning.predict.names import check_method
 from dualclip_lightning.predict.option_groups import add_options
 from dualclip_lightning.registry import current_name
@@ -34,6 +34,7 @@ DEFAULTS = {
     "bank_size": 4,
     "overlap": 0.25,
     "scale": ["run"],
+    "heatmap_format": HEATMAP_FORMATS[0],
 }
 """Defaults of options that have a meaning only with certain others, so that it matters whether the user set them."""
 RENAMED = {"--reference": "--reference-dir", "--references": "--compare-with"}

@@ -1,12 +1,12 @@
-"""A run over files that stores each score at once, draws pictures at the end and can be continued if it was stopped."""
+"""A run over files that stores each score at once, draws pictures and can be continued if it was stopped."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +14,22 @@ from dualclip_lightning.images.sources import Failure, Source, file_sources
 from dualclip_lightning.predict.detector import Detector
 from dualclip_lightning.predict.judge import Outcome
 from dualclip_lightning.predict.limits import GALLERY
-from dualclip_lightning.predict.output.drawings import Drawing, draw_all
 from dualclip_lightning.predict.output.folders import WORK
-from dualclip_lightning.predict.output.gallery import write_gallery
 from dualclip_lightning.predict.output.journal import Entry, Journal, file_stamp
 from dualclip_lightning.predict.output.layout import Layout
-from dualclip_lightning.predict.output.regions.results import RegionFinder, ShownRegions, write_regions
+from dualclip_lightning.predict.output.overviews import write_overviews
+from dualclip_lightning.predict.output.pictures.drawing import Drawing
+from dualclip_lightning.predict.output.pictures.drawings import Drawings
+from dualclip_lightning.predict.output.regions.results import RegionFinder
 from dualclip_lightning.predict.output.report import Report, Reporter, Silent
-from dualclip_lightning.predict.output.tables import threshold_facts, write_failures, write_scores
+from dualclip_lightning.predict.output.tables import threshold_facts, write_tables
 from dualclip_lightning.predict.scoring.thresholds import Threshold
 from dualclip_lightning.predict.shards.worker import Runner, score_settings
-from dualclip_lightning.utilities.record import write_record
+from dualclip_lightning.utilities.record import now, write_record
 from dualclip_lightning.utilities.versions import ADAPTATION, SCORING, versions
 
 Chooser = Callable[[Sequence[Entry]], "Threshold | None"]
-"""Function that returns the threshold, given all scored images of the run."""
+"""Function that returns the threshold, given all scored images of the run; None for no decisions."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,15 @@ class Run:
         with self._journal(part) as journal:
             return self._score(paths, journal, f"scoring {part}")
 
-    def __call__(self, paths: Sequence[Path], choose: Chooser, failures: Sequence[Failure] = ()) -> Report:
+    def __call__(
+        self, paths: Sequence[Path], threshold: Threshold | Chooser | None, failures: Sequence[Failure] = ()
+    ) -> Report:
         """Score files, decide, draw, and write everything.
 
         Args:
             paths: the images, each once.
-            choose: function that returns the threshold.
+            threshold: the threshold, None for no decisions, or the function that chooses it once all are scored. If it
+                is known and so is the scale of the heatmaps, images are drawn while others are scored.
             failures: failures that are already known.
 
         Raises:
@@ -80,18 +84,19 @@ class Run:
             OSError: Same as `score`.
             KeyboardInterrupt: If the user interrupts it; the scores so far are written first.
         """
-        with self._journal("images") as journal:
+        with self._journal("images") as journal, self._drawings(journal) as drawings:
             report = Report()
             try:
-                report = self._score(paths, journal)
+                report = self._score(paths, journal, then=self._early(drawings, paths, threshold))
             except KeyboardInterrupt:
                 journal.read_again()
                 self._write_tables(Report(_known(paths, journal)))
                 raise
             report.failures[:0] = failures
-            report.threshold = choose(report.entries)
+            report.threshold = threshold(report.entries) if callable(threshold) else threshold
             self._write_tables(report)
-            self._draw(report, journal)
+            self._draw(report, drawings)
+            self._write_overviews(report, journal)
             self._write_tables(report, finished=now())
         return report
 
@@ -109,7 +114,26 @@ class Run:
             journal.adopt(self.former / WORK / part)
         return journal
 
-    def _score(self, paths: Sequence[Path], journal: Journal, stage: str = "scoring") -> Report:
+    def _drawings(self, journal: Journal) -> Drawings:
+        drawing = replace(self.drawing, drawer=self.detector.drawer, min_area=self.detector.min_area)
+        return Drawings(journal, drawing, self.detector.max_megapixels)
+
+    def _early(
+        self, drawings: Drawings, paths: Sequence[Path], threshold: Threshold | Chooser | None
+    ) -> Callable[[Entry], None]:
+        """Return what is done with an image at once when it is scored."""
+        if callable(threshold):
+            return lambda _: None
+        # If images fail, the places of the others may change in the end; they are then drawn again.
+        return partial(drawings.begin, layout=self._layout(map(str, paths)), threshold=threshold)
+
+    def _layout(self, names: Iterable[str]) -> Layout:
+        return Layout(self.folder, names, self.drawing.heatmap_format)
+
+    def _score(
+        self, paths: Sequence[Path], journal: Journal, stage: str = "scoring",
+        then: Callable[[Entry], None] = lambda _: None,
+    ) -> Report:  # fmt: skip
         sources = file_sources(paths, self.detector.max_megapixels)
         stamps = [file_stamp(path) for path in paths]
         done = {i for i, source in enumerate(sources) if journal.knows(source.name, stamps[i])}
@@ -120,7 +144,7 @@ class Run:
                 failures[position] = outcome
                 journal.entries.pop(outcome.name, None)
             else:
-                journal.add(outcome, stamps[position] or (0, 0))
+                then(journal.add(outcome, stamps[position] or (0, 0)))
             self.reporter.advance()
         return Report(_known(paths, journal), [failures[i] for i in sorted(failures)], len(done))
 
@@ -134,28 +158,22 @@ class Run:
             return self.detector.score(sources, done)
         return self.runner(self.detector, sources, done)
 
-    def _draw(self, report: Report, journal: Journal) -> None:
+    def _draw(self, report: Report, drawings: Drawings) -> None:
         names = [entry.name for entry in report.entries]
-        layout = Layout(self.folder, names)
-        drawing = replace(self.drawing, drawer=self.detector.drawer, min_area=self.detector.min_area)
-        something = drawing.heatmaps or drawing.maps or (drawing.masks and report.threshold is not None)
+        something = drawings.drawing.kinds(report.threshold)
         reporter = self.reporter if something else Silent()  # without pictures, earlier ones are only removed
         reporter.begin("drawing", len(names), 0)
-        for failure in draw_all(journal, names, layout, report.threshold, drawing, self.detector.max_megapixels):
+        for failure in drawings.finish(names, self._layout(names), report.threshold):
             if failure is not None:
                 report.failures.append(failure)
             reporter.advance()
-        regions = self._write_regions(report, journal, layout)
-        if self.gallery:
-            facts = _facts(self.detector.settings)
-            write_gallery(
-                self.folder / "index.html", report.entries, report.failures, layout, report.threshold, facts,
-                self.gallery, self._again(), regions,
-            )  # fmt: skip
 
-    def _write_regions(self, report: Report, journal: Journal, layout: Layout) -> ShownRegions:
+    def _write_overviews(self, report: Report, journal: Journal) -> None:
+        layout = self._layout(entry.name for entry in report.entries)
         finder = RegionFinder(journal, report.threshold, self.detector.drawer, self.detector.min_area)
-        return write_regions(report.entries, finder, layout, coco=self.coco)
+        write_overviews(
+            report, finder, layout, self.detector.settings, coco=self.coco, gallery=self.gallery, again=self._again()
+        )
 
     def _again(self) -> str:
         """Return the command that reuses the settings and scores of this run."""
@@ -164,11 +182,8 @@ class Run:
         return shlex.join(["dualclip", "predict", *images, *left_out, "--from", str(self.folder)])
 
     def _write_tables(self, report: Report, finished: str | None = None) -> None:
-        layout = Layout(self.folder, [entry.name for entry in report.entries])
-        write_scores(self.folder / "scores.csv", report.entries, report.threshold, layout)
-        write_failures(self.folder / "failures.csv", report.failures)
-        if report.threshold is not None:
-            report.threshold.save(self.folder / "threshold.json")
+        layout = self._layout(entry.name for entry in report.entries)
+        write_tables(report, layout)
         content = {
             **self.about,
             "finished": finished,
@@ -183,15 +198,5 @@ class Run:
         write_record(self.folder, content)
 
 
-def now() -> str:
-    """Return the date and time to the second, with the UTC offset."""
-    return datetime.now().astimezone().isoformat(timespec="seconds")
-
-
 def _known(paths: Sequence[Path], journal: Journal) -> list[Entry]:
     return [journal.entries[str(path)] for path in paths if str(path) in journal.entries]
-
-
-def _facts(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Return settings as short texts."""
-    return {key.replace("_", " "): str(value) for key, value in settings.items() if value not in (None, [], {})}

@@ -34,7 +34,7 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 """Names under which programs on this machine reach a service."""
 OF_PREDICT: dict[str, Any] = {
     "good": None, "false_alarm_rate": None, "heatmaps": True, "masks": False, "coco": False, "scale": None,
-    "gallery": 0, "references": None, "num_references": None, "bank_size": None, "former": None,
+    "heatmap_format": None, "gallery": 0, "references": None, "num_references": None, "bank_size": None, "former": None,
 }  # fmt: skip
 """Options of `dualclip predict` that this command does not have, at their defaults."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,11 @@ FORMAT = "dualclip predict"
 MARK = ".dualclip.json"
 FORMAT_OF_MARK = "dualclip results"
 """Value of "format" in the marks of the benchmark and the demo, whose folders may contain other files, too."""
+
+
+def now() -> str:
+    """Return the date and time to the second, with the UTC offset."""
+    return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
 def write_record(folder: Path, content: Mapping[str, Any]) -> None:

@@ -60,7 +60,8 @@ def gallery(tmp_path):
     page = tmp_path / "out" / "index.html"
     write_gallery(
         page, entries, [Failure(str(tmp_path / "shots" / "broken.png"), "the file is empty.")],
-        Layout(tmp_path / "out", paths), Threshold(0.45, compared=True), {}, 100, "dualclip predict shots --from out",
+        Layout(tmp_path / "out", paths, "png"), Threshold(0.45, compared=True), {}, 100,
+        "dualclip predict shots --from out",
     )  # fmt: skip
     return page
 

@@ -323,8 +323,8 @@ def test_a_folder_that_changes_during_the_run_is_reported_file_by_file(tmp_path)
     again = replace(again, folder=tmp_path / "out2")  # the results of the first run remain unchanged
     assert set(again.scores) == set(map(str, (tmp_path / "shots").iterdir()))
     assert again.scores[altered]["height"] == "60"
-    assert (tmp_path / "out2" / "heatmaps" / "new.png").is_file()
-    assert not (tmp_path / "out" / "heatmaps" / "new.png").exists()
+    assert (tmp_path / "out2" / "heatmaps" / "new.jpg").is_file()
+    assert not (tmp_path / "out" / "heatmaps" / "new.jpg").exists()
 
 
 def test_a_second_run_into_the_same_folder_is_refused_and_harms_nothing(shots, whole):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import subprocess
 from collections.abc import Iterator
@@ -14,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from lightning.pytorch.utilities.seed import isolate_rng
+
+from dualclip_lightning.utilities.threads import cores
 
 PACKAGE = Path(__file__).parents[2]
 
@@ -37,12 +38,6 @@ def places(device: str, workers: int) -> list[CellPlace]:
 def default_workers(device: str) -> int:
     """Return one per GPU, or a single one on the CPU, which uses all cores."""
     return max(torch.cuda.device_count(), 1) if device == "cuda" else 1
-
-
-def cores() -> int:
-    """Return the number of cores of this process."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 @contextmanager

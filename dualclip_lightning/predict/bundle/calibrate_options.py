@@ -26,7 +26,8 @@ DESCRIPTION = """Make a detector for one product in one file, from images believ
 others give the threshold. 'dualclip predict PATH --bundle FILE' uses it."""
 OF_PREDICT: dict[str, Any] = {
     "threshold": None, "pixel_threshold": None, "good": None, "heatmaps": True, "scale": None, "gallery": 0,
-    "coco": False, "reference": None, "references": None, "num_references": None, "bank_size": None, "bundle": None,
+    "heatmap_format": None, "coco": False, "reference": None, "references": None, "num_references": None,
+    "bank_size": None, "bundle": None,
 }  # fmt: skip
 """Options of `dualclip predict` that this command does not have, at their defaults."""
 

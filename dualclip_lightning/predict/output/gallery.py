@@ -103,7 +103,7 @@ def _named(name: str, layout: Layout, home: Path) -> dict[str, str]:
 
 
 def _heatmap(entry: Entry, layout: Layout, home: Path) -> str | None:
-    path = layout.path("heatmaps", entry.name, ".png")
+    path = layout.path("heatmaps", entry.name)
     return _address(path, home) if path.is_file() else None
 
 

@@ -98,8 +98,8 @@ class Journal:
             return False
         return _map_file(self.folder, name).is_file()
 
-    def add(self, prediction: Prediction, stamp: Stamp) -> None:
-        """Store a result: first its map, then its line in the log.
+    def add(self, prediction: Prediction, stamp: Stamp) -> Entry:
+        """Store a result, first its map, then its line in the log, and return its entry.
 
         Raises:
             OSError: If it cannot be written.
@@ -111,6 +111,7 @@ class Journal:
                       prediction.references, prediction.geometry, prediction.seconds, prediction.notes,
                       _stamps(prediction.references))  # fmt: skip
         self._keep(entry)
+        return entry
 
     def _keep(self, entry: Entry) -> None:
         self._log.append(asdict(entry))

@@ -8,8 +8,11 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
 
-SUFFIXES = {"heatmaps": ".png", "maps": ".npy", "masks": ".png"}
-"""Folder of each kind, and the suffix that files have there."""
+from dualclip_lightning.predict.limits import HEATMAP_FORMATS
+
+SUFFIXES = {"maps": ".npy", "masks": ".png"}
+"""Folder of each kind, and the suffix that files have there, except for heatmaps."""
+HEATMAP_SUFFIXES = dict(zip(HEATMAP_FORMATS, (".jpg", ".png"), strict=True))
 LONGEST_NAME = 180
 """Maximum length of a file name in bytes, without added suffixes; file systems allow 255."""
 
@@ -18,11 +21,17 @@ class Layout:
     """Locations of the results below the output folder, which mirror the images' locations in their common folder.
 
     A result has the image's name with another suffix. If images of one folder differ only in their suffix, or in upper
-    and lower case, the suffix becomes part of the name: `a_png.png` and `a_jpg.png`.
+    and lower case, the suffix becomes part of the name: `a_png.jpg` and `a_jpg.jpg`.
+
+    Args:
+        folder: folder of the results.
+        names: paths of the images.
+        heatmap_format: format of heatmaps, which determines their suffix.
     """
 
-    def __init__(self, folder: Path, names: Iterable[str]) -> None:
+    def __init__(self, folder: Path, names: Iterable[str], heatmap_format: str = HEATMAP_FORMATS[0]) -> None:
         self.folder = folder
+        self._suffixes = {"heatmaps": HEATMAP_SUFFIXES[heatmap_format], **SUFFIXES}
         names = list(names)
         parents = {str(Path(os.path.abspath(name)).parent) for name in names}  # noqa: PTH100 - links stay as named
         self.root = os.path.commonpath(parents) if parents else os.curdir
@@ -32,11 +41,11 @@ class Layout:
         """Return an image's path relative to the images' common folder, with .. if it lies elsewhere."""
         return Path(os.path.relpath(os.path.abspath(name), self.root))  # noqa: PTH100
 
-    def path(self, kind: str, name: str, suffix: str) -> Path:
+    def path(self, kind: str, name: str) -> Path:
         """Return the path of an image's file of a kind ("heatmaps", "maps", "masks")."""
         relative = self.relative(name)
         stem = self._shared.get(relative, relative.stem)
-        return self.folder / kind / relative.parent / f"{_short(stem)}{suffix}"
+        return self.folder / kind / relative.parent / f"{_short(stem)}{self._suffixes[kind]}"
 
 
 def _tell_apart(places: Sequence[Path]) -> dict[Path, str]:

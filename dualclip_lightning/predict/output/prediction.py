@@ -14,7 +14,7 @@ from dualclip_lightning.images.painting import Scale
 from dualclip_lightning.images.picture import ImageError, size_text
 from dualclip_lightning.images.reading.arrays import InMemory, to_pixels
 from dualclip_lightning.images.reading.decoding import read_picture
-from dualclip_lightning.predict.output.heatmap import draw_heatmap
+from dualclip_lightning.predict.output.pictures.heatmap import draw_heatmap
 from dualclip_lightning.predict.output.regions.region import Region, find_regions, marked_pixels
 from dualclip_lightning.predict.scoring.drawer import DEFAULT_DRAWER, Drawer
 from dualclip_lightning.predict.scoring.thresholds import Decision, Threshold

@@ -11,13 +11,26 @@ from typing import Any
 
 from dualclip_lightning.images.sources import Failure
 from dualclip_lightning.predict.output.journal import Entry
-from dualclip_lightning.predict.output.layout import SUFFIXES, Layout
+from dualclip_lightning.predict.output.layout import Layout
 from dualclip_lightning.predict.output.prediction import Prediction
+from dualclip_lightning.predict.output.report import Report
 from dualclip_lightning.predict.scoring.thresholds import Decision, Threshold
 from dualclip_lightning.utilities.files import write_bytes_atomically
 
 COLUMNS = ("path", "score", "decision", "p_value", "threshold", "references", "reference", "heatmap", "height", "width",
            "geometry", "seconds", "notes")  # fmt: skip
+
+
+def write_tables(report: Report, layout: Layout) -> None:
+    """Write `scores.csv`, `failures.csv` and `threshold.json` of a run.
+
+    Raises:
+        OSError: If a file cannot be written.
+    """
+    write_scores(layout.folder / "scores.csv", report.entries, report.threshold, layout)
+    write_failures(layout.folder / "failures.csv", report.failures)
+    if report.threshold is not None:
+        report.threshold.save(layout.folder / "threshold.json")
 
 
 def write_scores(path: Path, entries: Iterable[Entry], threshold: Threshold | None, layout: Layout) -> None:
@@ -30,7 +43,7 @@ def write_scores(path: Path, entries: Iterable[Entry], threshold: Threshold | No
 
 
 def _row(entry: Entry, threshold: Threshold | None, layout: Layout) -> tuple[object, ...]:
-    heatmap = layout.path("heatmaps", entry.name, SUFFIXES["heatmaps"])
+    heatmap = layout.path("heatmaps", entry.name)
     there = heatmap.relative_to(layout.folder).as_posix() if heatmap.is_file() else ""
     return score_row(entry, threshold, there)
 

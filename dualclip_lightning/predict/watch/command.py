@@ -22,12 +22,11 @@ from dualclip_lightning.predict.ending import DONE, SOME_FAILED, answering_error
 from dualclip_lightning.predict.former import THRESHOLD, asked
 from dualclip_lightning.predict.limits import NO_PAIRS
 from dualclip_lightning.predict.output.tables import threshold_facts
-from dualclip_lightning.predict.run import now
 from dualclip_lightning.predict.shards.worker import make_detector, score_settings
 from dualclip_lightning.predict.watch.arrivals import Arrivals
 from dualclip_lightning.predict.watch.journal import WatchJournal, check_place
 from dualclip_lightning.predict.watch.station import Station, is_in_subfolders, watch
-from dualclip_lightning.utilities.record import write_record
+from dualclip_lightning.utilities.record import now, write_record
 
 
 def run(options: Namespace) -> int:

@@ -30,7 +30,7 @@ EPILOG = """exit status: 0 stopped, or with --once all files scored, 1 some file
 2 wrong use, 3 stopped: a result could not be written or memory ran out."""
 OF_PREDICT: dict[str, Any] = {
     "good": None, "false_alarm_rate": None, "heatmaps": True, "masks": False, "coco": False, "scale": None,
-    "gallery": 0, "num_references": None,
+    "heatmap_format": None, "gallery": 0, "num_references": None,
 }  # fmt: skip
 """Options of `dualclip predict` that this command does not have, at their defaults."""
 

@@ -14,10 +14,10 @@ from dualclip_lightning.predict.output.journal import Stamp, file_stamp
 from dualclip_lightning.predict.output.prediction import Prediction
 from dualclip_lightning.predict.output.regions.results import PREDICTIONS, prediction_facts
 from dualclip_lightning.predict.output.tables import COLUMNS, csv_text, score_row
-from dualclip_lightning.predict.run import now
 from dualclip_lightning.predict.watch.arrivals import Arrivals
 from dualclip_lightning.predict.watch.files import free_path
 from dualclip_lightning.predict.watch.journal import WatchJournal
+from dualclip_lightning.utilities.record import now
 
 SCORES, FAILURES = "scores.csv", "failures.csv"
 FOLDERS = {"normal": "ok", "anomalous": "anomalous"}

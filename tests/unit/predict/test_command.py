@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dualclip_lightning.predict import Threshold, command
+from dualclip_lightning.predict import Detector, Threshold, command
 from dualclip_lightning.predict.options import main, parse
+from dualclip_lightning.predict.output.pictures import drawing
 from dualclip_lightning.predict.output.progress import ProgressReporter
 from dualclip_lightning.predict.run import Run
 from tests.hostile_images import picture
@@ -133,7 +134,7 @@ CONTRADICTORY = [
     ["--reference-dir", "a", "--num-references", "3"], ["--alpha", "1", "--reference-dir", "a"],
     ["--alpha", "1", "--compare-with", "stream"], ["--alpha", "1", "--spatial-window", "0.1"],
     ["--compare-with", "none", "--spatial-window", "0.1"], ["--no-heatmaps", "--scale", "image"],
-    ["--min-area", "-1"],
+    ["--min-area", "-1"], ["--no-heatmaps", "--heatmap-format", "png"], ["--heatmap-format", "webp"],
 ]  # fmt: skip
 
 
@@ -294,7 +295,63 @@ def test_fresh_scores_again_into_another_folder(place, capsys):
     assert place("shots", "--threshold", "none") == 0
     assert place("shots", "--threshold", "none", "--fresh") == 0
     assert "9 scored, 0 could not be used" in capsys.readouterr().out
-    assert files(place, "out")["heatmaps/0.png"] == files(place, "out2")["heatmaps/0.png"]
+    assert files(place, "out")["heatmaps/0.jpg"] == files(place, "out2")["heatmaps/0.jpg"]
+
+
+def test_heatmaps_have_the_requested_format_and_runs_of_earlier_versions_have_png(place):
+    assert place("shots", "--threshold", "none", "--heatmap-format", "png") == 0
+    before = files(place, "out")
+    assert {name for name in before if "heatmaps" in name} == {f"heatmaps/{i}.png" for i in range(9)}
+    record = json.loads((place.folder / "out" / "run.json").read_text())
+    assert "heatmap_format" not in record["options"]  # as in earlier versions
+    assert place("shots", "--threshold", "none", "--heatmap-format", "png") == 0
+    assert place("shots", "--threshold", "none") == 0
+    assert files(place, "out")["heatmaps/0.png"] == before["heatmaps/0.png"]
+    assert {name for name in files(place, "out2") if "heatmaps" in name} == {f"heatmaps/{i}.jpg" for i in range(9)}
+    assert not (place.folder / "out3").exists()
+
+
+@pytest.mark.parametrize("threshold", ["0.5", "none"])
+def test_images_are_drawn_while_others_are_scored_if_scale_and_threshold_are_given(place, monkeypatch, threshold):
+    """The last score is held back until a heatmap is written."""
+    written, score, write = threading.Event(), Detector.score, drawing.write_bytes_atomically
+
+    def write_and_tell(path, content):
+        write(path, content)
+        written.set()
+
+    def hold_back_last(*arguments, **more):
+        for number, outcome in enumerate(score(*arguments, **more), start=1):
+            assert number < 9 or written.wait(60)
+            yield outcome
+
+    monkeypatch.setattr(drawing, "write_bytes_atomically", write_and_tell)
+    monkeypatch.setattr(Detector, "score", hold_back_last)
+    assert place("shots", "--threshold", threshold, "--scale", "0", "1") == 0
+    monkeypatch.undo()
+    monkeypatch.chdir(place.folder)
+    assert place("shots", "--threshold", threshold, "--scale", "0", "1", "--fresh") == 0
+    first, second = (files(place, out) for out in ("out", "out2"))
+    assert len([name for name in first if name.startswith("heatmaps/")]) == 9
+    assert all(first[name] == second[name] for name in first if name.startswith("heatmaps/"))
+
+
+def test_an_image_that_goes_after_it_was_scored_keeps_its_score_and_is_listed_once(place, monkeypatch):
+    score, gone = Detector.score, place.folder / "shots" / "3.png"
+
+    def remove_one(*arguments, **more):
+        for position, outcome in score(*arguments, **more):
+            if outcome.name == "shots/3.png":
+                gone.unlink()
+            yield position, outcome
+
+    monkeypatch.setattr(Detector, "score", remove_one)
+    assert place("shots", "--threshold", "0.5", "--scale", "0", "1", "--compare-with", "none") == 1
+    assert len(scores(place)) == 9
+    with (place.folder / "out" / "failures.csv").open(newline="") as table:
+        (failure,) = csv.DictReader(table)
+    assert failure["path"] == "shots/3.png"
+    assert failure["reason"].startswith("it was scored, but could not be drawn: there is no such file")
 
 
 FORMER = (
@@ -451,7 +508,7 @@ def test_no_run_changes_the_pictures_of_another(place):
     assert place("b", "--threshold", "none") == 0
     assert place("a", "--threshold", "none", "--no-heatmaps") == 0
     assert files(place, "out") == first
-    assert files(place, "out2")["heatmaps/0.png"] != first["heatmaps/0.png"]
+    assert files(place, "out2")["heatmaps/0.jpg"] != first["heatmaps/0.jpg"]
     assert not (place.folder / "out3" / "heatmaps").exists()
 
 
@@ -464,7 +521,7 @@ def test_a_removed_or_changed_image_starts_another_run(place):
     assert place("shots", "--threshold", "none") == 0
     assert [len(scores(place, out)) for out in ("out", "out2", "out3")] == [9, 9, 8]
     assert files(place, "out") == first
-    assert files(place, "out2")["heatmaps/8.png"] != first["heatmaps/8.png"]
+    assert files(place, "out2")["heatmaps/8.jpg"] != first["heatmaps/8.jpg"]
 
 
 def test_a_changed_partner_changes_the_score_and_the_others_are_reused(place, capsys):

@@ -24,7 +24,7 @@ from dualclip_lightning.images.reading.decoding import read_picture
 from dualclip_lightning.images.reading.tensors import to_tensor
 from dualclip_lightning.pairing import OrderedDataset
 from dualclip_lightning.predict import Geometry, ImageError, Prediction
-from dualclip_lightning.predict.output.heatmap import draw_heatmap
+from dualclip_lightning.predict.output.pictures.heatmap import draw_heatmap
 from tests.hostile_images import SIZE, bomb, encoded, picture, turned
 
 MODES = ("1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "F", "LA", "PA", "RGBX", "RGBa", "La",

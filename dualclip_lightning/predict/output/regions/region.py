@@ -132,6 +132,8 @@ def marked_pixels(values: npt.NDArray[np.float32], level: float | None, min_area
 
 def shrink_mask(mask: Mask, size: tuple[int, int]) -> Mask:
     """Return a mask at another size [h, w]; a pixel is marked if any of the pixels that it stands for is."""
+    if mask.shape == size:
+        return mask
     for axis, side in enumerate(size):
         # Where the mask is enlarged, indices repeat, and reduceat returns the single pixel.
         first = np.arange(side) * mask.shape[axis] // side

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from dualclip_lightning.predict.output.journal import Entry, Journal
-from dualclip_lightning.predict.output.layout import SUFFIXES, Layout
+from dualclip_lightning.predict.output.layout import Layout
 from dualclip_lightning.predict.output.prediction import Prediction
 from dualclip_lightning.predict.output.regions.coco import CocoDataset
 from dualclip_lightning.predict.output.regions.region import Region, find_regions
@@ -55,7 +55,7 @@ def write_regions(entries: Iterable[Entry], finder: RegionFinder, layout: Layout
         regions = finder(entry)
         lines.append(json.dumps(_line(entry, regions, finder.threshold, layout)))
         if regions:
-            drawn = layout.path("heatmaps", entry.name, SUFFIXES["heatmaps"]).is_file()
+            drawn = layout.path("heatmaps", entry.name).is_file()
             shown[entry.name] = [
                 region.to_dict() | ({} if drawn else {"polygon": region.polygon.ravel().tolist()}) for region in regions
             ]
@@ -70,7 +70,7 @@ def write_regions(entries: Iterable[Entry], finder: RegionFinder, layout: Layout
 
 
 def _line(entry: Entry, regions: list[Region] | None, threshold: Threshold | None, layout: Layout) -> dict[str, Any]:
-    heatmap = layout.path("heatmaps", entry.name, SUFFIXES["heatmaps"])
+    heatmap = layout.path("heatmaps", entry.name)
     there = _text(heatmap.relative_to(layout.folder).as_posix()) if heatmap.is_file() else None
     return prediction_facts(entry, regions, threshold, there)
 

@@ -60,7 +60,7 @@ def layout(tmp_path):
 def write(tmp_path, layout):
     def write(entries, failures=(), threshold=None, facts=None, most=200, heatmaps=True):
         for e in entries if heatmaps else ():
-            path = layout.path("heatmaps", e.name, ".png")
+            path = layout.path("heatmaps", e.name)
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (20, 10), (10, 200, 30)).save(path)
         page = tmp_path / "out" / "index.html"
@@ -132,7 +132,7 @@ def test_the_page_needs_no_network_and_runs_only_its_own_script(write, name):
 
 def test_pictures_are_the_heatmaps_next_to_the_page_and_the_original_image_files(write, name):
     (image,) = write([entry(name("below/a b.png"), 0.5)]).content["images"]
-    assert (image["heatmap"], image["image"]) == ("heatmaps/below/a%20b.png", "../shots/below/a%20b.png")
+    assert (image["heatmap"], image["image"]) == ("heatmaps/below/a%20b.jpg", "../shots/below/a%20b.png")
 
 
 def test_the_number_of_images_is_limited_and_the_page_states_it(write, name):

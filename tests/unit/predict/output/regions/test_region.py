@@ -16,7 +16,7 @@ from scipy import ndimage
 from skimage.measure import label, regionprops
 
 from dualclip_lightning.predict import Prediction, Threshold
-from dualclip_lightning.predict.output.heatmap import GAP, draw_heatmap
+from dualclip_lightning.predict.output.pictures.heatmap import GAP, draw_heatmap
 from dualclip_lightning.predict.output.regions.region import find_regions, marked_pixels, shrink_mask
 from dualclip_lightning.predict.scoring.drawer import Drawer
 from dualclip_lightning.scoring import DRAWINGS

@@ -47,7 +47,7 @@ def read_lines(folder):
 
 
 def read_mask(folder, line):
-    return np.asarray(Image.open(folder / line["heatmap"].replace("heatmaps/", "masks/"))) > 0
+    return np.asarray(Image.open(folder / line["heatmap"].replace("heatmaps/", "masks/").replace(".jpg", ".png"))) > 0
 
 
 def test_there_is_one_line_per_image_with_the_facts_of_scores_csv(run):
@@ -187,7 +187,7 @@ def test_a_former_run_gives_its_minimum_area_and_runs_without_one_are_still_reco
 def test_the_gallery_gets_polygons_only_where_no_heatmap_shows_the_outlines(journal):
     folder, names = journal.folder.parent, list(journal.entries)
     layout = Layout(folder, names)
-    heatmap = layout.path("heatmaps", names[1], ".png")
+    heatmap = layout.path("heatmaps", names[1])
     heatmap.parent.mkdir()
     heatmap.write_bytes(b"")
     finder = RegionFinder(journal, Threshold(0.5), DEFAULT_DRAWER)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dualclip_lightning.images.painting import BAR, overlay
-from dualclip_lightning.predict.output.heatmap import GAP, LONGEST, draw_heatmap, panel_size, shrink
+from dualclip_lightning.predict.output.pictures.heatmap import GAP, LONGEST, draw_heatmap, panel_size, shrink
 from dualclip_lightning.predict.scoring.drawer import Drawer
 from dualclip_lightning.scoring import DRAWINGS, MapDrawing, draw
 

@@ -64,7 +64,8 @@ def draw_heatmap(
     drawn = overlay(to_grey(image, (height, width)), values, scale)
     if threshold is not None:
         # The regions are those of the image at its own size, so that none is missing or added in a smaller panel.
-        mask = shrink_mask(marked_pixels(drawer(patch_map, pixels.shape[:2]), threshold, min_area), (height, width))
+        own = values if pixels.shape[:2] == (height, width) else drawer(patch_map, pixels.shape[:2])
+        mask = shrink_mask(marked_pixels(own, threshold, min_area), (height, width))
         for panel in (image, drawn):
             draw_contour(panel, mask)
     left, top = (0, height + GAP) if width > height else (width + GAP, 0)

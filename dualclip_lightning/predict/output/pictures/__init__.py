@@ -1,0 +1,1 @@
+"""The pictures that a run draws of every image."""
