@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from dualclip_lightning.commandline import quiet
+from dualclip_lightning.commandline.importing import uncollected
 
 WRONG = 2
 """Exit status for wrong usage."""
@@ -151,7 +152,8 @@ def run_checked(
         return WRONG
     if not options.quiet:
         print("Loading PyTorch and the model ...", file=sys.stderr, flush=True)
-    run = load()
+    with uncollected():
+        run = load()
     with speaking(options):
         return run(options, *found)
 

@@ -18,7 +18,7 @@ from dualclip_lightning.predict.output.folders import WORK
 from dualclip_lightning.predict.output.journal import Entry, Journal, file_stamp
 from dualclip_lightning.predict.output.layout import Layout
 from dualclip_lightning.predict.output.overviews import write_overviews
-from dualclip_lightning.predict.output.pictures.drawing import Drawing
+from dualclip_lightning.predict.output.pictures.drawing import Drawing, PatchMap
 from dualclip_lightning.predict.output.pictures.drawings import Drawings
 from dualclip_lightning.predict.output.regions.results import RegionFinder
 from dualclip_lightning.predict.output.report import Report, Reporter, Silent
@@ -120,10 +120,10 @@ class Run:
 
     def _early(
         self, drawings: Drawings, paths: Sequence[Path], threshold: Threshold | Chooser | None
-    ) -> Callable[[Entry], None]:
+    ) -> Callable[[Entry, PatchMap], None]:
         """Return what is done with an image at once when it is scored."""
         if callable(threshold):
-            return lambda _: None
+            return lambda *_: None
         # If images fail, the places of the others may change in the end; they are then drawn again.
         return partial(drawings.begin, layout=self._layout(map(str, paths)), threshold=threshold)
 
@@ -132,7 +132,7 @@ class Run:
 
     def _score(
         self, paths: Sequence[Path], journal: Journal, stage: str = "scoring",
-        then: Callable[[Entry], None] = lambda _: None,
+        then: Callable[[Entry, PatchMap], None] = lambda *_: None,
     ) -> Report:  # fmt: skip
         sources = file_sources(paths, self.detector.max_megapixels)
         stamps = [file_stamp(path) for path in paths]
@@ -144,7 +144,7 @@ class Run:
                 failures[position] = outcome
                 journal.entries.pop(outcome.name, None)
             else:
-                then(journal.add(outcome, stamps[position] or (0, 0)))
+                then(journal.add(outcome, stamps[position] or (0, 0)), outcome.patch_map)
             self.reporter.advance()
         return Report(_known(paths, journal), [failures[i] for i in sorted(failures)], len(done))
 

@@ -17,7 +17,7 @@ from dualclip_lightning.images.sources import Failure
 from dualclip_lightning.predict.output.journal import Entry, Journal, Stamp, file_stamp
 from dualclip_lightning.predict.output.layout import Layout
 from dualclip_lightning.predict.output.log import Log
-from dualclip_lightning.predict.output.pictures.drawing import Drawing, Subject, draw_files, look
+from dualclip_lightning.predict.output.pictures.drawing import DrawableImage, Drawing, PatchMap, draw_files, look
 from dualclip_lightning.predict.scoring.thresholds import Threshold
 from dualclip_lightning.utilities.threads import Crew, cores
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 MOST_THREADS = 8
-"""Each thread holds one image and its map at full size."""
+"""Largest number of threads; each holds one image and its map at full size."""
 AHEAD = 2
 """Number of images per thread that may be waiting or drawn before they are asked for."""
 
@@ -67,14 +67,15 @@ class Drawings:
         self._crew.__exit__(kind, error, trace)
         self._log.__exit__(kind, error, trace)
 
-    def begin(self, entry: Entry, layout: Layout, threshold: Threshold | None) -> None:
+    def begin(self, entry: Entry, patch_map: PatchMap, layout: Layout, threshold: Threshold | None) -> None:
         """Begin to draw an image that was just scored, unless the scale is that of the run.
 
-        Whatever goes wrong is left to `finish`, which draws what the log lacks, so that no score has to wait or is lost
-        because of a picture.
+        Whatever goes wrong is left to `finish`, which draws what the log lacks and reports it, so that no score is
+        lost because of a picture. If the threads cannot keep up, it waits for the oldest image.
         """
         if not self.drawing.waits_for_the_run:
-            self._crew.begin(partial(self._draw, drawing=self.drawing, layout=layout, threshold=threshold), entry)
+            draw = partial(self._draw, drawing=self.drawing, layout=layout, threshold=threshold)
+            self._crew.begin(draw, (entry, patch_map))
 
     def wait(self) -> None:
         """Wait for all images that `begin` began."""
@@ -97,7 +98,8 @@ class Drawings:
         for path in {layout.folder / file for file in self._drawn} - current:
             path.unlink(missing_ok=True)
         draw = partial(self._draw, drawing=drawing, layout=layout, threshold=threshold)
-        yield from self._crew.map(draw, (self.journal.entries[name] for name in names))
+        # Maps are read by this thread: NumPy parses their headers with ast, which Python 3.11 cannot do in two at once.
+        yield from self._crew.map(draw, ((self.journal.entries[name], self.journal.patch_map(name)) for name in names))
 
     def _with_scale(self, names: Sequence[str]) -> Drawing:
         if not self.drawing.waits_for_the_run:
@@ -105,25 +107,24 @@ class Drawings:
         on_patches = self.drawing.drawer.on_patches
         return replace(self.drawing, scale=common_scale(on_patches(self.journal.patch_map(name)) for name in names))
 
-    def _draw(self, entry: Entry, drawing: Drawing, layout: Layout, threshold: Threshold | None) -> Failure | None:
+    def _draw(
+        self, item: tuple[Entry, PatchMap], drawing: Drawing, layout: Layout, threshold: Threshold | None
+    ) -> Failure | None:
+        entry, patch_map = item
         files = _files(entry.name, layout, threshold, drawing)
-        subject = self._subject(entry, drawing, threshold)
-        record = entry.name, look(subject, drawing), entry.stamp
+        level = None if threshold is None else threshold.level(entry, drawing.drawer.on_patches(patch_map))
+        image = DrawableImage(entry.name, entry.size, patch_map, level)
+        record = entry.name, look(image, drawing), entry.stamp
         own = {path.relative_to(layout.folder).as_posix(): path for path in files.values()}
         if all(self._drawn.get(file) == record and path.is_file() for file, path in own.items()):
             return None
         try:
             _check_unchanged(entry)
-            draw_files(subject, files, drawing, self.max_megapixels)
+            draw_files(image, files, drawing, self.max_megapixels)
         except ImageError as error:
             return Failure(entry.name, f"it was scored, but could not be drawn: {error}")
         self._record(list(own), record)
         return None
-
-    def _subject(self, entry: Entry, drawing: Drawing, threshold: Threshold | None) -> Subject:
-        patch_map = self.journal.patch_map(entry.name)
-        level = None if threshold is None else threshold.level(entry, drawing.drawer.on_patches(patch_map))
-        return Subject(entry.name, entry.size, patch_map, level)
 
     def _record(self, files: Sequence[str], record: tuple[str, str, Stamp]) -> None:
         name, digest, stamp = record

@@ -250,7 +250,7 @@ def test_images_are_drawn_before_the_run_ends_if_scale_and_threshold_are_known(f
         (folder.out / name).unlink()
     with folder.drawings(KNOWN) as drawings:
         for entry in drawings.journal.entries.values():
-            drawings.begin(entry, folder.layout(), threshold)
+            drawings.begin(entry, MAP, folder.layout(), threshold)
         drawings.wait()
         assert folder.contents() == expected
         drawn = folder.files()
@@ -261,7 +261,7 @@ def test_images_are_drawn_before_the_run_ends_if_scale_and_threshold_are_known(f
 def test_the_scale_of_a_run_is_awaited_unless_there_are_no_heatmaps(folder):
     for drawing, kinds in ((EVERYTHING, set()), (replace(EVERYTHING, heatmaps=False), {"maps"})):
         with folder.drawings(drawing) as drawings:
-            drawings.begin(drawings.journal.entries[folder.names[0]], folder.layout(), None)
+            drawings.begin(drawings.journal.entries[folder.names[0]], MAP, folder.layout(), None)
             drawings.wait()
             assert {name.split("/")[0] for name in folder.files()} == kinds
 
@@ -270,7 +270,7 @@ def test_an_image_that_goes_between_its_score_and_its_drawing_is_reported_once(f
     with folder.drawings(KNOWN) as drawings:
         folder.images[1].unlink()
         for entry in drawings.journal.entries.values():
-            drawings.begin(entry, folder.layout(), None)
+            drawings.begin(entry, MAP, folder.layout(), None)
         first, second, third = drawings.finish(folder.names, folder.layout(), None)
     assert (first, second.name, third) == (None, folder.names[1], None)
     with Journal(folder.out / ".work", {}) as journal:
@@ -283,7 +283,7 @@ def test_a_full_disk_beside_the_scoring_is_reported_at_the_end_and_images_are_dr
     disk = Disk(monkeypatch, files=2)
     with folder.drawings(KNOWN) as drawings:
         for entry in drawings.journal.entries.values():
-            drawings.begin(entry, folder.layout(), None)
+            drawings.begin(entry, MAP, folder.layout(), None)
         with pytest.raises(OSError, match="No space left"):
             list(drawings.finish(folder.names, folder.layout(), None))
     disk.left = 9
@@ -295,7 +295,7 @@ def test_images_are_drawn_again_if_their_places_change_because_others_failed(fol
     """Without the image at the top, the common folder of the others is that below it."""
     with folder.drawings(KNOWN) as drawings:
         for entry in drawings.journal.entries.values():
-            drawings.begin(entry, folder.layout(), None)
+            drawings.begin(entry, MAP, folder.layout(), None)
         folder.images = folder.images[1:]
         assert list(drawings.finish(folder.names, folder.layout(), None)) == [None] * 2
     assert sorted(folder.files()) == ["heatmaps/a.png", "heatmaps/c.png", "maps/a.npy", "maps/c.npy"]
