@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +15,13 @@ from torch import Tensor
 
 from dualclip_lightning.backbone import Backbone, Preprocessing
 from dualclip_lightning.backbone.preprocessing import PRESETS
+from dualclip_lightning.backbone.stem import STEM_CONFIG, add_stem
 from dualclip_lightning.testing.samples import TWO_SIZES, write_image, write_mask, write_mvtec
 from dualclip_lightning.testing.tiny_clip import CONFIG, DIM, PATCH, PREPROCESS, SIZE, save_folder, stir, tiny_clip
 
 __all__ = [
     "CONFIG", "DIM", "PATCH", "PREPROCESS", "SIZE", "TINY_CLIP", "TWO_SIZES", "random_images", "save_folder",
-    "tiny_backbone", "tiny_clip", "tower", "write_image", "write_mask", "write_mvtec",
+    "stem_folder", "tiny_backbone", "tiny_clip", "tower", "write_image", "write_mask", "write_mvtec",
 ]  # fmt: skip
 
 
@@ -38,6 +42,29 @@ def tiny_backbone(seed: int = 0) -> Backbone:
 
 TINY_CLIP = Path(__file__).parent / "assets" / "tiny_clip"
 """Folder of a trained open_clip model; that of `tiny_clip` has random weights."""
+
+
+STEM = {"model": "test_efficientnet", "stages": [2, 3]}
+"""Stages of strides 8 and 16, with 32 and 48 channels."""
+
+
+@cache
+def stem_folder() -> Path:
+    """Return the folder of a tiny CLIP with a convolutional stem and random weights, kept until the program ends."""
+    config = CONFIG | {"vision_cfg": CONFIG["vision_cfg"] | {"width": 64}}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        clip = stir(add_stem(open_clip.CLIP(**config), STEM)).eval()
+    folder = tempfile.TemporaryDirectory(prefix="stem-")
+    _KEPT.append(folder)
+    path = Path(folder.name)
+    save_folder(clip, path, config)
+    content = json.loads((path / "open_clip_config.json").read_text()) | {STEM_CONFIG: STEM}
+    (path / "open_clip_config.json").write_text(json.dumps(content))
+    return path
+
+
+_KEPT: list[tempfile.TemporaryDirectory] = []
 
 
 def random_images(count: int, height: int = SIZE, width: int = SIZE, seed: int = 0) -> Tensor:

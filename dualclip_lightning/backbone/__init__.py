@@ -5,7 +5,9 @@ from dualclip_lightning.backbone.encoders.intermediate import IntermediateEncode
 from dualclip_lightning.backbone.encoders.layers import IntermediateFeatures
 from dualclip_lightning.backbone.encoders.plain import ClassEncoder, PlainVisionEncoder
 from dualclip_lightning.backbone.encoders.staged_dual_path import StagedDualPathEncoder, StagedFeatures
+from dualclip_lightning.backbone.encoders.stem_path import StemPathEncoder
 from dualclip_lightning.backbone.encoders.two_towers import (
+    ReferenceEncoder,
     TwoTowerEncoder,
     check_reference_backbone,
     load_reference_backbone,
@@ -27,8 +29,10 @@ __all__ = [
     "IntermediateFeatures",
     "PlainVisionEncoder",
     "Preprocessing",
+    "ReferenceEncoder",
     "StagedDualPathEncoder",
     "StagedFeatures",
+    "StemPathEncoder",
     "TwoTowerEncoder",
     "WeightsError",
     "WindowEncoder",

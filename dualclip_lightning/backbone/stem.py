@@ -45,11 +45,25 @@ class StemFeatures(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute standardised maps: [B, 3, H, W] -> [B, C, h, w]."""
+        return self.coarse(self.maps(images))
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Compute the map of each stage as it is: [B, 3, H, W] -> [B, C', h', w'], finest first."""
         images = images.contiguous(memory_format=torch.channels_last)  # halves the time of depthwise convolutions
         network: Any = self.network
-        maps = network.forward_intermediates(images, self.stages, intermediates_only=True)
-        joined = [F.adaptive_avg_pool2d(each, maps[-1].shape[-2:]) for each in maps]
+        found: list[Tensor] = network.forward_intermediates(images, self.stages, intermediates_only=True)
+        return found
+
+    def coarse(self, maps: Sequence[Tensor]) -> Tensor:
+        """Join maps on the last one's grid, over which finer ones are averaged: [B, C, h, w], standardised."""
+        height, width = maps[-1].shape[-2:]
+        joined = [F.adaptive_avg_pool2d(each, (height, width)) for each in maps]
         return (torch.cat(joined, dim=1) - self.mean) / self.std
+
+    def standardised(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Standardise maps, each on its own grid [B, C', h', w']."""
+        means, deviations = self.mean.split(self.channels), self.std.split(self.channels)
+        return [(own - mean) / std for own, mean, std in zip(maps, means, deviations, strict=True)]
 
 
 class StemTokens(nn.Module):

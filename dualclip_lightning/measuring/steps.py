@@ -15,6 +15,7 @@ from dualclip_lightning.backbone import (
     DualPathVisionEncoder,
     PlainVisionEncoder,
     StagedDualPathEncoder,
+    StemPathEncoder,
     WindowEncoder,
     intermediate_encoder,
 )
@@ -37,6 +38,8 @@ Step = Callable[[Tensor], object]
 BARE = "bare forward"
 LAYERS = ReferenceScoring((0.25, 0.5, 0.75, 1.0), "ordinary", (1, 3), fusion="lowest")
 """The comparison of configs/model/dual_image_clip_layers.yaml."""
+STEM = ReferenceScoring(path="stem", fusion="lowest")
+"""The comparison of configs/model/dual_image_clip_stem.yaml."""
 
 
 def dual_image_clip(visual: VisionTransformer, steps: int = 0) -> Step:
@@ -48,7 +51,11 @@ def dual_image_clip(visual: VisionTransformer, steps: int = 0) -> Step:
 
 def references(visual: VisionTransformer, count: int, comparison: ReferenceScoring = LAYERS) -> Step:
     """Return a step of Dual-Image CLIP with several references, which are other images of the batch."""
-    encoder = DualPathVisionEncoder(visual, None, comparison.layers, comparison.path)
+    encoder = (
+        StemPathEncoder(visual)
+        if comparison.path == "stem"
+        else DualPathVisionEncoder(visual, None, comparison.layers, comparison.path)
+    )
     return _anchored(DualImageCLIPModel(encoder, num_references=count, comparison=comparison), visual)
 
 
@@ -95,6 +102,7 @@ VARIANTS: Mapping[str, Callable[[Any], Step]] = {
     "Dual-Image CLIP": dual_image_clip,
     "Dual-Image CLIP, layers, K = 1": lambda visual: references(visual, 1),
     "Dual-Image CLIP, layers, K = 4": lambda visual: references(visual, 4),
+    "Dual-Image CLIP, stem, K = 4": lambda visual: references(visual, 4, STEM),
     "Dual-Image CLIP with TTA, 2 steps": lambda visual: dual_image_clip(visual, 2),
     "ClipZeroShot": lambda visual: _anchored(ClipZeroShotModel(PlainVisionEncoder(visual)), visual),
     "WinCLIP": winclip,
@@ -110,6 +118,8 @@ VARIANTS: Mapping[str, Callable[[Any], Step]] = {
 """Steps by name; the others are divided by the first."""
 WITHOUT_TEXTS = (BARE, *tuple(VARIANTS)[-4:])
 """The steps that a tower without texts can take."""
+WITH_STEM = ("Dual-Image CLIP, stem, K = 4",)
+"""The steps that only a tower with a convolutional stem can take."""
 DEFAULT = ("dual-path encoder", "Dual-Image CLIP", "Dual-Image CLIP with TTA, 2 steps")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from dualclip_lightning.registry import MODELS
 from dualclip_lightning.testing.subject import CATEGORY, images
+from tests.towers import stem_folder
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in sorted(MODELS)}
 CASES["DualImageCLIP with tta"] = ("DualImageCLIP", {"tta": True})
@@ -26,6 +27,10 @@ CASES["DualImageCLIP with another tower"] = (
     {"reference_backbone": "timm:test_vit", "reference_pretrained": "random", "reference_path": "ordinary",
      "reference_layers": [0.5, 1.0]},
 )  # fmt: skip
+CASES["DualImageCLIP with a stem"] = (
+    "DualImageCLIP",
+    {"pretrained": str(stem_folder()), "num_references": 3, "reference_path": "stem", "reference_fusion": "lowest"},
+)
 CASES["MuSc with pairs"] = ("MuSc", {"num_references": 1})
 CASES["ClipAD sdp+"] = ("ClipAD", {"variant": "sdp+"})
 CASES["ClipAD as released"] = ("ClipAD", {"normalize_scores": True, "released_tokens": True})

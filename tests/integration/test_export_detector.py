@@ -14,7 +14,7 @@ from dualclip_lightning import Detector
 from dualclip_lightning.cli import main
 from dualclip_lightning.predict import Threshold
 from dualclip_lightning.predict.bundle.file import read_bundle
-from tests.towers import write_image
+from tests.towers import stem_folder, write_image
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
 openvino = pytest.importorskip("openvino", reason="the extra `openvino` is not installed")
@@ -31,6 +31,8 @@ FORMS = {
     "rotations": {"reference_rotations": True, "threshold": None, "preprocessing": {"interpolation": "bilinear"}},
     "another tower": {"reference_backbone": "timm:vit_tiny_patch16_224", "reference_pretrained": "random",
                       "reference_path": "ordinary"},
+    "stem": {"pretrained": str(stem_folder()), "reference_path": "stem", "reference_fusion": "lowest",
+             "spatial_window": 0.5},
     "ClipZeroShot": {"method": "ClipZeroShot"},
     "ClipAD": {"method": "ClipAD"},
     "AnoCLIP": {"method": "AnoCLIP", "steps": 0, "views": False},

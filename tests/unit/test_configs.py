@@ -62,6 +62,13 @@ def test_the_configuration_of_layers_is_that_of_musc_with_four_references():
     assert {"lowest": defaults["lowest"], **ablation} == arguments
 
 
+def test_the_configuration_of_the_stem_is_one_of_its_ablation():
+    arguments = read(CONFIGS / "dual_image_clip_stem.yaml")["init_args"]
+    ablation = load_config(CONFIGS.parent / "benchmark" / "reference_stem.yaml")
+    own = ablation.arguments | ablation.methods["stem, K = 4"].arguments
+    assert own | {"lowest": parameters("DualImageCLIP")["lowest"]} == arguments
+
+
 def test_the_configuration_of_training_states_its_parameters_at_their_defaults():
     arguments = read(CONFIGS / "clip_ad_plus.yaml")["init_args"]
     assert arguments.pop("variant") == "sdp+"

@@ -19,7 +19,8 @@ class DualPathFeatures(NamedTuple):
     patch_embeddings: Tensor
     """Patch embeddings [B, h, w, D]."""
     layers: tuple[Tensor, ...] = ()
-    """For each layer that is compared with references [B, h, w, C], its patch tokens."""
+    """For each layer that is compared with references, its patch tokens [B, h, w, C], or [B, h, w, n, C] with n of each
+    patch (`StemPathEncoder`)."""
 
 
 class DualPathVisionEncoder(nn.Module):
@@ -60,13 +61,17 @@ class DualPathVisionEncoder(nn.Module):
         self.layers = relative_blocks(depth, layers)
         self.path = path
 
-    def forward(self, images: Tensor) -> DualPathFeatures:
+    def forward(self, images: Tensor, patch_tokens: Tensor | None = None) -> DualPathFeatures:
         """Encode preprocessed images [B, 3, H, W]; H and W are multiples of the patch size and may differ.
+
+        Args:
+            images: [B, 3, H, W].
+            patch_tokens: the output [B, C, h, w] of the tower's patch convolution if it is known already.
 
         Raises:
             ValueError: a side is not a multiple of the patch size.
         """
-        ordinary, grid = tower.embed(self.visual, images)
+        ordinary, grid = tower.embed(self.visual, images, patch_tokens)
         patches = ordinary[:, 1:]
         last = len(self.visual.transformer.resblocks)
         class_only = self.path == "vv" or last not in self.layers

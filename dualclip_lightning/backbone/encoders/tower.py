@@ -76,10 +76,13 @@ def position_embedding(visual: VisionTransformer, grid: tuple[int, int]) -> Tens
     return torch.cat([position[:1], resized.flatten(2)[0].T.to(position.dtype)])
 
 
-def embed(visual: VisionTransformer, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
-    """Return the tokens [B, T, C] after `ln_pre` of images [B, 3, H, W], and the patch grid (h, w)."""
+def embed(visual: VisionTransformer, images: Tensor, patches: Tensor | None = None) -> tuple[Tensor, tuple[int, int]]:
+    """Return the tokens [B, T, C] after `ln_pre` of images [B, 3, H, W], and the patch grid (h, w).
+
+    `patches` is the output [B, C, h, w] of the patch convolution if it is known already.
+    """
     grid = patch_grid(visual, *images.shape[-2:])
-    patches = visual.conv1(images).flatten(2).transpose(1, 2)
+    patches = (visual.conv1(images) if patches is None else patches).flatten(2).transpose(1, 2)
     # shape[0], not len(), so that exporters treat it as a variable
     start = visual.class_embedding.to(patches.dtype).expand(images.shape[0], 1, -1)
     tokens = torch.cat([start, patches], dim=1) + position_embedding(visual, grid).to(patches.dtype)

@@ -13,6 +13,7 @@ from dualclip_lightning.backbone.checkpoints.choosing import DEFAULT_WEIGHTS
 from dualclip_lightning.backbone.encoders.dual_path import DualPathFeatures, DualPathVisionEncoder
 from dualclip_lightning.backbone.encoders.intermediate import IntermediateEncoder, intermediate_encoder
 from dualclip_lightning.backbone.encoders.layers import relative_blocks
+from dualclip_lightning.backbone.encoders.stem_path import StemPathEncoder
 from dualclip_lightning.backbone.encoders.timm_tower import TimmIntermediateEncoder
 from dualclip_lightning.backbone.encoders.tower import patch_grid
 from dualclip_lightning.backbone.loading import load_backbone
@@ -78,24 +79,33 @@ class TwoTowerEncoder(nn.Module):
         return resized * self.scale + self.shift
 
 
+ReferenceEncoder = DualPathVisionEncoder | StemPathEncoder | TwoTowerEncoder
+"""Encoder of texts' embeddings and of what is compared with references."""
+
+
 def reference_encoder(
     visual: nn.Module,
     vv_blocks: Sequence[int] | None,
     layers: Sequence[float],
-    path: Literal["vv", "ordinary"],
+    path: Literal["vv", "ordinary", "stem"],
     pixels: Preprocessing,
     backbone: Backbone | None,
-) -> DualPathVisionEncoder | TwoTowerEncoder:
+) -> ReferenceEncoder:
     """Return the encoder of CLIP, or of CLIP and another tower whose layers are compared with references.
 
     Args:
         visual: the vision tower of CLIP.
         vv_blocks: numbers of the blocks in its V-V stream; None for all.
         layers: depths of the compared layers, as shares of the blocks in (0, 1].
-        path: stream of these layers in CLIP.
+        path: stream of these layers in CLIP, or "stem" for its convolutional stem instead of layers.
         pixels: preprocessing of the images.
         backbone: the other tower; None for CLIP alone.
+
+    Raises:
+        ValueError: the tower is unsupported, or does not have a block or a stem.
     """
+    if path == "stem":
+        return StemPathEncoder(visual, vv_blocks)
     if backbone is None:
         return DualPathVisionEncoder(visual, vv_blocks, layers, path)
     other = intermediate_encoder(backbone.visual, default=lambda depth: relative_blocks(depth, layers))
@@ -123,11 +133,12 @@ def check_reference_backbone(backbone: str | None, pretrained: str, path: str) -
     """Check the arguments of the other tower before anything is loaded.
 
     Raises:
-        ValueError: a name is no text, or the V-V path is asked for of another tower than CLIP.
+        ValueError: a name is no text, or the V-V path or a stem is asked for of another tower than CLIP.
     """
     if backbone is not None:
         check_text("reference_backbone", backbone, "timm:vit_base_patch14_reg4_dinov2.lvd142m")
     check_text("reference_pretrained", pretrained, DEFAULT_WEIGHTS)
-    if backbone is not None and path == "vv":
-        msg = "The V-V path is that of CLIP. Set reference_path to 'ordinary' where reference_backbone is set."
+    if backbone is not None and path != "ordinary":
+        what = "The V-V path" if path == "vv" else "The stem"
+        msg = f"{what} is that of CLIP. Set reference_path to 'ordinary' where reference_backbone is set."
         raise ValueError(msg)

@@ -62,7 +62,10 @@ class DualImageCLIP(ZeroShotShell, AnomalibModule):
             such as [0.25, 0.5, 0.75, 1.0]; their distances are averaged. None for the last layer, as published. With
             alpha 1, this argument and those below down to `class_neighbours` have no effect.
         reference_path: "vv" for V-V tokens, projected as published, or "ordinary" for the tokens of the ordinary stream
-            as they are, as in MuSc. Texts are always compared with the projected V-V tokens of the last layer.
+            as they are, as in MuSc. "stem" compares the maps of a convolutional stem, which the demo model has: all its
+            stages, each on its own grid, where a patch has the largest distance of the places in it; a stem has no
+            reference_layers and no neighbourhood. Texts are always compared with the projected V-V tokens of the last
+            layer.
         neighbourhood: odd sides, in patches, of the neighbourhoods over which the compared tokens are aggregated, such
             as [1, 3] (MuSc); [1] for none, as published.
         neighbourhood_weighting: "mean" as in MuSc, which averages the distances of all sides, or "similarity" as in

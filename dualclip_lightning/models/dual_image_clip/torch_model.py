@@ -10,7 +10,7 @@ from anomalib.data import InferenceBatch
 from torch import Tensor
 
 from dualclip_lightning.adaptation import TestTimeAdaptation
-from dualclip_lightning.backbone import DualPathFeatures, DualPathVisionEncoder, TwoTowerEncoder
+from dualclip_lightning.backbone import DualPathFeatures, ReferenceEncoder
 from dualclip_lightning.models.base import AnchoredModel
 from dualclip_lightning.pairing import PatchPrediction, neighbour_references
 from dualclip_lightning.scoring import DRAWINGS, MapDrawing, ReferenceScoring, draw
@@ -44,7 +44,7 @@ class DualImageCLIPModel(AnchoredModel):
 
     def __init__(
         self,
-        encoder: DualPathVisionEncoder | TwoTowerEncoder,
+        encoder: ReferenceEncoder,
         num_references: int = 1,
         temperature: float = 0.07,
         alpha: float = 0.5,
@@ -112,7 +112,7 @@ class DualImageCLIPModel(AnchoredModel):
         return self.encoder(images).layers
 
     def _describe(self, images: Tensor) -> tuple[Tensor, Descriptors]:
-        """Return class embeddings [B, D] and descriptors [B, N, C] of images as references."""
+        """Return class embeddings [B, D] and descriptors [B, N, ..., C] of images as references."""
         features = self.encoder(images)
         own = self.comparison.descriptors(features.layers)
         return features.class_embedding, self.comparison.as_reference(images, own, self._layers)
@@ -123,7 +123,7 @@ class DualImageCLIPModel(AnchoredModel):
         """Return A_V [B, h, w] and class-token scores [B] by references in the batch, given as rows [B, K]."""
         own = self.comparison.descriptors(features.layers)
         described = self.comparison.as_reference(images, own, self._layers)
-        fitted = self.comparison.fit([each[rows] for rows in references.T] for each in described)
+        fitted = self.comparison.fit_batch(described, references)
         rows = torch.cat([torch.arange(len(images), device=references.device)[:, None], references], dim=1)
         classes = self.comparison.class_scores(class_scores[rows], features.class_embedding[rows])
         return self.comparison.score(own, fitted), classes

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from dualclip_lightning.backbone import DualPathFeatures, DualPathVisionEncoder, Preprocessing, TwoTowerEncoder
+from dualclip_lightning.backbone import DualPathFeatures, Preprocessing, ReferenceEncoder
 from dualclip_lightning.predict.input.geometry import Geometry, ViewPlan
 from dualclip_lightning.predict.input.reader import PatchSet, Prepared, ViewBatch, ViewReader
 from dualclip_lightning.predict.input.views import patch_places
@@ -31,7 +31,7 @@ class ImageEncoder(ViewReader):
 
     def __init__(
         self,
-        encoder: DualPathVisionEncoder | TwoTowerEncoder,
+        encoder: ReferenceEncoder,
         preprocessing: Preprocessing,
         geometry: Geometry,
         batch_size: int,
@@ -87,7 +87,7 @@ def descriptors(batch: ViewBatch) -> tuple[Tensor, ...]:
 
 
 def _choose(described: Tensor, size: int, here: Tensor) -> Tensor:
-    """Return the chosen patches of views [V, T * size, C], the same numbers of each of T rotations: [n, C]."""
+    """Return the chosen patches of views [V, T * size, ..., C], the same of each of T rotations: [n, ..., C]."""
     by_rotation = described.unflatten(1, (-1, size)).transpose(0, 1).flatten(1, 2)
     return by_rotation[:, here.to(described.device)].flatten(0, 1)
 

@@ -26,7 +26,7 @@ class PatchSet(NamedTuple):
 
     name: str
     descriptors: tuple[Tensor, ...]
-    """Tensors [N, C] of length 1, as from `ReferenceScoring.as_reference`."""
+    """Tensors [N, ..., C] of length 1, as from `ReferenceScoring.as_reference`."""
     places: Tensor
     """[N, 2], centres as shares of the image's height and width; without rotations"""
     class_embeddings: Tensor

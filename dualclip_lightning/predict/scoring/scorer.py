@@ -23,7 +23,7 @@ from dualclip_lightning.predict.input.views import blend
 from dualclip_lightning.scoring import ReferenceScoring, within_window
 
 if TYPE_CHECKING:
-    from dualclip_lightning.backbone import DualPathVisionEncoder, TwoTowerEncoder
+    from dualclip_lightning.backbone import ReferenceEncoder
     from dualclip_lightning.scoring.dual_image import DualImageScoring
     from dualclip_lightning.scoring.reference.fitted import Fitted
 
@@ -51,7 +51,7 @@ class DualImageScorer:
 
     def __init__(
         self,
-        encoder: DualPathVisionEncoder | TwoTowerEncoder,
+        encoder: ReferenceEncoder,
         anchors: Tensor,
         scoring: DualImageScoring,
         window: float | None = None,

@@ -18,7 +18,7 @@ class ReferenceBank:
         scoring: how images are compared with them.
         names: R paths.
         class_embeddings: [R, D].
-        descriptors: tensors [R, N, C], as from `ReferenceScoring.as_reference`.
+        descriptors: tensors [R, N, ..., C], as from `ReferenceScoring.as_reference`.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class ReferenceBank:
         return [row for row, other in enumerate(self.names) if other != own]
 
     def score(self, image: Descriptors, rows: list[int]) -> Tensor:
-        """Return A_V [1, h, w] of an image [1, h, w, C] against some rows, which are fitted once."""
+        """Return A_V [1, h, w] of an image [1, h, w, ..., C] against some rows, which are fitted once."""
         if self._last[0] != rows:
             chosen = ([own[None, row] for row in rows] for own in self.descriptors)
             self._last = (rows, list(self.scoring.fit(chosen)))

@@ -10,7 +10,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from dualclip_lightning.scoring.reference.fitted import Fitted, NearestPatches, Subspaces
+from dualclip_lightning.scoring.reference.depths import check_depths, check_stem
+from dualclip_lightning.scoring.reference.fitted import Fitted, NearestInBatch, NearestPatches, Subspaces
+from dualclip_lightning.scoring.reference.nearest import near_places
 from dualclip_lightning.scoring.reference.neighbourhood import Weighting, aggregate, check_sides
 from dualclip_lightning.scoring.reference.subspace import check_explained_variance, fit_subspace
 from dualclip_lightning.scoring.rscin import check_neighbours, rscin_of_first
@@ -19,15 +21,16 @@ from dualclip_lightning.utilities.arguments import (
     check_share,
     check_switches,
     check_whole_list,
-    is_number,
 )
 
-ReferencePath = Literal["vv", "ordinary"]
+ReferencePath = Literal["vv", "ordinary", "stem"]
 Fusion = Literal["mean", "lowest", "subspace"]
 Layers = Sequence[Tensor]
-"""Patch tokens [B, h, w, C] of several layers."""
+"""Patch tokens [B, h, w, C] of several layers, or [B, h, w, n, C] with n places for each patch."""
 Descriptors = tuple[Tensor, ...]
-"""Compared vectors of length 1: tensors [B, h, w, C], or [B, N, C] of references, whose distances are averaged."""
+"""Compared vectors of length 1: tensors [B, h, w, C], or [B, N, C] of references, whose distances are averaged.
+
+Where a patch has n places, there is one more dimension: [B, h, w, n, C] and [B, N, n, C]."""
 ARGUMENTS = {
     "reference_layers": "layers",
     "reference_path": "path",
@@ -48,12 +51,14 @@ class ReferenceScoring:
 
     An image is described once by its `descriptors`, one for each layer and neighbourhood. References are prepared by
     `fit`, and `score` compares. All distances are on one scale: one minus the cosine, which is half the squared
-    distance of vectors of length 1, clamped to [0, 1].
+    distance of vectors of length 1, clamped to [0, 1]. Where a patch has several places, each is compared with all
+    places of a reference, and the patch has the largest of their distances.
 
     Args:
         layers: depths of the patch tokens that are compared, as shares of the tower's blocks in (0, 1].
         path: "vv" for the V-V path, after `ln_post` and the projection, or "ordinary" for the tokens of the ordinary
-            stream as they are, as in MuSc.
+            stream as they are, as in MuSc; or "stem" for the maps of a convolutional stem, which are no layers of the
+            tower and have no neighbourhoods.
         neighbourhood: odd sides r, in patches, of the neighbourhoods over which tokens are aggregated; 1 for none.
         weighting: "mean" as in MuSc, or "similarity" as in MuSc-V2 (`neighbourhood_similarity`).
         fusion: how K references are joined. "mean": mean of the distances to each (paper). "lowest": mean of the lowest
@@ -102,6 +107,7 @@ class ReferenceScoring:
         if self.class_neighbours is not None:
             check_whole_list("class_neighbours", self.class_neighbours, (1, 2, 3))
             check_neighbours(self.class_neighbours, "class_neighbours")
+        check_stem(self.path, self.layers, self.neighbourhood)
         for name in ("layers", "neighbourhood", "class_neighbours"):  # so that equal settings compare equal
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else tuple(value))
@@ -113,11 +119,13 @@ class ReferenceScoring:
 
     def descriptors(self, layers: Layers) -> Descriptors:
         """Return the descriptors of images from the tokens of their layers, in single precision."""
+        if self.path == "stem":
+            return tuple(F.normalize(layer.float(), dim=-1) for layer in layers)
         tokens = (each for layer in layers for each in aggregate(layer, self.neighbourhood, self.weighting))
         return tuple(F.normalize(each.float(), dim=-1) for each in tokens)
 
     def as_reference(self, images: Tensor, own: Descriptors, encode: Callable[[Tensor], Layers]) -> Descriptors:
-        """Return the descriptors [B, N, C] of images [B, 3, H, W] as references, from their own and those of rotations.
+        """Return the descriptors [B, N, ..., C] of images as references, from their own and those of rotations.
 
         Args:
             images: [B, 3, H, W], preprocessed.
@@ -132,28 +140,47 @@ class ReferenceScoring:
         """Prepare references for `score`, one descriptor after the other.
 
         Args:
-            references: for every descriptor the K references [B, N, C] of B queries; N may differ between references.
+            references: for every descriptor the K references [B, N, ..., C] of B queries; N may differ between them.
         """
         return map(self._fit, references)
 
+    def fit_batch(self, described: Descriptors, rows: Tensor) -> Iterator[Fitted]:
+        """Prepare the images of a batch as references of each other.
+
+        Args:
+            described: descriptors [B, N, ..., C] of all images as references.
+            rows: [B, K], the rows of each image's references.
+        """
+        if self.rotations or self.fusion == "subspace":  # the references differ from the images
+            return self.fit([each[own] for own in rows.T] for each in described)
+        return (NearestInBatch(rows, self._share) for _ in described)
+
+    @property
+    def _share(self) -> float | None:
+        return None if self.fusion == "mean" else self.lowest
+
     def _fit(self, references: Sequence[Tensor]) -> Fitted:
+        listed = [each.flatten(1, -2) for each in references]
         if self.fusion == "subspace":
-            return Subspaces([fit_subspace(own, self.explained_variance) for own in torch.cat([*references], dim=1)])
-        return NearestPatches(references, None if self.fusion == "mean" else self.lowest)
+            return Subspaces([fit_subspace(own, self.explained_variance) for own in torch.cat(listed, dim=1)])
+        return NearestPatches(listed, self._share)
 
     def score(self, queries: Descriptors, fitted: Iterable[Fitted], near: Sequence[Tensor] | None = None) -> Tensor:
         """Return A_V [B, h, w], the mean over the descriptors of the distances to the references.
 
         Args:
-            queries: descriptors [B, h, w, C] of the images.
+            queries: descriptors [B, h, w, ..., C] of the images.
             fitted: their references, from `fit`; those of a single query serve all queries.
             near: as in `nearest_distances`; not for a subspace.
 
         Raises:
             ValueError: `near` is given for a subspace, or does not fit.
         """
-        maps = [own.distances(query.flatten(1, 2), near) for query, own in zip(queries, fitted, strict=True)]
-        return torch.stack(maps).mean(dim=0).unflatten(1, queries[0].shape[1:3])
+        maps = []
+        for query, own in zip(queries, fitted, strict=True):
+            found = own.distances(query.flatten(1, -2), near_places(near, query.shape[3:-1].numel()))
+            maps.append(found.unflatten(1, (*query.shape[1:3], -1)).amax(dim=3))
+        return torch.stack(maps).mean(dim=0)
 
     def class_scores(self, scores: Tensor, embeddings: Tensor) -> Tensor:
         """Return class-token scores [B] of images, smoothed over their references if `class_neighbours` is set.
@@ -166,21 +193,6 @@ class ReferenceScoring:
             return scores[:, 0]
         unit = F.normalize(embeddings.float(), dim=-1)
         return rscin_of_first(scores, unit, self.class_neighbours)
-
-
-def check_depths(layers: Sequence[float]) -> None:
-    """Check the depths of layers.
-
-    Raises:
-        ValueError: not a list of numbers in (0, 1], or an empty one.
-    """
-    listed = isinstance(layers, list | tuple)
-    if not listed or not layers or not all(is_number(depth) and 0 < depth <= 1 for depth in layers):
-        msg = (
-            "Expected reference_layers to be depths in (0, 1] such as [0.25, 0.5, 0.75, 1.0], shares of the tower's "
-            f"blocks, but got {layers!r}."
-        )
-        raise ValueError(msg)
 
 
 PAPER = ReferenceScoring()

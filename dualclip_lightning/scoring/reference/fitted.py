@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from dualclip_lightning.scoring.reference.nearest import nearest_distances
+from dualclip_lightning.scoring.reference.nearest import distances_in_batch, nearest_distances
 from dualclip_lightning.scoring.reference.subspace import Subspace
 
 
@@ -29,10 +29,34 @@ class NearestPatches(NamedTuple):
 
     def distances(self, queries: Tensor, near: Sequence[Tensor] | None) -> Tensor:
         """See `Fitted`."""
-        found = nearest_distances(queries, self.references, near)
-        if self.lowest is not None:
-            found = found.topk(max(1, int(found.shape[1] * self.lowest)), dim=1, largest=False).values
-        return found.mean(dim=1)
+        return _joined(nearest_distances(queries, self.references, near), self.lowest)
+
+
+class NearestInBatch(NamedTuple):
+    """Distances as of `NearestPatches` to other images of the batch of queries."""
+
+    rows: Tensor
+    """[B, K], the references of each image."""
+    lowest: float | None
+    """The share; None for all references."""
+
+    def distances(self, queries: Tensor, near: Sequence[Tensor] | None) -> Tensor:
+        """See `Fitted`.
+
+        Raises:
+            ValueError: `near` is given.
+        """
+        if near is not None:
+            msg = "References of the same batch are compared without places. Leave `near` out."
+            raise ValueError(msg)
+        return _joined(distances_in_batch(queries, self.rows), self.lowest)
+
+
+def _joined(distances: Tensor, lowest: float | None) -> Tensor:
+    """Return the mean [B, P] of the distances [B, K, P] to all references or the lowest share of them."""
+    if lowest is not None:
+        distances = distances.topk(max(1, int(distances.shape[1] * lowest)), dim=1, largest=False).values
+    return distances.mean(dim=1)
 
 
 class Subspaces(NamedTuple):

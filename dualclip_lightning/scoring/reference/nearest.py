@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
+
+MOST_COSINES = 2**25
+"""Approximate number of cosines that are in memory at once, 128 MB."""
 
 
 def reference_score(queries: Tensor, references: Tensor, near: Tensor | None = None) -> Tensor:
@@ -72,6 +75,13 @@ def within_window(queries: Tensor, references: Tensor, window: float) -> Tensor:
     return distance <= distance.amin(dim=1, keepdim=True).clamp(min=window) + slack
 
 
+def near_places(near: Sequence[Tensor] | None, count: int) -> Sequence[Tensor] | None:
+    """Return booleans for the `count` places of each patch from those for patches, as in `nearest_distances`."""
+    if near is None or count == 1:
+        return near
+    return [each.repeat_interleave(count, 0).repeat_interleave(count, 1) for each in near]
+
+
 def nearest_distances(queries: Tensor, references: Sequence[Tensor], near: Sequence[Tensor] | None = None) -> Tensor:
     """Return one minus the largest cosine to any patch of each reference, clamped to [0, 1]: [B, K, P].
 
@@ -90,11 +100,46 @@ def nearest_distances(queries: Tensor, references: Sequence[Tensor], near: Seque
     return (1 - torch.stack(found, dim=1)).clamp(0, 1)
 
 
+def distances_in_batch(images: Tensor, rows: Tensor) -> Tensor:
+    """Return distances as of `nearest_distances` between the images of a batch: [B, K, P].
+
+    Cosines are symmetric: the products of two images that are each other's references are computed once.
+
+    Args:
+        images: [B, P, D], of length 1.
+        rows: [B, K], the rows of each image's references.
+    """
+    own = torch.arange(len(rows), device=rows.device)[:, None].expand_as(rows)
+    ordered = torch.stack([torch.minimum(own, rows), torch.maximum(own, rows)], dim=-1).flatten(0, 1)
+    pairs, number = torch.unique(ordered, dim=0, return_inverse=True)
+    nearest = torch.stack([torch.cat(found) for found in zip(*_both_ways(images, pairs), strict=True)])
+    cosines = nearest[(own > rows).flatten().long(), number].view(*rows.shape, -1)
+    return (1 - cosines).clamp(0, 1)
+
+
+def _both_ways(images: Tensor, pairs: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield, for some pairs [n, 2] at a time, the largest cosines [n, P] of the first's patches and of the second's."""
+    for part in pairs.split(max(1, MOST_COSINES // images.shape[1] ** 2)):
+        with torch.autocast(images.device.type, enabled=False):
+            cosines = images[part[:, 0]] @ images[part[:, 1]].transpose(1, 2)
+        yield cosines.amax(dim=2), cosines.amax(dim=1)
+
+
 def _largest_cosine(query: Tensor, reference: Tensor, far: Tensor | None) -> Tensor:
     """Return the largest cosines [B, Q] of unit vectors [B, Q, D] and [B, N, D], except for pairs in `far` [Q, N]."""
+    if torch.compiler.is_compiling():  # the size of the parts would be a constant of the graph
+        return _cosines(query, reference, far).amax(-1)
+    size = max(1, MOST_COSINES // (len(query) * reference.shape[1]))
+    starts = range(0, query.shape[1], size)
+    parts = (slice(start, start + size) for start in starts)
+    found = [_cosines(query[:, own], reference, None if far is None else far[own]).amax(-1) for own in parts]
+    return torch.cat(found, dim=1)
+
+
+def _cosines(query: Tensor, reference: Tensor, far: Tensor | None) -> Tensor:
     with torch.autocast(query.device.type, enabled=False):
         cosine = query @ reference.transpose(-1, -2)
-    return (cosine if far is None else cosine.masked_fill(far, -torch.inf)).amax(-1)
+    return cosine if far is None else cosine.masked_fill(far, -torch.inf)
 
 
 def _check_near(near: Tensor, queries: int, references: int) -> Tensor:

@@ -12,7 +12,7 @@ from tests.towers import random_images, tower
 def variants():
     visual = tower()
     with torch.inference_mode():
-        return {name: build(visual) for name, build in speed.VARIANTS.items()}
+        return {name: build(visual) for name, build in speed.VARIANTS.items() if name not in speed.WITH_STEM}
 
 
 def test_every_variant_runs_and_is_counted(variants):
@@ -54,6 +54,17 @@ def test_a_tower_without_texts_takes_only_the_methods_without_texts(capsys):
     printed = capsys.readouterr().out
     assert "timm:test_vit, 160x160 pixels, batch 2" in printed
     assert all(name in printed for name in speed.WITHOUT_TEXTS)
+
+
+def test_only_a_tower_with_a_stem_takes_its_steps(capsys, embedded_model):
+    with pytest.raises(SystemExit):
+        speed.main(["--backbone", "ViT-B-32", "--methods", *speed.WITH_STEM])
+    assert "has no convolutional stem. Choose among: bare forward; dual" in capsys.readouterr().err
+    options = ["--batch", "5", "--rounds", "1", "--device", "cpu", "--size", "64"]
+    speed.main(["--pretrained", "demo", "--methods", *speed.WITH_STEM, *options])
+    printed = capsys.readouterr().out
+    assert "demo, 64x64 pixels, batch 5" in printed
+    assert "Dual-Image CLIP, stem, K = 4" in printed
 
 
 def test_more_references_cost_no_forward(variants):

@@ -232,7 +232,13 @@ BAD_NUMBERS = [
 BAD_COMPARISONS = [
     ({"reference_layers": [3, 6, 9, 12]}, r"reference_layers to be depths in \(0, 1\]"),
     ({"reference_layers": []}, "reference_layers to be depths"),
-    ({"reference_path": "plain"}, "reference_path to be 'vv' or 'ordinary'"),
+    ({"reference_path": "plain"}, "reference_path to be 'vv', 'ordinary' or 'stem'"),
+    (
+        {"reference_path": "stem", "reference_layers": [0.5]},
+        "stem' has no reference_layers. Leave reference_layers out",
+    ),
+    ({"reference_path": "stem", "neighbourhood": [3]}, "reference_path 'stem' has no neighbourhood. Leave"),
+    ({"reference_path": "stem", "reference_backbone": "timm:test_vit"}, "The stem is that of CLIP. Set reference_path"),
     ({"neighbourhood": [2]}, "neighbourhood to be odd sides"),
     ({"neighbourhood_weighting": "sum"}, "neighbourhood_weighting to be 'mean' or 'similarity'"),
     ({"reference_fusion": "min"}, "reference_fusion to be 'mean', 'lowest' or 'subspace'"),

@@ -14,6 +14,7 @@ from dualclip_lightning.images.sources import Failure
 from dualclip_lightning.models import DualImageCLIP
 from dualclip_lightning.predict.output.prediction import Prediction
 from tests.hostile_images import BROKEN, picture, turned, write_corpus
+from tests.towers import stem_folder
 
 
 def through_the_engine(model: DualImageCLIP, folder, tmp_path) -> dict[str, tuple[float, np.ndarray]]:
@@ -39,6 +40,11 @@ OTHER_TOWER = {
     "reference_backbone": "timm:test_vit", "reference_pretrained": "random", "reference_path": "ordinary",
     "reference_layers": [0.5, 1.0], "tta": True,
 }  # fmt: skip
+STEM = {
+    "pretrained": str(stem_folder()), "reference_path": "stem", "reference_fusion": "lowest", "num_references": 3,
+    "lowest": 0.7,
+}  # fmt: skip
+TURNED_STEM = STEM | {"reference_rotations": True, "image_size": [32, 64]}
 
 
 @pytest.mark.parametrize(
@@ -46,14 +52,16 @@ OTHER_TOWER = {
     [{}, {"num_references": 2, "seed": 3, "temperature": 0.2, "alpha": 0.3, "class_weight": 0.8}, {"tta": True},
      {"alpha": 1.0}, {"image_size": [32, 64], "vv_blocks": [2, 3]}, {"reference": True},
      LAYERS, LAYERS | {"reference": True}, SUBSPACE, SUBSPACE | {"reference": True},
-     OTHER_TOWER, OTHER_TOWER | {"reference": True},
+     OTHER_TOWER, OTHER_TOWER | {"reference": True}, STEM, STEM | {"reference": True},
+     TURNED_STEM, TURNED_STEM | {"reference": True}, STEM | {"reference_fusion": "subspace"},
      {"text_mean": "unit"}, {"drawing": "musc"}, {"drawing": {"average": 3, "sigma": 5}}],
-    ids=str,
+    ids=lambda arguments: str({name: value for name, value in arguments.items() if name != "pretrained"}),
 )  # fmt: skip
 def test_scores_and_maps_are_those_of_the_lightning_model(make_detector, shots, tiny_folder, tmp_path, arguments):
     common = {key: value for key, value in arguments.items() if key != "reference"}
     ours, theirs = ({"references": shots}, {"reference_dir": shots}) if "reference" in arguments else ({}, {})
-    model = DualImageCLIP(pretrained=str(tiny_folder), class_name="plate", visualizer=False, **common, **theirs)
+    weights = {"pretrained": str(tiny_folder)} | common
+    model = DualImageCLIP(**weights, class_name="plate", visualizer=False, **theirs)
     expected = through_the_engine(model, shots, tmp_path)
     predictions = make_detector(geometry="squash", **common, **ours).predict(shots)
     assert {prediction.name for prediction in predictions} == set(expected)
