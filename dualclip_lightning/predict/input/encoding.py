@@ -82,7 +82,7 @@ def embedded(batch: ViewBatch) -> DualPathFeatures:
 
 
 def descriptors(batch: ViewBatch) -> tuple[Tensor, ...]:
-    """Return the descriptors [V, h, w, C] of a batch from an `ImageEncoder`."""
+    """Return the descriptors [V, h, w, ..., C] of a batch from an `ImageEncoder`."""
     return batch.computed[2:]
 
 
