@@ -129,11 +129,16 @@ def detector_arguments(options: Namespace) -> dict[str, Any]:
 
 
 def _drawing(options: Namespace) -> Drawing:
-    return Drawing(options.heatmaps, options.maps, options.masks, _scale(options.scale),
+    return Drawing(options.heatmaps, options.maps, options.masks, read_scale(options.scale),
                    heatmap_format=options.heatmap_format)  # fmt: skip
 
 
-def _scale(words: Sequence[str]) -> Scale | Literal["run"] | None:
+def read_scale(words: Sequence[str]) -> Scale | Literal["run"] | None:
+    """Return the colour scale of heatmaps from the words of `--scale`.
+
+    Raises:
+        ValueError: If they are neither two numbers, the smaller first, nor "run" or "image".
+    """
     if words == ["run"]:
         return "run"
     if words == ["image"]:

@@ -21,7 +21,7 @@ def contradictions(options: argparse.Namespace) -> Iterator[str]:
         yield "--pixel-threshold goes with a number as --threshold"
     for name in ("scale", "heatmap_format"):
         if getattr(options, name) is not None and not options.heatmaps:
-            yield f"--{name.replace('_', '-')} is for heatmaps, which --no-heatmaps leaves out"
+            yield f"--{name.replace('_', '-')} is for heatmaps, and none are drawn"
     yield from _negative(options)
 
 

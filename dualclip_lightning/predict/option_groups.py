@@ -51,10 +51,7 @@ def _add_results(group: argparse._ArgumentGroup) -> None:
         "--fresh", action="store_true", help="score everything again, into a new folder, instead of continuing"
     )
     group.add_argument("--no-heatmaps", dest="heatmaps", action="store_false", help="no pictures")
-    group.add_argument(
-        "--heatmap-format", choices=HEATMAP_FORMATS,
-        help=f"png keeps every value, but takes longer to write; default: {HEATMAP_FORMATS[0]}",
-    )  # fmt: skip
+    add_heatmap_format(group)
     group.add_argument("--maps", action="store_true", help="raw maps at the size of the image (.npy, float32)")
     group.add_argument("--masks", action="store_true", help="anomalous pixels as PNG")
     group.add_argument("--coco", action="store_true", help="anomalous regions as coco.json, for annotation tools")
@@ -63,6 +60,14 @@ def _add_results(group: argparse._ArgumentGroup) -> None:
         "--scale", nargs="+", metavar="VALUE",
         help="the colour scale of heatmaps: 'run', from the median to the 99.9 %% quantile of all scores of the run's "
         "maps, 'image' for each image's own range (not comparable), or two numbers; default: run",
+    )  # fmt: skip
+
+
+def add_heatmap_format(group: argparse._ArgumentGroup) -> None:
+    """Add the option for the format of heatmaps."""
+    group.add_argument(
+        "--heatmap-format", choices=HEATMAP_FORMATS,
+        help=f"png keeps every value, but takes longer to write; default: {HEATMAP_FORMATS[0]}",
     )  # fmt: skip
 
 

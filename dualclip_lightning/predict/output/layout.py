@@ -45,7 +45,7 @@ class Layout:
         """Return the path of an image's file of a kind ("heatmaps", "maps", "masks")."""
         relative = self.relative(name)
         stem = self._shared.get(relative, relative.stem)
-        return self.folder / kind / relative.parent / f"{_short(stem)}{self._suffixes[kind]}"
+        return self.folder / kind / relative.parent / f"{shortened(stem)}{self._suffixes[kind]}"
 
 
 def _tell_apart(places: Sequence[Path]) -> dict[Path, str]:
@@ -63,7 +63,7 @@ def _tell_apart(places: Sequence[Path]) -> dict[Path, str]:
     return shared
 
 
-def _short(name: str) -> str:
+def shortened(name: str) -> str:
     """Return a file name that leaves room for suffixes and is still unique."""
     content = os.fsencode(name)
     if len(content) <= LONGEST_NAME:

@@ -15,7 +15,7 @@ from types import FrameType
 from rich.console import Console
 
 from dualclip_lightning.images.finding.listing import matches
-from dualclip_lightning.predict.command import detector_arguments
+from dualclip_lightning.predict.command import detector_arguments, read_scale
 from dualclip_lightning.predict.decisions import stated_threshold
 from dualclip_lightning.predict.detector import Detector
 from dualclip_lightning.predict.ending import DONE, SOME_FAILED, answering_errors, consoles
@@ -24,6 +24,7 @@ from dualclip_lightning.predict.limits import NO_PAIRS
 from dualclip_lightning.predict.output.tables import threshold_facts
 from dualclip_lightning.predict.shards.worker import make_detector, score_settings
 from dualclip_lightning.predict.watch.arrivals import Arrivals
+from dualclip_lightning.predict.watch.heatmaps import StationHeatmaps
 from dualclip_lightning.predict.watch.journal import WatchJournal, check_place
 from dualclip_lightning.predict.watch.station import Station, is_in_subfolders, watch
 from dualclip_lightning.utilities.record import now, write_record
@@ -60,6 +61,7 @@ def _watch(options: Namespace, console: Console, notes: Console) -> int:
         station = Station(
             detector, journal, arrivals, options.move, options.patience,
             lambda line: console.print(line, markup=False), lambda line: notes.print(line, markup=False),
+            _heatmaps(options),
         )  # fmt: skip
         with stopped_by_signals() as stop:
             station.recall()
@@ -70,6 +72,16 @@ def _watch(options: Namespace, console: Console, notes: Console) -> int:
         f"{station.scored} scored{decided}, {station.failed} not usable, results in '{options.out}'.", markup=False
     )
     return SOME_FAILED if station.failed else DONE
+
+
+def _heatmaps(options: Namespace) -> StationHeatmaps | None:
+    if options.heatmaps is None:
+        return None
+    scale = read_scale(options.scale)
+    return StationHeatmaps(
+        options.out, options.heatmaps == "anomalous", None if scale == "run" else scale, options.heatmap_format,
+        options.max_megapixels,
+    )  # fmt: skip
 
 
 def _write_facts(options: Namespace, detector: Detector) -> None:

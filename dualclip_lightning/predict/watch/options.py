@@ -16,6 +16,7 @@ from dualclip_lightning.predict.option_groups import (
     add_compared,
     add_former,
     add_geometry,
+    add_heatmap_format,
     add_method,
     add_min_area,
     add_pixel_threshold,
@@ -29,8 +30,7 @@ Ctrl-C or SIGTERM end it after the image in work. After a kill, the same command
 EPILOG = """exit status: 0 stopped, or with --once all files scored, 1 some files could not be used (see failures.csv),
 2 wrong use, 3 stopped: a result could not be written or memory ran out."""
 OF_PREDICT: dict[str, Any] = {
-    "good": None, "false_alarm_rate": None, "heatmaps": True, "masks": False, "coco": False, "scale": None,
-    "heatmap_format": None, "gallery": 0, "num_references": None,
+    "good": None, "false_alarm_rate": None, "masks": False, "coco": False, "gallery": 0, "num_references": None,
 }  # fmt: skip
 """Options of `dualclip predict` that this command does not have, at their defaults."""
 
@@ -60,6 +60,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add_what(parser)
     _add_station(parser.add_argument_group("station"))
     add_former(parser.add_argument_group("a former run or a bundle"))
+    _add_heatmaps(parser.add_argument_group("heatmaps"))
     _add_decisions(parser.add_argument_group("decisions"))
     _add_references(parser.add_argument_group("references"))
     add_geometry(parser.add_argument_group("geometry"))
@@ -68,6 +69,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     options = parse_detector(parser, arguments)
     if options.threshold is None:
         options.threshold = "none"
+    if options.heatmaps is not None and options.scale is None:
+        options.scale = ["0", "1"]
     complete(parser, options)
     for message in _contradictions(options):
         parser.error(message)
@@ -87,6 +90,26 @@ def _add_station(group: argparse._ArgumentGroup) -> None:
         help="looks after which an unreadable file is reported and left alone until it changes",
     )  # fmt: skip
     group.add_argument("--once", action="store_true", help="score what is there, and end")
+
+
+def _add_heatmaps(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--heatmaps", choices=("all", "anomalous"),
+        help="draw images into OUT/heatmaps, which nothing limits or empties; 'anomalous' needs a threshold; default: "
+        "none",
+    )  # fmt: skip
+    add_heatmap_format(group)
+    group.add_argument(
+        "--scale", nargs="+", type=_scale_value, metavar="VALUE",
+        help="the colour scale of heatmaps: two numbers, or 'image' for each image's own range; default: 0 1",
+    )  # fmt: skip
+
+
+def _scale_value(text: str) -> str:
+    if text == "run":
+        msg = "a station has no end, so its maps give no scale; expected two numbers or 'image'"
+        raise argparse.ArgumentTypeError(msg)
+    return text
 
 
 def _add_decisions(group: argparse._ArgumentGroup) -> None:
@@ -109,6 +132,8 @@ def _contradictions(options: argparse.Namespace) -> Iterator[str]:
         yield "--threshold auto needs a whole run; give a number, a threshold.json, --from or --bundle"
     if options.move and options.threshold == "none":
         yield "--move needs a threshold; give --threshold, --from or --bundle"
+    if options.heatmaps == "anomalous" and options.threshold == "none":
+        yield "--heatmaps anomalous needs a threshold; give --threshold, --from or --bundle"
     in_pairs = options.references == "pairs" and options.reference is None and options.alpha != 1
     if options.bundle is None and options.method == METHOD and in_pairs:
         yield NO_PAIRS

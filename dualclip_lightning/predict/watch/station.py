@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from dualclip_lightning.images.picture import ImageError
 from dualclip_lightning.images.sources import Failure, file_sources
 from dualclip_lightning.predict.detector import Detector
 from dualclip_lightning.predict.output.journal import Stamp, file_stamp
@@ -16,6 +17,7 @@ from dualclip_lightning.predict.output.regions.results import PREDICTIONS, predi
 from dualclip_lightning.predict.output.tables import COLUMNS, csv_text, score_row
 from dualclip_lightning.predict.watch.arrivals import Arrivals
 from dualclip_lightning.predict.watch.files import free_path
+from dualclip_lightning.predict.watch.heatmaps import StationHeatmaps
 from dualclip_lightning.predict.watch.journal import WatchJournal
 from dualclip_lightning.utilities.record import now
 
@@ -47,6 +49,7 @@ class Station:
         patience: number of polls after which a file that cannot be read is given up until it changes.
         tell: receiver of one line per scored file.
         warn: receiver of one sentence per problem.
+        heatmaps: heatmaps that are drawn; None for none.
     """
 
     detector: Detector
@@ -56,12 +59,18 @@ class Station:
     patience: int = 10
     tell: Callable[[str], None] = print
     warn: Callable[[str], None] = print
+    heatmaps: StationHeatmaps | None = None
     scored: int = 0
     anomalous: int = 0
     failed: int = 0
 
     def recall(self) -> None:
-        """Fill the bank of a stream with the latest scored images that are still there, as if it had not stopped."""
+        """Fill the bank of a stream with the latest scored images that are still there, as if it had not stopped.
+
+        A heatmap of an image that was not yet written to the tables is removed, since the image is scored again.
+        """
+        if self.heatmaps is not None:
+            self.heatmaps.remove(self.journal.steps + 1)
         if self.detector.mode == "stream":
             paths = [Path(name) for name, stamp in self.journal.latest if file_stamp(name) == stamp]
             for _ in self.detector.score(file_sources(paths, self.detector.max_megapixels)):
@@ -86,9 +95,12 @@ class Station:
     def _keep(self, path: Path, stamp: Stamp, found: Prediction) -> None:
         target = self._target(path, found)
         moved_to = None if target is None else str(target).encode("utf-8", "backslashreplace").decode()
-        further = {"number": self.journal.steps + 1, "time": now(), "moved_to": moved_to}
+        number = self.journal.steps + 1
+        further = {"number": number, "time": now(), "moved_to": moved_to}
         facts = prediction_facts(found, found.regions, found.threshold) | further
         row = (*score_row(found, found.threshold), *further.values())
+        if self.heatmaps is not None:
+            facts["heatmap"] = self._draw(self.heatmaps, number, found)
         lines = {
             SCORES: (csv_text([(*COLUMNS, *further)]), csv_text([row])),
             PREDICTIONS: ("", f"{json.dumps(facts)}\n"),
@@ -100,6 +112,13 @@ class Station:
         self.tell(f"{path}  {found.score:.4f}  {found.decision or 'no decision'}")
         if reason is not None:
             self.warn(f"Cannot move '{path}' to '{target}' ({reason}); it stays where it is.")
+
+    def _draw(self, heatmaps: StationHeatmaps, number: int, found: Prediction) -> str | None:
+        try:
+            return heatmaps.draw(number, found)
+        except ImageError as error:
+            self.warn(f"'{found.name}' was scored, but could not be drawn: {error}")
+            return None
 
     def _fail(self, path: Path, stamp: Stamp, reason: str) -> None:
         """Give a file up, unless it may only be incomplete."""

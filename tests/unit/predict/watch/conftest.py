@@ -14,6 +14,7 @@ from dualclip_lightning.images.picture import ImageError
 from dualclip_lightning.images.sources import Failure
 from dualclip_lightning.predict import Prediction, Threshold
 from dualclip_lightning.predict.watch.arrivals import Arrivals
+from dualclip_lightning.predict.watch.heatmaps import StationHeatmaps
 from dualclip_lightning.predict.watch.journal import WatchJournal
 from dualclip_lightning.predict.watch.station import Station, is_in_subfolders, watch
 
@@ -77,14 +78,16 @@ class Line:
         return path
 
     def run(
-        self, *events: Callable[[], object], script: Script | None = None, move: bool = False, patience: int = 3
-    ) -> Station:
+        self, *events: Callable[[], object], script: Script | None = None, move: bool = False, patience: int = 3,
+        heatmaps: StationHeatmaps | None = None,
+    ) -> Station:  # fmt: skip
         """Watch the folder from a new start: what is there (`--once`), or with events between polls, then stop."""
         with WatchJournal(self.out, {"seed": 0}) as journal:
             arrivals = Arrivals(self.folder, journal.known, lambda path: is_in_subfolders(path, self.folder))
             station = Station(BrightnessDetector(self.threshold, self.after_reading), journal, arrivals, move, patience,
-                              self.told.append, self.warned.append)  # fmt: skip
+                              self.told.append, self.warned.append, heatmaps)  # fmt: skip
             script = script or Script(list(events) or [nothing] * 100)
+            station.recall()
             watch(station, script, 1, once=not events)
         return station
 
