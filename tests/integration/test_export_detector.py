@@ -32,7 +32,7 @@ FORMS = {
     "another tower": {"reference_backbone": "timm:vit_tiny_patch16_224", "reference_pretrained": "random",
                       "reference_path": "ordinary"},
     "stem": {"pretrained": str(stem_folder()), "reference_path": "stem", "reference_fusion": "lowest",
-             "spatial_window": 0.5},
+             "spatial_window": 0.5, "threshold": 0.287},
     "ClipZeroShot": {"method": "ClipZeroShot"},
     "ClipAD": {"method": "ClipAD"},
     "AnoCLIP": {"method": "AnoCLIP", "steps": 0, "views": False},

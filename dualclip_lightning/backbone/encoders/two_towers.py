@@ -80,7 +80,7 @@ class TwoTowerEncoder(nn.Module):
 
 
 ReferenceEncoder = DualPathVisionEncoder | StemPathEncoder | TwoTowerEncoder
-"""Encoder of texts' embeddings and of what is compared with references."""
+"""Encoders of what is compared with texts and of what is compared with references."""
 
 
 def reference_encoder(
