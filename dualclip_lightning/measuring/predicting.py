@@ -14,19 +14,16 @@ through anomalib's Engine with the same model, which writes a picture of each im
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 import torch
@@ -38,6 +35,7 @@ from dualclip_lightning.commandline.console import show_what_it_can
 from dualclip_lightning.commandline.quiet import quiet
 from dualclip_lightning.images.finding.listing import find_images
 from dualclip_lightning.images.reading.decoding import read_picture
+from dualclip_lightning.measuring.timing import summarise, take, take_process
 from dualclip_lightning.models import DualImageCLIP
 from dualclip_lightning.predict.detector import Detector
 from dualclip_lightning.predict.input.working import READERS
@@ -54,14 +52,7 @@ SCORE = "score"
 IMPORT = "import torch, open_clip"
 
 
-class Taken(NamedTuple):
-    """Time that a step took."""
-
-    seconds: float
-    processor: float
-
-
-@dataclass(frozen=True)
+@dataclass
 class Workplace:
     """Runs of one detector over the same images, each into a new folder below `home`."""
 
@@ -69,6 +60,8 @@ class Workplace:
     paths: Sequence[Path]
     home: Path
     _numbers: count[int] = field(default_factory=count)
+    _scored: Path | None = None
+    """Folder of the latest run that only scored."""
 
     def run(self, drawing: Drawing | None, threshold: Threshold | Chooser | None, former: Path | None = None) -> Path:
         """Run and return the folder; without a drawing only tables are written."""
@@ -83,6 +76,14 @@ class Workplace:
             for _ in pool.map(_read_and_drop, self.paths):
                 pass
 
+    def score(self) -> None:
+        """Score all images."""
+        self._scored = self.run(None, None)
+
+    def draw(self) -> None:
+        """Draw all images, whose scores are taken from the latest `score`."""
+        self.run(Drawing(), self.own_threshold, self._scored)
+
     def own_threshold(self, entries: Sequence[Entry]) -> Threshold | None:
         """Return the threshold that a run takes from its own images, if there are enough."""
         try:
@@ -91,13 +92,12 @@ class Workplace:
             return None
 
     def steps(self) -> Mapping[str, Callable[[], object]]:
-        """Return the steps of a run, and whole runs."""
+        """Return the steps of a run in their order, and whole runs."""
         given = Drawing(scale=(0.0, 1.0))
-        scored = self.run(None, None)
         return {
             "decode": self.decode,
-            SCORE: partial(self.run, None, None),
-            "draw": partial(self.run, Drawing(), self.own_threshold, scored),
+            SCORE: self.score,
+            "draw": self.draw,
             "whole run": partial(self.run, Drawing(), self.own_threshold),
             "whole run, scale given": partial(self.run, given, Threshold(0.5)),
         }
@@ -127,42 +127,6 @@ def through_anomalib(
         shutil.copy(path, few)
     predict(few)
     return partial(predict, folder)
-
-
-def take(step: Callable[[], object]) -> Taken:
-    """Return the time that a call takes in this process."""
-    start, processor = time.perf_counter(), time.process_time()
-    step()
-    return Taken(time.perf_counter() - start, time.process_time() - processor)
-
-
-def take_process(command: Sequence[str]) -> Taken:
-    """Return the time that another process takes from its start to its end.
-
-    Raises:
-        subprocess.CalledProcessError: If it fails.
-    """
-    start, before = time.perf_counter(), os.times()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 - our own
-    after = os.times()
-    used = after.children_user + after.children_system - before.children_user - before.children_system
-    return Taken(time.perf_counter() - start, used)
-
-
-def summarise(rounds: Sequence[Mapping[str, Taken]], base: str, images: int | None = None) -> pd.DataFrame:
-    """Return the medians over all rounds, per image if their number is given, and their ratios to those of a step."""
-    taken = {name: pd.DataFrame([each[name] for each in rounds]).median() for name in rounds[0]}
-    medians = pd.DataFrame(taken).T
-    ratios = medians / medians.loc[base]
-    table = pd.DataFrame(
-        {
-            "seconds": medians["seconds"],
-            f"/ {base}": ratios["seconds"],
-            "processor seconds": medians["processor"],
-            f"/ {base} (processor)": ratios["processor"],
-        }
-    )
-    return table if images is None else table.assign(**{"ms/image": 1000 * medians["seconds"] / images})
 
 
 def start_up(image: Path, arguments: Sequence[str], home: Path, rounds: int) -> pd.DataFrame:

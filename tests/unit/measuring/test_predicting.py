@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from dualclip_lightning.measuring import predicting
-from dualclip_lightning.measuring.predicting import Taken
+from dualclip_lightning.measuring import predicting, timing
+from dualclip_lightning.measuring.timing import Taken
 from dualclip_lightning.predict.judge import Judge
 from dualclip_lightning.predict.output.pictures import drawing
 from tests.towers import write_image
@@ -21,7 +21,7 @@ def folder(tmp_path):
 @pytest.mark.parametrize("more", [(), ("--anomalib",)])
 def test_every_step_does_its_part_of_the_work(folder, tiny_folder, capsys, monkeypatch, takes, more):
     """Scoring appears to take 20 s and drawing an image 3 s, and nothing else any time."""
-    monkeypatch.setattr(predicting.time, "perf_counter", lambda: sum(takes.passed))
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: sum(takes.passed))
     takes(Judge, "__call__", 20)
     takes(drawing, "draw_heatmap", 3)
     predicting.main([str(folder), "--pretrained", str(tiny_folder), "--device", "cpu", *more])
@@ -50,5 +50,5 @@ def test_the_start_is_compared_with_the_import(folder, tiny_folder, capsys, monk
 
 def test_medians_are_divided_by_those_of_a_step():
     rounds = [{"a": Taken(1.0, 2.0), "b": Taken(2.0, seconds)} for seconds in (1.0, 3.0, 9.0)]
-    table = predicting.summarise(rounds, "a", images=4)
+    table = timing.summarise(rounds, "a", images=4)
     assert list(table.loc["b"]) == [2.0, 2.0, 3.0, 1.5, 500.0]

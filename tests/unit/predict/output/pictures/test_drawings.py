@@ -266,6 +266,19 @@ def test_the_scale_of_a_run_is_awaited_unless_there_are_no_heatmaps(folder):
             assert {name.split("/")[0] for name in folder.files()} == kinds
 
 
+def test_maps_are_read_by_one_thread(folder, monkeypatch):
+    """Python 3.11 may fail if NumPy parses the headers of several files at once."""
+    readers, read = set(), Journal.patch_map
+
+    def read_and_tell(journal, name):
+        readers.add(threading.get_ident())
+        return read(journal, name)
+
+    monkeypatch.setattr(Journal, "patch_map", read_and_tell)
+    folder.draw(EVERYTHING)
+    assert readers == {threading.get_ident()}
+
+
 def test_an_image_that_goes_between_its_score_and_its_drawing_is_reported_once(folder):
     with folder.drawings(KNOWN) as drawings:
         folder.images[1].unlink()
