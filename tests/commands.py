@@ -13,12 +13,13 @@ from anomalib.cli import cli as anomalib_cli
 
 from dualclip_lightning import cli
 from dualclip_lightning.plugin import autoload
-from tests.forked import Ended, Forked
+from tests.ended import Ended
+from tests.forked import Forked
+from tests.interpreters import BINARIES, run_prepared
 from tests.towers import TINY_CLIP
 
 TRAINED = ("--model.pretrained", str(TINY_CLIP))
 METRICS = {"image_AUROC", "image_F1Max", "image_AP", "pixel_AUROC", "pixel_F1Max", "pixel_PRO", "pixel_AP"}
-BINARIES = Path(sys.executable).parent
 COMMANDS = {"dualclip": cli.main, "anomalib": anomalib_cli.main}
 
 
@@ -41,13 +42,21 @@ class Workplace:
 
     def start_installed(self, name: str, *arguments: str, **environment: str) -> Ended:
         """Run the installed command in a new interpreter, in which only the plug-in is loaded."""
-        settings = {"PATH": str(BINARIES), "HOME": str(self.folder), "COLUMNS": "200", "HF_HUB_OFFLINE": "1"}
-        settings["PYTHONPATH"] = os.environ.get("PYTHONPATH", "")  # where the code under test may be
         done = subprocess.run(
-            [BINARIES / name, *arguments], cwd=self.folder, env={**settings, **environment}, text=True,
+            [BINARIES / name, *arguments], cwd=self.folder, env={**self._settings(), **environment}, text=True,
             capture_output=True, check=False,
         )  # fmt: skip
         return Ended(done.returncode, done.stdout, done.stderr)
+
+    def start_prepared(self, name: str, *arguments: str, **environment: str) -> Ended:
+        """Run the installed command as in a new interpreter that has already imported other libraries."""
+        return run_prepared([name, *arguments], self.folder, {**self._settings(), **environment})
+
+    def _settings(self) -> dict[str, str]:
+        return {
+            "PATH": str(BINARIES), "HOME": str(self.folder), "COLUMNS": "200", "HF_HUB_OFFLINE": "1",
+            "PYTHONPATH": os.environ.get("PYTHONPATH", ""),  # where the code under test may be
+        }  # fmt: skip
 
 
 def printed(ended: Ended) -> str:

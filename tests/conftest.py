@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from multiprocessing import get_start_method
+from multiprocessing import get_context, get_start_method
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from huggingface_hub import constants
 from safetensors.torch import load_file
 
 from dualclip_lightning.backbone.checkpoints import choosing
+from dualclip_lightning.utilities import processes
 from tests import towers
 from tests.shortcuts import shortcuts
 from tests.web import serve
@@ -118,6 +119,12 @@ def takes(monkeypatch):
 
     set_seconds.passed = passed
     return set_seconds
+
+
+@pytest.fixture
+def forks(monkeypatch):
+    """Make the processes of a pool forks of this one, which do not need to import the libraries."""
+    monkeypatch.setattr(processes, "get_context", lambda _: get_context("fork"))
 
 
 @pytest.fixture

@@ -9,21 +9,13 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import IO
 
 import torch
 
-
-@dataclass(frozen=True)
-class Ended:
-    """Exit status of a process, and what it printed."""
-
-    status: int
-    out: str
-    err: str
+from tests.ended import Ended
 
 
 class Forked:

@@ -12,15 +12,13 @@ from dualclip_lightning.benchmark.run.local_runner import run_in_processes
 from dualclip_lightning.benchmark.run.machine import places
 from tests.tiny_benchmark import tiny_config
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def config(mvtec_root, tiny_folder):
     return tiny_config(mvtec_root, tiny_folder, seeds=[0, 1])
 
 
-def test_a_process_that_is_killed_fails_its_cell_and_is_replaced(config, tmp_path):
+def test_a_process_that_is_killed_fails_its_cell_and_is_replaced(config, tmp_path, forks):
     cells, events, killed = plan(config), [], []
     before = set(multiprocessing.active_children())
     for event in run_in_processes(cells, tmp_path, places("cpu", 1)):

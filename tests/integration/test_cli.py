@@ -59,7 +59,7 @@ def test_anomalib_test_prints_every_metric_and_draws_every_image(metrics, workpl
 def test_dualclip_test_gives_the_same_without_the_plugin_and_from_the_configuration_file(metrics, workplace):
     config = Path(__file__).parents[2] / "configs" / "model" / "dual_image_clip.yaml"
     command = f"dualclip test --config {config} --data MVTec --model.visualizer false"
-    ended = workplace.start_installed(*command.split(), *TRAINED, "--data.num_workers", "0", DUALCLIP_NO_PLUGIN="1")
+    ended = workplace.start_prepared(*command.split(), *TRAINED, "--data.num_workers", "0", DUALCLIP_NO_PLUGIN="1")
     assert metrics_of(ended) == pytest.approx(metrics, abs=1e-5)
 
 
@@ -117,13 +117,13 @@ def test_a_trained_clip_ad_is_tested_on_other_data_from_its_checkpoint(workplace
 def test_a_wrong_category_gives_one_sentence(workplace):
     asked = ["test", "--model", "DualImageCLIP", *TRAINED, "--data", "MVTec", "--data.category", "botle"]
     # The plug-in sets up the messages when anomalib is imported. A fork does not import it again.
-    for ended in (workplace.start("dualclip", *asked), workplace.start_installed("anomalib", *asked)):
+    for ended in (workplace.start("dualclip", *asked), workplace.start_prepared("anomalib", *asked)):
         assert refusal(ended).startswith("dualclip: MVTec AD has no category 'botle'. Did you mean 'bottle'?")
 
 
 def test_a_wrong_argument_of_a_model_gives_one_sentence(workplace):
     asked = ["test", "--model", "DualImageCLIP", "--model.alhpa", "1", "--data", "Demo"]
-    for ended in (workplace.start("dualclip", *asked), workplace.start_installed("anomalib", *asked)):
+    for ended in (workplace.start("dualclip", *asked), workplace.start_prepared("anomalib", *asked)):
         assert refusal(ended) == "dualclip: DualImageCLIP has no argument 'alhpa'. Did you mean --model.alpha?"
 
 
@@ -140,7 +140,7 @@ def test_a_printed_configuration_can_be_read(workplace):
     (workplace.folder / "printed.yaml").write_text(config, encoding="utf-8")
     again = ["test", "--config", "printed.yaml", "--print_config"]
     assert workplace.start("dualclip", *again).out == config
-    assert workplace.start_installed("anomalib", *again).out == config
+    assert workplace.start_prepared("anomalib", *again).out == config
 
 
 def test_data_that_cannot_be_had_are_one_sentence_before_a_download_begins(workplace):

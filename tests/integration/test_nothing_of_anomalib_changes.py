@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
+from pathlib import Path
 
 import pytest
 
 from dualclip_lightning.registry import DATAMODULES, MODELS
+from tests.interpreters import run_prepared
 
 pytestmark = pytest.mark.slow
 
@@ -53,12 +53,9 @@ print(json.dumps({"names": names, "found": found}))
 def ask(plugin: bool, names: dict | None = None) -> dict:
     """Return the classes that anomalib finds for `names`; None takes all names that anomalib itself lists."""
     off = {} if plugin else {"DUALCLIP_NO_PLUGIN": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, json.dumps(names)], env={**os.environ, **off}, capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    ended = run_prepared(["-c", SCRIPT, json.dumps(names)], Path.cwd(), {**os.environ, **off})
+    assert ended.status == 0, ended.err
+    return json.loads(ended.out.splitlines()[-1])
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,6 @@ from dualclip_lightning.predict import Detector
 from dualclip_lightning.predict.judge import Share
 from dualclip_lightning.predict.shards.processes import ProcessRunner, choose_workers
 from dualclip_lightning.predict.shards.worker import DeviceError, Worker
-from dualclip_lightning.utilities import processes
 from tests.towers import write_image
 
 
@@ -32,12 +31,6 @@ def sources(tmp_path):
         write_image(tmp_path / f"{i}.png", seed=i, size=((40, 56), (64, 52), (90, 31))[i % 3])
     (tmp_path / "broken.png").write_bytes(b"no image")
     return file_sources(find_images([tmp_path]).paths, MAX_MEGAPIXELS)
-
-
-@pytest.fixture
-def forks(monkeypatch):
-    """Make the processes forks, which do not need to import the libraries."""
-    monkeypatch.setattr(processes, "get_context", lambda _: multiprocessing.get_context("fork"))
 
 
 @pytest.mark.slow

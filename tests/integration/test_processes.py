@@ -13,12 +13,6 @@ from dualclip_lightning.utilities import processes
 from dualclip_lightning.utilities.processes import ProcessEndedError, ProcessPool
 
 
-@pytest.fixture
-def forks(monkeypatch):
-    """Make the processes forks, which do not need to import the libraries."""
-    monkeypatch.setattr(processes, "get_context", lambda _: multiprocessing.get_context("fork"))
-
-
 def double(parent, factor=2):
     while True:
         parent.send(parent.receive() * factor)

@@ -41,8 +41,7 @@ def plot_curves(lines: Lines) -> str:
     """Plot image curves above pixel curves, one line per method, and return the SVG as a data URL."""
     with mpl.rc_context(TEXT):
         rows = 1 + any(panel.level == "pixel" for _, panel in lines)
-        figure = Figure(figsize=(9.6, 3.1 * rows), layout="constrained")
-        axes = figure.subplots(rows, 3, squeeze=False)
+        figure, axes = _grid(rows, 3, 3.1)
         looks = dict(zip(dict.fromkeys(method for method, _ in lines), cycle(LOOKS), strict=False))
         places = dict(zip(PANELS, (*axes[0, :2], *axes[-1]), strict=True))
         for panel in dict.fromkeys(panel for _, panel in lines):
@@ -54,6 +53,17 @@ def plot_curves(lines: Lines) -> str:
         handles = [Line2D([], [], **look) for look in looks.values()]
         axes[0, 2].legend(handles, list(looks), loc="center", frameon=False, title="method")
         return address(encoded(figure, "svg"), "svg")
+
+
+def _grid(rows: int, columns: int, height: float) -> tuple[Figure, Any]:
+    """Return a figure of `rows` times this height in inches, and its axes with room for titles and labels.
+
+    The margins are set by hand, because a layout engine draws the whole figure several times.
+    """
+    figure = Figure(figsize=(9.6, height * rows))
+    figure.subplots_adjust(left=0.62 / 9.6, right=1 - 0.15 / 9.6, bottom=0.5 / (height * rows),
+                           top=1 - 0.35 / (height * rows), wspace=0.26, hspace=0.95 / (height - 0.95))  # fmt: skip
+    return figure, figure.subplots(rows, columns, squeeze=False)
 
 
 def _plot_panel(axis: Any, panel: Panel, lines: Mapping[str, Floats], looks: Mapping[str, Any]) -> None:
@@ -72,9 +82,8 @@ def plot_ablation(ablation: Ablation, summary: DatasetSummary) -> str:
     with mpl.rc_context(TEXT):
         methods, x = list(ablation.points), np.array(list(ablation.points.values()))
         metrics = [metric for metric in summary.mean if summary.mean.loc[methods, metric].notna().any()]
-        figure = Figure(figsize=(9.6, 2.2 * -(-len(metrics) // 4) + 0.2), layout="constrained")
-        axes = figure.subplots(-(-len(metrics) // 4), min(4, len(metrics)), squeeze=False).ravel()
-        for metric, axis in zip(metrics, axes, strict=False):
+        figure, axes = _grid(-(-len(metrics) // 4), min(4, len(metrics)), 2.3)
+        for metric, axis in zip(metrics, axes.flat, strict=False):
             y, spread = summary.mean.loc[methods, metric].to_numpy(), summary.spread.loc[methods, metric].to_numpy()
             axis.plot(x, y, marker="o", markersize=4, color=COLOURS[0])
             axis.fill_between(x, y - spread, y + spread, alpha=0.25, color=COLOURS[0], linewidth=0)
@@ -83,7 +92,7 @@ def plot_ablation(ablation: Ablation, summary: DatasetSummary) -> str:
             axis.grid(alpha=0.3)
             gaps = (summary.found.loc[methods, metric] < summary.planned.loc[methods, metric]).to_numpy()
             axis.plot(x[gaps], y[gaps], "o", markersize=4, color="white", markeredgecolor=COLOURS[0])
-        for axis in axes[len(metrics) :]:
+        for axis in axes.flat[len(metrics) :]:
             axis.set_axis_off()
         return address(encoded(figure, "svg"), "svg")
 
@@ -108,7 +117,7 @@ def plot_gallery(examples: Sequence[GalleryExample], methods: Sequence[str]) -> 
         top = 0.3 + 0.15 * lines
         whole = height + top + SCALE_HEIGHT
         figure = Figure(figsize=(width + 0.3, whole))
-        # Set by hand: a layout engine takes longer than everything else combined.
+        # By hand, as in `_grid`.
         figure.subplots_adjust(0.25 / (width + 0.3), (SCALE_HEIGHT + 0.2) / whole, 1 - 0.05 / (width + 0.3),
                                1 - top / whole, wspace=0.06, hspace=0.22)  # fmt: skip
         axes = figure.subplots(len(examples), 2 + len(methods), squeeze=False)

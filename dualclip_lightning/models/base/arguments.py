@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from functools import cache
 from inspect import Parameter, Signature, signature
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,11 @@ def constructor_signature(owner: type) -> Signature:
     If several classes declare an argument, the most derived one gives its default and type. `**kwargs` itself remains
     only if the last base class also accepts it.
     """
+    return _constructor_signature(owner)
+
+
+@cache  # plans of benchmarks ask for it once per cell
+def _constructor_signature(owner: type) -> Signature:
     found: dict[str, Parameter] = {}
     rest: list[Parameter] = []
     for cls in owner.__mro__:

@@ -254,7 +254,7 @@ def test_a_run_of_three_methods_has_tables_and_a_section_of_ranks(tmp_path):
     assert page.count("Nemenyi's critical difference (CD)") + page.count("Nemenyi&#39;s critical difference (CD)") == 2
 
 
-@pytest.mark.parametrize(("methods", "categories"), [(["m", "n"], CATEGORIES), (["m", "n", "o"], CATEGORIES[:4])])
+@pytest.mark.parametrize(("methods", "categories"), [(["m", "n"], CATEGORIES[:5]), (["m", "n", "o"], CATEGORIES[:4])])
 def test_a_run_of_few_methods_or_categories_has_no_ranks(tmp_path, methods, categories):
     run = write_run(tmp_path / "a", random_cells(methods, categories, [0]))
     assert not [path for path in write_tables(run) if path.stem == "ranks"]
