@@ -10,7 +10,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from dualclip_lightning.images.limits import MAX_MEGAPIXELS
 from dualclip_lightning.predict.option_groups import add_geometry, add_method, add_min_area, add_spatial_window
 from dualclip_lightning.predict.options import check_given, complete, read_settings
 from dualclip_lightning.serving.limits import MEGA, Limits
+from dualclip_lightning.utilities.extras import require_extra
 
 DESCRIPTION = """Score images over HTTP: a page for dropping images on at /, POST /predict for programs, /health and
 /metrics for monitoring. Needs the extra 'serve'."""
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _check(options: argparse.Namespace) -> tuple[()]:
-    check_installed()
+    require_extra("serve", "The service", *NEEDED)
     check_given(options)
     return ()
 
@@ -55,18 +55,6 @@ def _command() -> Callable[..., int]:
     from dualclip_lightning.serving.command import run  # noqa: PLC0415 - takes seconds
 
     return run
-
-
-def check_installed() -> None:
-    """Check that the packages of the extra are installed.
-
-    Raises:
-        ImportError: If one is missing; the message says how to install it.
-    """
-    missing = [name for name in NEEDED if find_spec(name) is None]
-    if missing:
-        msg = f'The service needs {", ".join(missing)}. Install it with: pip install "dualclip_lightning[serve]"'
-        raise ImportError(msg)
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

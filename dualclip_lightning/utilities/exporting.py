@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+from dualclip_lightning.utilities.extras import require_extra
 
 FOR_ONNX = ("onnx", "onnxscript")
 """Packages that torch's exporter imports."""
@@ -12,13 +12,9 @@ OPSET = 18
 
 
 def require(*packages: str) -> None:
-    """Check that packages are installed.
+    """Check that the packages of an export are installed.
 
     Raises:
-        ImportError: some are missing; the message has the command that installs them.
+        ModuleNotFoundError: some are missing; the message has the command that installs them.
     """
-    missing = [name for name in packages if find_spec(name) is None]
-    if missing:
-        extra = OPENVINO if OPENVINO in packages else "export"
-        msg = f'This export needs {" and ".join(missing)}. Run `pip install "dualclip_lightning[{extra}]"`.'
-        raise ImportError(msg)
+    require_extra(OPENVINO if OPENVINO in packages else "export", "This export", *packages)

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dualclip_lightning.utilities.extras import require_extra
+
 
 class ClusterError(ConnectionError):
     """Error for a cluster that cannot be reached."""
@@ -22,11 +24,9 @@ def import_ray() -> Any:
     Raises:
         ModuleNotFoundError: Ray is not installed; the message has the command.
     """
-    try:
-        import ray  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        msg = "Runs on a cluster need Ray. Install it with: pip install 'dualclip_lightning[ray]'"
-        raise ModuleNotFoundError(msg) from error
+    require_extra("ray", "A run on a cluster", "ray")
+    import ray  # noqa: PLC0415
+
     return ray
 
 

@@ -220,4 +220,4 @@ def test_without_ray_a_cluster_is_refused_with_the_remedy(mvtec_root, tiny_folde
     monkeypatch.setitem(sys.modules, "ray", None)
     config = write_tiny_config(tmp_path / "tiny.yaml", mvtec_root, tiny_folder)
     assert options.benchmark(["--config", str(config), "--out", str(tmp_path / "run"), "--runner", "ray"]) == 2
-    assert "pip install 'dualclip_lightning[ray]'" in capsys.readouterr().err
+    assert 'pip install "dualclip_lightning[ray]"' in capsys.readouterr().err

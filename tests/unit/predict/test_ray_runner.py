@@ -190,5 +190,5 @@ def test_contradictory_options_are_refused(given, message, capsys):
 def test_without_ray_a_cluster_is_refused_with_the_remedy(shots, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     assert main([str(shots), "--runner", "ray", "--out", str(tmp_path / "out")]) == 2
-    assert "pip install 'dualclip_lightning[ray]'" in capsys.readouterr().err
+    assert 'pip install "dualclip_lightning[ray]"' in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

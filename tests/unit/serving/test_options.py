@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from dualclip_lightning.predict import Detector
-from dualclip_lightning.serving import options as module
 from dualclip_lightning.serving.command import bind, build
 from dualclip_lightning.serving.options import is_loopback, main, parse
 
@@ -108,9 +107,11 @@ def test_a_bundle_of_pairs_is_refused_in_one_line(tmp_path, tiny_folder, capsys)
 
 
 def test_a_missing_package_is_named_with_the_remedy(monkeypatch, capsys):
-    monkeypatch.setattr(module, "find_spec", lambda name: None if name == "uvicorn" else name)
+    monkeypatch.setattr(
+        "dualclip_lightning.utilities.extras.find_spec", lambda name: None if name == "uvicorn" else name
+    )
     assert main([]) == 2
-    line = 'The service needs uvicorn. Install it with: pip install "dualclip_lightning[serve]"'
+    line = 'The service needs uvicorn. Run `pip install "dualclip_lightning[serve]"`.'
     assert capsys.readouterr().err == f"dualclip: {line}\n"
 
 

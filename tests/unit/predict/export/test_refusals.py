@@ -64,9 +64,7 @@ def test_a_threshold_of_other_scores(make, compared, arguments):
 )
 def test_a_missing_package(make, monkeypatch, capsys, name, missing, sentence):
     make(compare_with="none").save("plate.dualclip")
-    monkeypatch.setattr(
-        "dualclip_lightning.utilities.exporting.find_spec", lambda each: None if each == missing else sys
-    )
+    monkeypatch.setattr("dualclip_lightning.utilities.extras.find_spec", lambda each: None if each == missing else sys)
     with pytest.raises(ImportError, match=re.escape(sentence)):
         make(compare_with="none").export(name)
     assert export(["--bundle", "plate.dualclip", "--out", name]) == 2
