@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from anomalib.models.components.base import AnomalibModule
 
 from dualclip_lightning.models.base.kind import Kind
-from dualclip_lightning.utilities.exporting import FOR_ONNX, OPENVINO, OPSET, require
+from dualclip_lightning.utilities.extras import FOR_ONNX, OPENVINO, OPSET, require_export
 
 if TYPE_CHECKING:
     from dualclip_lightning.backbone import Backbone
@@ -57,7 +57,7 @@ class ExportMixin(Base):
             ValueError: the method cannot be exported.
         """
         self._prepare_export()
-        require(*FOR_ONNX)
+        require_export(*FOR_ONNX)
         kwargs.setdefault("opset_version", OPSET)
         return super().to_onnx(export_root, model_file_name, input_size or self._own_size(), **kwargs)
 
@@ -70,7 +70,7 @@ class ExportMixin(Base):
             ValueError: as in `to_onnx`.
         """
         self._prepare_export()
-        require(*FOR_ONNX, OPENVINO)
+        require_export(*FOR_ONNX, OPENVINO)
         return super().to_openvino(export_root, model_file_name, input_size or self._own_size(), **kwargs)
 
     def unexportable(self) -> str | None:

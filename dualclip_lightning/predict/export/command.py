@@ -10,7 +10,7 @@ from dualclip_lightning.predict.detector import Detector
 from dualclip_lightning.predict.ending import consoles, writing_one_file
 from dualclip_lightning.predict.export.exporting import Exported
 from dualclip_lightning.predict.output.summary import printable
-from dualclip_lightning.utilities.exporting import OPSET
+from dualclip_lightning.utilities.extras import OPSET
 
 CHANGES = ("backbone", "pretrained", "checkpoint")
 

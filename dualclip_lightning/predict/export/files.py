@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dualclip_lightning.utilities.exporting import FOR_ONNX, OPENVINO, require
+from dualclip_lightning.utilities.extras import FOR_ONNX, OPENVINO, require_export
 from dualclip_lightning.utilities.files import check_free
 
 ONNX_SUFFIX, OPENVINO_SUFFIX = ".onnx", ".xml"
@@ -23,7 +23,7 @@ def check_target(path: Path, *, overwrite: bool) -> None:
     if path.suffix not in RUNTIMES:
         msg = f"Expected a file with the suffix .onnx (ONNX) or .xml (OpenVINO), but got '{path}'."
         raise ValueError(msg)
-    require(*FOR_ONNX, RUNTIMES[path.suffix])
+    require_export(*FOR_ONNX, RUNTIMES[path.suffix])
     for each in expected_files(path):
         check_free(each, overwrite=overwrite)
 

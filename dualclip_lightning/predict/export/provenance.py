@@ -8,7 +8,7 @@ from typing import Any
 
 from dualclip_lightning.predict.bundle.file import Bundle
 from dualclip_lightning.predict.export.graph import DecisionGraph
-from dualclip_lightning.utilities.exporting import FOR_ONNX, OPSET
+from dualclip_lightning.utilities.extras import FOR_ONNX, OPSET
 from dualclip_lightning.utilities.versions import versions
 
 INPUT = "image"

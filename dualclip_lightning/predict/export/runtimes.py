@@ -16,7 +16,7 @@ import torch
 from dualclip_lightning.predict.export.files import ONNX_SUFFIX
 from dualclip_lightning.predict.export.graph import DecisionGraph
 from dualclip_lightning.predict.export.provenance import INPUT, output_names
-from dualclip_lightning.utilities.exporting import OPSET
+from dualclip_lightning.utilities.extras import OPSET
 
 Array = npt.NDArray[Any]
 Runner = Callable[[Array], list[Array]]
