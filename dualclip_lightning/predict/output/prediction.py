@@ -101,7 +101,7 @@ class Prediction:
     @property
     def mask(self) -> npt.NDArray[np.bool_] | None:
         """Mask [H, W] of anomalous pixels: none for a normal image, some for an anomalous one; None if undecided."""
-        return None if self.decision is None else marked_pixels(self.map, self._level, self.min_area)
+        return None if self.decision is None else marked_pixels(self.map, self.level, self.min_area)
 
     @property
     def regions(self) -> list[Region] | None:
@@ -111,10 +111,11 @@ class Prediction:
         """
         if self.decision is None:
             return None
-        return [] if self._level is None else find_regions(self.map, self._level, self.min_area)
+        return [] if self.level is None else find_regions(self.map, self.level, self.min_area)
 
     @property
-    def _level(self) -> float | None:
+    def level(self) -> float | None:
+        """Value of the map above which pixels are marked; None if none are (`Threshold.level`)."""
         return None if self.threshold is None else self.threshold.level(self, self.drawer.on_patches(self.patch_map))
 
     def heatmap(self, image: InMemory | None = None, scale: Scale | None = (0.0, 1.0)) -> Image.Image:
@@ -132,4 +133,4 @@ class Prediction:
             msg = f"There is no file '{self.name}' to draw. Pass the image."
             raise ImageError(msg)
         picture = read_picture(self.name, math.inf) if image is None else to_pixels(image, math.inf)
-        return draw_heatmap(picture.pixels, self.patch_map, scale, self._level, self.drawer, self.min_area)
+        return draw_heatmap(picture.pixels, self.patch_map, scale, self.level, self.drawer, self.min_area)

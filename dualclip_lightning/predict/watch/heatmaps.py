@@ -42,12 +42,10 @@ class StationHeatmaps:
         if self.anomalous_only and found.decision != "anomalous":
             return None
         name = f"{_prefix(number)}{shortened(Path(found.name).stem)}{HEATMAP_SUFFIXES[self.heatmap_format]}"
-        threshold, on_patches = found.threshold, found.drawer.on_patches(found.patch_map)
-        level = None if threshold is None else threshold.level(found, on_patches)
         drawing = Drawing(
             scale=self.scale, drawer=found.drawer, min_area=found.min_area, heatmap_format=self.heatmap_format
         )
-        image = DrawableImage(found.name, found.size, found.patch_map, level)
+        image = DrawableImage(found.name, found.size, found.patch_map, found.level)
         draw_files(image, {"heatmaps": self.folder / FOLDER / name}, drawing, self.max_megapixels)
         return f"{FOLDER}/{name}".encode("utf-8", "backslashreplace").decode()
 
