@@ -3,12 +3,13 @@
     python -m dualclip_lightning.measuring.predicting FOLDER
     python -m dualclip_lightning.measuring.predicting FOLDER --rounds 3 --start-up 5 --anomalib
 
-The model is loaded once and has scored a few images before anything is timed. "score" decodes and scores all images and
-writes only tables; "draw" draws heatmaps and the gallery for scores that are known; "whole run" does both. The last row
-of them has the scale and the threshold given, so that images are drawn while others are scored. Processor seconds are
-those of all threads; unlike seconds, they hardly depend on other work of the machine. `--start-up` compares a run over
-one image, from the start of Python to its end, with the import of PyTorch and open_clip. `--anomalib` adds a prediction
-through anomalib's Engine with the same model, which writes a picture of each image, too.
+The model is loaded once and has scored a few images before anything is timed. "score" scores all images, each batch of
+which is read while the one before it is scored, and writes only tables; "draw" draws heatmaps and the gallery for
+scores that are known; "whole run" does both. The last row of them has the scale and the threshold given, so that images
+are drawn while others are scored. Processor seconds are those of all threads; unlike seconds, they hardly depend on
+other work of the machine. `--start-up` compares a run over one image, from the start of Python to its end, with the
+import of PyTorch and open_clip. `--anomalib` adds a prediction through anomalib's Engine with the same model, which
+writes a picture of each image, too.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from dualclip_lightning.images.reading.decoding import read_picture
 from dualclip_lightning.measuring.timing import summarise, take, take_process
 from dualclip_lightning.models import DualImageCLIP
 from dualclip_lightning.predict.detector import Detector
-from dualclip_lightning.predict.input.working import READERS
+from dualclip_lightning.predict.input.ahead import READERS
 from dualclip_lightning.predict.limits import GALLERY
 from dualclip_lightning.predict.output.journal import Entry
 from dualclip_lightning.predict.output.pictures.drawing import Drawing

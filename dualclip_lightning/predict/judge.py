@@ -52,7 +52,8 @@ class Judge:
         self.comparison = comparison
         self.min_area = min_area
         # Tiled pictures may be as large as the limit allows, and are held in memory while they are in use.
-        self.together = 1 if method.reader.geometry.mode == "tiles" else batch_size
+        self.tiled = method.reader.geometry.mode == "tiles"
+        self.together = 1 if self.tiled else batch_size
 
     def __call__(
         self, sources: Sequence[Source], done: AbstractSet[int], bank: StreamBank, share: Share,
@@ -64,8 +65,9 @@ class Judge:
         earlier = bank.latest() if streams else []
         keep = 2 * self.together + self.comparison.num_references
         chunks = list(order.chunks(self.together))
-        with WorkingSet(sources, self.method.reader, keep, chunks) as working:
-            for chunk in share.of(chunks, in_sequence=streams):
+        needed = [chunk for chunk in share.of(chunks, in_sequence=streams) if any(p not in done for p in chunk)]
+        with WorkingSet(sources, self.method.reader, keep, chunks, () if self.tiled else needed) as working:
+            for chunk in needed:
                 for position in (position for position in chunk if position not in done):
                     image = working[position]
                     if isinstance(image, Failure):

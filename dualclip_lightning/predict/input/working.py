@@ -5,20 +5,16 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from dualclip_lightning.images.picture import ImageError
 from dualclip_lightning.images.sources import Failure, Source
+from dualclip_lightning.predict.input.ahead import ReadAhead
 from dualclip_lightning.predict.input.reader import EncodedImage, Prepared, Reference, ViewReader
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-READERS = 4
-"""Number of threads that read and resize images for the model."""
 
 
 class WorkingSet:
@@ -32,19 +28,21 @@ class WorkingSet:
         encoder: encoder of the images.
         keep: number of images to hold.
         chunks: positions of images that are encoded together, each at most once; the others are encoded one by one.
+        upcoming: those of the chunks that will be needed, in their order. While one is encoded and used, the next is
+            read; none is read ahead if this is empty.
     """
 
     def __init__(
-        self, sources: Sequence[Source], encoder: ViewReader, keep: int, chunks: Iterable[Sequence[int]] = ()
-    ) -> None:
-        self._sources = sources
+        self, sources: Sequence[Source], encoder: ViewReader, keep: int, chunks: Iterable[Sequence[int]] = (),
+        upcoming: Iterable[Sequence[int]] = (),
+    ) -> None:  # fmt: skip
         self._encoder = encoder
         self._keep = keep
         self._chunks = {position: chunk for chunk in chunks for position in chunk}
         self._images: OrderedDict[int, EncodedImage] = OrderedDict()
         self._failures: dict[int, Failure] = {}
         self._seconds: dict[int, float] = {}
-        self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
+        self._ahead = ReadAhead(sources, encoder, upcoming)
 
     def __enter__(self) -> Self:
         return self
@@ -52,7 +50,7 @@ class WorkingSet:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._ahead.close()
 
     def __getitem__(self, position: int) -> EncodedImage | Failure:
         """Return the image, encoding its chunk if necessary."""
@@ -66,12 +64,13 @@ class WorkingSet:
     def _fetch(self, chunk: Sequence[int]) -> None:
         """Read images and encode them together."""
         missing = [position for position in chunk if position not in self._failures]
-        start = time.perf_counter()
-        read = dict(zip(missing, self._pool.map(self._read, missing), strict=True))
+        taken, reading = self._ahead.take(missing)
+        read = dict(zip(missing, taken, strict=True))
+        start = time.perf_counter()  # the seconds of reading are known, and may have passed beside other work
         self._failures.update({p: image for p, image in read.items() if isinstance(image, Failure)})
         prepared = {p: image for p, image in read.items() if isinstance(image, Prepared)}
         self._images.update(zip(prepared, self._encoder.encode(list(prepared.values())), strict=True))
-        share = (time.perf_counter() - start) / len(missing)
+        share = (reading + time.perf_counter() - start) / len(missing)
         self._seconds.update(dict.fromkeys(missing, share))
         while len(self._images) > max(self._keep, len(prepared)):
             self._images.popitem(last=False)
@@ -95,10 +94,3 @@ class WorkingSet:
     def seconds(self, position: int) -> float:
         """Return the time spent on an image since the last call."""
         return self._seconds.pop(position, 0.0)
-
-    def _read(self, position: int) -> Prepared | Failure:
-        source = self._sources[position]
-        try:
-            return self._encoder.prepare(source.name, source.load())
-        except ImageError as error:
-            return Failure(source.name, str(error))

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
+from dualclip_lightning.images import sources
+from dualclip_lightning.images.picture import ImageError
 from dualclip_lightning.images.sources import file_sources
+from dualclip_lightning.predict.input.ahead import ReadAhead
 from dualclip_lightning.predict.judge import Share
 from tests.towers import write_image
 from tests.unit.predict.test_methods import CASES, OFFERED
@@ -97,3 +102,53 @@ def test_an_image_is_encoded_only_once_for_its_own_score_and_as_a_reference(make
     sizes = batches(detector)
     scored(detector, photos)
     assert sum(sizes) == len(photos)
+
+
+@pytest.fixture
+def opened(photos, monkeypatch):
+    """Positions of the photos that were read, in any order, with all that was begun when a detector is done."""
+    numbers = []
+    read = sources.read_picture
+
+    def counted(path, max_megapixels):
+        numbers.append(photos.index(path))
+        return read(path, max_megapixels)
+
+    monkeypatch.setattr(sources, "read_picture", counted)
+    monkeypatch.setattr(ReadAhead, "close", lambda self: self._pool.shutdown(wait=True))
+    return numbers
+
+
+@pytest.mark.parametrize(("done", "expected"), [
+    ((), [0, 1, 2, 3, 4, 5, 6]), ((2, 3), [0, 1, 4, 5, 6]), ((0, 1, 3, 4), [2, 3, 4, 5, 6]), (range(6), [6]),
+])  # fmt: skip
+def test_of_images_that_are_scored_only_those_encoded_with_others_are_read(
+    make_detector, photos, opened, done, expected
+):
+    detector = make_detector(batch_size=2, compare_with="none")
+    assert len(scored(detector, photos, done=set(done))) == 7 - len(done)
+    assert sorted(opened) == expected
+
+
+def test_a_share_reads_only_its_images(make_detector, photos, opened):
+    detector = make_detector(batch_size=2, compare_with="none")
+    assert sorted(scored(detector, photos, share=Share(1, 2))) == [2, 3, 6]
+    assert sorted(opened) == [2, 3, 6]
+
+
+@pytest.mark.parametrize(("geometry", "expected"), [("keep", [0, 1, 2, 3]), ("tiles", [0])])
+def test_one_batch_is_read_ahead_but_not_of_images_in_tiles(make_detector, photos, opened, geometry, expected):
+    detector = make_detector(batch_size=2, compare_with="none", geometry=geometry)
+    found = detector.score(file_sources(photos, 25))
+    next(found)
+    found.close()
+    assert sorted(opened) == expected
+
+
+def test_an_error_of_a_call_ends_its_threads_while_it_is_handled(make_detector, photos, tmp_path):
+    (tmp_path / "empty.png").touch()
+    detector = make_detector(batch_size=2, compare_with="none")
+    with pytest.raises(ImageError, match=r"empty\.png") as raised:
+        detector.predict([tmp_path / "empty.png", *photos])
+    assert raised.value.__traceback__ is not None
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("reader")]
