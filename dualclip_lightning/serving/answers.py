@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import Literal
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
 from dualclip_lightning.images.reading.decoding import read_content
 from dualclip_lightning.predict.judge import Outcome
+from dualclip_lightning.predict.output.pictures.drawing import ENCODINGS
 from dualclip_lightning.predict.output.prediction import Prediction
 
-FAST = 1
-"""Compression level of PNG images, which are sent once and not kept."""
 ColourScale = Literal["unit", "image"]
+HeatmapFormat = Literal["png", "jpeg"]
+SENT: Mapping[HeatmapFormat, Mapping[str, Any]] = MappingProxyType(
+    {"png": {"format": "PNG", "compress_level": 1}, "jpeg": ENCODINGS["jpeg"]}
+)
+"""Arguments of Pillow for pictures, which are sent once and not kept, so that PNG is compressed quickly."""
 
 
 class RegionFacts(BaseModel):
@@ -41,7 +47,7 @@ class ScoredImage(BaseModel):
     regions: list[RegionFacts] | None = Field(description="highest peak first; null without a decision")
     references: int = Field(description="number of images that it was compared with")
     notes: list[str] = Field(description="how the image was converted on reading")
-    heatmap: str | None = Field(None, description="PNG in base64: the image, its map, the regions and a colour bar")
+    heatmap: str | None = Field(None, description="in base64: the image, its map, the regions and a colour bar")
 
 
 class UnusableImage(BaseModel):
@@ -93,7 +99,7 @@ class DetectorFacts(BaseModel):
 
 
 def describe(
-    name: str, content: bytes, outcome: Outcome, heatmap: bool, scale: ColourScale
+    name: str, content: bytes, outcome: Outcome, heatmap: HeatmapFormat | None, scale: ColourScale
 ) -> ScoredImage | UnusableImage:
     """Return the answer for one image; regions and heatmap are drawn here, at the size of the image.
 
@@ -101,7 +107,7 @@ def describe(
         name: name that the client gave the file.
         content: content of the file.
         outcome: prediction or failure.
-        heatmap: whether to draw the heatmap.
+        heatmap: format of the heatmap; None draws none.
         scale: "unit" for colours from 0 to 1, which are comparable, or "image" for the range of the image's own map.
     """
     if not isinstance(outcome, Prediction):
@@ -119,13 +125,13 @@ def describe(
         regions=None if regions is None else [RegionFacts(**region.to_dict()) for region in regions],
         references=len(outcome.references),
         notes=list(outcome.notes),
-        heatmap=_heatmap(outcome, content, scale) if heatmap else None,
+        heatmap=None if heatmap is None else _heatmap(outcome, content, heatmap, scale),
     )
 
 
-def _heatmap(prediction: Prediction, content: bytes, scale: ColourScale) -> str:
+def _heatmap(prediction: Prediction, content: bytes, encoding: HeatmapFormat, scale: ColourScale) -> str:
     pixels = read_content(content, float("inf")).pixels  # it was within the limit when it was scored
     picture = prediction.heatmap(pixels, (0.0, 1.0) if scale == "unit" else None)
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", compress_level=FAST)
+    picture.save(buffer, **SENT[encoding])
     return base64.b64encode(buffer.getvalue()).decode()

@@ -21,6 +21,7 @@ from dualclip_lightning.serving.answers import (
     ColourScale,
     DetectorFacts,
     Health,
+    HeatmapFormat,
     NoResults,
     Problem,
     Results,
@@ -73,15 +74,18 @@ async def predict(
     images: Annotated[list[UploadFile], File(description="one or several image files")],
     heatmap: Annotated[bool, Query(description="whether to draw heatmaps")] = False,
     scale: Annotated[ColourScale, Query(description="heatmap colours from 0 to 1, or over the image's range")] = "unit",
+    heatmap_format: Annotated[
+        HeatmapFormat, Query(description="PNG keeps every value, JPEG is smaller for photographs")
+    ] = "png",
 ) -> Results:
     """Score images. Files that cannot be used get a sentence instead of a score, and do not affect the others."""
-    limits = service.limits
+    limits, drawn = service.limits, heatmap_format if heatmap else None
     if len(images) > limits.images:
         raise HTTPException(413, f"The request has {len(images)} images, but at most {limits.images} are allowed.")
     names = [image.filename or "image" for image in images]
     contents = [await image.read() for image in images]
     try:
-        found = await asyncio.wait_for(_answers(service, names, contents, heatmap, scale), limits.seconds)
+        found = await asyncio.wait_for(_answers(service, names, contents, drawn, scale), limits.seconds)
     except asyncio.TimeoutError:
         text = f"The images were not scored within {limits.seconds:g} seconds. Send them again later."
         raise HTTPException(503, text, retry_after(service.scorer.delay)) from None
@@ -93,7 +97,7 @@ async def predict(
 
 
 async def _answers(
-    service: Service, names: Sequence[str], contents: Sequence[bytes], heatmap: bool, scale: ColourScale
+    service: Service, names: Sequence[str], contents: Sequence[bytes], heatmap: HeatmapFormat | None, scale: ColourScale
 ) -> list[ScoredImage | UnusableImage]:
     outcomes = await _outcomes(service, contents)
     found = []

@@ -120,6 +120,21 @@ def test_a_heatmap_is_a_picture_with_the_colours_that_were_requested(client, det
     assert (drawn("heatmap=true&scale=image") == np.asarray(prediction.heatmap(image, None))).all()
 
 
+def test_a_heatmap_is_sent_in_the_format_that_was_requested(client):
+    def drawn(query: str) -> Image.Image:
+        result = client.post(f"/predict?{query}", files=upload(png(0))).json()["results"][0]
+        return Image.open(io.BytesIO(base64.b64decode(result["heatmap"])))
+
+    plain, small = drawn("heatmap=true"), drawn("heatmap=true&heatmap_format=jpeg")
+    assert (plain.format, small.format) == ("PNG", "JPEG")
+    assert small.size == plain.size
+    difference = np.asarray(small, np.float32) - np.asarray(plain.convert("RGB"), np.float32)
+    assert 0 < np.abs(difference).mean() < 4
+    alone = client.post("/predict?heatmap_format=jpeg", files=upload(png(0))).json()["results"][0]
+    assert alone["heatmap"] is None
+    assert client.post("/predict?heatmap=true&heatmap_format=gif", files=upload(png(0))).status_code == 422
+
+
 @pytest.mark.parametrize(
     ("request_", "words"),
     [
