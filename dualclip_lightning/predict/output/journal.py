@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from dualclip_lightning.predict.output.log import Log, read_records
+from dualclip_lightning.predict.output.log import Log, as_read, changed_settings, read_records
 from dualclip_lightning.predict.output.prediction import Prediction
 from dualclip_lightning.utilities.files import write_bytes_atomically
 
@@ -64,7 +63,7 @@ class Journal:
         except BlockingIOError as error:
             msg = f"Another run is writing to '{folder.parent.parent}'. Wait for it, or choose another --out."
             raise ValueError(msg) from error
-        self.settings = plain(settings)
+        self.settings = as_read(settings)
         self.entries: dict[str, Entry] = {}
         self._start(fresh=fresh)
 
@@ -82,8 +81,7 @@ class Journal:
         known, self.entries = read_journal(self.folder)
         if known is None:
             self._log.append({"settings": self.settings})
-        elif known != self.settings:
-            changed = ", ".join(key for key, value in self.settings.items() if known.get(key) != value)
+        elif changed := changed_settings(known, self.settings):
             self._log.__exit__(None, None, None)
             msg = (
                 f"'{self.folder.parent.parent}' holds results of other settings (changed: {changed}). "
@@ -155,11 +153,6 @@ def read_journal(folder: Path) -> tuple[dict[str, Any] | None, dict[str, Entry]]
 def _map_file(folder: Path, name: str) -> Path:
     digest = sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
     return folder / "maps" / digest[:2] / f"{digest}.npy"
-
-
-def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings as they are read from a file, for a comparison."""
-    return json.loads(json.dumps(settings))
 
 
 def file_stamp(path: str | Path) -> Stamp | None:

@@ -18,7 +18,8 @@ import torch
 from dualclip_lightning.images.sources import Source
 from dualclip_lightning.predict.detector import Detector
 from dualclip_lightning.predict.judge import Outcome, Share
-from dualclip_lightning.predict.output.journal import file_stamp, plain
+from dualclip_lightning.predict.output.journal import file_stamp
+from dualclip_lightning.predict.output.log import as_read, changed_settings
 from dualclip_lightning.utilities.versions import ADAPTATION, SCORING, versions
 
 
@@ -91,10 +92,9 @@ def score_share(
 
 
 def _check_settings(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> None:
-    changed = [name for name, value in plain(wanted).items() if plain(found).get(name) != value]
-    if changed:
+    if changed := changed_settings(as_read(wanted), as_read(found)):
         msg = (
             f"Images would be scored differently on '{node()}' than by the process that started the run (differs: "
-            f"{', '.join(changed)}). Every machine needs the same versions, weights and reference images."
+            f"{changed}). Every machine needs the same versions, weights and reference images."
         )
         raise ValueError(msg)

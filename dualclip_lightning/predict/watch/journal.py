@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dualclip_lightning.predict.output.folders import WORK
 from dualclip_lightning.predict.output.journal import LOG, Stamp
-from dualclip_lightning.predict.output.log import Log, read_records
+from dualclip_lightning.predict.output.log import Log, as_read, changed_settings, read_records
 from dualclip_lightning.predict.watch.files import complete_line, move_durably, plan_line
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ class WatchJournal:
             msg = f"Another process is writing to '{folder}'. Stop it, or choose another --out."
             raise ValueError(msg) from error
         try:
-            self._start(json.loads(json.dumps(settings)))
+            self._start(as_read(settings))
         except BaseException:
             self._log.__exit__(None, None, None)
             raise
@@ -100,8 +99,7 @@ class WatchJournal:
                 self.steps = open_step.number
         if known is None:
             self._log.append({"settings": settings})
-        elif known != settings:
-            changed = ", ".join(key for key, value in settings.items() if known.get(key) != value)
+        elif changed := changed_settings(known, settings):
             msg = f"'{self.folder}' holds results of other settings (changed: {changed}). Choose another --out."
             raise ValueError(msg)
         if open_step is not None:

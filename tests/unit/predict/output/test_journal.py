@@ -113,6 +113,8 @@ def test_other_settings_are_refused_by_name_and_discarded_when_asked(folder):
     written(folder, "a.png")
     with pytest.raises(ValueError, match=r"other settings \(changed: alpha\).*--fresh"):
         Journal(folder, SETTINGS | {"alpha": 1})
+    with pytest.raises(ValueError, match=r"\(changed: beta, size\)"):
+        Journal(folder, {"alpha": 0.5, "beta": None})
     with Journal(folder, SETTINGS | {"alpha": 1}, fresh=True) as journal:
         assert journal.entries == {}
     with Journal(folder, SETTINGS | {"alpha": 1}) as journal:
