@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from dualclip_lightning.backbone.checkpoints.choosing import DEFAULT_WEIGHTS, HUB, LOCAL, RANDOM
 from dualclip_lightning.backbone.checkpoints.digest import weights_digest
+from dualclip_lightning.backbone.encoders.stage_tower import timm_tower
 from dualclip_lightning.backbone.encoders.timm_tower import TimmTower
 from dualclip_lightning.backbone.model import Backbone
 from dualclip_lightning.backbone.preprocessing import Preprocessing, PreprocessingChoice, resolve_preprocessing
@@ -63,13 +64,13 @@ def load_timm(backbone: str, pretrained: str, preprocessing: PreprocessingChoice
         seed: seed of random weights.
 
     Raises:
-        ValueError: the name or tag is unknown, or the model has no patch tokens.
+        ValueError: the name or tag is unknown, or the maps of the model cannot be read.
         WeightsError: the weights cannot be downloaded, or do not fit.
     """
     check_text("pretrained", pretrained, RANDOM)
     asked = backbone.removeprefix(TIMM)
     chosen = _choose(asked, pretrained)
-    tower = TimmTower(_create(chosen.name, chosen.file, pretrained == RANDOM, seed))
+    tower = timm_tower(_create(chosen.name, chosen.file, pretrained == RANDOM, seed))
     stated = resolve_model_data_config(tower.model)
     prepared = resolve_preprocessing(stated, preprocessing, where=backbone)
     return TimmBackbone(

@@ -31,6 +31,15 @@ CASES["DualImageCLIP with a stem"] = (
     "DualImageCLIP",
     {"pretrained": str(stem_folder()), "num_references": 3, "reference_path": "stem", "reference_fusion": "lowest"},
 )
+CASES["DualImageCLIP with a convolutional network"] = (
+    "DualImageCLIP",
+    {"reference_backbone": "timm:test_resnet", "reference_pretrained": "random", "reference_path": "ordinary",
+     "reference_layers": [0.5, 0.75], "num_references": 2},
+)  # fmt: skip
+CASES["PatchMemory with a convolutional network"] = (
+    "PatchMemory",
+    {"backbone": "timm:test_resnet", "pretrained": "random"},
+)
 CASES["MuSc with pairs"] = ("MuSc", {"num_references": 1})
 CASES["ClipAD sdp+"] = ("ClipAD", {"variant": "sdp+"})
 CASES["ClipAD as released"] = ("ClipAD", {"normalize_scores": True, "released_tokens": True})

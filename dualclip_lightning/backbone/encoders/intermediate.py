@@ -65,7 +65,8 @@ def intermediate_encoder(
 
     Args:
         visual: the tower.
-        layers: numbers of the blocks, counted from 1; None for `default`.
+        layers: numbers of the blocks, counted from 1; None for `default`, or for the stages of strides 8 and 16 of a
+            network in stages (`StageTower`), because the last one is specific to the classes it was trained on.
         norm: whether the last layer norm is applied to the tokens of a timm tower, as DINOv2's own function does. It is
             never applied to tokens of CLIP, as in the released code of MuSc.
         default: function from the depth of the tower to the layers that are read if none are chosen.
@@ -74,5 +75,6 @@ def intermediate_encoder(
         ValueError: the tower is unsupported, or does not have a block.
     """
     if isinstance(visual, TimmTower):
-        return TimmIntermediateEncoder(visual, check_layers(layers, visual.depth, default), norm)
+        chosen = visual.usual_layers if layers is None else layers
+        return TimmIntermediateEncoder(visual, check_layers(chosen, visual.depth, default), norm)
     return IntermediateEncoder(visual, layers, default)

@@ -21,19 +21,13 @@ class TimmTower(nn.Module):
 
     Args:
         model: model of `timm.create_model`.
-
-    Raises:
-        ValueError: the model is not a plain vision transformer.
     """
+
+    usual_layers: tuple[int, ...] | None = None
+    """Numbers of the layers that methods read unless others are chosen; None for those of each method."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        if not hasattr(model, "blocks") or not hasattr(getattr(model, "patch_embed", None), "patch_size"):
-            msg = (
-                f"timm's {type(model).__name__} cannot be used: it is no plain vision transformer and has no patch "
-                f"tokens of one width. Choose one that is, for example 'timm:{EXAMPLE}'."
-            )
-            raise ValueError(msg)
         self.model: Any = model
 
     @property
@@ -52,6 +46,12 @@ class TimmTower(nn.Module):
     def depth(self) -> int:
         """Number of blocks."""
         return len(self.model.blocks)
+
+    def set_grid(self, grid: tuple[int, int]) -> None:
+        """Fix the position embeddings to those of a grid of patches, in place."""
+        if tuple(self.model.patch_embed.grid_size) != grid:
+            height, width = self.patch_size
+            self.model.set_input_size((grid[0] * height, grid[1] * width))
 
     def forward(self, images: Tensor, layers: Sequence[int], norm: bool) -> IntermediateFeatures:
         """Encode preprocessed images [B, 3, H, W]; H and W are multiples of the patch size.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Literal
 
@@ -13,8 +14,9 @@ from dualclip_lightning.backbone.checkpoints.choosing import DEFAULT_WEIGHTS
 from dualclip_lightning.backbone.encoders.dual_path import DualPathFeatures, DualPathVisionEncoder
 from dualclip_lightning.backbone.encoders.intermediate import IntermediateEncoder, intermediate_encoder
 from dualclip_lightning.backbone.encoders.layers import relative_blocks
+from dualclip_lightning.backbone.encoders.stage_tower import StageTower
 from dualclip_lightning.backbone.encoders.stem_path import StemPathEncoder
-from dualclip_lightning.backbone.encoders.timm_tower import TimmIntermediateEncoder
+from dualclip_lightning.backbone.encoders.timm_tower import TimmIntermediateEncoder, TimmTower
 from dualclip_lightning.backbone.encoders.tower import patch_grid
 from dualclip_lightning.backbone.loading import load_backbone
 from dualclip_lightning.backbone.model import Backbone
@@ -22,6 +24,8 @@ from dualclip_lightning.backbone.preprocessing import Preprocessing
 from dualclip_lightning.backbone.resizing import resize
 from dualclip_lightning.utilities.arguments import check_text
 from dualclip_lightning.weights import WeightsError
+
+logger = logging.getLogger(__name__)
 
 
 class TwoTowerEncoder(nn.Module):
@@ -75,6 +79,7 @@ class TwoTowerEncoder(nn.Module):
         height, width = patch_grid(self.dual.visual, images.shape[-2], images.shape[-1])
         rows, columns = self.reference.visual.patch_size
         size = [height * rows, width * columns]
+        patch_grid(self.reference.visual, *size)  # refuses images of a size that the other tower does not take
         resized = images if size == list(images.shape[-2:]) else resize(images, size, self.interpolation)
         return resized * self.scale + self.shift
 
@@ -108,9 +113,22 @@ def reference_encoder(
         return StemPathEncoder(visual, vv_blocks)
     if backbone is None:
         return DualPathVisionEncoder(visual, vv_blocks, layers, path)
-    other = intermediate_encoder(backbone.visual, default=lambda depth: relative_blocks(depth, layers))
+    depth = _depth(backbone.visual)
+    blocks = relative_blocks(depth, layers)
+    if isinstance(backbone.visual, StageTower) and blocks == (depth,):
+        logger.warning(
+            "reference_layers selects only the last stage of '%s', which is specific to the classes that it was "
+            "trained on. Set reference_layers to [0.5, 0.75], the stages of strides 8 and 16 of most networks.",
+            backbone.name,
+        )
+    other = intermediate_encoder(backbone.visual, blocks)
     # CLIP's own layers are not compared, so they are not computed.
     return TwoTowerEncoder(DualPathVisionEncoder(visual, vv_blocks), other, pixels, backbone.preprocessing)
+
+
+def _depth(visual: VisionTransformer | TimmTower) -> int:
+    """Return the number of blocks of a tower."""
+    return visual.depth if isinstance(visual, TimmTower) else len(visual.transformer.resblocks)
 
 
 def load_reference_backbone(backbone: str | None, pretrained: str, seed: int) -> Backbone | None:

@@ -83,7 +83,8 @@ class DualImageCLIP(ZeroShotShell, AnomalibModule):
         reference_backbone: another tower whose tokens are compared with references instead of those of CLIP, which
             keeps the texts: a name as of `backbone`, such as "timm:vit_base_patch14_reg4_dinov2.lvd142m". It sees the
             same images with as many patches as CLIP has, so that a larger image_size gives it more, and needs
-            reference_path "ordinary". None for CLIP, as published.
+            reference_path "ordinary". A convolutional network such as "timm:wide_resnet50_2" needs reference_layers,
+            shares of its stages: [0.5, 0.75] for strides 8 and 16. None for CLIP, as published.
         reference_pretrained: weights of `reference_backbone`, as of `pretrained`.
         tta: test-time adaptation on pseudo anomalies; True for the paper's settings, or a mapping with some arguments
             of `dualclip_lightning.adaptation.AdaptationSettings`, such as {"steps": 4, "textures": "path/to/dtd"}.

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import center_crop, rotate
 
+from dualclip_lightning.backbone.encoders.stage_tower import StageTower
+
 BANK_BATCH = 4
 """Number of normal images that are encoded at once."""
 
@@ -17,17 +19,22 @@ BANK_BATCH = 4
 class MeanLayerEncoder(nn.Module):
     """Mean of the patch tokens of several layers.
 
+    The stages of a network have tokens of different widths, which are concatenated instead, as in PatchCore (arXiv
+    2106.08265), without its reduction to 1024 values.
+
     Args:
-        encoder: module that returns the patch tokens of several layers, all of one width.
+        encoder: module that returns the patch tokens of several layers.
     """
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
+        self.in_stages = isinstance(getattr(encoder, "visual", None), StageTower)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the features [B, h, w, C] of images [B, 3, H, W], in single precision."""
-        return torch.stack([layer.float() for layer in self.encoder(images).layers]).mean(dim=0)
+        layers = [layer.float() for layer in self.encoder(images).layers]
+        return torch.cat(layers, dim=-1) if self.in_stages else torch.stack(layers).mean(dim=0)
 
 
 def rotations(images: Tensor, angles: Sequence[float], fill: Sequence[float] | None = None) -> Iterator[Tensor]:

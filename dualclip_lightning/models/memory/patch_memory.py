@@ -148,7 +148,8 @@ class PatchMemory(ZeroShotShell, AnomalibModule):
         (torch.Size([2]), torch.Size([2, 240, 240]))
 
     Args:
-        layers: numbers of the blocks whose patch tokens are averaged, counted from 1; None for the last.
+        layers: numbers of the blocks whose patch tokens are averaged, counted from 1; None for the last. Tokens of the
+            stages of a convolutional network are concatenated; None for those of strides 8 and 16.
         k_shot: number of normal images; 0 for all other images of the test set. They are drawn with the seed from
             `reference_dir`, or from the training images of the datamodule.
         reference_dir: folder of normal images for `k_shot`.

@@ -139,7 +139,8 @@ class SubspaceAD(ZeroShotShell, AnomalibModule):
 
     Args:
         layers: numbers of the blocks whose patch tokens are averaged, counted from 1; None for those between 0.575 and
-            0.725 of the depth.
+            0.725 of the depth. Tokens of the stages of a convolutional network are concatenated; None for those of
+            strides 8 and 16.
         explained_variance: share of the variance of the patches that the subspace explains, in (0, 1).
         k_shot: number of normal images; 0 for the subspace of the test set. They are drawn with the seed from
             `reference_dir`, or from the training images of the datamodule.

@@ -50,7 +50,7 @@ class MuSc(ZeroShotShell, AnomalibModule):
 
     Args:
         layers: numbers of the blocks whose patch tokens are compared, counted from 1; None for the last block of every
-            quarter of the tower, as published.
+            quarter of the tower, as published, or the stages of strides 8 and 16 of a convolutional network.
         r: odd sides, in patches, of the neighbourhoods over which tokens are averaged.
         lowest: share of the other images, those with the lowest scores for a patch, that is averaged; at least one.
         neighbours: numbers of images, including itself, over which the score of an image is smoothed; [1] for none.

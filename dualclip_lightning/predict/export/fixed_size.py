@@ -27,7 +27,6 @@ def at_grid(model: Module, grid: Size) -> Module:
         if isinstance(tower, VisionTransformer):
             tower.positional_embedding = nn.Parameter(position_embedding(tower, grid), requires_grad=False)
             tower.grid_size = grid
-        elif isinstance(tower, TimmTower) and tuple(tower.model.patch_embed.grid_size) != grid:
-            height, width = tower.patch_size
-            tower.model.set_input_size((grid[0] * height, grid[1] * width))
+        elif isinstance(tower, TimmTower):
+            tower.set_grid(grid)
     return own
