@@ -88,12 +88,14 @@ def musc(visual: nn.Module, references: int | None = None) -> Step:
 
 def subspace(visual: nn.Module) -> Step:
     """Return a step of SubspaceAD with the batch as its set."""
-    return SubspaceModel(MeanLayerEncoder(intermediate_encoder(visual, norm=False, default=middle_layers)))
+    encoder = intermediate_encoder(visual, norm=False, default=middle_layers, embed=False)
+    return SubspaceModel(MeanLayerEncoder(encoder))
 
 
 def memory(visual: nn.Module) -> Step:
     """Return a step of PatchMemory with the batch as its set."""
-    return PatchMemoryModel(MeanLayerEncoder(intermediate_encoder(visual, default=lambda depth: (depth,))))
+    encoder = intermediate_encoder(visual, default=lambda depth: (depth,), embed=False)
+    return PatchMemoryModel(MeanLayerEncoder(encoder))
 
 
 VARIANTS: Mapping[str, Callable[[Any], Step]] = {

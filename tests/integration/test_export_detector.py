@@ -31,6 +31,8 @@ FORMS = {
     "rotations": {"reference_rotations": True, "threshold": None, "preprocessing": {"interpolation": "bilinear"}},
     "another tower": {"reference_backbone": "timm:vit_tiny_patch16_224", "reference_pretrained": "random",
                       "reference_path": "ordinary"},
+    "convolutional network": {"reference_backbone": "timm:test_resnet", "reference_pretrained": "random",
+                              "reference_path": "ordinary", "reference_layers": [0.5, 0.75, 1.0]},
     "stem": {"pretrained": str(stem_folder()), "reference_path": "stem", "reference_fusion": "lowest",
              "spatial_window": 0.5, "threshold": 0.287},
     "ClipZeroShot": {"method": "ClipZeroShot"},

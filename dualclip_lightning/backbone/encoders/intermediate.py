@@ -60,6 +60,7 @@ def intermediate_encoder(
     layers: Sequence[int] | None = None,
     norm: bool = True,
     default: Callable[[int], Sequence[int]] = quarter_blocks,
+    embed: bool = True,
 ) -> IntermediateEncoder | TimmIntermediateEncoder:
     """Return the encoder of several layers for a tower of open_clip or timm.
 
@@ -70,11 +71,12 @@ def intermediate_encoder(
         norm: whether the last layer norm is applied to the tokens of a timm tower, as DINOv2's own function does. It is
             never applied to tokens of CLIP, as in the released code of MuSc.
         default: function from the depth of the tower to the layers that are read if none are chosen.
+        embed: whether the image embedding is needed. Without it, a tower of timm stops after the last layer.
 
     Raises:
         ValueError: the tower is unsupported, or does not have a block.
     """
     if isinstance(visual, TimmTower):
         chosen = visual.usual_layers if layers is None else layers
-        return TimmIntermediateEncoder(visual, check_layers(chosen, visual.depth, default), norm)
+        return TimmIntermediateEncoder(visual, check_layers(chosen, visual.depth, default), norm, embed)
     return IntermediateEncoder(visual, layers, default)

@@ -13,7 +13,7 @@ class IntermediateFeatures(NamedTuple):
     """Features of a batch, not normalised."""
 
     class_embedding: Tensor
-    """Class embeddings [B, D]; in CLIP's shared space if the tower is CLIP's."""
+    """Class embeddings [B, D]; in CLIP's shared space if the tower is CLIP's; [B, 0] if they were not asked for."""
     layers: tuple[Tensor, ...]
     """Patch tokens [B, h, w, C] of each selected block."""
 

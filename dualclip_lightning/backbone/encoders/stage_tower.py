@@ -75,24 +75,20 @@ class StageTower(TimmTower):
     def set_grid(self, grid: tuple[int, int]) -> None:
         """Do nothing: there are no position embeddings of another grid."""
 
-    def forward(self, images: Tensor, layers: Sequence[int], norm: bool) -> IntermediateFeatures:
+    def forward(self, images: Tensor, layers: Sequence[int], norm: bool, embed: bool = True) -> IntermediateFeatures:
         """Encode preprocessed images [B, 3, H, W]; H and W are multiples of the patch size.
 
         Args:
             images: images [B, 3, H, W].
             layers: numbers of the selected stages, counted from 1, in ascending order.
             norm: not used: a network in stages has no layer norm for all of them.
+            embed: as in `TimmTower`.
         """
         del norm
         grid = images.shape[-2] // PATCH, images.shape[-1] // PATCH
-        embedding, maps = self._read(images, [number - 1 for number in layers])
-        return IntermediateFeatures(embedding, tuple(_on_grid(each, grid).permute(0, 2, 3, 1) for each in maps))
-
-    def _read(self, images: Tensor, stages: Sequence[int] | None) -> tuple[Tensor, list[Tensor]]:
-        """Return the image embedding and the maps [B, C, h, w] of stages, counted from 0; None for all."""
         images = images.contiguous(memory_format=torch.channels_last)  # halves the time of depthwise convolutions
-        final, maps = self.model.forward_intermediates(images, indices=stages, output_fmt="NCHW")
-        return self.model.forward_head(final, pre_logits=True), maps
+        embedding, maps = self._read(images, [number - 1 for number in layers], norm=False, embed=embed)
+        return IntermediateFeatures(embedding, tuple(_on_grid(each, grid).permute(0, 2, 3, 1) for each in maps))
 
     @torch.no_grad()
     def _rows(self, size: tuple[int, int]) -> list[int]:
@@ -102,7 +98,7 @@ class StageTower(TimmTower):
             ValueError: they cannot be read.
         """
         try:
-            _, maps = self._read(torch.zeros(1, 3, *size), None)
+            _, maps = self._read(torch.zeros(1, 3, *size), None, norm=False, embed=True)
             return [rows for _, _, rows, _ in (each.shape for each in maps)]
         except Exception as error:  # networks state in many ways what they do not take
             raise ValueError(self._refusal(first_line(error))) from error

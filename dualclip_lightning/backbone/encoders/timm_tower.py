@@ -53,18 +53,28 @@ class TimmTower(nn.Module):
             height, width = self.patch_size
             self.model.set_input_size((grid[0] * height, grid[1] * width))
 
-    def forward(self, images: Tensor, layers: Sequence[int], norm: bool) -> IntermediateFeatures:
+    def forward(self, images: Tensor, layers: Sequence[int], norm: bool, embed: bool = True) -> IntermediateFeatures:
         """Encode preprocessed images [B, 3, H, W]; H and W are multiples of the patch size.
 
         Args:
             images: images [B, 3, H, W].
             layers: numbers of the selected blocks, counted from 1, in ascending order.
             norm: whether the last layer norm of the model is applied to the tokens of every layer.
+            embed: whether the image embedding is computed, which needs all blocks; it is [B, 0] if not.
         """
-        indices = [number - 1 for number in layers]
-        final, read = self.model.forward_intermediates(images, indices=indices, norm=norm, output_fmt="NCHW")
-        embedding = self.model.forward_head(final, pre_logits=True)
+        embedding, read = self._read(images, [number - 1 for number in layers], norm, embed)
         return IntermediateFeatures(embedding, tuple(layer.permute(0, 2, 3, 1) for layer in read))
+
+    def _read(
+        self, images: Tensor, indices: Sequence[int] | None, norm: bool, embed: bool
+    ) -> tuple[Tensor, Sequence[Tensor]]:
+        """Return the image embedding and the maps [B, C, h, w] of blocks, counted from 0; None for all blocks."""
+        chosen: dict[str, Any] = {"indices": indices, "norm": norm, "output_fmt": "NCHW"}
+        if not embed:
+            read = self.model.forward_intermediates(images, **chosen, stop_early=True, intermediates_only=True)
+            return images.new_empty(images.shape[0], 0), read
+        final, read = self.model.forward_intermediates(images, **chosen)
+        return self.model.forward_head(final, pre_logits=True), read
 
 
 class TimmIntermediateEncoder(nn.Module):
@@ -74,14 +84,16 @@ class TimmIntermediateEncoder(nn.Module):
         visual: the tower.
         layers: numbers of the blocks, counted from 1, in ascending order.
         norm: whether the last layer norm of the model is applied to the tokens of every layer.
+        embed: whether the image embedding is computed.
     """
 
-    def __init__(self, visual: TimmTower, layers: Sequence[int], norm: bool = True) -> None:
+    def __init__(self, visual: TimmTower, layers: Sequence[int], norm: bool = True, embed: bool = True) -> None:
         super().__init__()
         self.visual = visual
         self.layers = tuple(layers)
         self.norm = norm
+        self.embed = embed
 
     def forward(self, images: Tensor) -> IntermediateFeatures:
         """Encode preprocessed images [B, 3, H, W]; H and W are multiples of the patch size."""
-        return self.visual(images, self.layers, self.norm)
+        return self.visual(images, self.layers, self.norm, self.embed)

@@ -121,7 +121,7 @@ def reference_encoder(
             "trained on. Set reference_layers to [0.5, 0.75], the stages of strides 8 and 16 of most networks.",
             backbone.name,
         )
-    other = intermediate_encoder(backbone.visual, blocks)
+    other = intermediate_encoder(backbone.visual, blocks, embed=False)
     # CLIP's own layers are not compared, so they are not computed.
     return TwoTowerEncoder(DualPathVisionEncoder(visual, vv_blocks), other, pixels, backbone.preprocessing)
 

@@ -186,7 +186,7 @@ class PatchMemory(ZeroShotShell, AnomalibModule):
         check_whole("subsets", subsets, 1)
         super().__init__(drawing=drawing, **common)
         self.kind = Kind.FEW_SHOT if k_shot else Kind.TRANSDUCTIVE
-        encoder = intermediate_encoder(self.backbone.visual, layers, default=lambda depth: (depth,))
+        encoder = intermediate_encoder(self.backbone.visual, layers, default=lambda depth: (depth,), embed=False)
         angles = [360 * turn / rotations for turn in range(1, rotations)]
         self.model = PatchMemoryModel(MeanLayerEncoder(encoder), neighbours, share, angles, self.drawing)
         if k_shot:

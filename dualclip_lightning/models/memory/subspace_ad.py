@@ -174,7 +174,7 @@ class SubspaceAD(ZeroShotShell, AnomalibModule):
         check_whole("subsets", subsets, 1)
         super().__init__(drawing=drawing, **common)
         self.kind = Kind.FEW_SHOT if k_shot else Kind.TRANSDUCTIVE
-        encoder = intermediate_encoder(self.backbone.visual, layers, norm=False, default=middle_layers)
+        encoder = intermediate_encoder(self.backbone.visual, layers, norm=False, default=middle_layers, embed=False)
         pixels = self.backbone.preprocessing
         black = [-mean / std for mean, std in zip(pixels.mean, pixels.std, strict=True)]
         self.model = SubspaceModel(

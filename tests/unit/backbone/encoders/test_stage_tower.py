@@ -86,6 +86,19 @@ def test_tokens_are_the_maps_of_the_stages_averaged_and_brought_to_patches_of_16
         torch.testing.assert_close(ours, on_grid(each, size[0] // 16, size[1] // 16), **EXACT)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_convnext"])
+def test_without_the_embedding_no_later_stage_is_computed(name):
+    model, images = network(name), torch.rand(2, 3, 48, 64)
+    usual, with_embedding = (intermediate_encoder(StageTower(model), embed=embed) for embed in (False, True))
+    expected = with_embedding(images).layers
+    last = model.get_submodule(model.feature_info[-1]["module"])
+    last.register_forward_hook(lambda *_: pytest.fail("the last stage was computed"))
+    found = usual(images)
+    assert found.class_embedding.shape == (2, 0)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(found.layers, expected, strict=True))
+
+
 @pytest.mark.parametrize(
     ("name", "depth", "usual"),
     [("test_resnet", 5, (3, 4)), ("test_efficientnet", 5, (3, 4)), ("test_convnext", 4, (2, 3))],

@@ -47,6 +47,17 @@ def test_patch_tokens_are_those_of_the_blocks_without_class_and_register_tokens(
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("norm", [True, False])
+def test_without_the_embedding_no_later_block_is_computed(norm):
+    vit, images = model(), torch.rand(2, 3, 56, 56)
+    expected = intermediate_encoder(TimmTower(vit), [1, 3], norm)(images).layers
+    vit.blocks[3].register_forward_hook(lambda *_: pytest.fail("the last block was computed"))
+    found = intermediate_encoder(TimmTower(vit), [1, 3], norm, embed=False)(images)
+    assert found.class_embedding.shape == (2, 0)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(found.layers, expected, strict=True))
+
+
+@torch.no_grad()
 def test_a_model_without_class_token_gives_its_pooled_embedding_and_all_patches():
     vit, images = model(class_token=False, reg_tokens=0, global_pool="avg"), torch.rand(2, 3, 56, 56)
     seen, output = hooked(vit, images)
