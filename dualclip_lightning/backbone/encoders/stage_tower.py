@@ -11,13 +11,12 @@ from torch import Tensor, nn
 
 from dualclip_lightning.backbone.encoders.layers import IntermediateFeatures
 from dualclip_lightning.backbone.encoders.timm_tower import EXAMPLE, TimmTower
-from dualclip_lightning.weights.fetching import first_line
 
 PATCH = 16
 """Side in pixels of the places that have one token."""
 USUAL_STRIDES = (8, 16)
 """Strides in pixels of the stages that PatchCore compares."""
-TRIED_SIZE = (80, 112)
+TRIED_SIZE = (80, 400)
 """Height and width in pixels of the image by which a network shows that it takes images of any size."""
 NEIGHBOURHOOD = 3
 """Side of the neighbourhoods over which maps are averaged."""
@@ -46,16 +45,11 @@ class StageTower(TimmTower):
         super().__init__(model.eval())
         self._only_size: tuple[int, int] | None = None
         try:
-            rows, height = self._rows(TRIED_SIZE), TRIED_SIZE[0]
+            self._depth, self.usual_layers = self._try(TRIED_SIZE)
         except ValueError:  # position embeddings or windows of one size
             height, width = resolve_model_data_config(model)["input_size"][-2:]
-            rows, self._only_size = self._rows((height, width)), (height, width)
-        fine, coarse = (height // stride for stride in USUAL_STRIDES)
-        if not {fine, coarse} <= set(rows):
-            reason = f"its maps of an image of {height} pixels have {rows} rows, but {fine} and {coarse} are needed"
-            raise ValueError(self._refusal(reason))
-        self._depth = len(rows)
-        self.usual_layers = tuple(number for number, each in enumerate(rows, start=1) if each in {fine, coarse})
+            self._only_size = (int(height), int(width))
+            self._depth, self.usual_layers = self._try(self._only_size)
 
     @property
     def patch_size(self) -> tuple[int, int]:
@@ -91,23 +85,40 @@ class StageTower(TimmTower):
         return IntermediateFeatures(embedding, tuple(_on_grid(each, grid).permute(0, 2, 3, 1) for each in maps))
 
     @torch.no_grad()
-    def _rows(self, size: tuple[int, int]) -> list[int]:
-        """Return the numbers of rows of all maps of an image.
+    def _try(self, size: tuple[int, int]) -> tuple[int, tuple[int, ...]]:
+        """Return the number of stages, and the numbers of the usual ones, after reading an image of a size.
 
         Raises:
-            ValueError: they cannot be read.
+            ValueError: the image cannot be read, or there are no such stages.
         """
+        images = torch.zeros(1, 3, *size)
         try:
-            _, maps = self._read(torch.zeros(1, 3, *size), None, norm=False, embed=True)
-            return [rows for _, _, rows, _ in (each.shape for each in maps)]
+            _, maps = self._read(images, None, norm=False, embed=False)
+            rows = [rows for _, _, rows, _ in (each.shape for each in maps)]
+            usual = _usual(rows, size[0])
+            self(images, usual, norm=False)
         except Exception as error:  # networks state in many ways what they do not take
-            raise ValueError(self._refusal(first_line(error))) from error
+            raise ValueError(self._refusal(str(error) or type(error).__name__)) from error
+        return len(rows), usual
 
     def _refusal(self, reason: str) -> str:
         return (
             f"timm's {type(self.model).__name__} cannot be used: {reason}. Choose a plain vision transformer or a "
             f"convolutional network, for example 'timm:{EXAMPLE}' or 'timm:wide_resnet50_2'."
         )
+
+
+def _usual(rows: Sequence[int], height: int) -> tuple[int, ...]:
+    """Return the numbers of the stages of the usual strides, from the rows of the maps of an image of a height.
+
+    Raises:
+        ValueError: there are none for one of the strides.
+    """
+    needed = [height // stride for stride in USUAL_STRIDES]
+    if not set(needed) <= set(rows):
+        msg = f"its maps of an image of {height} pixels have {list(rows)} rows, but {needed} are needed"
+        raise ValueError(msg)
+    return tuple(number for number, each in enumerate(rows, start=1) if each in needed)
 
 
 def _on_grid(maps: Tensor, grid: tuple[int, int]) -> Tensor:
