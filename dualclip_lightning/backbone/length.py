@@ -28,7 +28,9 @@ def check_length(tokenizer: Any, normal: Sequence[str], anomalous: Sequence[str]
         ValueError: a truncated sentence of one state equals one of the other state, so that it describes neither.
     """
     texts = list(dict.fromkeys([*normal, *anomalous]))
-    cut = [text for text, length in zip(texts, _lengths(tokenizer, texts), strict=True) if length > _limit(tokenizer)]
+    doubtful = [text for text in texts if not _surely_fits(text, _limit(tokenizer))]
+    lengths = zip(doubtful, _lengths(tokenizer, doubtful), strict=True)
+    cut = [text for text, length in lengths if length > _limit(tokenizer)]
     if not cut:
         return
     lost = list(dict.fromkeys(_lost(tokenizer, text) for text in cut))
@@ -50,10 +52,19 @@ def _limit(tokenizer: Any) -> int:
     return int(getattr(tokenizer, "context_length", None) or 0)
 
 
+def _surely_fits(text: str, limit: int) -> bool:
+    """Return whether a text fits by its number of characters, without splitting it into tokens.
+
+    No tokenizer makes more than one token of an ASCII character, apart from those of the start and the end and one for
+    the space that some put first.
+    """
+    return text.isascii() and len(text) + 3 <= limit
+
+
 def _lengths(tokenizer: Any, texts: Sequence[str]) -> list[int]:
     """Return the number of tokens of each text, with start and end tokens; 0 if the tokenizer has no limit."""
     limit = _limit(tokenizer)
-    if not limit:
+    if not limit or not texts:
         return [0] * len(texts)
     rows = tokenizer(list(texts), context_length=_LONGER * limit)
     told = rows != rows[:, -1:]  # padding follows the last token

@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -22,6 +21,7 @@ from dualclip_lightning.prompts.ensemble import PromptPair
 from dualclip_lightning.utilities.arguments import check_blocks, check_choice, check_temperature
 from dualclip_lightning.utilities.cachedir import cache_dir
 from dualclip_lightning.utilities.files import write_bytes_atomically
+from dualclip_lightning.utilities.versions import versions
 
 TextMean = Literal["raw", "unit"]
 CACHE_VERSION = 1
@@ -116,7 +116,8 @@ def _encode(backbone: Backbone, prompts: PromptPair) -> tuple[Tensor, ...]:
 
 
 def _path(kind: str, backbone: Backbone, prompts: PromptPair, cache: Path | None, *how: str) -> Path:
-    libraries = [version(name) for name in ("open_clip_torch", "torch")]
+    found = versions("open_clip_torch", "torch")
+    libraries = [found[name] for name in ("open_clip_torch", "torch")]
     key = [CACHE_VERSION, libraries, kind, backbone.text_digest, prompts.normal, prompts.anomalous, *how]
     folder = cache_dir(kind) if cache is None else cache
     return folder / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()}.safetensors"

@@ -35,7 +35,12 @@ def data_class(name: str) -> Any:
 
 def data_arguments(name: str) -> dict[str, Any]:
     """Return constructor arguments of a datamodule that a configuration may set, with their defaults."""
-    parameters = inspect.signature(data_class(name)).parameters
+    return dict(_arguments(data_class(name)))
+
+
+@cache  # plans of benchmarks ask for it several times per cell
+def _arguments(owner: type) -> dict[str, Any]:
+    parameters = inspect.signature(owner).parameters
     return {each: found.default for each, found in parameters.items() if each not in DATA_SET_BY_THE_RUN}
 
 

@@ -160,7 +160,7 @@ def identity(cell: Cell) -> dict[str, Any]:
     left_out = {"key", "batch_size", "num_workers", "keep_maps"} | {name for name in LATER if not getattr(cell, name)}
     if cell.trained_categories:
         left_out |= {"method", "dataset", "category", "masks", "evaluation"}
-    described = {name: value for name, value in asdict(cell).items() if name not in left_out}
+    described = {name: value for name, value in vars(cell).items() if name not in left_out}
     if cell.training is not None:
         described["training"] = cell.training.key
     described["model"] = first_name(cell.model)  # so that results recorded under it count

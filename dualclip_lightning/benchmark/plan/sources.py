@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib.metadata import entry_points, packages_distributions, version
+from importlib.metadata import entry_points, packages_distributions
 from pathlib import Path
 from typing import Any
 
 from dualclip_lightning.backbone.checkpoints.choosing import DEMO, DEMO_FOLDER, RANDOM
 from dualclip_lightning.benchmark.plan.methods import ENTRY_POINTS
 from dualclip_lightning.utilities.files import files_digest
+from dualclip_lightning.utilities.versions import versions
 
 PATHS = ("pretrained", "reference_dir", "textures", "checkpoint")
 """Arguments that may be a file or folder, whose content is then part of the key."""
@@ -30,7 +31,7 @@ def package(owner: type) -> str:
     """Return name and version of the package of a class, or the path of its module if no package is installed."""
     top = owner.__module__.partition(".")[0]
     names = [top] if top in VERSIONED else [*_offering(top), *_distributions().get(top, [])]
-    return f"{names[0]} {version(names[0])}" if names else str(_home(top) or top)
+    return f"{names[0]} {versions(names[0])[names[0]]}" if names else str(_home(top) or top)
 
 
 def source_digest(owner: type) -> str | None:

@@ -27,6 +27,13 @@ def test_the_longest_sentence_that_fits_passes(caplog):
     assert "Lost: 'grain'" in caplog.text
 
 
+@pytest.mark.parametrize("text", ["~" * 74, "~" * 75, "\u0130" * 40, "\ufdfa" * 20])
+def test_a_text_is_split_into_tokens_unless_its_characters_are_few(text, caplog):
+    check_length(TOKENIZER, [text], ["scratched"])
+    tokens = len(TOKENIZER.encode(text)) + 2
+    assert ("are cut" in caplog.text) == (tokens > 77)
+
+
 def test_the_reported_words_are_those_that_open_clip_drops(caplog):
     text = "a " * 70 + "flawless metal nut lying on a wooden table"
     kept = TOKENIZER.decode(TOKENIZER([text])[0].tolist()).removeprefix("<start_of_text>").partition("<end_of_text>")[0]
