@@ -69,7 +69,7 @@ def summarise(cells: pd.DataFrame, dataset: str, category: str | None = None) ->
     found = figures.notna().groupby("method").sum()
     planned = planned_cells(cells)
     mean, found = mean.reindex(order), found.reindex(order, fill_value=0)
-    spread = pd.DataFrame({metric: seed_spread(done, metric) for metric in metrics}).reindex(order)
+    spread = seed_spread(done, metrics).reindex(order)
     methods = describe_methods(cells)
     comparable = (found == planned) & ~differing(methods, metrics)
     return DatasetSummary(dataset, category, methods, mean, spread, found, planned, ranks(mean.where(comparable)),
@@ -90,12 +90,19 @@ def planned_cells(cells: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({metric: seeds * int(exists[metric].sum()) for metric in metrics})
 
 
-def seed_spread(done: pd.DataFrame, metric: str) -> pd.Series:
-    """Compute the standard deviation over seeds of each method's category mean, in points, without seeds with gaps."""
-    table = done.set_index(["method", "seed", "category"])[metric].unstack("category")  # noqa: PD010 (a pivot table drops gaps)
+def seed_spread(done: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
+    """Compute, by metric, the standard deviation over seeds of each method's category mean, in points.
+
+    A seed with a gap does not count.
+    """
+    columns = ["method", "seed", "category"]
+    if done.empty:
+        return pd.DataFrame(columns=metrics, dtype=float)
+    table = done.set_index(columns)[metrics].unstack("category")  # noqa: PD010 (a pivot table drops gaps)
     of_method = table.notna().groupby("method").transform("any")
-    whole = table.notna().eq(of_method).all(axis=1)
-    return table.mean(axis=1).where(whole).groupby("method").std(ddof=1) * 100
+    gaps = table.notna().ne(of_method)
+    means = pd.DataFrame({name: table[name].mean(axis=1).mask(gaps[name].any(axis=1)) for name in metrics})
+    return means.groupby("method").std(ddof=1) * 100
 
 
 def describe_methods(cells: pd.DataFrame) -> pd.DataFrame:

@@ -62,9 +62,11 @@ def show_tables(run: BenchmarkRun, console: Console) -> None:
 def summary_table(summary: DatasetSummary) -> Table:
     """Return the table of one summary; a metric that no method has is left out."""
     metrics = [metric for metric in summary.mean if summary.planned[metric].any()]
+    other = differing(summary.methods, metrics)
     rows = [
         [TableCell(method), TableCell(str(about["kind"])), TableCell(str(about["seeds"])),
-         *(_figure(summary, method, metric) for metric in metrics), TableCell(_seconds(about["seconds_per_image"]))]
+         *(_figure(summary, other, method, metric) for metric in metrics),
+         TableCell(_seconds(about["seconds_per_image"]))]
         for method, about in summary.methods.iterrows()
     ]  # fmt: skip
     where = summary.category or "mean over categories"
@@ -123,12 +125,12 @@ def _write(folder: Path, name: str, tables: Sequence[Table], frame: pd.DataFrame
         yield path
 
 
-def _figure(summary: DatasetSummary, method: str, metric: str) -> TableCell:
+def _figure(summary: DatasetSummary, other_masks: pd.DataFrame, method: str, metric: str) -> TableCell:
     mean, spread = summary.mean.loc[method, metric], summary.spread.loc[method, metric]
     if pd.isna(mean):
         return TableCell(MISSING)
     gap = "†" if summary.found.loc[method, metric] < summary.planned.loc[method, metric] else ""
-    gap += OTHER_MASKS if differing(summary.methods, [metric]).loc[method, metric] else ""
+    gap += OTHER_MASKS if other_masks.loc[method, metric] else ""
     shown = f"{mean:.{DIGITS}f}{gap}" + ("" if pd.isna(spread) else f" ± {spread:.{DIGITS}f}")
     return TableCell(shown, summary.rank.loc[method, metric])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
@@ -85,16 +85,22 @@ def find_blocks(cells: pd.DataFrame, metric: str, unit: Unit) -> Blocks:
     has = figures.groupby("method")["figure"].count().reindex(order) > 0
     notes += [f"{method} has no {title(metric)} and is not ranked." for method in order[~has]]
     figures = figures[figures["method"].isin(order[has])]
-    by_category = figures.groupby([*PLACE, "method"], sort=False)["figure"].agg(lambda each: each.mean(skipna=False))
+    by_category = _whole_means(figures.groupby([*PLACE, "method"], sort=False)["figure"])
     table = by_category.unstack("method").reindex(columns=order[has])  # noqa: PD010 (a pivot table drops gaps)
     table = table.reindex(pd.MultiIndex.from_frame(figures[PLACE].drop_duplicates()))
     empty = table.isna().all(axis=1)
     notes += [f"{name} has no {title(metric)} of any method." for name in block_names(table[empty])]
     table = table[~empty]
     if unit == "dataset":
-        table = table.groupby(level="dataset", sort=False).agg(lambda each: each.mean(skipna=False))
+        table = _whole_means(table.groupby(level="dataset", sort=False))
     notes += [*_incomplete(table), *_other_images(figures)]
     return Blocks(metric, unit, table.dropna().round(DECIMALS), tuple(notes))
+
+
+def _whole_means(groups: Any) -> Any:
+    """Return the mean of each group, NaN for a group with gaps."""
+    sizes = groups.size()
+    return groups.mean().where(groups.count().eq(sizes, axis=0))
 
 
 def block_names(table: pd.DataFrame) -> list[str]:
@@ -103,6 +109,8 @@ def block_names(table: pd.DataFrame) -> list[str]:
 
 
 def _other_masks(cells: pd.DataFrame, metric: str) -> list[str]:
+    if not metric.startswith("pixel"):
+        return []
     found = (differing(describe_methods(own), [metric])[metric] for _, own in cells.groupby("dataset", sort=False))
     return list(dict.fromkeys(str(method) for other in found for method in other[other].index))
 
@@ -117,10 +125,10 @@ def _incomplete(table: pd.DataFrame) -> Iterator[str]:
 
 def _other_images(cells: pd.DataFrame) -> Iterator[str]:
     """Yield a note if methods were not tested on the same images of a category."""
-    digests = (
-        finished(cells).dropna(subset=["images_sha256"]).groupby([*PLACE, "method"])["images_sha256"].agg(frozenset)
-    )
-    unlike = digests.groupby(PLACE, sort=False).nunique()
+    tested = finished(cells).dropna(subset=["images_sha256"])
+    if (tested.groupby(PLACE)["images_sha256"].nunique() <= 1).all():
+        return
+    unlike = tested.groupby([*PLACE, "method"])["images_sha256"].agg(frozenset).groupby(PLACE, sort=False).nunique()
     names = block_names(unlike[unlike > 1].to_frame())
     if names:
         yield f"The methods were not all tested on the same images of {'; '.join(names)}."

@@ -14,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 from dualclip_lightning.benchmark import rank_methods, write_report, write_tables
 from dualclip_lightning.benchmark.names import METRICS
 from dualclip_lightning.benchmark.options import compare as main
+from dualclip_lightning.benchmark.report import figures
 from dualclip_lightning.benchmark.report.ranks.blocks import find_blocks, join
 from dualclip_lightning.benchmark.report.ranks.diagram import describe, draw_differences
 from dualclip_lightning.benchmark.report.ranks.methods import compare_pairs, rank_all, rank_cells
@@ -244,7 +245,13 @@ def test_runs_that_cannot_be_ranked_are_refused_in_one_line(tmp_path, capsys, mo
     assert said in lines[0]
 
 
-def test_a_run_of_three_methods_has_tables_and_a_section_of_ranks(tmp_path):
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Leave out the curves of a report, which take most of its time."""
+    monkeypatch.setattr(figures, "plot_curves", lambda _: figures.address(b"", "svg"))
+
+
+def test_a_run_of_three_methods_has_tables_and_a_section_of_ranks(tmp_path, undrawn):
     run = write_run(tmp_path / "a", random_cells(["m", "n", "<o>"], CATEGORIES[:5], [0]))
     written = {path.name for path in write_tables(run)}
     assert {"ranks.md", "ranks.tex", "ranks.csv"} <= written
@@ -255,7 +262,7 @@ def test_a_run_of_three_methods_has_tables_and_a_section_of_ranks(tmp_path):
 
 
 @pytest.mark.parametrize(("methods", "categories"), [(["m", "n"], CATEGORIES[:5]), (["m", "n", "o"], CATEGORIES[:4])])
-def test_a_run_of_few_methods_or_categories_has_no_ranks(tmp_path, methods, categories):
+def test_a_run_of_few_methods_or_categories_has_no_ranks(tmp_path, undrawn, methods, categories):
     run = write_run(tmp_path / "a", random_cells(methods, categories, [0]))
     assert not [path for path in write_tables(run) if path.stem == "ranks"]
     assert "mean-ranks" not in write_report(run).read_text()
