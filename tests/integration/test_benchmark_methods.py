@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 
 import pandas as pd
 import pytest
@@ -17,11 +18,12 @@ from torchvision.transforms.v2.functional import resize
 from dualclip_lightning import ClipAD
 from dualclip_lightning.benchmark import options
 from dualclip_lightning.benchmark.results import load_run
-from dualclip_lightning.benchmark.run import local_runner
+from dualclip_lightning.benchmark.run import local_runner, session
+from dualclip_lightning.benchmark.run.ray_runner import run_on_ray
 from dualclip_lightning.data import Folders
 from tests.forked import Forked
 from tests.outside_method import AUXILIARY, write_outside_method
-from tests.tiny_benchmark import tiny_content
+from tests.tiny_benchmark import assert_same_results, tiny_content
 from tests.towers import write_mvtec
 
 SDP_PLUS = {"model": "ClipAD", "arguments": {"variant": "sdp+", "epochs": 1}}
@@ -166,29 +168,81 @@ def test_training_on_tested_images_is_refused_and_nothing_is_written(mvtec_root,
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("more", [("--workers", "2"), ("--runner", "ray")], ids=["two processes", "ray"])
-def test_an_outside_method_a_model_of_anomalib_and_a_trained_one_run_in_other_processes_as_in_this_one(
-    more, undisturbed, boards, mvtec_root, tiny_folder, tmp_path, monkeypatch
-):
-    if "ray" in more:
-        pytest.importorskip("ray", reason="the extra `ray` is not installed")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    write_outside_method(tmp_path, f"colours_{len(more[1])}")
+@pytest.fixture(scope="module")
+def mixed(boards, mvtec_root, tiny_folder, tmp_path_factory):
+    """Folder with `tiny.yaml`, the outside method that it names, and `here`, the results of a run in this process."""
+    folder = tmp_path_factory.mktemp("mixed")
+    write_outside_method(folder, "colours_elsewhere")
     methods = {
-        "colours": {"model": f"colours_{len(more[1])}.ColourKnn", "seeds": [0]},
-        "few colours": {"model": f"colours_{len(more[1])}.ColourKnn", "k_shot": 1},
-        "PaDiM": {"model": "padim", "arguments": {"pre_trained": False, "image_size": 32}, "seeds": [0]},
+        "colours": {"model": "colours_elsewhere.ColourKnn"},
+        "few colours": {"model": "colours_elsewhere.ColourKnn", "k_shot": 1},
+        "PaDiM": {"model": "padim", "arguments": {"pre_trained": False, "image_size": 32}},
         **sdp_plus(boards),
     }
-    config = write_config(tmp_path / "tiny.yaml", mvtec_root, tiny_folder, methods)
-    assert start(config, tmp_path / "here") == 0
-    assert start(config, tmp_path / "there", *more) == 0
-    here, there = (load_run(tmp_path / name) for name in ("here", "there"))
-    kinds = dict(zip(here.frame["method"], here.frame["kind"], strict=True))
+    write_config(folder / "tiny.yaml", mvtec_root, tiny_folder, methods, seeds=[0])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "path", [*sys.path])
+        assert start("tiny.yaml", "here") == 0
+    return folder
+
+
+@pytest.fixture
+def inside(mixed, monkeypatch):
+    """Make the folder of the outside method the working folder."""
+    monkeypatch.chdir(mixed)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+
+def test_the_kind_and_the_package_of_an_outside_method_stand_in_the_results(mixed):
+    found = load_run(mixed / "here").frame
+    kinds = dict(zip(found["method"], found["kind"], strict=True))
     assert kinds == {"colours": "full-shot", "few colours": "few-shot", "PaDiM": "full-shot", "SDP+": "auxiliary"}
+    assert found["package"].tolist()[0] == str(mixed / "colours_elsewhere.py")
+    assert "| few colours | few-shot |" in (mixed / "here" / "tables" / "mvtecad.md").read_text()
+
+
+@pytest.mark.slow
+def test_an_outside_method_a_model_of_anomalib_and_a_trained_one_run_in_other_processes_as_in_this_one(mixed, inside):
+    assert start("tiny.yaml", "workers", "--workers", "2") == 0
+    here, there = (load_run(mixed / name) for name in ("here", "workers"))
     pd.testing.assert_frame_equal(here.images, there.images, atol=1e-4)
-    assert here.frame["package"].tolist()[0] == str(tmp_path / f"colours_{len(more[1])}.py")
-    markdown = (tmp_path / "here" / "tables" / "mvtecad.md").read_text()
-    assert "| few colours | few-shot |" in markdown
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_they_run_on_a_cluster_whose_lost_machine_loses_no_cell_and_doubles_none(mixed, inside, monkeypatch):
+    ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    from ray.cluster_utils import Cluster
+
+    cluster, events = Cluster(initialize_head=True, head_node_args={"num_cpus": 0}), []
+    machines = [cluster.add_node(num_cpus=1) for _ in range(2)]
+
+    def run_and_lose_a_machine(cells, *others):
+        for event in run_on_ray(cells, *others):
+            events.append(event)
+            if event.row is not None and len(cells) > 1 and len(machines) > 1:
+                poll(lambda: ray.available_resources().get("CPU", 0) == 0)  # each machine runs a cell
+                cluster.remove_node(machines.pop(), allow_graceful=False)
+            yield event
+        poll(lambda: [node["Alive"] for node in ray.nodes()].count(True) == 1 + len(machines))
+
+    monkeypatch.setattr(session, "run_on_ray", run_and_lose_a_machine)
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    try:
+        assert start("tiny.yaml", "cluster", "--runner", "ray") == 0
+    finally:
+        cluster.shutdown()
+    assert len(machines) == 1
+    here, there = (load_run(mixed / name) for name in ("here", "cluster"))
+    cells = sorted([*here.frame["key"], *(path.stem for path in trainings(mixed / "here"))])
+    assert sorted(event.cell.key for event in events if event.row is None) == cells  # each has begun once
+    assert sorted(event.cell.key for event in events if event.row is not None) == cells
+    assert_same_results(*(run.frame[run.frame["kind"] != "auxiliary"] for run in (here, there)))
+    pd.testing.assert_frame_equal(here.images, there.images, atol=1e-4)
+
+
+def poll(condition):
+    """Wait for a condition of which Ray sends no event; only the time limit of the test ends the wait."""
+    while not condition():
+        time.sleep(0.02)

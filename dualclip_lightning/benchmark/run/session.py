@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +29,7 @@ from dualclip_lightning.benchmark.run.ray_runner import Resources, run_on_ray
 from dualclip_lightning.benchmark.run.rehearsal import Need, fetch_weights, rehearse
 from dualclip_lightning.commandline.quiet import quiet
 from dualclip_lightning.utilities.files import write_bytes_atomically
-from dualclip_lightning.utilities.ray_cluster import import_ray
+from dualclip_lightning.utilities.ray_cluster import connected, import_ray
 from dualclip_lightning.utilities.record import mark_results
 
 SECONDS_BETWEEN_TABLES = 30
@@ -164,7 +165,15 @@ def notes(todo: Todo, folder: Path) -> Iterator[str]:
 
 
 def _events(todo: Todo, folder: Path, means: Means, workers: int) -> Iterator[Event]:
-    """Run the trainings, then the tests; a test whose training failed is recorded as failed, too."""
+    """Run the trainings, then the tests; a test whose training failed is recorded as failed, too.
+
+    Both use one connection to a cluster, whose processes import the libraries only once.
+    """
+    with nullcontext() if means.ray is None else connected(import_ray()):
+        yield from _in_order(todo, folder, means, workers)
+
+
+def _in_order(todo: Todo, folder: Path, means: Means, workers: int) -> Iterator[Event]:
     yield from _run(todo.trainings, folder, means, workers)
     ready: list[Cell] = []
     for cell in todo.pending:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,9 +33,22 @@ def ran(monkeypatch):
     return keys
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def config(mvtec_root, tiny_folder):
     return tiny_config(mvtec_root, tiny_folder, seeds=[0, 1])
+
+
+@pytest.fixture(scope="module")
+def finished(config, tmp_path_factory):
+    """Folder of a finished run, and the results that it returned."""
+    folder = tmp_path_factory.mktemp("finished")
+    return folder, run_benchmark(config, folder)
+
+
+@pytest.fixture
+def folder(finished, tmp_path):
+    """Copy of the folder of a finished run."""
+    return shutil.copytree(finished[0], tmp_path / "run")
 
 
 def test_results_grow_while_the_run_goes_on(config, tmp_path, monkeypatch):
@@ -49,46 +64,42 @@ def test_results_grow_while_the_run_goes_on(config, tmp_path, monkeypatch):
     assert rows == [keys[: count + 1] for count in range(len(keys))]
 
 
-def test_a_run_leaves_its_configuration_and_a_row_for_every_cell(config, tmp_path):
-    frame = run_benchmark(config, tmp_path)
-    run = load_run(tmp_path)
+def test_a_run_leaves_its_configuration_and_a_row_for_every_cell(config, finished):
+    folder, frame = finished
+    run = load_run(folder)
     assert run.frame["key"].tolist() == frame["key"].tolist() == [cell.key for cell in plan(config)]
     assert set(run.frame["status"]) == {"done"}
     assert run.images.groupby("key").size().eq(9).all()
     assert all(Path(path).is_file() for path in run.images["image_path"])
-    assert parse_config(OmegaConf.to_container(OmegaConf.load(tmp_path / "config.yaml"))) == config
+    assert parse_config(OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))) == config
 
 
-def test_parquet_is_written_at_the_end_if_asked_for_and_never_of_an_earlier_run(config, tmp_path):
-    run_benchmark(replace(config, parquet=True), tmp_path)
-    results, images = (pd.read_parquet(tmp_path / f"{name}.parquet") for name in ("results", "images"))
+def test_parquet_is_written_at_the_end_if_asked_for_and_never_of_an_earlier_run(config, folder):
+    run_benchmark(replace(config, parquet=True), folder)
+    results, images = (pd.read_parquet(folder / f"{name}.parquet") for name in ("results", "images"))
     assert results["key"].tolist() == [cell.key for cell in plan(config)]
     assert images.groupby("key").size().eq(9).all()
-    run_benchmark(config, tmp_path)
-    assert not list(tmp_path.glob("*.parquet"))
+    run_benchmark(config, folder)
+    assert not list(folder.glob("*.parquet"))
 
 
 def test_a_second_call_runs_nothing_and_with_a_further_seed_only_that_seed(
-    config, mvtec_root, tiny_folder, tmp_path, ran
+    config, mvtec_root, tiny_folder, finished, folder, ran
 ):
-    first = run_benchmark(config, tmp_path)
-    ran.clear()
-    second = run_benchmark(config, tmp_path)
+    second = run_benchmark(config, folder)
     assert ran == []
-    assert first.equals(second)
+    assert finished[1].equals(second)
     more = tiny_config(mvtec_root, tiny_folder, seeds=[0, 1, 5])
-    assert run_benchmark(more, tmp_path)["seed"].tolist() == [0, 0, 1, 5]
+    assert run_benchmark(more, folder)["seed"].tolist() == [0, 0, 1, 5]
     assert len(ran) == 1
 
 
-def test_cells_with_a_changed_argument_do_not_count_as_finished(config, mvtec_root, tiny_folder, tmp_path, ran):
-    run_benchmark(config, tmp_path)
-    ran.clear()
+def test_cells_with_a_changed_argument_do_not_count_as_finished(mvtec_root, tiny_folder, folder, ran):
     methods = {"text": {"model": "DualImageCLIP", "arguments": {"alpha": 1.0, "temperature": 0.1}, "seeds": [0]}}
     other = tiny_config(mvtec_root, tiny_folder, methods=methods)
-    frame = run_benchmark(other, tmp_path)
+    frame = run_benchmark(other, folder)
     assert len(ran) == len(frame) == 1
-    said = " ".join(notes(look(other, tmp_path), tmp_path))
+    said = " ".join(notes(look(other, folder), folder))
     assert "1 of 1 cells are finished already" in said
     assert "3 cells of other settings stay in" in said
 
@@ -147,11 +158,10 @@ def test_a_missing_gpu_is_refused_before_anything_runs(mvtec_root, tiny_folder, 
     assert not (tmp_path / "run").exists()
 
 
-def test_finished_cells_of_another_revision_are_named(config, tmp_path, monkeypatch):
-    run_benchmark(config, tmp_path)
-    assert "another revision" not in " ".join(notes(look(config, tmp_path), tmp_path))
+def test_finished_cells_of_another_revision_are_named(config, folder, monkeypatch):
+    assert "another revision" not in " ".join(notes(look(config, folder), folder))
     monkeypatch.setattr(session, "git_revision", lambda: "somewhere-else")
-    assert "another revision of the code" in " ".join(notes(look(config, tmp_path), tmp_path))
+    assert "another revision of the code" in " ".join(notes(look(config, folder), folder))
 
 
 def test_data_are_prepared_before_a_cluster_gets_tasks(config, tmp_path, monkeypatch):
@@ -160,6 +170,7 @@ def test_data_are_prepared_before_a_cluster_gets_tasks(config, tmp_path, monkeyp
     order, prepare_data = [], MVTecAD.prepare_data
     monkeypatch.setattr(MVTecAD, "prepare_data", lambda self: (order.append("data"), prepare_data(self))[1])
     monkeypatch.setattr(session, "import_ray", lambda: None)
+    monkeypatch.setattr(session, "connected", nullcontext)
     monkeypatch.setattr(session, "run_on_ray", lambda cells, *_: iter([order.append(len(cells))][:0]))
     run_benchmark(config, tmp_path, Means(ray=Resources()))
     assert order == ["data", 3]
