@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from itertools import product
 
@@ -9,7 +10,6 @@ import pytest
 from dualclip_lightning.benchmark.plan import cells as rooms
 from dualclip_lightning.benchmark.plan.cells import plan
 from dualclip_lightning.benchmark.plan.config import load_config, parse_config
-from dualclip_lightning.benchmark.plan.schema import arguments_of
 from dualclip_lightning.benchmark.run.execute import run_cell
 from dualclip_lightning.registry import MODELS
 from tests.tiny_benchmark import CONFIGS, tiny_config, tiny_content
@@ -133,14 +133,21 @@ def even_root(tmp_path_factory):
 
 
 def shipped():
-    """Return all methods of the shipped configurations without duplicates, and whether each has one seed."""
+    """Return the methods of the shipped configurations with arguments for tiny weights, and whether each has one seed.
+
+    Those that differ only in what is replaced for the tiny weights and data are one.
+    """
     found = {}
     for name in ("demo", "visa", "ablation_components", "ablation_references"):
         config = load_config(CONFIGS / f"{name}.yaml")
         for label, method in config.methods.items():
             if method.model in MODELS and method.train_on is None:
-                arguments = arguments_of(method, config) | {"pretrained": None}
-                found[f"{method.model} {arguments}"] = pytest.param(method, method.seeds is not None, id=label)
+                arguments = {each: value for each, value in method.arguments.items() if each != "pretrained"}
+                if "k_shot" in arguments:
+                    arguments["k_shot"] = 1  # the tiny data set has few normal images
+                one_seed = method.seeds is not None
+                case = pytest.param({"model": method.model, "arguments": arguments}, one_seed, id=label)
+                found.setdefault((method.model, json.dumps(arguments, sort_keys=True), one_seed), case)
     return list(found.values())
 
 
@@ -148,13 +155,9 @@ def shipped():
 def test_shipped_methods_have_one_seed_where_and_only_where_nothing_depends_on_it(
     method, one_seed, even_root, tiny_folder
 ):
-    arguments = {name: value for name, value in method.arguments.items() if name != "pretrained"}  # tiny weights
-    if "k_shot" in arguments:
-        arguments["k_shot"] = 1  # the tiny data set has few normal images
-    methods = {"a": {"model": method.model, "arguments": arguments}}
-    cells = plan(tiny_config(even_root, tiny_folder, methods=methods, seeds=[0, 1], keep_maps="all"))
+    cells = plan(tiny_config(even_root, tiny_folder, methods={"a": method}, seeds=[0, 1], keep_maps="all"))
     first, second = (run_cell(cell) for cell in cells)
     same = np.allclose(first.images["score"], second.images["score"], atol=1e-5)
     same &= np.allclose(first.maps.maps, second.maps.maps, atol=2e-3)  # half precision
-    takes_all = (method.arguments.get("num_references") or 1) >= len(first.images) - 1
+    takes_all = (method["arguments"].get("num_references") or 1) >= len(first.images) - 1
     assert same == (one_seed or takes_all)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from huggingface_hub import constants
+from huggingface_hub.utils import _http
 
 from dualclip_lightning.benchmark.plan.cells import plan
 from dualclip_lightning.benchmark.plan.config import ConfigError
@@ -44,8 +45,9 @@ def test_a_length_of_training_may_stand_in_the_configuration(mvtec_root, tiny_fo
 
 
 def test_weights_that_are_not_here_are_named_with_their_remedy_and_nothing_is_downloaded(
-    mvtec_root, tiny_folder, unreachable_hub
+    mvtec_root, tiny_folder, unreachable_hub, monkeypatch
 ):
+    monkeypatch.setattr(_http.time, "sleep", lambda _: None)  # the hub's client waits before it tries again
     (need,) = rehearse(cells(mvtec_root, tiny_folder, model="Padim")).needs
     where = constants.HF_HUB_CACHE
     said = f"methods.a: Padim needs timm/resnet18.a1_in1k of the Hugging Face hub, which is not in '{where}' and"
