@@ -11,13 +11,17 @@ from IPython.core.interactiveshell import InteractiveShell
 from matplotlib import pyplot as plt
 
 from dualclip_lightning.backbone.checkpoints import choosing
+from dualclip_lightning.demo.data import datamodule, samples
+from dualclip_lightning.testing import check
+from dualclip_lightning.testing.checks import independence
 from tests.forked import Forked
 
 EMBEDDED = choosing.DEMO_FOLDER  # read before a session fixture replaces it with the model of the tests
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 MANY_IMAGES = {"reproduce_the_tables", "write_your_own_scorer"}
-"""Notebooks that score hundreds of images and run with the small model of the tests instead of the demo model."""
+"""Notebooks that score hundreds of images: with the small model of the tests instead of the demo model, fewer images of
+each category, and some of the checks of a method."""
 MACHINE = re.compile(r"(?<![\w.])/(home|root|tmp|opt|usr|var|mnt|work|Users)/|[A-Z]:\\\\|site-packages")
 
 pytestmark = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -28,10 +32,19 @@ def notebook(path):
     return nbformat.read(path, as_version=4)
 
 
+def shorten():
+    """Limit the demo to few images, and `check_method` to a few checks; its own tests run all of them."""
+    samples.GOOD_IMAGES, samples.IMAGES_A_DEFECT = 4, 1
+    datamodule.CATEGORIES = ("carpet", "cork", "granite")
+    check.CHECKS = (*check.CHECKS[::6], independence.batches_change_no_score)
+
+
 @pytest.mark.slow
 def test_a_notebook_runs(path, notebook, tmp_path):
     def run_cells():
-        if path.stem not in MANY_IMAGES:
+        if path.stem in MANY_IMAGES:
+            shorten()
+        else:
             choosing.DEMO_FOLDER = EMBEDDED
         plt.switch_backend("agg")
         shell = InteractiveShell.instance()
@@ -39,7 +52,9 @@ def test_a_notebook_runs(path, notebook, tmp_path):
             if cell.cell_type == "code":
                 shell.run_cell(cell.source).raise_error()
 
-    ended = Forked(run_cells, tmp_path, IPYTHONDIR=str(tmp_path / "ipython")).end()
+    folders = {"IPYTHONDIR": str(tmp_path / "ipython")}
+    folders |= {"DUALCLIP_CACHE": str(tmp_path / "cache")} if path.stem in MANY_IMAGES else {}  # has another demo
+    ended = Forked(run_cells, tmp_path, **folders).end()
     assert ended.status == 0, ended.out + ended.err
 
 

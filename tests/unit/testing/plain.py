@@ -9,7 +9,9 @@ from anomalib import LearningType
 from anomalib.data import InferenceBatch
 from anomalib.models.components.base import AnomalibModule
 from anomalib.post_processing import PostProcessor
+from anomalib.pre_processing import PreProcessor
 from torch import Tensor, nn
+from torchvision.transforms.v2 import Resize
 
 
 class DistanceToCenter(nn.Module):
@@ -19,14 +21,22 @@ class DistanceToCenter(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("center", torch.zeros(3, 256, 256))
+        self.register_buffer("center", torch.zeros(3, 64, 64))
 
     def forward(self, images: Tensor) -> InferenceBatch:
         maps = (images - self.center).abs().mean(dim=1)
         return InferenceBatch(pred_score=maps.flatten(1).amax(dim=1), anomaly_map=maps)
 
 
-class Plain(AnomalibModule):
+class Small(AnomalibModule):
+    """A method whose images have 64x64 pixels."""
+
+    @staticmethod
+    def configure_pre_processor(image_size: tuple[int, int] | None = None) -> PreProcessor:
+        return PreProcessor(transform=Resize(image_size or (64, 64), antialias=True))
+
+
+class Plain(Small):
     """Compares with 0."""
 
     learning_type = LearningType.ZERO_SHOT
@@ -44,7 +54,7 @@ class Plain(AnomalibModule):
         return PostProcessor()
 
 
-class Trained(AnomalibModule):
+class Trained(Small):
     """Compares with the mean of the normal images, which an epoch of training computes."""
 
     learning_type = LearningType.ONE_CLASS

@@ -160,8 +160,7 @@ class Stream(IterableDataset):
         yield ImageItem(image=torch.zeros(3, 9, 9))
 
 
-@pytest.mark.parametrize("batch_size", [1, 3])
-@pytest.mark.parametrize("stage", ["test", "predict"])
+@pytest.mark.parametrize(("stage", "batch_size"), [("test", 1), ("predict", 3)])
 def test_a_custom_datamodule_gets_the_scores_of_the_folder(make, run, photos, expected, stage, batch_size):
     assert len(expected) == 7
     data = Own(PredictDataset(photos), batch_size)
@@ -169,9 +168,8 @@ def test_a_custom_datamodule_gets_the_scores_of_the_folder(make, run, photos, ex
     assert run(make(), stage, Engine, datamodule=data).scores == pytest.approx(expected, **SAME)
 
 
-@pytest.mark.parametrize("batch_size", [1, 3])
-def test_a_validation_by_the_trainer_gives_the_scores_of_a_test(make, run, photos, expected, batch_size):
-    given = loader(PredictDataset(photos), batch_size=batch_size)
+def test_a_validation_by_the_trainer_gives_the_scores_of_a_test(make, run, photos, expected):
+    given = loader(PredictDataset(photos), batch_size=3)
     assert run(make(), "validate", Trainer, dataloaders=given).scores == pytest.approx(expected, **SAME)
 
 
@@ -194,8 +192,9 @@ def test_untrained_layers_are_refused_in_a_validation_too(tiny_folder, run, phot
         run(method, "validate", Trainer, dataloaders=loader(PredictDataset(photos)))
 
 
-@pytest.mark.parametrize("batch_size", [1, 3])
-@pytest.mark.parametrize("dataset", [Nameless, lambda photos: ConcatDataset(halves(photos))])
+@pytest.mark.parametrize(
+    ("dataset", "batch_size"), [(Nameless, 1), (lambda photos: ConcatDataset(halves(photos)), 3)]
+)
 def test_data_sets_that_do_not_name_their_images_get_the_same_scores(make, run, photos, expected, dataset, batch_size):
     given = loader(dataset(photos), batch_size=batch_size)
     assert run(make(), "test", Trainer, dataloaders=given).scores == pytest.approx(expected, **SAME)
