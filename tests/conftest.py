@@ -75,6 +75,12 @@ def _tiny_demo_model():
 
 
 @pytest.fixture(autouse=True, scope="session")
+def _autograd_before_any_export():
+    """Start autograd while it sees no device; an export to ONNX adds one, whose thread would not survive a fork."""
+    torch.ones(1, requires_grad=True).sum().backward()
+
+
+@pytest.fixture(autouse=True, scope="session")
 def _shortcuts():
     with shortcuts():
         yield

@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,11 +13,11 @@ from dualclip_lightning.cli import main
 from dualclip_lightning.demo.data.assets import ASSETS
 from dualclip_lightning.predict import Detector
 from dualclip_lightning.predict.bundle.file import read_bundle
+from tests.ended import Ended
+from tests.interpreters import run_prepared
 from tests.towers import TINY_CLIP
 
 pytestmark = pytest.mark.slow
-
-DUALCLIP = Path(sys.executable).parent / "dualclip"
 
 
 @pytest.fixture(scope="module")
@@ -41,20 +39,19 @@ def bundle(boards):
     model = ("--pretrained", TINY_CLIP, "--class-name", "board", "--device", "cpu")
     numbers = ("--num-references", 3, "--false-alarm-rate", 0.5)
     done = installed(boards, "calibrate", "good", "--out", path.name, *model, *numbers)
-    assert done.returncode == 0, done.stderr
-    assert "expected false alarms" in done.stdout
+    assert done.status == 0, done.err
+    assert "expected false alarms" in done.out
     return path
 
 
-def installed(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run the installed command in a folder, in a new interpreter."""
+def installed(folder: Path, *arguments: object) -> Ended:
+    """Run the installed command in a folder, as in a new interpreter."""
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1",
                    "HF_HUB_OFFLINE": "1", "DUALCLIP_CACHE": os.environ["DUALCLIP_CACHE"],
                    "PYTHONPATH": os.environ.get("PYTHONPATH", "")}  # fmt: skip
-    done = subprocess.run([DUALCLIP, *map(str, arguments)], cwd=folder, env=environment, capture_output=True, text=True,
-                          check=False)  # fmt: skip
-    assert "Traceback" not in done.stderr
-    return done
+    ended = run_prepared(["dualclip", *map(str, arguments)], folder, environment)
+    assert "Traceback" not in ended.err
+    return ended
 
 
 def rows(folder: Path) -> dict[str, dict[str, str]]:

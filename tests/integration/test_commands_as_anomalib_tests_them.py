@@ -1,4 +1,8 @@
-"""anomalib's commands in sequence with every registered model, by options, and by the configuration they print."""
+"""anomalib's commands in sequence, by options and by the configuration they print.
+
+With every registered model, `fit` and `test` are run, and `test` by the printed configuration. All commands are run
+with two models; with the others, `test_models_as_anomalib_tests_them` makes the Engine's calls that commands make.
+"""
 
 from __future__ import annotations
 
@@ -23,15 +27,16 @@ from tests.towers import TINY_CLIP, write_mvtec
 pytestmark = pytest.mark.slow
 
 register()
-EXPORTED = {"ClipZeroShot", "WindowCLIP", "ClipAD"}
-"""Models that are functions of one image with their defaults."""
+EXPORTED = {"ClipZeroShot"}
+"""Models with all commands that are functions of one image with their defaults."""
 DATA = ("--data", "MVTecAD", "--data.num_workers", "0")
 PREDICT = (*DATA, "--trainer.callbacks", "tests.callbacks.WriteScores")
 LESS_WORK = {"AnoCLIP": {"views": False, "steps": 1}}
 """Arguments with which a model takes less time."""
 BY_OPTIONS = [(name, "options") for name in sorted(MODELS)]
+ALL_COMMANDS = [("DualImageCLIP", "options"), ("ClipZeroShot", "configuration")]
 CASES = [*BY_OPTIONS, ("ClipZeroShot", "configuration")]
-"""Models with every command. Configurations differ by their models, but commands read all of them in the same way."""
+with_all_commands = pytest.mark.parametrize("case", ALL_COMMANDS, ids="-".join, indirect=True)
 
 Run = Callable[..., Ended]
 
@@ -116,11 +121,16 @@ def test_fit_leaves_a_small_checkpoint(checkpoint):
     assert 0 < checkpoint.stat().st_size < 1e5
 
 
-@pytest.mark.parametrize(("command", "with_checkpoint"), [("train", False), ("test", False), ("test", True)])
-def test_test_and_train_print_the_figures_of_the_engine(run, command, with_checkpoint, checkpoint, expected):
-    figures = metrics_of(run(command, *DATA, *(["--ckpt_path", checkpoint] if with_checkpoint else [])))
+def test_test_from_a_checkpoint_prints_the_figures_of_the_engine(run, checkpoint, expected):
+    figures = metrics_of(run("test", *DATA, "--ckpt_path", checkpoint))
     assert figures == pytest.approx(expected.figures, abs=1e-5)
     assert set(figures) == METRICS
+
+
+@with_all_commands
+@pytest.mark.parametrize("command", ["train", "test"])
+def test_test_and_train_without_a_checkpoint_print_the_same(run, command, expected):
+    assert metrics_of(run(command, *DATA)) == pytest.approx(expected.figures, abs=1e-5)
 
 
 @pytest.mark.parametrize("case", BY_OPTIONS, ids="-".join, indirect=True)
@@ -128,6 +138,7 @@ def test_the_printed_configuration_gives_the_same_figures(by_configuration, expe
     assert metrics_of(by_configuration("test", *DATA)) == pytest.approx(expected.figures, abs=1e-5)
 
 
+@with_all_commands
 @pytest.mark.parametrize("with_checkpoint", [True, False])
 def test_predict_gives_a_users_callback_the_scores_of_the_engine(run, with_checkpoint, checkpoint, expected, workplace):
     file = workplace.folder / "scores.json"
@@ -136,10 +147,12 @@ def test_predict_gives_a_users_callback_the_scores_of_the_engine(run, with_check
     assert json.loads(file.read_text()) == pytest.approx(expected.scores, abs=1e-5)
 
 
+@with_all_commands
 def test_validate_measures_nothing(run, checkpoint):
     assert not metrics_of(run("validate", *DATA, "--ckpt_path", checkpoint))
 
 
+@with_all_commands
 def test_export_writes_a_file_or_says_why_not(run, model, checkpoint, workplace):
     place = workplace.folder / "exported"
     ended = run("export", "--export_type", "torch", "--ckpt_path", checkpoint, "--export_root", place)
@@ -160,7 +173,7 @@ def test_export_writes_a_file_or_says_why_not(run, model, checkpoint, workplace)
     [
         ("fit", "config.yaml"), ("train", "provenance.json"), ("test --ckpt_path {}", "provenance.json"),
         ("predict --ckpt_path {}", "provenance.json"), ("validate --ckpt_path {}", None),
-        ("export --export_type onnx --export_root exported --ckpt_path {}", "model.onnx"),
+        ("export --export_type torch --export_root installed --ckpt_path {}", "model.pt"),
     ],
 )  # fmt: skip
 def test_the_installed_commands_end_well_and_print_each_note_once(

@@ -37,6 +37,8 @@ def callables() -> dict[str, object]:
 
 
 PUBLIC = callables()
+SLOW = {"dualclip_lightning.predict.detector.Detector", "dualclip_lightning.testing.check.check_method"}
+"""Names with long examples: one exports a detector, the other checks a method."""
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +57,7 @@ def test_a_module_offers_what_the_table_says(module):
     assert sorted(ROWS[module]) == sorted(import_module(module).__all__)
 
 
-@pytest.mark.parametrize("name", PUBLIC)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in PUBLIC])
 def test_the_example_of_a_public_name_gives_the_output_it_shows(name):
     found = examples(PUBLIC[name], name)
     assert found, f"{name} has no example in its docstring"
