@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from dualclip_lightning import Detector
 from dualclip_lightning.cli import main
 from dualclip_lightning.predict.bundle.file import read_bundle
+from dualclip_lightning.predict.export.provenance import output_names
 from tests.towers import stem_folder, write_image
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
 openvino = pytest.importorskip("openvino", reason="the extra `openvino` is not installed")
-pytestmark = pytest.mark.slow
-
 FORMS = {
     "text": {"compare_with": "none", "threshold": None},
     "references": {},
@@ -38,8 +39,11 @@ FORMS = {
     "AnoCLIP": {"method": "AnoCLIP", "steps": 0, "views": False},
     "WindowCLIP": {"method": "WindowCLIP"},
 }  # fmt: skip
+IN_FILES = ("layers", "subspace", "convolutional network", "stem", "AnoCLIP", "WindowCLIP")
+"""Forms that are exported; between them and "references" below they have the operations of all others."""
 SIZES = ((1, 48, 48), (3, 70, 31), (2, 9, 120))
 """Numbers, heights and widths of batches."""
+Runner = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
 @pytest.fixture(scope="module")
@@ -79,33 +83,50 @@ def as_input(pixels: np.ndarray) -> np.ndarray:
     return pixels.transpose(0, 3, 1, 2).astype(np.float32) / 255
 
 
-def in_onnxruntime(path: Path, batch: np.ndarray) -> dict[str, np.ndarray]:
+def in_onnxruntime(path: str) -> Runner:
+    """Load a file, and return a function from a batch to its outputs by name."""
     session = onnxruntime.InferenceSession(path)
-    return dict(zip([each.name for each in session.get_outputs()], session.run(None, {"image": batch}), strict=True))
+    names = [each.name for each in session.get_outputs()]
+    return lambda batch: dict(zip(names, session.run(None, {"image": batch}), strict=True))
 
 
-def in_openvino(path: Path, batch: np.ndarray) -> dict[str, np.ndarray]:
+def in_openvino(path: str) -> Runner:
+    """Do the same with OpenVINO."""
     compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    found = compiled({"image": batch})
-    return {output.any_name: found[output] for output in compiled.outputs}
+    return lambda batch: {output.any_name: found for output, found in compiled({"image": batch}).items()}
 
 
-@pytest.mark.parametrize("form", sorted(FORMS.keys() - {"references"}))
-def test_scores_maps_and_decisions_are_those_of_the_detector(make, form):
+@pytest.mark.parametrize("form", FORMS)
+def test_the_graph_gives_the_scores_maps_and_decisions_of_the_detector(make, form, monkeypatch):
+    monkeypatch.setattr("dualclip_lightning.predict.detector.export_graph", lambda graph, *_, **__: graph)
+    detector = make(form)
+    graph = detector.export("plate.onnx")
+
+    def run(batch):
+        with torch.no_grad():
+            found = graph(torch.from_numpy(batch))
+        return dict(zip(output_names(graph), [each.numpy() for each in found], strict=True))
+
+    assert_equal_batches(detector, output_names(graph), [run])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", IN_FILES)
+def test_files_give_the_scores_maps_and_decisions_of_the_detector(make, form):
     detector = make(form)
     exported = detector.export("plate.onnx")
     assert exported.difference < 1e-5
-    assert_equal_batches(detector, exported.outputs)
+    assert_equal_batches(detector, exported.outputs, [in_onnxruntime("plate.onnx"), in_openvino("plate.onnx")])
 
 
-def assert_equal_batches(detector, outputs) -> None:
-    """Compare a file with its detector in both runtimes; OpenVINO's own format is tested below."""
+def assert_equal_batches(detector, outputs, runners) -> None:
+    """Compare what runs without the detector with it."""
     decided = set()
     for size in SIZES:
         pixels = images(*size)
         expected = detector.predict(pixels)
-        for run in (in_onnxruntime, in_openvino):
-            decided |= assert_equal(run(Path("plate.onnx"), as_input(pixels)), expected, outputs)
+        for run in runners:
+            decided |= assert_equal(run(as_input(pixels)), expected, outputs)
     if detector.threshold is None:
         assert not decided
     elif detector.threshold.kind == "good" and detector.settings["method"] != "AnoCLIP":
@@ -125,23 +146,26 @@ def assert_equal(found, expected, outputs) -> set[str]:
     return set(words)
 
 
+@pytest.mark.slow
 def test_openvinos_own_format_gives_the_same_and_says_what_it_is(make):
     detector = make("references")
     exported = detector.export("plate.xml")
     assert [path.name for path in exported.files] == ["plate.xml", "plate.bin"]
     pixels = images(*SIZES[1])
-    assert_equal(in_openvino(Path("plate.xml"), as_input(pixels)), detector.predict(pixels), exported.outputs)
+    assert_equal(in_openvino("plate.xml")(as_input(pixels)), detector.predict(pixels), exported.outputs)
     model = openvino.Core().read_model("plate.xml")
     said = model.get_rt_info(["dualclip_lightning"]).value
     assert_describes({name: model.get_rt_info(["dualclip_lightning", name]).astype(str) for name in said})
 
 
+@pytest.mark.slow
 def test_the_command_writes_what_python_writes_and_the_readme_runs_it(make, capsys, monkeypatch):
     detector = make("references")
     assert main(["export", "--bundle", "plate.dualclip", "--out", "plate.onnx"]) == 0
     printed = capsys.readouterr().out
     assert "image [batch, 3, height, width] -> score, map, decision" in printed
-    assert_equal_batches(detector, ("score", "map", "decision"))
+    runners = [in_onnxruntime("plate.onnx"), in_openvino("plate.onnx")]
+    assert_equal_batches(detector, ("score", "map", "decision"), runners)
     Path("shots").mkdir()
     Image.fromarray(images(1, 60, 80)[0]).save("shots/01.png")
     said = {}
