@@ -168,11 +168,24 @@ def test_training_on_tested_images_is_refused_and_nothing_is_written(mvtec_root,
     assert not (tmp_path / "run").exists()
 
 
+HANGING = """        try:
+            with open({0!r}, "x") as file:
+                file.write(__import__("ray").get_runtime_context().get_node_id())
+        except FileExistsError:
+            self.model(batch.image)
+        else:
+            __import__("signal").pause()"""
+"""Training that hangs where a file is not there yet, to which it writes the machine."""
+
+
 @pytest.fixture(scope="module")
 def mixed(boards, mvtec_root, tiny_folder, tmp_path_factory):
     """Folder with `tiny.yaml`, the outside method that it names, and `here`, the results of a run in this process."""
     folder = tmp_path_factory.mktemp("mixed")
-    write_outside_method(folder, "colours_elsewhere")
+    write_outside_method(
+        folder, "colours_elsewhere", [("        self.model(batch.image)", HANGING.format(str(folder / "hung")))]
+    )
+    (folder / "hung").touch()
     methods = {
         "colours": {"model": "colours_elsewhere.ColourKnn"},
         "few colours": {"model": "colours_elsewhere.ColourKnn", "k_shot": 1},
@@ -187,13 +200,6 @@ def mixed(boards, mvtec_root, tiny_folder, tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def inside(mixed, monkeypatch):
-    """Make the folder of the outside method the working folder."""
-    monkeypatch.chdir(mixed)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-
-
 def test_the_kind_and_the_package_of_an_outside_method_stand_in_the_results(mixed):
     found = load_run(mixed / "here").frame
     kinds = dict(zip(found["method"], found["kind"], strict=True))
@@ -203,7 +209,11 @@ def test_the_kind_and_the_package_of_an_outside_method_stand_in_the_results(mixe
 
 
 @pytest.mark.slow
-def test_an_outside_method_a_model_of_anomalib_and_a_trained_one_run_in_other_processes_as_in_this_one(mixed, inside):
+def test_an_outside_method_a_model_of_anomalib_and_a_trained_one_run_in_other_processes_as_in_this_one(
+    mixed, monkeypatch
+):
+    monkeypatch.chdir(mixed)
+    monkeypatch.setattr(sys, "path", [*sys.path])
     assert start("tiny.yaml", "workers", "--workers", "2") == 0
     here, there = (load_run(mixed / name) for name in ("here", "workers"))
     pd.testing.assert_frame_equal(here.images, there.images, atol=1e-4)
@@ -211,19 +221,26 @@ def test_an_outside_method_a_model_of_anomalib_and_a_trained_one_run_in_other_pr
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_they_run_on_a_cluster_whose_lost_machine_loses_no_cell_and_doubles_none(mixed, inside, monkeypatch):
+def test_they_run_on_a_cluster_whose_lost_machine_loses_no_cell_and_doubles_none(mixed, tmp_path, monkeypatch):
     ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
     from ray.cluster_utils import Cluster
 
+    monkeypatch.chdir(tmp_path)  # in which the machines start, but not the run
     cluster, events = Cluster(initialize_head=True, head_node_args={"num_cpus": 0}), []
     machines = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    monkeypatch.chdir(mixed)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    hung = mixed / "hung"
+    hung.unlink()
 
     def run_and_lose_a_machine(cells, *others):
         for event in run_on_ray(cells, *others):
             events.append(event)
-            if event.row is not None and len(cells) > 1 and len(machines) > 1:
-                poll(lambda: ray.available_resources().get("CPU", 0) == 0)  # each machine runs a cell
-                cluster.remove_node(machines.pop(), allow_graceful=False)
+            if len(cells) > 1 and len(machines) > 1:
+                poll(lambda: hung.is_file() and hung.read_text())
+                (lost,) = (each for each in machines if each.node_id == hung.read_text())
+                machines.remove(lost)
+                cluster.remove_node(lost, allow_graceful=False)
             yield event
         poll(lambda: [node["Alive"] for node in ray.nodes()].count(True) == 1 + len(machines))
 
@@ -243,6 +260,6 @@ def test_they_run_on_a_cluster_whose_lost_machine_loses_no_cell_and_doubles_none
 
 
 def poll(condition):
-    """Wait for a condition of which Ray sends no event; only the time limit of the test ends the wait."""
+    """Wait for a condition of which nothing sends an event; only the time limit of the test ends the wait."""
     while not condition():
         time.sleep(0.02)

@@ -192,9 +192,7 @@ def test_untrained_layers_are_refused_in_a_validation_too(tiny_folder, run, phot
         run(method, "validate", Trainer, dataloaders=loader(PredictDataset(photos)))
 
 
-@pytest.mark.parametrize(
-    ("dataset", "batch_size"), [(Nameless, 1), (lambda photos: ConcatDataset(halves(photos)), 3)]
-)
+@pytest.mark.parametrize(("dataset", "batch_size"), [(Nameless, 1), (lambda photos: ConcatDataset(halves(photos)), 3)])
 def test_data_sets_that_do_not_name_their_images_get_the_same_scores(make, run, photos, expected, dataset, batch_size):
     given = loader(dataset(photos), batch_size=batch_size)
     assert run(make(), "test", Trainer, dataloaders=given).scores == pytest.approx(expected, **SAME)
