@@ -101,20 +101,18 @@ def test_the_csv_logger_gets_the_figures_and_the_parameters(logged):
     assert "num_references: 1" in parameters.read_text(encoding="utf-8")
 
 
+GRAPH = ("--trainer.logger.log_graph", "true", "--logging.log_graph", "true")
+"""Options that ask for a graph of the model, which is drawn in training only."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("logger", ["TensorBoardLogger", "AnomalibTensorBoardLogger"])
-def test_tensorboard_gets_the_figures_and_the_parameters(logged, logger):
+@pytest.mark.parametrize(("logger", "options"), [("TensorBoardLogger", GRAPH), ("AnomalibTensorBoardLogger", ())])
+def test_tensorboard_gets_the_figures_and_the_parameters_and_asking_for_a_graph_does_no_harm(logged, logger, options):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    figures, folder = logged(logger)
+    figures, folder = logged(logger, *options)
+    assert set(figures) == METRICS
     events = accumulator.EventAccumulator(str(next(folder.rglob("events.out.*")).parent))
     events.Reload()
     assert {name: events.Scalars(name)[-1].value for name in METRICS} == pytest.approx(figures, abs=1e-6)
     (parameters,) = folder.rglob("hparams.yaml")
     assert "num_references: 1" in parameters.read_text(encoding="utf-8")
-
-
-@pytest.mark.slow
-def test_a_graph_is_drawn_in_training_only_and_asking_for_it_does_no_harm(logged):
-    pytest.importorskip("tensorboard")
-    asked = ("--trainer.logger.log_graph", "true", "--logging.log_graph", "true")
-    assert set(logged("TensorBoardLogger", *asked)[0]) == METRICS

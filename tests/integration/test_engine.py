@@ -418,7 +418,10 @@ def test_drawing_pairs_and_making_anchors_do_not_change_the_global_generators(ma
 def test_another_model_of_anomalib_runs_on_the_datamodule_afterwards(make, test_scores, engine, mvtec_root):
     data = metal_nut(mvtec_root, train_batch_size=1)
     test_scores(make(), data)
-    padim = Padim(backbone="resnet18", layers=["layer1"], pre_trained=False, n_features=4, visualizer=False)
+    small = Padim.configure_pre_processor((64, 64))
+    padim = Padim(
+        backbone="resnet18", layers=["layer1"], pre_trained=False, n_features=4, visualizer=False, pre_processor=small
+    )
     (metrics,) = engine(max_epochs=1).train(padim, datamodule=data)
     assert 0 <= metrics["image_AUROC"] <= 1
 

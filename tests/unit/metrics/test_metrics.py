@@ -178,7 +178,7 @@ def test_image_metrics_of_any_batches():
 
 
 def test_a_connectivity_a_limit_and_pro_200_can_be_chosen():
-    maps, masks = tensors()
+    maps, masks = tensors(images=6)
     masks = torch.rand(maps.shape, generator=torch.Generator().manual_seed(0)) < 0.3
     arrays = maps.numpy(), masks.numpy()
     metric = fed(PixelMetrics(fpr_limit=0.1, connectivity=4, pro_200=True), maps, masks)

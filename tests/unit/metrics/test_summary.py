@@ -53,7 +53,7 @@ def streams(draw):
 
 
 @given(streams(), st.integers(1, 3), st.sampled_from([4, 9, 10**5]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_the_bounds_hold_for_any_stream_batches_and_budget(data, images, budget):
     maps, masks = data
     summary = summarise(maps, masks, images, budget=budget)
