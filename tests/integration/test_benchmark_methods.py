@@ -192,7 +192,8 @@ def mixed(boards, mvtec_root, tiny_folder, tmp_path_factory):
         "PaDiM": {"model": "padim", "arguments": {"pre_trained": False, "image_size": 32}},
         **sdp_plus(boards),
     }
-    write_config(folder / "tiny.yaml", mvtec_root, tiny_folder, methods, seeds=[0])
+    (folder / "data").symlink_to(mvtec_root, target_is_directory=True)
+    write_config(folder / "tiny.yaml", "data", tiny_folder, methods, seeds=[0])  # a path relative to the folder
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(sys, "path", [*sys.path])
