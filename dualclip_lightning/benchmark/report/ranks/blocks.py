@@ -126,7 +126,7 @@ def _incomplete(table: pd.DataFrame) -> Iterator[str]:
 def _other_images(cells: pd.DataFrame) -> Iterator[str]:
     """Yield a note if methods were not tested on the same images of a category."""
     tested = finished(cells).dropna(subset=["images_sha256"])
-    if (tested.groupby(PLACE)["images_sha256"].nunique() <= 1).all():
+    if tested.groupby(PLACE)["images_sha256"].nunique().le(1).all():
         return
     unlike = tested.groupby([*PLACE, "method"])["images_sha256"].agg(frozenset).groupby(PLACE, sort=False).nunique()
     names = block_names(unlike[unlike > 1].to_frame())

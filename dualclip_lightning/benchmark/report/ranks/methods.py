@@ -9,7 +9,7 @@ import pandas as pd
 
 from dualclip_lightning.benchmark.names import metrics_of, title
 from dualclip_lightning.benchmark.report.differences import signed_rank
-from dualclip_lightning.benchmark.report.ranks.blocks import DECIMALS, UNITS, Blocks, Unit, find_blocks, join
+from dualclip_lightning.benchmark.report.ranks.blocks import DECIMALS, PLACE, UNITS, Blocks, Unit, find_blocks, join
 from dualclip_lightning.benchmark.report.ranks.resampling import (
     RESAMPLED,
     difference_intervals,
@@ -87,6 +87,8 @@ def rank_cells(cells: pd.DataFrame, metric: str, unit: Unit = "category") -> Met
 
 def rank_all(cells: pd.DataFrame) -> list[MethodRanks]:
     """Rank the methods of a run over categories by every metric that at least three methods have on enough of them."""
+    if cells["method"].nunique() < FEWEST_FOR_FRIEDMAN or len(cells[PLACE].drop_duplicates()) < FEWEST_BLOCKS:
+        return []
     every = (find_blocks(cells, metric, "category") for metric in metrics_of(cells) if metric in cells)
     enough = (blocks for blocks in every if blocks.figures.shape[1] >= FEWEST_FOR_FRIEDMAN)
     return [_rank(blocks) for blocks in enough if not _too_few(blocks)]
