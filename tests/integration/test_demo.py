@@ -19,6 +19,8 @@ from dualclip_lightning.data import Demo
 from dualclip_lightning.demo.data import datamodule, samples
 from dualclip_lightning.models import DualImageCLIP
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

@@ -204,7 +204,7 @@ def detectors(make_detector):
     return [make_detector(geometry=geometry) for geometry in GEOMETRIES]
 
 
-@settings(quick, max_examples=60)
+@settings(quick, max_examples=30)
 @given(st.integers(0, len(GEOMETRIES) - 1), st.lists(st.tuples(SIDES, SIDES), min_size=1, max_size=3), st.booleans())
 def test_maps_have_the_size_of_images_of_any_size(detectors, geometry, sizes, as_float):
     rng = np.random.default_rng(0)

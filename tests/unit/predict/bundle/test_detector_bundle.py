@@ -248,6 +248,7 @@ ARGUMENTS = st.fixed_dictionaries({}, optional={
 })  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(deadline=None, derandomize=True, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ARGUMENTS)
 def test_any_settings_are_kept(tiny_folder, tmp_path, arguments):
