@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import sys
-import time
+import threading
 
 import pandas as pd
 import pytest
@@ -223,7 +223,7 @@ def test_an_outside_method_a_model_of_anomalib_and_a_trained_one_run_in_other_pr
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_they_run_on_a_cluster_whose_lost_machine_loses_no_cell_and_doubles_none(mixed, tmp_path, monkeypatch):
-    ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    pytest.importorskip("ray", reason="the extra `ray` is not installed")
     from ray.cluster_utils import Cluster
 
     monkeypatch.chdir(tmp_path)  # in which the machines start, but not the run
@@ -234,22 +234,28 @@ def test_they_run_on_a_cluster_whose_lost_machine_loses_no_cell_and_doubles_none
     hung = mixed / "hung"
     hung.unlink()
 
-    def run_and_lose_a_machine(cells, *others):
-        for event in run_on_ray(cells, *others):
+    def run(*arguments):
+        for event in run_on_ray(*arguments):
             events.append(event)
-            if len(cells) > 1 and len(machines) > 1:
-                poll(lambda: hung.is_file() and hung.read_text())
-                (lost,) = (each for each in machines if each.node_id == hung.read_text())
+            yield event
+
+    def lose_the_machine_that_hangs(ended):
+        while not ended.wait(0.02):  # nothing sends an event when a file is written
+            name = hung.read_text() if hung.is_file() else ""
+            for lost in [each for each in machines if each.node_id == name]:
                 machines.remove(lost)
                 cluster.remove_node(lost, allow_graceful=False)
-            yield event
-        poll(lambda: [node["Alive"] for node in ray.nodes()].count(True) == 1 + len(machines))
 
-    monkeypatch.setattr(session, "run_on_ray", run_and_lose_a_machine)
+    ended = threading.Event()
+    watching = threading.Thread(target=lose_the_machine_that_hangs, args=(ended,))
+    watching.start()
+    monkeypatch.setattr(session, "run_on_ray", run)
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
     try:
         assert start("tiny.yaml", "cluster", "--runner", "ray") == 0
     finally:
+        ended.set()
+        watching.join()
         cluster.shutdown()
     assert len(machines) == 1
     here, there = (load_run(mixed / name) for name in ("here", "cluster"))
@@ -258,9 +264,3 @@ def test_they_run_on_a_cluster_whose_lost_machine_loses_no_cell_and_doubles_none
     assert sorted(event.cell.key for event in events if event.row is not None) == cells
     assert_same_results(*(run.frame[run.frame["kind"] != "auxiliary"] for run in (here, there)))
     pd.testing.assert_frame_equal(here.images, there.images, atol=1e-4)
-
-
-def poll(condition):
-    """Wait for a condition of which nothing sends an event; only the time limit of the test ends the wait."""
-    while not condition():
-        time.sleep(0.02)
