@@ -58,20 +58,6 @@ def cluster(one_thread):
         found.shutdown()
 
 
-def at_first(sources, number, flag, act):
-    """Return the sources; the process that is the first to read the one with this number calls `act` before."""
-    load = sources[number].load
-
-    def act_and_load():
-        if not flag.exists():
-            flag.touch()
-            act()
-        return load()
-
-    sources[number] = sources[number]._replace(load=act_and_load)
-    return sources
-
-
 def chunks(sources):
     """Return the numbers of the images that are encoded together."""
     return list(Detector(**ARGUMENTS)._judge.comparison.order(sources).chunks(2))
@@ -115,17 +101,32 @@ def interrupting(after):
     return append_and_interrupt
 
 
-def killing(flag):
-    """Return `file_sources` for a run in which the worker of the last images is killed."""
+def killing(lost, killed):
+    """Return `file_sources` for a run in which the worker of the last images is killed once a machine is lost.
+
+    The worker that is killed is thus never that of the lost machine, whose end would be the only one.
+    """
 
     def sources_of(paths, limit):
         sources = file_sources(paths, limit)
-        return at_first(sources, chunks(sources)[-1][0], flag, lambda: os.kill(os.getpid(), signal.SIGKILL))
+        number = chunks(sources)[-1][0]
+        load = sources[number].load
+
+        def die_and_load():
+            while not lost.exists():  # the wait ends with the time limit of the test
+                time.sleep(0.02)
+            if not killed.exists():
+                killed.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return load()
+
+        sources[number] = sources[number]._replace(load=die_and_load)
+        return sources
 
     return sources_of
 
 
-def losing_a_machine(cluster):
+def losing_a_machine(cluster, lost):
     """Return `Log.append` for a run that loses a machine after its first score, while both machines work."""
     ray, append = pytest.importorskip("ray"), Log.append
 
@@ -134,6 +135,7 @@ def losing_a_machine(cluster):
         if "name" in record and len(cluster.machines) > 1:
             poll(lambda: ray.available_resources().get("CPU", 0) == 0)
             cluster.remove_node(cluster.machines.pop(), allow_graceful=False)
+            lost.touch()
 
     return append_and_lose
 
@@ -162,8 +164,8 @@ def test_ctrl_c_a_killed_worker_and_a_lost_machine_change_no_byte(
     scores = {row["path"]: row["score"] for row in expected[0]}
     assert all(scores[row["path"]] == row["score"] for row in before)
 
-    monkeypatch.setattr(run, "file_sources", killing(tmp_path / "killed"))
-    monkeypatch.setattr(Log, "append", losing_a_machine(cluster))
+    monkeypatch.setattr(run, "file_sources", killing(tmp_path / "lost", tmp_path / "killed"))
+    monkeypatch.setattr(Log, "append", losing_a_machine(cluster, tmp_path / "lost"))
     assert predict(shots, out, "--runner", "ray") == 1
     assert (tmp_path / "killed").exists()
     assert len(cluster.machines) == 1
