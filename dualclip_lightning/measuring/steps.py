@@ -27,8 +27,8 @@ from dualclip_lightning.models.clip_ad import ClipADModel
 from dualclip_lightning.models.clip_zero_shot import ClipZeroShotModel
 from dualclip_lightning.models.dual_image_clip import DualImageCLIPModel
 from dualclip_lightning.models.memory import PatchMemoryModel, SubspaceModel
-from dualclip_lightning.models.memory.features import MeanLayerEncoder
-from dualclip_lightning.models.memory.subspace_ad import middle_layers
+from dualclip_lightning.models.memory.patch_memory import memory_encoder
+from dualclip_lightning.models.memory.subspace_ad import subspace_encoder
 from dualclip_lightning.models.musc import MuScModel
 from dualclip_lightning.models.winclip import WinCLIPModel
 from dualclip_lightning.prompts import prompt_ensemble
@@ -88,14 +88,12 @@ def musc(visual: nn.Module, references: int | None = None) -> Step:
 
 def subspace(visual: nn.Module) -> Step:
     """Return a step of SubspaceAD with the batch as its set."""
-    encoder = intermediate_encoder(visual, norm=False, default=middle_layers, embed=False)
-    return SubspaceModel(MeanLayerEncoder(encoder))
+    return SubspaceModel(subspace_encoder(visual))
 
 
 def memory(visual: nn.Module) -> Step:
     """Return a step of PatchMemory with the batch as its set."""
-    encoder = intermediate_encoder(visual, default=lambda depth: (depth,), embed=False)
-    return PatchMemoryModel(MeanLayerEncoder(encoder))
+    return PatchMemoryModel(memory_encoder(visual))
 
 
 VARIANTS: Mapping[str, Callable[[Any], Step]] = {

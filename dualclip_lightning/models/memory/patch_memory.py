@@ -186,11 +186,16 @@ class PatchMemory(ZeroShotShell, AnomalibModule):
         check_whole("subsets", subsets, 1)
         super().__init__(drawing=drawing, **common)
         self.kind = Kind.FEW_SHOT if k_shot else Kind.TRANSDUCTIVE
-        encoder = intermediate_encoder(self.backbone.visual, layers, default=lambda depth: (depth,), embed=False)
+        encoder = memory_encoder(self.backbone.visual, layers)
         angles = [360 * turn / rotations for turn in range(1, rotations)]
-        self.model = PatchMemoryModel(MeanLayerEncoder(encoder), neighbours, share, angles, self.drawing)
+        self.model = PatchMemoryModel(encoder, neighbours, share, angles, self.drawing)
         if k_shot:
             self.references = Bank(self.model, partial(normal_images, k_shot, self.seed, reference_dir))
         else:
             self.levers = (*self.levers, "raise subsets")
             self.references = WholeSet(self.model, subsets, self.seed)
+
+
+def memory_encoder(visual: nn.Module, layers: Sequence[int] | None = None) -> MeanLayerEncoder:
+    """Return the encoder of the patches of a tower: tokens of the last layer, unless others are chosen."""
+    return MeanLayerEncoder(intermediate_encoder(visual, layers, default=lambda depth: (depth,), embed=False))

@@ -174,17 +174,22 @@ class SubspaceAD(ZeroShotShell, AnomalibModule):
         check_whole("subsets", subsets, 1)
         super().__init__(drawing=drawing, **common)
         self.kind = Kind.FEW_SHOT if k_shot else Kind.TRANSDUCTIVE
-        encoder = intermediate_encoder(self.backbone.visual, layers, norm=False, default=middle_layers, embed=False)
         pixels = self.backbone.preprocessing
         black = [-mean / std for mean, std in zip(pixels.mean, pixels.std, strict=True)]
         self.model = SubspaceModel(
-            MeanLayerEncoder(encoder), explained_variance, random_angles(rotations, self.seed), black, self.drawing
-        )
+            subspace_encoder(self.backbone.visual, layers), explained_variance, random_angles(rotations, self.seed),
+            black, self.drawing,
+        )  # fmt: skip
         if k_shot:
             self.references = Bank(self.model, partial(normal_images, k_shot, self.seed, reference_dir), named=False)
         else:
             self.levers = (*self.levers, "raise subsets")
             self.references = WholeSet(self.model, subsets, self.seed)
+
+
+def subspace_encoder(visual: nn.Module, layers: Sequence[int] | None = None) -> MeanLayerEncoder:
+    """Return the encoder of the patches of a tower: tokens without its last layer norm, of the middle layers."""
+    return MeanLayerEncoder(intermediate_encoder(visual, layers, norm=False, default=middle_layers, embed=False))
 
 
 def middle_layers(depth: int) -> tuple[int, ...]:
