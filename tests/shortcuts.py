@@ -5,14 +5,19 @@ Together it took more than half the time of a run of the tiny CLIP.
 
 from __future__ import annotations
 
+import copy
 import gc
+import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from functools import cache
+from contextlib import contextmanager
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
+import open_clip
 import pytest
 import torch
+from anomalib.data.datasets.image import mvtecad
 from lightning.fabric.utilities import registry
 from open_clip import SimpleTokenizer
 from torch.nn import init
@@ -23,14 +28,17 @@ from dualclip_lightning.backbone import loading
 
 @contextmanager
 def shortcuts() -> Iterator[None]:
-    """Read vocabularies and entry points only once, and exclude the libraries from garbage collection."""
+    """Read vocabularies, weights, folders and entry points once, and exclude libraries from garbage collection."""
     gc.collect()
     gc.freeze()  # each cell of a benchmark collects garbage
     with pytest.MonkeyPatch.context() as patch:
         # Lightning reads the entry points of every installed package for each Trainer.
         patch.setattr(registry, "entry_points", cache(registry.entry_points))
+        # Lightning only wants the names of the files, for which the default reads the sources of all modules.
+        patch.setattr(inspect, "stack", partial(inspect.stack, context=0))
+        _list_folders_once(patch)
         _split_texts_once(patch)
-        _draw_no_weights_that_are_loaded(patch)
+        _read_weights_once(patch)
         yield
     gc.unfreeze()
 
@@ -73,12 +81,42 @@ class _Undrawn(TorchFunctionMode):
             return (args[0] if args else named["tensor"]).fill_(torch.nan)
 
 
-def _draw_no_weights_that_are_loaded(patch: pytest.MonkeyPatch) -> None:
-    """Let open_clip leave out the random weights that those of the file replace, most of them of its vocabulary."""
+def _read_weights_once(patch: pytest.MonkeyPatch) -> None:
+    """Copy models whose files are the same, and leave out the random weights that those of a file replace.
+
+    Most of those are weights of the vocabulary.
+    """
     load = loading._load
+    loaded: dict[tuple[Any, ...], Any] = {}
 
-    def undrawn(place: Any, tag: str | None) -> Any:
-        with nullcontext() if tag == loading.RANDOM else _Undrawn():
+    def copied(place: Any, tag: str | None) -> Any:
+        if tag == loading.RANDOM:
             return load(place, tag)
+        key = place.model, place.file, tag, open_clip.create_model, *_files(place)
+        if key not in loaded:
+            with _Undrawn():
+                loaded[key] = load(place, tag)
+        return copy.deepcopy(loaded[key])
 
-    patch.setattr(loading, "_load", undrawn)
+    patch.setattr(loading, "_load", copied)
+
+
+def _files(place: Any) -> Iterator[tuple[str, int, int]]:
+    """Give the name, size and time of the files of a model, which change when it is written again."""
+    folder = Path(place.model.removeprefix(loading.LOCAL))
+    for path in (*(folder.iterdir() if folder.is_dir() else ()), *([Path(place.file)] if place.file else [])):
+        yield str(path), path.stat().st_size, path.stat().st_mtime_ns
+
+
+def _list_folders_once(patch: pytest.MonkeyPatch) -> None:
+    """Copy anomalib's table of the samples of a folder while it has the same files."""
+    make = mvtecad.make_mvtec_ad_dataset
+    made: dict[tuple[Any, ...], Any] = {}
+
+    def copied(root: Any, split: Any = None, extensions: Any = None) -> Any:
+        key = Path.cwd(), root, split, tuple(extensions or ()), *sorted(Path(root).rglob("*"))
+        if key not in made:
+            made[key] = make(root, split, extensions)
+        return made[key].copy()
+
+    patch.setattr(mvtecad, "make_mvtec_ad_dataset", copied)
