@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from dualclip_lightning.backbone.checkpoints import choosing
 from dualclip_lightning.utilities import processes
 from tests import towers
-from tests.shortcuts import shortcuts
+from tests.shortcuts import leave_out_of_collections, shortcuts
 from tests.web import serve
 
 EMBEDDED = choosing.DEMO_FOLDER
@@ -84,6 +84,13 @@ def _autograd_before_any_export():
 def _shortcuts():
     with shortcuts():
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _what_a_module_leaves_is_not_searched_for_garbage():
+    """Keep collections as fast at the end of the tests as at their beginning; exporters leave a million objects."""
+    yield
+    leave_out_of_collections()
 
 
 @pytest.fixture(scope="module")

@@ -29,8 +29,7 @@ from dualclip_lightning.backbone import loading
 @contextmanager
 def shortcuts() -> Iterator[None]:
     """Read vocabularies, weights, folders and entry points once, and exclude libraries from garbage collection."""
-    gc.collect()
-    gc.freeze()  # each cell of a benchmark collects garbage
+    leave_out_of_collections()
     with pytest.MonkeyPatch.context() as patch:
         # Lightning reads the entry points of every installed package for each Trainer.
         patch.setattr(registry, "entry_points", cache(registry.entry_points))
@@ -41,6 +40,12 @@ def shortcuts() -> Iterator[None]:
         _read_weights_once(patch)
         yield
     gc.unfreeze()
+
+
+def leave_out_of_collections() -> None:
+    """Exclude all that exists from garbage collection, of which each cell of a benchmark does a full one."""
+    gc.collect()
+    gc.freeze()
 
 
 def _split_texts_once(patch: pytest.MonkeyPatch) -> None:
