@@ -61,12 +61,15 @@ def test_the_state_words_are_distinguished_for_unseen_classes(backbone):
 
 @pytest.fixture(scope="module")
 def figures(backbone):
-    """Image and pixel AUROC of text only, reference only and joint, by material [6, 3, 2], for one draw of pairs."""
+    """Image and pixel AUROC of text only, reference only and joint, by material [6, 3, 2], for one draw of pairs.
+
+    Every third image of a material is scored.
+    """
     return np.array([_figures(backbone, material) for material in MATERIALS])
 
 
 def _figures(backbone, material):
-    samples = [sample for sample in make_category(material) if sample.folder.startswith("test/")]
+    samples = [sample for sample in make_category(material) if sample.folder.startswith("test/")][::3]
     transform = backbone.preprocessing.transform("squash")
     images = torch.stack([transform(torch.tensor(sample.image).permute(2, 0, 1) / 255) for sample in samples])
     masks = np.stack([np.zeros((128, 128), bool) if s.mask is None else s.mask for s in samples])
