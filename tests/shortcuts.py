@@ -101,9 +101,21 @@ def _read_weights_once(patch: pytest.MonkeyPatch) -> None:
         if key not in loaded:
             with _Undrawn():
                 loaded[key] = load(place, tag)
-        return copy.deepcopy(loaded[key])
+        return _copy(loaded[key], {})
 
     patch.setattr(loading, "_load", copied)
+
+
+def _copy(module: torch.nn.Module, memo: dict[int, Any]) -> torch.nn.Module:
+    """Do what `copy.deepcopy` does, which takes most of its time for the empty dictionaries of hooks."""
+    if id(module) not in memo:
+        new = memo[id(module)] = object.__new__(type(module))
+        for name, value in vars(module).items():
+            if name == "_modules":
+                vars(new)[name] = {key: None if part is None else _copy(part, memo) for key, part in value.items()}
+            else:
+                vars(new)[name] = copy.deepcopy(value, memo) if value or not isinstance(value, dict) else type(value)()
+    return memo[id(module)]
 
 
 def _files(place: Any) -> Iterator[tuple[str, int, int]]:

@@ -160,12 +160,11 @@ class Stream(IterableDataset):
         yield ImageItem(image=torch.zeros(3, 9, 9))
 
 
-@pytest.mark.parametrize(("stage", "batch_size"), [("test", 1), ("predict", 3)])
-def test_a_custom_datamodule_gets_the_scores_of_the_folder(make, run, photos, expected, stage, batch_size):
+@pytest.mark.parametrize(("stage", "batch_size", "door"), [("test", 1, Engine), ("predict", 3, Trainer)])
+def test_a_custom_datamodule_gets_the_scores_of_the_folder(make, run, photos, expected, stage, batch_size, door):
     assert len(expected) == 7
     data = Own(PredictDataset(photos), batch_size)
-    assert run(make(), stage, Trainer, datamodule=data).scores == pytest.approx(expected, **SAME)
-    assert run(make(), stage, Engine, datamodule=data).scores == pytest.approx(expected, **SAME)
+    assert run(make(), stage, door, datamodule=data).scores == pytest.approx(expected, **SAME)
 
 
 def test_a_validation_by_the_trainer_gives_the_scores_of_a_test(make, run, photos, expected):
@@ -221,10 +220,16 @@ CHOICES = {
 }
 
 
-@pytest.mark.parametrize("choice", CHOICES.values(), ids=CHOICES)
-def test_the_images_that_a_sampler_chooses_are_those_that_are_scored(make, run, photos, expected_of_chosen, choice):
-    found = run(make(), "test", Trainer, dataloaders=loader(PredictDataset(photos), **choice()))
+def test_the_images_that_a_sampler_chooses_are_those_that_are_scored(make, run, photos, expected_of_chosen):
+    found = run(make(), "test", Trainer, dataloaders=loader(PredictDataset(photos), **CHOICES["own batches"]()))
     assert found.scores == pytest.approx(expected_of_chosen, **SAME)
+
+
+def test_every_kind_of_sampler_chooses(pairs, run, photos, chosen):
+    expected = run(pairs(), data_path=chosen).scores
+    for choice in CHOICES.values():
+        found = run(pairs(), "test", Trainer, dataloaders=loader(PredictDataset(photos), **choice()))
+        assert found.scores == pytest.approx(expected, **SAME)
 
 
 def test_a_prediction_scores_the_images_that_a_sampler_chooses(make, run, photos, expected_of_chosen):
@@ -232,15 +237,13 @@ def test_a_prediction_scores_the_images_that_a_sampler_chooses(make, run, photos
     assert found.scores == pytest.approx(expected_of_chosen, **SAME)
 
 
-@pytest.mark.parametrize("stage", ["test", "predict"])
-def test_a_subset_gets_the_scores_of_a_folder_that_has_no_more(make, run, photos, expected_of_chosen, stage):
+def test_a_subset_gets_the_scores_of_a_folder_that_has_no_more(make, run, photos, expected_of_chosen):
     subset = Subset(PredictDataset(photos), [0, 3, 5, 6])
-    assert run(make(), stage, Trainer, dataloaders=loader(subset)).scores == pytest.approx(expected_of_chosen, **SAME)
+    assert run(make(), "predict", Trainer, dataloaders=loader(subset)).scores == pytest.approx(expected_of_chosen, **SAME)
 
 
-@pytest.mark.parametrize("stage", ["test", "predict"])
-def test_drop_last_drops_the_last_images(make, run, photos, stage):
-    found = run(make(), stage, Trainer, dataloaders=loader(PredictDataset(photos), batch_size=3, drop_last=True))
+def test_drop_last_drops_the_last_images(make, run, photos):
+    found = run(make(), "test", Trainer, dataloaders=loader(PredictDataset(photos), batch_size=3, drop_last=True))
     assert sorted(found.scores) == [f"{i}.png" for i in range(6)]
     assert found.batches == [3, 3]
 
@@ -264,19 +267,21 @@ def test_broken_images_are_left_out_of_those_that_a_sampler_chooses(pairs, run, 
     assert "3.png" in caplog.text
 
 
-@pytest.mark.parametrize(
-    "collection",
-    [
-        lambda a, b: [a, b],
-        lambda a, b: {"first": a, "second": b},
-        lambda a, b: [[a], b],
-        lambda a, b: CombinedLoader({"first": a, "second": b}, "sequential"),
-    ],
-)
-def test_several_loaders_are_several_sets(make, run, photos, expected_of_halves, collection):
-    given = collection(*(loader(half, batch_size=1) for half in halves(photos)))
+def test_several_loaders_are_several_sets(make, run, photos, expected_of_halves):
+    given = [loader(half, batch_size=1) for half in halves(photos)]
     found = run(make(), "test", Trainer, dataloaders=given)
     assert found.scores == pytest.approx(expected_of_halves, **SAME)
+
+
+def test_every_collection_of_loaders_is_several_sets(pairs, run, photos):
+    first, second = (loader(half, batch_size=1) for half in halves(photos))
+    expected = run(pairs(), "test", Trainer, dataloaders=[first, second]).scores  # the test above
+    for given in (
+        {"first": first, "second": second},
+        [[first], second],
+        CombinedLoader({"first": first, "second": second}, "sequential"),
+    ):
+        assert run(pairs(), "test", Trainer, dataloaders=given).scores == pytest.approx(expected, **SAME)
 
 
 def test_a_prediction_takes_several_loaders_for_several_sets(make, run, photos, expected_of_halves):
