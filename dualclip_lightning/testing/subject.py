@@ -147,7 +147,8 @@ class Subject:
     @cached_property
     def _first(self) -> tuple[Any, Record]:
         method = self.make()
-        return method, self.run(method)
+        # no other run may write into the folder of this one
+        return method, run_engine(self.folder / "first", method, datamodule=self.data())
 
     @property
     def used(self) -> Any:

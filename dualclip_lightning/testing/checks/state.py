@@ -52,9 +52,7 @@ def the_state_holds_no_frozen_weights(subject: Subject) -> None:
 def a_checkpoint_gives_the_same_scores(subject: Subject) -> None:
     """A method that is loaded from its checkpoint gives the same scores, so that all arguments are restored."""
     path = subject.folder / "saved.ckpt"
-    engine = new_engine(subject.folder)
-    engine.test(subject.make(), datamodule=subject.data())
-    engine.trainer.save_checkpoint(path)
+    subject.used.trainer.save_checkpoint(path)
     loaded = subject.prepared(subject.method_class.load_from_checkpoint(path))
     require_same(subject.run(loaded), subject.expected, "Loaded from a checkpoint")
 
@@ -75,10 +73,8 @@ def fit_leaves_a_checkpoint(subject: Subject) -> None:
 def a_run_records_what_determined_it(subject: Subject) -> None:
     """`provenance.json` next to the results names the method, its kind, weights, class, arguments and versions."""
     subject.require_ours()
-    method = subject.make()
-    engine = new_engine(subject.folder)
-    engine.test(method, datamodule=subject.data())
-    path = Path(engine.trainer.default_root_dir) / RECORD
+    method = subject.used
+    path = Path(method.trainer.default_root_dir) / RECORD
     require(path.is_file(), f"A test writes no {RECORD}.")
     record = json.loads(path.read_text(encoding="utf-8"))
     expected = {"method": type(method).__name__, "kind": str(method.kind), "weights_sha256": method.backbone.digest,
