@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import open_clip
 import torch
 from open_clip.transformer import VisionTransformer
-from torch import Tensor
+from torch import Tensor, nn
 
 from dualclip_lightning.backbone import Backbone, Preprocessing
 from dualclip_lightning.backbone.preprocessing import PRESETS
@@ -21,7 +22,7 @@ from dualclip_lightning.testing.tiny_clip import CONFIG, DIM, PATCH, PREPROCESS,
 
 __all__ = [
     "CONFIG", "DIM", "PATCH", "PREPROCESS", "SIZE", "TINY_CLIP", "TWO_SIZES", "random_images", "save_folder",
-    "stem_folder", "tiny_backbone", "tiny_clip", "tower", "write_image", "write_mask", "write_mvtec",
+    "shallow_folder", "stem_folder", "tiny_backbone", "tiny_clip", "tower", "write_image", "write_mask", "write_mvtec",
 ]  # fmt: skip
 
 
@@ -52,16 +53,27 @@ STEM = {"model": "test_efficientnet", "stages": [2, 3]}
 def stem_folder() -> Path:
     """Return the folder of a tiny CLIP with a convolutional stem and random weights, kept until the program ends."""
     config = CONFIG | {"vision_cfg": CONFIG["vision_cfg"] | {"width": 64}}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        clip = stir(add_stem(open_clip.CLIP(**config), STEM)).eval()
-    folder = tempfile.TemporaryDirectory(prefix="stem-")
-    _KEPT.append(folder)
-    path = Path(folder.name)
-    save_folder(clip, path, config)
+    path = _saved(config, lambda clip: add_stem(clip, STEM))
     content = json.loads((path / "open_clip_config.json").read_text()) | {STEM_CONFIG: STEM}
     (path / "open_clip_config.json").write_text(json.dumps(content))
     return path
+
+
+@cache
+def shallow_folder() -> Path:
+    """Return the folder of a tiny CLIP of two blocks for exports, which take long for each; kept as above."""
+    return _saved(CONFIG | {"vision_cfg": CONFIG["vision_cfg"] | {"layers": 2}})
+
+
+def _saved(config: dict[str, Any], change: Callable[[nn.Module], nn.Module] = lambda clip: clip) -> Path:
+    """Save a CLIP with random weights, changed before they are stirred."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        clip = stir(change(open_clip.CLIP(**config))).eval()
+    folder = tempfile.TemporaryDirectory(prefix="clip-")
+    _KEPT.append(folder)
+    save_folder(clip, Path(folder.name), config)
+    return Path(folder.name)
 
 
 _KEPT: list[tempfile.TemporaryDirectory] = []

@@ -7,16 +7,22 @@ import torch
 from anomalib.deploy import ExportType
 from anomalib.engine import Engine
 
-from dualclip_lightning import AnoCLIP, ClipZeroShot, DualImageCLIP, MuSc, WinCLIP
-from tests.towers import SIZE
+from dualclip_lightning import AnoCLIP, ClipAD, ClipZeroShot, DualImageCLIP, MuSc, WinCLIP
+from tests.runtimes import in_onnxruntime, in_openvino
+from tests.towers import SIZE, shallow_folder
 
-ALONE = [(DualImageCLIP, {"alpha": 1.0}), (ClipZeroShot, {}), (AnoCLIP, {"steps": 0, "views": False})]
+ALONE = [
+    (DualImageCLIP, {"alpha": 1.0}), (ClipZeroShot, {}), (AnoCLIP, {"steps": 0, "views": False}), (WinCLIP, {}),
+    (ClipAD, {}),
+]  # fmt: skip
 
 
 @pytest.fixture
-def make(tiny_folder):
+def make():
     def build(method, **arguments):
-        return method(**{"pretrained": str(tiny_folder), "class_name": "screw", "visualizer": False} | arguments).eval()
+        return method(
+            **{"pretrained": str(shallow_folder()), "class_name": "screw", "visualizer": False} | arguments
+        ).eval()
 
     return build
 
@@ -39,18 +45,18 @@ def test_a_file_of_torch_gives_the_same_scores(make, method, arguments, tmp_path
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("method", "arguments"), ALONE)
-def test_onnxruntime_gives_the_same_scores_for_any_number_of_images(make, method, arguments, tmp_path):
-    pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
-    runtime = pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
+def test_onnx_gives_the_same_scores_for_any_number_of_images(make, method, arguments, tmp_path):
+    for needed in ("onnxscript", "onnxruntime", "openvino"):
+        pytest.importorskip(needed, reason="the extras `export` and `openvino` are not installed")
     model = make(method, **arguments)
     path = Engine(logger=False, default_root_dir=tmp_path).export(model, ExportType.ONNX, export_root=tmp_path)
-    session = runtime.InferenceSession(str(path))
-    for count in (1, 5):
-        score, score_map = session.run(["pred_score", "anomaly_map"], {"input": images(count).numpy()})
-        with torch.no_grad():
-            expected = model(images(count))
-        torch.testing.assert_close(torch.tensor(score), expected.pred_score, atol=1e-4, rtol=0)
-        torch.testing.assert_close(torch.tensor(score_map), expected.anomaly_map, atol=1e-4, rtol=0)
+    for run in (in_onnxruntime(path), in_openvino(path)):
+        for count in (1, 5):
+            found = run({"input": images(count).numpy()})
+            with torch.no_grad():
+                expected = model(images(count))
+            torch.testing.assert_close(torch.tensor(found["pred_score"]), expected.pred_score, atol=1e-4, rtol=0)
+            torch.testing.assert_close(torch.tensor(found["anomaly_map"]), expected.anomaly_map, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(

@@ -42,8 +42,8 @@ SLOW = {"dualclip_lightning.predict.detector.Detector", "dualclip_lightning.test
 
 
 @pytest.fixture(autouse=True)
-def _elsewhere(embedded_model, monkeypatch, tmp_path):
-    """Run examples with the demo model of the package, in a temporary folder."""
+def _elsewhere(monkeypatch, tmp_path):
+    """Run examples in a temporary folder."""
     monkeypatch.chdir(tmp_path)
 
 
