@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
 import yaml
 
-from dualclip_lightning.benchmark.plan.config import parse_config
+from dualclip_lightning.benchmark.plan.config import load_config, parse_config
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "benchmark"
 MEASURED = ["seconds", "seconds_per_image", "peak_memory_mb", "started", "git_revision"]
 """Columns that differ between any two runs."""
+
+
+@cache
+def shipped_config(name):
+    """Return a configuration that the package ships, which nothing changes."""
+    return load_config(CONFIGS / f"{name}.yaml")
 
 
 def tiny_content(root, weights, **changes):

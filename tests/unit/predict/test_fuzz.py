@@ -215,7 +215,7 @@ def test_maps_have_the_size_of_images_of_any_size(detectors, geometry, sizes, as
         check_prediction(prediction, size)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 2), (1, 4000), (4000, 1), (2, 3000), (7, 5000), (20_000, 3)])
+@pytest.mark.parametrize("size", [(1, 1), (1, 2), (1, 4000), (4000, 1), (2, 3000), (7, 5000), (6000, 3)])
 @pytest.mark.parametrize("geometry", range(len(GEOMETRIES)))
 def test_maps_have_the_size_of_images_of_extreme_shape(detectors, geometry, size):
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)

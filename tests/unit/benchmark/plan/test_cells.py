@@ -9,10 +9,10 @@ import pytest
 
 from dualclip_lightning.benchmark.plan import cells as rooms
 from dualclip_lightning.benchmark.plan.cells import plan
-from dualclip_lightning.benchmark.plan.config import load_config, parse_config
+from dualclip_lightning.benchmark.plan.config import parse_config
 from dualclip_lightning.benchmark.run.execute import run_cell
 from dualclip_lightning.registry import MODELS
-from tests.tiny_benchmark import CONFIGS, tiny_config, tiny_content
+from tests.tiny_benchmark import CONFIGS, shipped_config, tiny_config, tiny_content
 from tests.towers import write_mvtec
 
 
@@ -105,16 +105,16 @@ def test_arguments_and_class_names_may_differ_by_data_set_and_category_and_chang
     assert [one.key == other.key for one, other in zip(before, after, strict=True)] == [True, True, False, False, False]
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_shipped_configuration_can_be_planned_without_its_data(path):
-    config = load_config(path)
+@pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
+def test_every_shipped_configuration_can_be_planned_without_its_data(name):
+    config = shipped_config(name)
     cells = plan(config)
     assert {(cell.method, cell.dataset) for cell in cells} == set(product(config.methods, config.datasets))
     assert len({cell.key for cell in cells}) == len(cells)
 
 
 def test_the_paper_in_one_run_has_the_cells_of_its_two_tables():
-    one, *two = (set(keys(load_config(CONFIGS / f"{name}.yaml"))) for name in ("paper", "mvtec", "visa"))
+    one, *two = (set(keys(shipped_config(name))) for name in ("paper", "mvtec", "visa"))
     assert one == set().union(*two)
 
 
@@ -139,7 +139,7 @@ def shipped():
     """
     found = {}
     for name in ("demo", "visa", "ablation_components", "ablation_references"):
-        config = load_config(CONFIGS / f"{name}.yaml")
+        config = shipped_config(name)
         for label, method in config.methods.items():
             if method.model in MODELS and method.train_on is None:
                 arguments = {each: value for each, value in method.arguments.items() if each != "pretrained"}

@@ -10,7 +10,7 @@ from dualclip_lightning.benchmark.plan.config import ConfigError, load_config, p
 from dualclip_lightning.benchmark.plan.methods import method_names
 from dualclip_lightning.demo.data.assets import MATERIALS, REAL
 from dualclip_lightning.registry import MODELS
-from tests.tiny_benchmark import CONFIGS, tiny_content
+from tests.tiny_benchmark import CONFIGS, shipped_config, tiny_content
 
 CONTENT = tiny_content("data", "demo")
 TABLE = {"ClipZeroShot", "WindowCLIP", "AnoCLIP", "ClipAD", "MuSc", "DualImageCLIP"}
@@ -123,38 +123,37 @@ def test_every_registered_method_and_data_set_can_be_named():
     assert len(catalogue.categories("Visa")) == 12
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_shipped_configurations_are_valid(path):
-    config = load_config(path)
-    assert config.name == path.stem
+@pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
+def test_shipped_configurations_are_valid(name):
+    assert shipped_config(name).name == name
 
 
 @pytest.mark.parametrize("name", ["demo", "mvtec", "visa", "paper"])
 def test_the_papers_table_has_every_method(name):
-    assert {method.model for method in load_config(CONFIGS / f"{name}.yaml").methods.values()} >= TABLE
+    assert {method.model for method in shipped_config(name).methods.values()} >= TABLE
 
 
 def test_the_papers_ablations_vary_what_they_say():
-    steps = load_config(CONFIGS / "ablation_steps.yaml").methods.values()
+    steps = shipped_config("ablation_steps").methods.values()
     assert [method.arguments["tta"]["steps"] for method in steps] == list(range(7))
-    parts = load_config(CONFIGS / "ablation_components.yaml").methods.values()
+    parts = shipped_config("ablation_components").methods.values()
     found = {(method.arguments.get("alpha", 0.5) < 1, method.arguments.get("tta", False)) for method in parts}
     assert found == {(reference, tta) for reference in (False, True) for tta in (False, True)}
     of_one_seed = ("demo", "reference_", "mvtec_musc")  # MuSc uses no random numbers
-    repeated = [path for path in CONFIGS.glob("*.yaml") if not path.stem.startswith(of_one_seed)]
-    assert all(len(load_config(path).seeds) == 5 for path in repeated)
+    repeated = [path.stem for path in CONFIGS.glob("*.yaml") if not path.stem.startswith(of_one_seed)]
+    assert all(len(shipped_config(name).seeds) == 5 for name in repeated)
 
 
 @pytest.mark.parametrize("name", ["demo", "demo_ablations", "reference_ablation", "reference_stem"])
 def test_configurations_of_the_demo_keep_drawn_and_real_defects_apart(name):
-    found = {label: data.categories for label, data in load_config(CONFIGS / f"{name}.yaml").datasets.items()}
+    found = {label: data.categories for label, data in shipped_config(name).datasets.items()}
     assert found == {"Demo, drawn defects": list(MATERIALS), "Demo, real defects": list(REAL)}
 
 
 def test_the_ablations_of_the_demo_are_the_papers():
-    config = load_config(CONFIGS / "demo_ablations.yaml")
+    config = shipped_config("demo_ablations")
     given = {label: method.arguments for label, method in config.methods.items()}
-    papers = [load_config(CONFIGS / f"ablation_{name}.yaml").methods for name in ("components", "steps", "references")]
+    papers = [shipped_config(f"ablation_{name}").methods for name in ("components", "steps", "references")]
     asked = {json.dumps(method.arguments) for methods in papers for method in methods.values()}
     here = {json.dumps(arguments) for arguments in given.values()}
     defaults = {json.dumps({}), json.dumps({"tta": True})}

@@ -19,7 +19,7 @@ from dualclip_lightning.benchmark.run.engine import make_engine
 from dualclip_lightning.benchmark.run.execute import run_cell
 from dualclip_lightning.benchmark.run.methods import build_method, kind_of
 from dualclip_lightning.benchmark.run.rehearsal import rehearse
-from dualclip_lightning.demo.data import datamodule
+from dualclip_lightning.demo.data import datamodule, samples
 from dualclip_lightning.models.references import normal_images
 from tests.outside_method import write_outside_method
 from tests.tiny_benchmark import tiny_config
@@ -105,6 +105,8 @@ def test_a_row_has_a_digest_of_the_tested_images_and_masks(joint, tiny_folder, t
 
 def test_the_masks_that_a_row_knows_do_not_depend_on_the_order_of_the_images(tiny_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(datamodule, "CATEGORIES", ("cork",))
+    monkeypatch.setattr(samples, "GOOD_IMAGES", 5)
+    monkeypatch.setattr(samples, "KINDS", samples.KINDS[:3])
     monkeypatch.setenv("DUALCLIP_CACHE", str(tmp_path))
     demo = {"Demo": {"categories": ["cork"]}}  # normal images without a mask come first in some batches
     rows = [run_cell(cell).row for cell in cells("unused", tiny_folder, datasets=demo, seeds=[0, 1])]

@@ -239,7 +239,9 @@ def test_a_prediction_scores_the_images_that_a_sampler_chooses(make, run, photos
 
 def test_a_subset_gets_the_scores_of_a_folder_that_has_no_more(make, run, photos, expected_of_chosen):
     subset = Subset(PredictDataset(photos), [0, 3, 5, 6])
-    assert run(make(), "predict", Trainer, dataloaders=loader(subset)).scores == pytest.approx(expected_of_chosen, **SAME)
+    assert run(make(), "predict", Trainer, dataloaders=loader(subset)).scores == pytest.approx(
+        expected_of_chosen, **SAME
+    )
 
 
 def test_drop_last_drops_the_last_images(make, run, photos):
