@@ -54,6 +54,7 @@ def test_identical_states_are_not_reported_as_too_long(caplog):
     assert caplog.records == []
 
 
+@pytest.mark.slow
 def test_a_long_class_name_is_refused_where_prompts_of_both_states_become_one():
     prompts = prompt_ensemble(CHINESE, "object")
     with pytest.raises(ValueError, match=r"prompts are longer than the 77 tokens.*become the same.*shorter class name"):

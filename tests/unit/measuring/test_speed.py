@@ -15,6 +15,7 @@ def variants():
         return {name: build(visual) for name, build in speed.VARIANTS.items() if name not in speed.WITH_STEM}
 
 
+@pytest.mark.slow
 def test_every_variant_runs_and_is_counted(variants):
     counted = speed.forwards(variants, random_images(2))
     assert counted[speed.BARE] == 1
@@ -74,10 +75,11 @@ def test_more_references_cost_no_forward(variants):
     assert counted["Dual-Image CLIP, layers, K = 4"] < 1.6 * counted["Dual-Image CLIP, layers, K = 1"]
 
 
+@pytest.mark.slow
 def test_images_may_have_another_size_than_those_of_the_tower(capsys):
     options = [
         "--backbone",
-        "ViT-B-32",
+        "ViT-S-32",
         "--size",
         "64",
         "--methods",
@@ -88,4 +90,4 @@ def test_images_may_have_another_size_than_those_of_the_tower(capsys):
         "1",
     ]
     speed.main([*options, "--rounds", "1", "--device", "cpu"])
-    assert "ViT-B-32, 64x64 pixels, batch 2" in capsys.readouterr().out
+    assert "ViT-S-32, 64x64 pixels, batch 2" in capsys.readouterr().out

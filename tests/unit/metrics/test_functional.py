@@ -163,13 +163,15 @@ def test_sorting_in_threads_changes_nothing():
     assert all(np.array_equal(*pair) for pair in zip(*curves, strict=True))
 
 
+@pytest.mark.slow
 def test_counts_beyond_single_precision_are_exact():
-    scores = np.repeat(np.float32([0, 1, 2]), [2**24, 1, 2**24])
-    found = image_metrics(scores, scores > 0)
-    assert found["auroc"] == 1
-    assert found["ap"] == 1
-    mixed = np.repeat(np.float32([0, 1]), [2**24 + 1, 3])
-    labels = np.zeros(mixed.size, bool)
+    """Rank single anomalous among many normal scores, and the reverse."""
+    scores = np.repeat(np.float32([0, 1]), [2**24 + 1, 3])
+    labels = np.zeros(scores.size, bool)
     labels[[0, -1]] = True
     expected = (2**24 / 2 + 2**24 + 1) / (2 * (2**24 + 2))
-    assert image_metrics(mixed, labels)["auroc"] == pytest.approx(expected, abs=1e-12)
+    found, reverse = image_metrics(scores, labels), image_metrics(scores, ~labels)
+    assert found["auroc"] == pytest.approx(expected, abs=1e-12)
+    assert found["ap"] == pytest.approx(1 / 2 / 3 + 1 / 2 * 2 / (2**24 + 4), abs=1e-12)
+    assert reverse["auroc"] == pytest.approx(1 - expected, abs=1e-12)
+    assert reverse["ap"] == pytest.approx((2 * 2 / 3 + 2**24 * (2**24 + 2) / (2**24 + 4)) / (2**24 + 2), abs=1e-12)

@@ -53,7 +53,7 @@ def streams(draw):
 
 
 @given(streams(), st.integers(1, 3), st.sampled_from([4, 9, 10**5]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_the_bounds_hold_for_any_stream_batches_and_budget(data, images, budget):
     maps, masks = data
     summary = summarise(maps, masks, images, budget=budget)
@@ -90,6 +90,7 @@ def test_a_budget_that_is_too_small_widens_the_bounds_and_keeps_them_true():
     assert_enclosed(prune(summary, 50), maps, masks, widest=0.9)
 
 
+@pytest.mark.slow
 def test_merging_is_near_one_stream_and_in_any_order_the_same():
     maps, masks = references.maps_and_masks(images=40, size=64)
     first, second = summarise(maps[:13], masks[:13]), summarise(maps[13:], masks[13:])

@@ -265,7 +265,7 @@ def test_four_threads_get_the_same_as_one(make_detector, shots, arguments):
     detector = make_detector(**arguments)
     expected = [p.score for p in detector.predict(shots)]
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda _: [p.score for p in detector.predict(shots)], range(8)))
+        found = list(pool.map(lambda _: [p.score for p in detector.predict(shots)], range(4)))
     assert all(scores == pytest.approx(expected, **NEAR) for scores in found)
 
 

@@ -91,6 +91,7 @@ def test_images_that_do_not_divide_into_patches_are_refused():
         MuSc(backbone="timm:test_vit", pretrained="random", image_size=100)
 
 
+@pytest.mark.slow
 def test_a_model_that_takes_one_size_refuses_others():
     with pytest.raises(ValueError, match="takes only images of 224x224 pixels, but got 448x448"):
         MuSc(backbone="timm:beit_base_patch16_224", pretrained="random", image_size=448)

@@ -286,7 +286,9 @@ def test_a_value_that_a_constructor_refuses_is_refused_before_anything_runs(mvte
 def test_unavailable_weights_fail_only_their_cells(mvtec_root, tmp_path):
     broken = tmp_path / "weights.safetensors"
     broken.write_bytes(b"no weights")
-    (cell, *_) = cells(mvtec_root, broken, arguments={"pretrained": str(broken), "preprocessing": "openai"})
+    (cell, *_) = cells(
+        mvtec_root, broken, arguments={"pretrained": str(broken), "backbone": "ViT-S-32", "preprocessing": "openai"}
+    )
     rehearse([cell])
     row = run_cell(cell).row
     assert row["status"] == "failed"

@@ -117,6 +117,7 @@ def test_training_is_the_same_from_the_same_seed(weights, seen):
     assert all(torch.equal(tensor, tensor.half().to(tensor.dtype)) for tensor in first.values())
 
 
+@pytest.mark.slow
 def test_training_finds_what_stands_out(weights, seen):
     clip = new_clip(CONFIG, weights, 0)
     before = validate(clip, seen)["text"]
@@ -125,6 +126,7 @@ def test_training_finds_what_stands_out(weights, seen):
     assert after["text"][1] > max(0.9, before[1])
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_model_that_the_package_loads(weights_file, tmp_path, monkeypatch, capsys):
     textures = tmp_path / "textures"
     for name in ("brick", "marble", "steel"):

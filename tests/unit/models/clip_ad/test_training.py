@@ -78,6 +78,7 @@ def labelled(datamodule):
     return images, masks
 
 
+@pytest.mark.slow
 def test_overfits_a_small_auxiliary_set(make, engine, data):
     images, masks = labelled(data())
     method = make(epochs=40, learning_rate=0.01, class_name="metal nut", drawing="winclip")

@@ -141,6 +141,7 @@ def test_the_number_of_images_is_limited_and_the_page_states_it(write, name):
     assert "The 2 highest are on this page, and it counts only these; all are in scores.csv." in page.text
 
 
+@pytest.mark.slow
 def test_ten_thousand_images_with_many_references_make_a_small_page(write, name):
     references = tuple(name(f"reference/{i}.png") for i in range(20))
     entries = [entry(name(f"{i}.png"), i / 10_000, references) for i in range(10_000)]

@@ -265,6 +265,7 @@ def undrawn(monkeypatch):
     monkeypatch.setattr(figures, "plot_curves", lambda _: figures.address(b"", "svg"))
 
 
+@pytest.mark.slow
 def test_a_run_of_three_methods_has_tables_and_a_section_of_ranks(tmp_path, undrawn):
     run = write_run(tmp_path / "a", random_cells(["m", "n", "<o>"], CATEGORIES[:5], [0]))
     written = {path.name for path in write_tables(run)}
