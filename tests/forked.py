@@ -38,12 +38,16 @@ class Forked:
         """Process ID."""
         return int(self._process.pid or 0)
 
+    def kill(self) -> None:
+        """Kill the process, unless it has ended."""
+        self._process.kill()
+
     def end(self) -> Ended:
         """Wait until the process has ended, and kill it if the wait is interrupted."""
         try:
             self._process.join()
         finally:
-            self._process.kill()
+            self.kill()
         for file in self._printed:
             file.seek(0)
         out, err = (file.read().decode() for file in self._printed)

@@ -19,17 +19,20 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
+from typing import IO
 
 import httpx
 import pytest
 import uvicorn
 from fastapi import Request, Response
 
+from dualclip_lightning.cli import main
 from dualclip_lightning.measuring.serving import BOUNDARY, measure, request_bodies
 from dualclip_lightning.predict import Detector
 from dualclip_lightning.serving import guards
 from dualclip_lightning.serving.app import PAGE, create_app
 from dualclip_lightning.serving.command import bind
+from tests.forked import Forked
 from tests.towers import TINY_CLIP, write_image
 
 pytestmark = pytest.mark.slow
@@ -73,6 +76,28 @@ def service(*arguments: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
             process.kill()
 
 
+@contextmanager
+def forked_service(*arguments: object) -> Iterator[tuple[Forked, str, IO[str]]]:
+    """Serve in a fork of this process, and yield it, its address once it accepts connections, and what it prints."""
+    read, write = os.pipe()
+
+    def call() -> int:
+        os.close(read)
+        sys.stdout = os.fdopen(write, "w", encoding="utf-8")
+        return main(["serve", "--device", "cpu", *map(str, arguments)])
+
+    process = Forked(call, Path.cwd())
+    os.close(write)
+    with os.fdopen(read, encoding="utf-8") as printed:
+        try:
+            found = re.search(r"http://\S+(?=/)", printed.readline())
+            assert found, process.end()
+            yield process, found[0], printed
+        finally:
+            process.kill()
+            process.end()
+
+
 def post(address: str, *files: tuple[str, bytes]) -> httpx.Response:
     return httpx.post(f"{address}/predict", files=[("images", file) for file in files], timeout=LIMIT)
 
@@ -109,17 +134,17 @@ def test_a_service_is_killed_under_load_restarted_on_its_port_and_stopped(bundle
         assert set(seen) == {200}
         assert process.wait(LIMIT) == -signal.SIGKILL
 
-    with service("--bundle", path, "--port", address.rpartition(":")[2]) as (process, again):
+    with forked_service("--bundle", path, "--port", address.rpartition(":")[2]) as (process, again, printed):
         assert again == address
         assert post(address, ("shot.png", good)).json()["results"][0]["score"] == pytest.approx(expected.score)
-        process.terminate()
-        assert process.wait(LIMIT) == 0
-        assert process.stdout.read() == "Stopped.\n"
-        assert "Traceback" not in process.stderr.read()
+        os.kill(process.pid, signal.SIGTERM)
+        ended = process.end()
+        assert (ended.status, printed.read()) == (0, "Stopped.\n")
+        assert "Traceback" not in ended.err
 
 
 def test_a_request_that_was_accepted_is_answered_before_the_service_stops(bundle):
-    with service("--bundle", bundle[0], "--port", 0) as (process, address):
+    with forked_service("--bundle", bundle[0], "--port", 0) as (process, address, _):
         host, _, port = address.removeprefix("http://").rpartition(":")
         body = next(request_bodies(64))
         with socket.create_connection((host, int(port)), timeout=LIMIT) as client:
@@ -130,35 +155,34 @@ def test_a_request_that_was_accepted_is_answered_before_the_service_stops(bundle
             )
             client.sendall(head.encode())
             assert b"100 Continue" in client.recv(1000)  # the request is being read
-            process.terminate()
+            os.kill(process.pid, signal.SIGTERM)
             client.sendall(body)
             answer = b"".join(iter(lambda: client.recv(65536), b""))
         assert b"200 OK" in answer
         assert b'"score"' in answer
-        assert process.wait(LIMIT) == 0
+        assert process.end().status == 0
 
 
 def test_the_load_program_counts_every_request(bundle):
-    with service("--bundle", bundle[0], "--port", 0) as (process, address):
+    with forked_service("--bundle", bundle[0], "--port", 0) as (process, address, _):
         bodies = [next(request_bodies(32))] * 20 + [b"no form"] * 2
         found = measure(address, 6, bodies)
         process.kill()
-        process.wait(LIMIT)
+        process.end()
         gone = measure(address, 2, bodies[:4])
     assert (found["clients"], found["requests"], found["errors"]) == (6, 22, "2 x 400")
     assert 0 < found["p50 ms"] <= found["p95 ms"] <= found["p99 ms"]
     assert gone["errors"] == "4 x ConnectionRefusedError"
 
 
-def test_wrong_use_ends_with_status_2_and_one_line(bundle):
+def test_wrong_use_ends_with_status_2_and_one_line(bundle, capsys):
     with bind("127.0.0.1", 0) as taken:
         taken.listen()
         port = taken.getsockname()[1]
-        done = subprocess.run([DUALCLIP, "serve", "--quiet", "--bundle", bundle[0], "--port", str(port)],
-                              capture_output=True, text=True, check=False)  # fmt: skip
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"dualclip: Cannot listen on 127.0.0.1, port {port} (")
-    assert done.stderr.count("\n") == 1
+        assert main(["serve", "--quiet", "--bundle", str(bundle[0]), "--port", str(port)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"dualclip: Cannot listen on 127.0.0.1, port {port} (")
+    assert said.count("\n") == 1
 
 
 @contextmanager
