@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from dualclip_lightning.backbone.checkpoints import choosing
 from dualclip_lightning.utilities import processes
 from tests import towers
+from tests.interpreters import prepared_context
 from tests.shortcuts import leave_out_of_collections, shortcuts
 from tests.web import serve
 
@@ -138,6 +139,12 @@ def takes(monkeypatch):
 def forks(monkeypatch):
     """Make the processes of a pool forks of this one, which do not need to import the libraries."""
     monkeypatch.setattr(processes, "get_context", lambda _: get_context("fork"))
+
+
+@pytest.fixture
+def prepared(monkeypatch):
+    """Make the processes of a pool forks of an interpreter that has imported PyTorch, but nothing of this package."""
+    monkeypatch.setattr(processes, "get_context", lambda _: prepared_context())
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import signal
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_context
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import pytest
@@ -29,16 +30,23 @@ SWITCH = "TORCH_DEVICE_BACKEND_AUTOLOAD"
 """Variable with which PyTorch loads no plug-in."""
 
 
-def run_prepared(line: Sequence[str], place: Path, environment: Mapping[str, str]) -> Ended:
-    """Run an installed command, or a script after "-c", in a folder and with exactly these environment variables."""
+def prepared_context() -> ForkServerContext:
+    """Return a context whose processes are forks of the server, as those of `spawn` are new interpreters."""
     context = get_context("forkserver")
     context.set_forkserver_preload(LIBRARIES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(SWITCH, "0")  # for the server, which starts once
+        forkserver.ensure_running()
+    return context
+
+
+def run_prepared(line: Sequence[str], place: Path, environment: Mapping[str, str]) -> Ended:
+    """Run an installed command, or a script after "-c", in a folder and with exactly these environment variables."""
+    context = prepared_context()
     with tempfile.TemporaryDirectory() as folder:
         printed = [Path(folder, name) for name in ("out", "err")]
         process = context.Process(target=_run, args=([*line], place, {**environment}, printed))
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv(SWITCH, "0")  # for the server, which starts with the first process
-            process.start()
+        process.start()
         try:
             process.join()
         finally:

@@ -211,7 +211,7 @@ def test_the_kind_and_the_package_of_an_outside_method_stand_in_the_results(mixe
 
 @pytest.mark.slow
 def test_an_outside_method_a_model_of_anomalib_and_a_trained_one_run_in_other_processes_as_in_this_one(
-    mixed, monkeypatch
+    mixed, monkeypatch, prepared
 ):
     monkeypatch.chdir(mixed)
     monkeypatch.setattr(sys, "path", [*sys.path])

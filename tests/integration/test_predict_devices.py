@@ -34,7 +34,7 @@ def sources(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_new_processes_score_every_image_once_as_one_process_does(arguments, sources):
+def test_two_new_processes_score_every_image_once_as_one_process_does(arguments, sources, prepared):
     assert_as_one_process(arguments, sources)
 
 
