@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,14 +38,6 @@ class Workplace:
             return COMMANDS[name]()
 
         return Forked(call, self.folder, HOME=str(self.folder), COLUMNS="200", **environment).end()
-
-    def start_installed(self, name: str, *arguments: str, **environment: str) -> Ended:
-        """Run the installed command in a new interpreter, in which only the plug-in is loaded."""
-        done = subprocess.run(
-            [BINARIES / name, *arguments], cwd=self.folder, env={**self._settings(), **environment}, text=True,
-            capture_output=True, check=False,
-        )  # fmt: skip
-        return Ended(done.returncode, done.stdout, done.stderr)
 
     def start_prepared(self, name: str, *arguments: str, **environment: str) -> Ended:
         """Run the installed command as in a new interpreter that has already imported other libraries."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
 from typing import Any
 
 import pytest
+from torch import multiprocessing
 
 from tests.integration import two_processes
 
@@ -20,10 +18,8 @@ pytestmark = pytest.mark.slow
 def folder(tmp_path_factory, mvtec_root, tiny_folder):
     """Folder with the results of two processes in every run."""
     out = tmp_path_factory.mktemp("ranks")
-    command = [sys.executable, two_processes.__file__, out, "2", mvtec_root, tiny_folder]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    arguments = (str(out), mvtec_root, tiny_folder)
+    multiprocessing.start_processes(two_processes.work, arguments, nprocs=2, start_method="fork")
     return out
 
 

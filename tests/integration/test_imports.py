@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from dualclip_lightning import plugin
-from tests.interpreters import run_prepared
-from tests.towers import write_image
+from tests.commands import METRICS, metrics_of
+from tests.ended import Ended
+from tests.interpreters import BINARIES, run_prepared
+from tests.towers import TINY_CLIP, write_image, write_mvtec
 
 pytestmark = pytest.mark.slow
 
@@ -85,36 +87,38 @@ pathlib.Path.home = classmethod(lambda cls: pathlib.Path(os.environ["HOME"]) if 
 def unknown():
     raise RuntimeError("Could not determine home directory.")
 from dualclip_lightning.cli import main
-status = main(["weights", "list", "ViT-B-16-plus-240"])
-import huggingface_hub, torch
-print(os.environ["HOME"], huggingface_hub.constants.HF_HUB_CACHE, torch.hub.get_dir(), status, sep="\\n")
+status = main(["version"])
+import huggingface_hub
+print(os.environ["HOME"], huggingface_hub.constants.HF_HUB_CACHE, os.path.expanduser("~"), status, sep="\\n")
 """
     printed, said = python(script)
-    folder, hub, torch_hub, status = printed[-4:]
+    folder, hub, home, status = printed[-4:]
     assert status == "0"
     assert any("no home folder is known" in line for line in said)
     assert hub.startswith(folder)
-    assert torch_hub.startswith(folder)
+    assert home == folder  # in which PyTorch and others look whenever they need their caches
     assert not Path(folder).exists()
 
 
-@pytest.mark.parametrize("off", [{"DUALCLIP_NO_PLUGIN": "1"}, {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}, {}])
-def test_torch_installs_the_hook_unless_switched_off(off, python):
-    script = "import torch, sys; print(any(type(f).__name__ == '_PostImportFinder' for f in sys.meta_path))"
-    printed, said = python(script, **off)
-    assert printed == [str(not off)]
+def test_torch_installs_the_hook_unless_switched_off(python):
+    script = f"""
+import os, sys
+def is_installed():
+    return any(type(finder).__name__ == "_PostImportFinder" for finder in sys.meta_path)
+import torch
+print(is_installed())
+os.environ[{plugin.OFF_SWITCH!r}] = "1"
+torch._import_device_backends()  # as at the end of the import
+print(is_installed())
+del os.environ[{plugin.OFF_SWITCH!r}]
+torch._import_device_backends()
+print(is_installed())"""
+    printed, said = python(script, TORCH_DEVICE_BACKEND_AUTOLOAD="0")
+    assert printed == ["False", "False", "True"]
     assert not any("could not add its models" in line for line in said)
 
 
-@pytest.mark.parametrize(
-    "first",
-    [
-        pytest.param("import anomalib.models", id="anomalib.models, which imports torch in its body"),
-        pytest.param("from dualclip_lightning import DualImageCLIP", id="our model, which imports anomalib.models"),
-    ],
-)
-def test_the_real_anomalib_finds_our_classes_for_any_order_of_imports(first, python):
-    script = f"""{first}
+CHECK = """
 import anomalib.data, anomalib.models
 from jsonargparse._typehints import resolve_class_path_by_name
 from dualclip_lightning.registry import DATAMODULES, MODELS
@@ -127,6 +131,30 @@ for base, host, classes in (
         assert getattr(host, name).__name__ == name
 assert set(MODELS) <= anomalib.models.list_models("pascal")
 print("known")"""
-    printed, said = python(script)
+"""Script that fails unless anomalib and jsonargparse find every class of ours."""
+
+
+def test_a_new_interpreter_finds_our_classes_if_anomalib_imports_torch(python, tmp_path):
+    """`anomalib.models` imports torch in its body, and with it the plug-in. The command is the installed one."""
+    write_mvtec(tmp_path / "datasets" / "MVTecAD", "bottle")
+    command = [str(BINARIES / "anomalib"), "test", "--model", "DualImageCLIP", "--model.pretrained", str(TINY_CLIP),
+               "--data", "MVTec", "--trainer.accelerator", "cpu"]  # fmt: skip
+    script = f"""
+import runpy, sys
+assert "torch" not in sys.modules
+sys.argv = {command!r}
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+except SystemExit as end:
+    assert not end.code
+{CHECK}"""
+    printed, said = python(script, HOME=str(tmp_path), COLUMNS="200")
     assert printed[-1] == "known"
     assert not any("could not add its models" in line for line in said)
+    assert set(metrics_of(Ended(0, "\n".join(printed), ""))) == METRICS
+
+
+def test_anomalib_finds_our_classes_if_it_is_imported_by_our_model(tmp_path):
+    ended = run_prepared(["-c", f"from dualclip_lightning import DualImageCLIP\n{CHECK}"], tmp_path, os.environ)
+    assert (ended.status, ended.out.splitlines()[-1:]) == (0, ["known"]), ended.err
+    assert "could not add its models" not in ended.err

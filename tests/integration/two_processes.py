@@ -1,12 +1,9 @@
-"""Run methods through anomalib's Engine in several processes, each of which saves scores and metrics as JSON.
-
-python two_processes.py OUT PROCESSES ROOT WEIGHTS
-"""
+"""Run methods through anomalib's Engine in several processes, each of which saves scores and metrics as JSON."""
 
 from __future__ import annotations
 
 import json
-import sys
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ import torch
 from anomalib.data import MVTecAD
 from anomalib.engine import Engine
 from lightning.pytorch import Callback
+from torch import distributed
 
 import dualclip_lightning
 
@@ -62,13 +60,13 @@ def run(name: str, processes: int, out: Path, root: Path, weights: Path) -> tupl
     return rank, {"scores": record.scores, "metrics": metrics, "encoded": record.encoded}
 
 
-def main(out: Path, processes: int, root: Path, weights: Path) -> None:
-    """Run everything; under DDP every process executes this file."""
+def work(rank: int, out: str, root: Path, weights: Path) -> None:
+    """Run everything as one of two processes that were started by the user, not by Lightning."""
     torch.set_num_threads(1)
+    os.environ |= {"LOCAL_RANK": str(rank), "NODE_RANK": "0"}
+    # The processes connect through a file, because another test could take a port. Lightning then uses this group.
+    distributed.init_process_group("gloo", init_method=f"file://{out}/store", rank=rank, world_size=2)
     for name in RUNS:
-        rank, found = run(name, processes, out, root, weights)
-        (out / f"{name} {rank}.json").write_text(json.dumps(found), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]))
+        rank_there, found = run(name, 2, Path(out), root, weights)
+        assert rank_there == rank
+        Path(out, f"{name} {rank}.json").write_text(json.dumps(found), encoding="utf-8")
