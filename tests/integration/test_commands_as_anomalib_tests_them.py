@@ -1,7 +1,7 @@
 """anomalib's commands in sequence, by options and by the configuration they print.
 
 With every registered model, `test` is run by the configuration that it prints when it is given options. All commands
-are run with two models; with the others, `test_models_as_anomalib_tests_them` makes the Engine's calls that commands make.
+are run with two models; with the others, `test_models_as_anomalib_tests_them` makes the Engine's calls that they make.
 """
 
 from __future__ import annotations
@@ -137,11 +137,9 @@ def test_train_prints_the_same(run, expected):
     assert metrics_of(run("train", *DATA)) == pytest.approx(expected.figures, abs=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("case", "with_checkpoint"), [(BY_OPTIONS, False), (BY_CONFIGURATION, True)], ids=["options", "configuration"],
-    indirect=["case"],
-)  # fmt: skip
-def test_predict_gives_a_users_callback_the_scores_of_the_engine(run, with_checkpoint, checkpoint, expected, workplace):
+@with_all_commands
+def test_predict_gives_a_users_callback_the_scores_of_the_engine(run, case, checkpoint, expected, workplace):
+    with_checkpoint = case == BY_CONFIGURATION
     file = workplace.folder / "scores.json"
     file.unlink(missing_ok=True)
     printed(run("predict", *PREDICT, *(["--ckpt_path", checkpoint] if with_checkpoint else [])))

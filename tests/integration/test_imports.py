@@ -88,8 +88,8 @@ def unknown():
     raise RuntimeError("Could not determine home directory.")
 from dualclip_lightning.cli import main
 status = main(["version"])
-import huggingface_hub
-print(os.environ["HOME"], huggingface_hub.constants.HF_HUB_CACHE, os.path.expanduser("~"), status, sep="\\n")
+from huggingface_hub import constants
+print(os.environ["HOME"], constants.HF_HUB_CACHE, os.path.expanduser("~"), status, sep="\\n")
 """
     printed, said = python(script)
     folder, hub, home, status = printed[-4:]
