@@ -21,6 +21,7 @@ from dualclip_lightning.benchmark.results import load_run
 from dualclip_lightning.benchmark.run import local_runner, session
 from dualclip_lightning.benchmark.run.ray_runner import run_on_ray
 from dualclip_lightning.data import Folders
+from tests.clusters import start_cluster
 from tests.forked import Forked
 from tests.outside_method import AUXILIARY, write_outside_method
 from tests.tiny_benchmark import assert_same_results, tiny_content
@@ -223,12 +224,8 @@ def test_an_outside_method_a_model_of_anomalib_and_a_trained_one_run_in_other_pr
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_they_run_on_a_cluster_whose_lost_machine_loses_no_cell_and_doubles_none(mixed, tmp_path, monkeypatch):
-    pytest.importorskip("ray", reason="the extra `ray` is not installed")
-    from ray.cluster_utils import Cluster
-
     monkeypatch.chdir(tmp_path)  # in which the machines start, but not the run
-    cluster, events = Cluster(initialize_head=True, head_node_args={"num_cpus": 0}), []
-    machines = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    (cluster, machines), events = start_cluster(), []
     monkeypatch.chdir(mixed)
     monkeypatch.setattr(sys, "path", [*sys.path])
     hung = mixed / "hung"
