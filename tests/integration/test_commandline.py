@@ -108,15 +108,6 @@ def test_wrong_use_is_one_line_before_anything_heavy_is_imported(run, tmp_path):
 
 
 @pytest.mark.slow
-def test_predict_starts_without_libraries_that_only_some_runs_need(tmp_path):
-    script = "import sys, dualclip_lightning.predict.command; print([n for n in sys.argv[1:] if n in sys.modules])"
-    unneeded = ["scipy.stats", "sklearn", "pandas", "anomalib", "lightning"]
-    done = subprocess.run([sys.executable, "-c", script, *unneeded], cwd=tmp_path, capture_output=True, text=True,
-                          check=True)  # fmt: skip
-    assert done.stdout == "[]\n"
-
-
-@pytest.mark.slow
 def test_a_list_on_standard_input_that_names_only_missing_files_is_reported_before_anything_heavy_is_imported(run):
     (done,) = run(["predict", "-"], input="gone.png\n")
     assert (done.status, done.heavy) == (2, [])

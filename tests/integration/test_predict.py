@@ -106,12 +106,25 @@ def run(images: Path, out: Path, *more: str) -> Done:
     return finish(start(images, out, *more), out)
 
 
+UNNEEDED = ("scipy.stats", "sklearn", "pandas", "anomalib", "lightning")
+"""Libraries that only some runs need; each takes a second or more to import."""
+INSTALLED = f"""
+import runpy, sys
+import dualclip_lightning.predict.command
+print("imported:", *({{*{UNNEEDED}}} & {{*sys.modules}}), flush=True)
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""Script that prints which of these have been imported when the command starts, and runs the installed command."""
+
+
 def run_installed(images: Path, out: Path, *more: str) -> Done:
     """Run the installed command in a new interpreter."""
     environment = {"PATH": os.environ["PATH"], "HOME": str(out.parent), "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1",
                    "HF_HUB_OFFLINE": "1", "DUALCLIP_CACHE": os.environ["DUALCLIP_CACHE"],
                    "PYTHONPATH": os.environ.get("PYTHONPATH", "")}  # fmt: skip
-    ended = subprocess.run(command(images, out, *more), env=environment, capture_output=True, text=True, check=False)
+    line = [sys.executable, "-c", INSTALLED, *command(images, out, *more)]
+    ended = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
     assert "Traceback" not in ended.stderr
     return Done(ended.returncode, ended.stdout, ended.stderr, out)
 
@@ -179,6 +192,10 @@ def test_failures_are_printed_and_standard_error_has_only_progress(hostile):
     assert f"{sound + broken} images: {sound} scored, {broken} could not be used." in hostile.out
     known = r"Loading PyTorch and the model \.\.\.|(scoring|drawing): \d+ (to do|of \d+, .* images/s.*)"
     assert all(re.fullmatch(known, line) for line in hostile.err.splitlines())
+
+
+def test_it_starts_without_libraries_that_only_some_runs_need(hostile):
+    assert hostile.out.splitlines()[0] == "imported:"
 
 
 def test_every_row_has_the_score_and_how_the_image_was_read(hostile):

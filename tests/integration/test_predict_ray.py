@@ -163,6 +163,7 @@ def test_ctrl_c_a_killed_worker_and_a_lost_machine_change_no_byte(
     assert (tmp_path / "killed").exists()
     assert not cluster.machines
     assert caplog.text.count("A worker of the Ray cluster ended; another one continues") >= 2
+    assert json.loads((out / "run.json").read_text())["devices"] == ["cpu", "cpu"]
     before = table(out / "scores.csv")
     assert len(before) == COUNT - 1
     scores = {row["path"]: row["score"] for row in expected[0]}
