@@ -83,7 +83,7 @@ def test_images_may_have_another_size_than_those_of_the_tower(capsys):
         "--size",
         "64",
         "--methods",
-        "Dual-Image CLIP",
+        "MuSc-2",
         "--batch",
         "2",
         "--rounds",

@@ -56,7 +56,9 @@ def assert_same_bytes(found, expected):
         assert prediction.patch_map.tobytes() == expected[position].patch_map.tobytes()
 
 
-@pytest.mark.parametrize(("name", "arguments"), CASES, ids=str)
+@pytest.mark.parametrize(
+    ("name", "arguments"), [*((name, OFFERED[name][0]) for name in OFFERED), *(CASES[i] for i in (2, 10))], ids=str
+)
 def test_images_score_together_as_they_do_one_at_a_time(make_detector, photos, batches, name, arguments):
     chosen = {"method": name, "geometry": "squash", **arguments}
     alone, together = make_detector(batch_size=1, **chosen), make_detector(batch_size=4, **chosen)
