@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -51,6 +50,7 @@ from dualclip_lightning.predict.scoring.quantiles import NoThresholdError, from_
 from dualclip_lightning.predict.scoring.references import StreamBank
 from dualclip_lightning.predict.scoring.thresholds import Threshold
 from dualclip_lightning.prompts import TextMean
+from dualclip_lightning.utilities.record import as_read
 from dualclip_lightning.utilities.versions import ADAPTATION, SCORING, versions
 
 if TYPE_CHECKING:
@@ -407,7 +407,7 @@ class Detector:
         references = self._judge.comparison.given or self._bank.latest()[::-1]
         threshold = None if self._threshold is None else self._threshold.as_facts()
         return Bundle(
-            plain_arguments(self._arguments), json.loads(json.dumps(self.settings, default=str)),
+            plain_arguments(self._arguments), as_read(self.settings),
             tuple(reference.name for reference in references), to_arrays(references, self.settings["method"]),
             "auto" if self._auto else threshold, versions(*SCORING, *ADAPTATION), str(Path.cwd()),
         )  # fmt: skip

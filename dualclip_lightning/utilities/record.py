@@ -23,6 +23,11 @@ def now() -> str:
     return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
+def as_read(value: Any) -> Any:
+    """Return a value as it is read back from JSON, where tuples are lists and keys are strings, for a comparison."""
+    return json.loads(json.dumps(value, default=str))
+
+
 def write_record(folder: Path, content: Mapping[str, Any]) -> None:
     """Write the record of a run.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 from importlib import import_module
@@ -24,6 +23,7 @@ from dualclip_lightning.benchmark.report.render import Table, TableCell
 from dualclip_lightning.benchmark.report.summary import DIGITS, DatasetSummary, summarise
 from dualclip_lightning.benchmark.status import finished
 from dualclip_lightning.registry import MODELS
+from dualclip_lightning.utilities.record import as_read
 
 UNCLEAR = "‡"
 """Mark of a published figure whose document does not say how it is computed."""
@@ -104,13 +104,8 @@ def changed_parameters(method: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in parameters_of(method).items()
-        if name in arguments and name not in SPEAK_FOR_THEMSELVES and value != _stored(arguments[name].default)
+        if name in arguments and name not in SPEAK_FOR_THEMSELVES and value != as_read(arguments[name].default)
     }
-
-
-def _stored(value: Any) -> Any:
-    """Return a default as read back from the JSON of a result, where tuples are lists and keys are strings."""
-    return json.loads(json.dumps(value, default=str))
 
 
 def _name(entry: Published) -> str:

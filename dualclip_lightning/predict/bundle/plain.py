@@ -11,6 +11,7 @@ from typing import Any
 from dualclip_lightning.predict.bundle.file import Bundle
 from dualclip_lightning.predict.input.geometry import Geometry
 from dualclip_lightning.predict.scoring.thresholds import Threshold
+from dualclip_lightning.utilities.record import as_read
 
 ELSEWHERE = frozenset({"references", "reference_dir", "threshold", "device"})
 """Arguments of a detector that a bundle holds in another form or leaves to the machine."""
@@ -111,7 +112,7 @@ def check_settings(bundle: Bundle, settings: Mapping[str, Any]) -> None:
     Raises:
         ValueError: If it has not; the message names those that differ.
     """
-    now = json.loads(json.dumps(settings, default=str))
+    now = as_read(settings)
     names = sorted((now.keys() | bundle.settings.keys()) - OF_PLACE)
     changes = [
         f"{name} ({bundle.settings.get(name)!r}, now {now.get(name)!r})"

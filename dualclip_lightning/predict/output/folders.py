@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dualclip_lightning.predict.output.journal import Stamp, file_stamp, read_journal
-from dualclip_lightning.utilities.record import read_record
+from dualclip_lightning.utilities.record import as_read, read_record
 
 WORK = ".work"
 """Subfolder of a run's folder with the data from which a later run continues."""
@@ -48,8 +48,7 @@ class Place(NamedTuple):
 
 def make_request(options: Mapping[str, Any], settings: Mapping[str, Any], paths: Sequence[Path]) -> Request:
     """Return the request in a form that can be compared with one read from a file."""
-    plain = json.loads(json.dumps([options, settings], default=str))
-    return Request(plain[0], plain[1], {str(path): file_stamp(path) for path in paths})
+    return Request(as_read(options), as_read(settings), {str(path): file_stamp(path) for path in paths})
 
 
 def choose_place(wanted: Path, request: Request, *, fresh: bool = False) -> Place:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from dualclip_lightning.predict.output.log import Log, as_read, changed_settings, read_records
+from dualclip_lightning.predict.output.log import Log, changed_settings, read_records
 from dualclip_lightning.predict.output.prediction import Prediction
 from dualclip_lightning.utilities.files import write_bytes_atomically
+from dualclip_lightning.utilities.record import as_read
 
 if TYPE_CHECKING:
     from typing_extensions import Self

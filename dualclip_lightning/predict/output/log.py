@@ -91,12 +91,6 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
                 yield record
 
 
-def as_read(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings as they are read from a log, for a comparison."""
-    read: dict[str, Any] = json.loads(json.dumps(settings))
-    return read
-
-
 def changed_settings(known: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     """Return the names of the settings that differ from those in a log, separated by commas."""
     missing = object()

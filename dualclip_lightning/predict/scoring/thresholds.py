@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from dualclip_lightning.registry import current_name
 from dualclip_lightning.utilities.files import write_bytes_atomically
+from dualclip_lightning.utilities.record import as_read
 
 VERSION = 2
 Kind = Literal["good", "run", "earlier run", "fixed"]
@@ -237,5 +238,5 @@ def _other_kind(compared: bool) -> str:
 
 def _as_stored(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings as read back from a file, where tuples are lists, with the current name of the method."""
-    stored = json.loads(json.dumps(settings, default=str))
+    stored: dict[str, Any] = as_read(settings)
     return stored | {"method": current_name(stored["method"])} if "method" in stored else stored

@@ -19,7 +19,8 @@ from dualclip_lightning.images.sources import Source
 from dualclip_lightning.predict.detector import Detector
 from dualclip_lightning.predict.judge import Outcome, Share
 from dualclip_lightning.predict.output.journal import file_stamp
-from dualclip_lightning.predict.output.log import as_read, changed_settings
+from dualclip_lightning.predict.output.log import changed_settings
+from dualclip_lightning.utilities.record import as_read
 from dualclip_lightning.utilities.versions import ADAPTATION, SCORING, versions
 
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from dualclip_lightning.predict.output.folders import WORK
 from dualclip_lightning.predict.output.journal import LOG, Stamp
-from dualclip_lightning.predict.output.log import Log, as_read, changed_settings, read_records
+from dualclip_lightning.predict.output.log import Log, changed_settings, read_records
 from dualclip_lightning.predict.watch.files import complete_line, move_durably, plan_line
+from dualclip_lightning.utilities.record import as_read
 
 if TYPE_CHECKING:
     from typing_extensions import Self
