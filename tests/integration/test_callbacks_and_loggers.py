@@ -75,6 +75,15 @@ def test_validate_says_why_it_measures_nothing(engine, mvtec_root, caplog):
     assert "DualImageCLIP is not validated, because that would take thresholds from labels." in caplog.text
 
 
+def test_the_csv_logger_gets_the_figures_and_the_parameters(engine, figures, mvtec_root, tmp_path):
+    engine("EarlyStopping").test(method(), datamodule=metal_nut(mvtec_root))
+    (table,) = tmp_path.rglob("metrics.csv")
+    last = pd.read_csv(table).iloc[-1]
+    assert last[sorted(METRICS)].to_dict() == pytest.approx(figures[0], abs=1e-6)
+    (parameters,) = tmp_path.rglob("hparams.yaml")
+    assert "num_references: 1" in parameters.read_text(encoding="utf-8")
+
+
 @pytest.fixture(scope="module")
 def logged(tmp_path_factory):
     """Runs `anomalib test` with a logger and two callbacks; gives what it printed and the folder of the logger."""
@@ -89,16 +98,6 @@ def logged(tmp_path_factory):
         return metrics_of(workplace.start(*command.split(), *TRAINED, *options)), workplace.folder / logger
 
     return run
-
-
-@pytest.mark.slow
-def test_the_csv_logger_gets_the_figures_and_the_parameters(logged):
-    figures, folder = logged("CSVLogger")
-    (table,) = folder.rglob("metrics.csv")
-    last = pd.read_csv(table).iloc[-1]
-    assert last[sorted(METRICS)].to_dict() == pytest.approx(figures, abs=1e-6)
-    (parameters,) = folder.rglob("hparams.yaml")
-    assert "num_references: 1" in parameters.read_text(encoding="utf-8")
 
 
 GRAPH = ("--trainer.logger.log_graph", "true", "--logging.log_graph", "true")

@@ -79,9 +79,7 @@ def torn_line() -> None:
     files.append_durably = half
 
 
-@pytest.fixture
-def shots(tmp_path) -> Path:
-    folder = tmp_path / "shots"
+def write_shots(folder: Path) -> Path:
     for i in range(COUNT):
         path = folder / f"{i}.png"
         write_image(path, seed=i)
@@ -90,12 +88,18 @@ def shots(tmp_path) -> Path:
 
 
 @pytest.fixture
-def predicted(shots, tmp_path) -> dict[str, str]:
-    """The scores of `dualclip predict` for the same images."""
-    ended = start("predict", str(shots), "--out", str(tmp_path / "run"), "--no-heatmaps", "--compare-with", "none",
-                  "--threshold", "none", *MODEL).end()  # fmt: skip
+def shots(tmp_path) -> Path:
+    return write_shots(tmp_path / "shots")
+
+
+@pytest.fixture(scope="module")
+def predicted(tmp_path_factory) -> dict[str, str]:
+    """The scores of `dualclip predict` for the same images, by file name."""
+    folder = tmp_path_factory.mktemp("predicted")
+    ended = start("predict", str(write_shots(folder / "shots")), "--out", str(folder / "run"), "--no-heatmaps",
+                  "--compare-with", "none", "--threshold", "none", *MODEL).end()  # fmt: skip
     assert ended.status == 0, ended.err
-    return scores(tmp_path / "run")
+    return {Path(path).name: score for path, score in scores(folder / "run").items()}
 
 
 KILLS = {
@@ -117,7 +121,7 @@ def test_after_a_kill_every_image_is_scored_once_with_the_scores_of_predict(shot
     assert watch(shots, out, *options).status == 0
     rows = table(out)
     assert len(rows) == len((out / "predictions.jsonl").read_text().splitlines()) == COUNT
-    assert scores(out) == predicted
+    assert scores(out) == {str(shots / name): score for name, score in predicted.items()}
     assert {row["moved_to"] for row in rows} == {str(path) for path in shots.rglob("*.png")}
     assert {row["decision"]: Path(row["moved_to"]).parent.name for row in rows} == {
         "normal": "ok", "anomalous": "anomalous",
