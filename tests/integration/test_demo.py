@@ -22,6 +22,17 @@ from dualclip_lightning.models import DualImageCLIP
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _small_demo(tmp_path_factory):
+    """Draw only the category of these tests, and fewer images of it, in a cache folder of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DUALCLIP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(datamodule, "CATEGORIES", ("granite",))
+        patch.setattr(samples, "GOOD_IMAGES", 6)
+        patch.setattr(samples, "IMAGES_A_DEFECT", 1)
+        yield
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Folder with the results of the command."""
