@@ -10,10 +10,8 @@ from pathlib import Path
 import pytest
 
 from dualclip_lightning import plugin
-from tests.commands import METRICS, metrics_of
-from tests.ended import Ended
-from tests.interpreters import BINARIES, run_prepared
-from tests.towers import TINY_CLIP, write_image, write_mvtec
+from tests.interpreters import run_prepared
+from tests.towers import write_image
 
 pytestmark = pytest.mark.slow
 
@@ -134,24 +132,10 @@ print("known")"""
 """Script that fails unless anomalib and jsonargparse find every class of ours."""
 
 
-def test_a_new_interpreter_finds_our_classes_if_anomalib_imports_torch(python, tmp_path):
-    """`anomalib.models` imports torch in its body, and with it the plug-in. The command is the installed one."""
-    write_mvtec(tmp_path / "datasets" / "MVTecAD", "bottle")
-    command = [str(BINARIES / "anomalib"), "test", "--model", "DualImageCLIP", "--model.pretrained", str(TINY_CLIP),
-               "--data", "MVTec", "--trainer.accelerator", "cpu"]  # fmt: skip
-    script = f"""
-import runpy, sys
-assert "torch" not in sys.modules
-sys.argv = {command!r}
-try:
-    runpy.run_path(sys.argv[0], run_name="__main__")
-except SystemExit as end:
-    assert not end.code
-{CHECK}"""
-    printed, said = python(script, HOME=str(tmp_path), COLUMNS="200")
+def test_anomalib_finds_our_classes_if_it_imports_torch_in_its_body(python):
+    printed, said = python(f"import anomalib.models\n{CHECK}")
     assert printed[-1] == "known"
     assert not any("could not add its models" in line for line in said)
-    assert set(metrics_of(Ended(0, "\n".join(printed), ""))) == METRICS
 
 
 def test_anomalib_finds_our_classes_if_it_is_imported_by_our_model(tmp_path):
