@@ -249,7 +249,7 @@ ARGUMENTS = st.fixed_dictionaries({}, optional={
 
 
 @pytest.mark.slow
-@settings(deadline=None, derandomize=True, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, derandomize=True, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ARGUMENTS)
 def test_any_settings_are_kept(tiny_folder, tmp_path, arguments):
     detector = Detector(**{"pretrained": str(tiny_folder), "device": "cpu", "compare_with": "none"} | arguments)

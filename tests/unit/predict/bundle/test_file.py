@@ -41,8 +41,7 @@ SMALL = Bundle(
 )  # fmt: skip
 
 
-@pytest.mark.slow
-@quick
+@settings(quick, max_examples=50)
 @given(BUNDLES)
 def test_what_is_read_equals_what_was_written(tmp_path, bundle):
     write_bundle(tmp_path / "b", bundle, overwrite=True)
