@@ -63,6 +63,7 @@ def test_a_table_with_spreads_and_gaps_is_shown_on_an_ascii_console(tmp_path, sc
     assert "50.5† ± 0.7" in (tmp_path / "a" / "tables" / "demo.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_tables_and_report_are_written_before_anything_is_shown(tmp_path, screen, monkeypatch):
     monkeypatch.setattr(figures, "plot_curves", lambda _: figures.address(b"", "svg"))  # most of its time
     write_runs(tmp_path, a=0.5)

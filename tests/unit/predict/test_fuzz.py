@@ -166,6 +166,7 @@ def originals() -> dict[str, bytes]:
 FILES = originals()
 
 
+@pytest.mark.slow
 @settings(quick, max_examples=200)
 @given(st.sampled_from(sorted(FILES)), st.data())
 def test_any_change_of_a_file_gives_an_image_or_one_sentence(tmp_path, kind, data):
@@ -204,6 +205,7 @@ def detectors(make_detector):
     return [make_detector(geometry=geometry) for geometry in GEOMETRIES]
 
 
+@pytest.mark.slow
 @settings(quick, max_examples=30)
 @given(st.integers(0, len(GEOMETRIES) - 1), st.lists(st.tuples(SIDES, SIDES), min_size=1, max_size=3), st.booleans())
 def test_maps_have_the_size_of_images_of_any_size(detectors, geometry, sizes, as_float):

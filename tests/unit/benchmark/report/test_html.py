@@ -116,6 +116,7 @@ def test_failures_and_provenance_are_stated(page):
         assert said in page.text
 
 
+@pytest.mark.slow
 def test_a_report_of_the_same_run_is_the_same_file(tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "plot_curves", lambda _: figures.address(b"", "svg"))  # tested below
     run = write_run(tmp_path / "run", [cell("text", "cork")], with_maps=("text",))
@@ -318,6 +319,7 @@ def test_a_method_whose_maps_are_all_uniform_is_not_an_error(run):
     assert pixels(plot_gallery(even, ["text"]))[0] == "webp"
 
 
+@pytest.mark.slow
 def test_curves_and_ablations_are_drawn_as_svg(run):
     images = run.images[run.images["category"] == "cork"]
     lines = category_lines(images[images["seed"] == 0], {})

@@ -75,6 +75,7 @@ def test_a_row_has_every_column_and_its_provenance(joint, mvtec_root, tiny_folde
     assert "metal_nut/test/good/000.png" in set(joint.images["image_path"])
 
 
+@pytest.mark.slow
 def test_the_same_cell_gives_the_same_numbers_and_does_not_change_the_global_generators(
     joint, patchcore, mvtec_root, tiny_folder
 ):
