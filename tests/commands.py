@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,12 @@ class Workplace:
     def start_prepared(self, name: str, *arguments: str, **environment: str) -> Ended:
         """Run the installed command as in a new interpreter that has already imported other libraries."""
         return run_prepared([name, *arguments], self.folder, {**self._settings(), **environment})
+
+    def start_new(self, name: str, *arguments: str) -> Ended:
+        """Run the installed command in a new interpreter, as a shell does."""
+        line = [str(BINARIES / name), *arguments]
+        done = subprocess.run(line, cwd=self.folder, env=self._settings(), capture_output=True, text=True, check=False)
+        return Ended(done.returncode, done.stdout, done.stderr)
 
     def _settings(self) -> dict[str, str]:
         return {

@@ -36,7 +36,7 @@ def workplace(tmp_path_factory):
 @pytest.fixture(scope="module")
 def metrics(workplace):
     command = "anomalib test --model DualImageCLIP --data MVTec"
-    return metrics_of(workplace.start_prepared(*command.split(), *TRAINED))
+    return metrics_of(workplace.start_new(*command.split(), *TRAINED))
 
 
 def noise(rng: np.random.Generator) -> np.ndarray:
