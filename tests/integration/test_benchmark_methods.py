@@ -65,6 +65,7 @@ def trainings(folder):
     return sorted((folder / "cells").glob("training-*.json"))
 
 
+@pytest.mark.slow
 def test_layers_are_trained_once_a_seed_and_kept_with_their_provenance(undisturbed, boards):
     found = load_run(undisturbed).frame
     assert found["kind"].tolist() == ["auxiliary"] * 2
@@ -127,6 +128,7 @@ def test_a_run_killed_in_training_continues_with_the_same_command(
     pd.testing.assert_frame_equal(found, other.reset_index(drop=True), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_failed_training_fails_its_tests_with_its_reason_and_runs_again(
     boards, mvtec_root, tiny_folder, tmp_path, capsys, monkeypatch
 ):
@@ -142,6 +144,7 @@ def test_a_failed_training_fails_its_tests_with_its_reason_and_runs_again(
     assert start(config, tmp_path / "run") == 0
 
 
+@pytest.mark.slow
 def test_an_outside_class_is_trained_on_other_data_by_its_hook(boards, mvtec_root, tiny_folder, tmp_path, monkeypatch):
     write_outside_method(tmp_path, "colours_of_others", AUXILIARY)
     monkeypatch.syspath_prepend(tmp_path)
@@ -202,6 +205,7 @@ def mixed(boards, mvtec_root, tiny_folder, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_kind_and_the_package_of_an_outside_method_stand_in_the_results(mixed):
     found = load_run(mixed / "here").frame
     kinds = dict(zip(found["method"], found["kind"], strict=True))

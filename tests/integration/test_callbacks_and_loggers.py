@@ -51,6 +51,7 @@ def engine(tmp_path):
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CALLBACKS)
 def test_a_callback_changes_no_figure_and_a_checkpoint_is_left(name, engine, figures, mvtec_root, tmp_path):
     data = metal_nut(mvtec_root)

@@ -473,6 +473,7 @@ def test_every_run_has_its_own_version_except_the_first_after_a_fit(
     assert all((version / "weights" / "lightning" / "model.ckpt").is_file() for version in results.glob("v*"))
 
 
+@pytest.mark.slow
 def test_a_run_from_a_checkpoint_writes_into_its_folder_and_one_without_into_another(
     make, engine, mvtec_root, tmp_path
 ):

@@ -25,7 +25,7 @@ openvino = pytest.importorskip("openvino", reason="the extra `openvino` is not i
 FORMS = {
     "text": {"compare_with": "none", "threshold": None},
     "references": {},
-    "layers": {"reference_layers": [0.5, 1.0], "reference_path": "ordinary", "neighbourhood": [1, 3],
+    "layers": {"reference_layers": [0.5, 1.0], "reference_path": "ordinary", "neighbourhood": [3],
                "neighbourhood_weighting": "similarity", "reference_fusion": "lowest", "class_neighbours": [1, 3],
                "drawing": "subspacead"},
     "subspace": {"reference_fusion": "subspace", "reference_rotations": True, "image_size": (64, 48),

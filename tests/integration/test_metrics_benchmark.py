@@ -18,6 +18,7 @@ def test_every_variant_gives_the_same_figures():
             assert value == pytest.approx(expected[metric], abs=tolerance), name
 
 
+@pytest.mark.slow
 def test_peak_memory_and_time_are_those_of_the_variant():
     def hungry(maps, masks):
         return {"auroc": float(np.ones(2**20 * len(maps)).sum())}
@@ -29,6 +30,7 @@ def test_peak_memory_and_time_are_those_of_the_variant():
     assert found["seconds"] > 0
 
 
+@pytest.mark.slow
 def test_the_report_names_ratios_and_the_difference_of_the_modes(capsys):
     benchmark.main(["--size", "24", "--images", "6", "--rounds", "1", "--ours"])
     printed = capsys.readouterr().out

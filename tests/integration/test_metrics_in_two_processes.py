@@ -62,6 +62,7 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", SHARDS)
 def test_two_processes_with_uneven_shards_give_what_one_gives(folder, case):
     expected, _ = metrics_of("one", slice(0, None))

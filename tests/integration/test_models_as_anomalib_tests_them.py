@@ -115,6 +115,7 @@ def test_validate_from_the_checkpoint_measures_nothing(objects, checkpoint, tmp_
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
+@pytest.mark.slow
 def test_predict_from_the_checkpoint_scores_every_image(objects, checkpoint):
     model, data, engine = objects(visualizer=False)
     batches = engine.predict(model=model, ckpt_path=checkpoint, datamodule=data)

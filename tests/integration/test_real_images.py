@@ -41,6 +41,7 @@ CASES = [
 """Each data set, and each setting with one of them."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "arguments"), CASES)
 def test_every_metric_exists_and_the_batch_size_changes_no_score(name, arguments, tmp_path):
     metrics, scores = _run(name, tmp_path / "a", 8, **arguments)

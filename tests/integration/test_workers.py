@@ -53,6 +53,7 @@ def test_workers_serve_the_order_and_the_pixels_of_a_view(photos):
     assert all(torch.equal(ours.image, theirs.image) for ours, theirs in zip(helped, alone, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [DualImageCLIP, MuSc])
 def test_scores_do_not_depend_on_workers(method, photos, scores):
     expected = scores(method, photos, workers=0)

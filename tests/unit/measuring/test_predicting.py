@@ -18,6 +18,7 @@ def folder(tmp_path):
     return tmp_path / "shots"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [(), ("--anomalib",)])
 def test_every_step_does_its_part_of_the_work(folder, tiny_folder, capsys, monkeypatch, takes, more):
     """Scoring appears to take 20 s and drawing an image 3 s, and nothing else any time."""

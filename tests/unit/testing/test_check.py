@@ -33,6 +33,7 @@ def test_anchors_of_another_class_are_found():
         dict(method_checks(AlwaysObject))["the_class_name_is_honoured"]()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [Plain, pytest.param(Trained, marks=pytest.mark.slow)])
 def test_a_method_that_is_not_ours_passes_and_the_report_states_what_does_not_apply(method):
     report = check_method(method)

@@ -75,6 +75,7 @@ def page(run):
     return Page(write_report(run).read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_the_report_needs_nothing_but_itself(page):
     assert not page.all("script")
     assert not page.all("link")

@@ -81,6 +81,7 @@ def test_a_method_may_have_another_rule_than_the_run(root, tiny_folder):
     assert len({cell.key for cell in plan(config)}) == 2
 
 
+@pytest.mark.slow
 def test_the_engine_takes_the_rule_from_the_evaluator_and_records_it(root, tiny_folder, found, tmp_path):
     figures = {}
     for rule in ("nearest", "full"):
@@ -224,6 +225,7 @@ def test_maps_of_several_sizes_are_evaluated_but_not_stored_and_the_table_states
     assert f"metal_nut: {why}" in tables_of(tmp_path, result)
 
 
+@pytest.mark.slow
 def test_a_metric_that_was_asked_for_and_that_no_cell_has_is_named_with_the_reason(mvtec_root, tiny_folder, tmp_path):
     asked = {"aupimo": True, "threshold": "run", "pro_200": True}
     result = run_cell(first_cell(mvtec_root, tiny_folder, evaluation=asked))

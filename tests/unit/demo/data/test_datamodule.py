@@ -54,6 +54,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_images(small,
     assert all(first[name] != other[name] for name in images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("category", CATEGORIES)
 def test_every_category_is_reproducible_and_another_seed_changes_only_the_materials(root, category):
     again, other = [*make_category(category, 0)], [*islice(make_category(category, 1), 8)]

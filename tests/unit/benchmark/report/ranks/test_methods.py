@@ -184,6 +184,7 @@ def five_sets(tmp_path_factory):
     return [write_scored(folder / name, {"m": 0.2, "n": 3}, ["x", "y"], "/data", dataset=name) for name in sets]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["category", "dataset"])
 def test_the_interval_of_a_difference_holds_the_difference(five_sets, unit):
     found, pairs = rank_methods(*five_sets, unit=unit, bootstrap=100)

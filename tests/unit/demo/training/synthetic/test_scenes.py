@@ -95,6 +95,7 @@ def test_the_camera_transforms_image_and_mask_in_the_same_way():
     assert ((taken[..., 0] > 110) == moved).mean() > 0.99
 
 
+@pytest.mark.slow
 def test_held_out_scenes_and_faults_are_never_drawn(textures):
     kinds = Kinds(all_scenes(frozenset({"cable", "label"})), all_faults(frozenset({"dent", "scratch"})))
     groups = [make_group(textures, kinds, np.random.default_rng(seed), 32, views=2) for seed in range(40)]
