@@ -45,11 +45,6 @@ class CellEngine(Engine):
         )
         super()._setup_trainer(asked)
 
-    @staticmethod
-    def _should_run_validation(*_: Any) -> bool:
-        """Return False; without batches, all that a validation before a test does is to read the data set once more."""
-        return False
-
 
 def make_engine(cell: Cell, device: torch.device, folder: Path, *callbacks: Callback) -> Engine:
     """Return an Engine without validation, which would take thresholds from labels, and without output files."""
