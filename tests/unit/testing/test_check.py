@@ -34,7 +34,7 @@ def test_anchors_of_another_class_are_found():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", [Plain, pytest.param(Trained, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("method", [Plain, Trained])
 def test_a_method_that_is_not_ours_passes_and_the_report_states_what_does_not_apply(method):
     report = check_method(method)
     assert not report.failed
