@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 
-HEALTH: dict[str, Any] = {
+SETTINGS: dict[str, Any] = {
     "health_check_initial_delay_ms": 0, "health_check_period_ms": 300, "health_check_failure_threshold": 3,
-    "health_check_timeout_ms": 60_000,
+    "health_check_timeout_ms": 60_000, "worker_niceness": 0,
 }  # fmt: skip
-"""Settings of Ray with which a lost machine, whose port is closed, is noticed at once, and a busy one is not lost."""
+"""Settings of Ray with which a lost machine, whose port is closed, is noticed at once, and a busy one is not lost.
+
+Ray's workers would have a niceness of 15, and beside other busy processes they would take minutes to import PyTorch.
+"""
 
 
 def start_cluster(with_head: bool = False) -> tuple[Any, list[Any]]:
@@ -25,5 +28,5 @@ def start_cluster(with_head: bool = False) -> tuple[Any, list[Any]]:
     pytest.importorskip("ray", reason="the extra `ray` is not installed")
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": int(with_head), "_system_config": HEALTH})
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": int(with_head), "_system_config": SETTINGS})
     return cluster, [cluster.add_node(num_cpus=1) for _ in range(2 - with_head)]
