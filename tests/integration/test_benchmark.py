@@ -101,6 +101,7 @@ def test_a_killed_run_continues_where_it_was_and_gives_the_same_table(
     assert (folder / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_a_failed_cell_is_reported_at_the_end_and_in_the_exit_status(mvtec_root, tiny_folder, tmp_path, capsys):
     arguments = {"reference_dir": str(tmp_path / "nowhere")}
     methods = {"good": {"model": "DualImageCLIP"}, "broken": {"model": "DualImageCLIP", "arguments": arguments}}
@@ -168,6 +169,7 @@ def test_an_interrupt_keeps_what_is_finished(mvtec_root, tiny_folder, tmp_path, 
     assert len(load_run(tmp_path / "run").frame) == 2
 
 
+@pytest.mark.slow
 def test_maps_are_kept_when_asked_for_later_without_losing_the_rest(mvtec_root, tiny_folder, tmp_path):
     def run(**changes):
         run_benchmark(tiny_config(mvtec_root, tiny_folder, seeds=[0, 1], **changes), tmp_path)

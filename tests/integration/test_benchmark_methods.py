@@ -86,6 +86,7 @@ def test_layers_are_trained_once_a_seed_and_kept_with_their_provenance(undisturb
     assert rows[0]["provenance"]["layers_sha256"] != rows[1]["provenance"]["layers_sha256"]
 
 
+@pytest.mark.slow
 def test_what_is_trained_is_not_trained_again_for_other_tests(undisturbed, boards, mvtec_root, tiny_folder, tmp_path):
     folder = shutil.copytree(undisturbed, tmp_path / "run")
     before = {path: path.stat().st_mtime_ns for path in (folder / "cells").glob("training-*")}

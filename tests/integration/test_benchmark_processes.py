@@ -18,6 +18,7 @@ def config(mvtec_root, tiny_folder):
     return tiny_config(mvtec_root, tiny_folder, seeds=[0, 1])
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_fails_its_cell_and_is_replaced(config, tmp_path, forks):
     cells, events, killed = plan(config), [], []
     before = set(multiprocessing.active_children())

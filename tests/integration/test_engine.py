@@ -173,6 +173,7 @@ def test_without_masks_there_are_only_image_metrics(make, test_scores, mvtec_roo
     assert "pixel_PRO is left out" in caplog.text
 
 
+@pytest.mark.slow
 def test_the_category_is_the_class_name_unless_one_is_given(make, test_scores, mvtec_root, monkeypatch):
     told = []
 
@@ -335,6 +336,7 @@ def references(tmp_path):
     return tmp_path / "references"
 
 
+@pytest.mark.slow
 def test_a_reference_folder_replaces_the_pairs(make, test_scores, mvtec_root, references):
     scores, _ = test_scores(make(reference_dir=references), metal_nut(mvtec_root))
     assert len(scores) == 9
@@ -415,6 +417,7 @@ def test_drawing_pairs_and_making_anchors_do_not_change_the_global_generators(ma
     assert (random.getstate(), np.random.get_state()[1].tolist()) == states[1:]  # noqa: NPY002
 
 
+@pytest.mark.slow
 def test_another_model_of_anomalib_runs_on_the_datamodule_afterwards(make, test_scores, engine, mvtec_root):
     data = metal_nut(mvtec_root, train_batch_size=1)
     test_scores(make(), data)
@@ -426,6 +429,7 @@ def test_another_model_of_anomalib_runs_on_the_datamodule_afterwards(make, test_
     assert 0 <= metrics["image_AUROC"] <= 1
 
 
+@pytest.mark.slow
 def test_pictures_are_drawn_unless_switched_off(make, engine, mvtec_root, tmp_path):
     engine().test(make(), datamodule=metal_nut(mvtec_root))
     assert not list(tmp_path.rglob("*.png"))
@@ -498,6 +502,7 @@ def test_one_object_overwrites_its_own_results(make, engine, mvtec_root, tmp_pat
     assert sorted(path.name for path in results.iterdir()) == ["latest", "v0"]
 
 
+@pytest.mark.slow
 def test_the_class_is_that_of_an_argument_then_of_the_data_then_of_the_checkpoint(make, engine, mvtec_root, photos):
     data = metal_nut(mvtec_root)
     fitted = engine()

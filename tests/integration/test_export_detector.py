@@ -37,14 +37,14 @@ FORMS = {
                               "reference_fusion": "subspace", "reference_rotations": True, "image_size": (64, 48),
                               "drawing": "clip_ad", "preprocessing": {"interpolation": "bilinear"}},
     "stem": {"pretrained": str(stem_folder()), "reference_path": "stem", "reference_fusion": "lowest",
-             "spatial_window": 0.5, "threshold": 0.287},
+             "spatial_window": 0.5},
     "ClipZeroShot": {"method": "ClipZeroShot"},
     "ClipAD": {"method": "ClipAD"},
     "AnoCLIP": {"method": "AnoCLIP", "steps": 0, "views": False},
     "WindowCLIP": {"method": "WindowCLIP"},
 }  # fmt: skip
-IN_FILES = ("layers", "convolutional network", "stem")
-"""Forms that are exported; with "references" below and test_export they have the operations of all others."""
+IN_FILES = ("layers", "convolutional network")
+"""Forms that are exported; with "stem" below and test_export they have the operations of all others."""
 SIZES = ((1, 48, 48), (3, 70, 31), (2, 9, 120))
 """Numbers, heights and widths of batches."""
 
@@ -138,7 +138,7 @@ def assert_equal(found, expected, outputs) -> set[str]:
 
 @pytest.mark.slow
 def test_the_command_writes_what_python_writes_in_both_formats_and_the_readme_runs_it(make, capsys, monkeypatch):
-    detector = make("references")
+    detector = make("stem")
     assert main(["export", "--bundle", "plate.dualclip", "--out", "plate.onnx"]) == 0
     printed = capsys.readouterr().out
     assert "image [batch, 3, height, width] -> score, map, decision" in printed

@@ -20,8 +20,6 @@ register()
 OURS = sorted(name for name in list_models() if name.replace("_", "") in {model.lower() for model in MODELS})
 EXPORTED = {"clip_zero_shot", "window_c_l_i_p", "clip_a_d"}
 """Models whose score, with the default arguments, depends only on the image."""
-IN_OPENVINO = "clip_zero_shot"
-"""Model that is exported to OpenVINO."""
 LESS_WORK = {"ano_c_l_i_p": {"views": False, "steps": 1}}
 """Arguments with which a model takes less time."""
 PACKAGES = {"torch": (), "onnx": ("onnx", "onnxscript"), "openvino": ("onnx", "onnxscript", "openvino")}
@@ -126,8 +124,8 @@ def test_predict_from_the_checkpoint_scores_every_image(objects, checkpoint):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", list(ExportType))
 def test_export_from_the_checkpoint_works_or_gives_the_reason(objects, checkpoint, name, kind):
-    if name in EXPORTED and (kind == ExportType.ONNX or (kind == ExportType.OPENVINO and name != IN_OPENVINO)):
-        pytest.skip("test_export computes with the files of ONNX, from which those of OpenVINO are made")
+    if name in EXPORTED and kind != ExportType.TORCH:
+        pytest.skip("test_export computes with these files")
     model, _, engine = objects()
     missing = [package for package in PACKAGES[kind] if find_spec(package) is None]
     if name not in EXPORTED:

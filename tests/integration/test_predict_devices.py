@@ -38,6 +38,7 @@ def test_two_new_processes_score_every_image_once_as_one_process_does(arguments,
     assert_as_one_process(arguments, sources)
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_stream(arguments, sources, forks):
     assert_as_one_process({**arguments, "compare_with": "stream"}, sources)
 

@@ -26,6 +26,7 @@ def guard(tmp_path, mvtec_root, tiny_folder):
     return path
 
 
+@pytest.mark.slow
 def test_recorded_figures_are_reproduced_and_a_changed_one_is_named(guard, capsys):
     assert main(["record", "--config", str(guard)]) == 0
     assert main(["check", "--config", str(guard)]) == 0
@@ -54,6 +55,7 @@ def test_a_folder_that_cannot_be_written_is_reported(guard, capsys):
     assert "Copy the YAML file to a folder of yours" in said
 
 
+@pytest.mark.slow
 def test_a_device_without_tolerances_is_reported(guard, capsys):
     content = yaml.safe_load(guard.read_text(encoding="utf-8"))
     guard.write_text(yaml.safe_dump(content | {"tolerances": {"cuda": {"image_": 1}}}), encoding="utf-8")

@@ -43,6 +43,7 @@ def scores(tmp_path, tiny_folder):
     return predict
 
 
+@pytest.mark.slow
 def test_workers_serve_the_order_and_the_pixels_of_a_view(photos):
     view = OrderedDataset(PredictDataset(photos), [3, 0, 6, 2, 1], Identity())
     alone, helped = (
@@ -61,6 +62,7 @@ def test_scores_do_not_depend_on_workers(method, photos, scores):
     assert scores(method, photos, workers=2) == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_workers_name_every_broken_file(tmp_path, scores, caplog):
     folder = tmp_path / "corpus"
     write_corpus(folder)

@@ -99,6 +99,7 @@ def test_other_arguments_reach_anomalib_unchanged(arguments, monkeypatch, tmp_pa
     assert seen == [arguments]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "value", "sentence"),
     [

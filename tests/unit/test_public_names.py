@@ -44,7 +44,7 @@ SLOW = {
     "dualclip_lightning.models.anoclip.lightning_model.AnoCLIP", "dualclip_lightning.data.folders.Folders",
     "dualclip_lightning.testing.check.check_method",
 }  # fmt: skip
-"""Names with examples of over a second."""
+"""Names with examples that are slow."""
 
 
 @pytest.fixture(autouse=True)

@@ -54,6 +54,7 @@ def test_a_command_runs_on_an_ascii_console_and_its_files_are_utf_8(tmp_path, sc
     assert "jöint" in (tmp_path / "out" / "compare.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_table_with_spreads_and_gaps_is_shown_on_an_ascii_console(tmp_path, screen):
     write_runs(tmp_path, a=0.5)
     buffer = screen("ascii")

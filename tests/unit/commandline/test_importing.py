@@ -32,6 +32,7 @@ def test_garbage_is_collected_again_if_the_import_fails(monkeypatch, unfrozen):
     assert gc.isenabled()
 
 
+@pytest.mark.slow
 def test_nothing_changes_if_pytorch_has_been_imported(unfrozen):
     before = gc.get_freeze_count()
     with uncollected():

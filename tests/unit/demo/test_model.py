@@ -53,6 +53,7 @@ def test_it_works_in_single_precision_on_240_pixels_and_15_by_15_patches(backbon
     assert features.patch_embeddings.shape == (1, 15, 15, 256)
 
 
+@pytest.mark.slow
 def test_the_state_words_are_distinguished_for_unseen_classes(backbone):
     for name in ("teapot", "violin", "printed circuit board"):
         normal, anomalous = text_anchors(backbone, prompt_ensemble(name))

@@ -41,6 +41,7 @@ def test_a_working_installation_has_status_0_without_a_network(embedded_model, n
     assert "problem" not in printed
 
 
+@pytest.mark.slow
 def test_json_has_the_same_facts_as_data(embedded_model, capsys):
     assert cli.main(["doctor", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)

@@ -65,6 +65,7 @@ def samples(kind: type) -> st.SearchStrategy[np.ndarray]:
     return shapes.flatmap(lambda shape: arrays(kind, shape, elements=UNIT if issubclass(kind, np.floating) else None))
 
 
+@pytest.mark.slow
 @settings(quick, max_examples=100)
 @given(st.sampled_from(TYPES).flatmap(samples), ORIENTATIONS, st.sampled_from("<>"), st.booleans(), st.booleans(),
        st.sampled_from([None, "zlib", "lzw"]))  # fmt: skip

@@ -90,6 +90,7 @@ def test_runs_have_the_share_of_anomalies_named_and_are_counted_by_their_labels(
     assert (half.actual, half.found) == (0, 9 / 48)
 
 
+@pytest.mark.slow
 def test_the_program_prints_a_row_for_each_set_and_source(tmp_path, tiny_folder, capsys):
     for i in range(26):
         write_image(tmp_path / "plates" / "test" / ("good", "scratch")[i % 2] / f"{i}.png", seed=i)

@@ -47,6 +47,7 @@ def test_an_unknown_variant_is_refused(capsys):
     assert "invalid choice" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_tower_without_texts_takes_only_the_methods_without_texts(capsys):
     with pytest.raises(SystemExit):
         speed.main(["--backbone", "timm:test_vit", "--methods", "WinCLIP"])
@@ -57,6 +58,7 @@ def test_a_tower_without_texts_takes_only_the_methods_without_texts(capsys):
     assert all(name in printed for name in speed.WITHOUT_TEXTS)
 
 
+@pytest.mark.slow
 def test_only_a_tower_with_a_stem_takes_its_steps(capsys, embedded_model):
     with pytest.raises(SystemExit):
         speed.main(["--backbone", "ViT-B-32", "--methods", *speed.WITH_STEM])

@@ -86,6 +86,7 @@ def test_metrics_equal_scikit_learn_for_any_batch_size(size):
         assert results[f"{prefix}_F1Max"] == pytest.approx(f1_max(target, score), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_pro_is_the_mean_overlap_of_regions_up_to_the_false_positive_limit():
     data = Scores(MIXED)
     masks, maps = data.masks.numpy(), data.maps.numpy()

@@ -32,6 +32,7 @@ def pixel_sets(draw):
     return draw(arrays(np.float32, shape, elements=draw(st.sampled_from([FLOAT32, FEW])))), masks
 
 
+@pytest.mark.slow
 @given(image_sets())
 @settings(max_examples=60, deadline=None)
 def test_the_trapezoidal_ap_is_the_area_under_scikit_learns_curve(data):
@@ -41,6 +42,7 @@ def test_the_trapezoidal_ap_is_the_area_under_scikit_learns_curve(data):
     assert float(ap_trapezoid(curve)) == pytest.approx(sklearn.metrics.auc(recall, precision), **EXACT)
 
 
+@pytest.mark.slow
 @given(image_sets())
 @settings(max_examples=60, deadline=None)
 def test_image_metrics_equal_scikit_learn(data):
@@ -48,6 +50,7 @@ def test_image_metrics_equal_scikit_learn(data):
     assert image_metrics(scores, labels) == pytest.approx(references.ranked(scores, labels), **EXACT)
 
 
+@pytest.mark.slow
 @given(pixel_sets(), st.sampled_from([0.05, 0.3, 1.0]))
 @settings(max_examples=50, deadline=None)
 def test_pixel_metrics_equal_scikit_learn_and_a_plain_implementation_of_pro(data, limit):

@@ -70,6 +70,7 @@ def test_further_limits_of_pro_come_from_the_same_pass(mode):
     assert low <= found["pro@0.05"] <= high
 
 
+@pytest.mark.slow
 @given(st.permutations(range(24)), st.integers(1, 24))
 @settings(max_examples=15, deadline=None)
 def test_streaming_does_not_depend_on_order_or_batches_beyond_its_bound(order, batch):
@@ -177,6 +178,7 @@ def test_image_metrics_of_any_batches():
     assert numbers(metric) == pytest.approx(references.ranked(scores, labels), **EXACT)
 
 
+@pytest.mark.slow
 def test_a_connectivity_a_limit_and_pro_200_can_be_chosen():
     maps, masks = tensors(images=6)
     masks = torch.rand(maps.shape, generator=torch.Generator().manual_seed(0)) < 0.3
@@ -285,6 +287,7 @@ def test_image_intervals_equal_those_of_recomputing_every_resample():
         assert found[f"{name}_interval"].numpy() == pytest.approx(interval, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_pixel_intervals_are_close_to_those_of_recomputing_every_resample():
     maps, masks = tensors(images=20)
     maps += torch.linspace(-1, 1, 20)[:, None, None]

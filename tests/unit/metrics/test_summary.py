@@ -52,6 +52,7 @@ def streams(draw):
     return draw(arrays(np.float32, shape, elements=values)), masks
 
 
+@pytest.mark.slow
 @given(streams(), st.integers(1, 3), st.sampled_from([4, 9, 10**5]))
 @settings(max_examples=60, deadline=None)
 def test_the_bounds_hold_for_any_stream_batches_and_budget(data, images, budget):

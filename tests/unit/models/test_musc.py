@@ -172,6 +172,7 @@ def test_every_image_is_encoded_once(make, run, mvtec_root, settings, batch_size
         assert max(encoded) == batch_size
 
 
+@pytest.mark.slow
 def test_every_run_is_scored_anew(make, run, mvtec_root, whole, tmp_path):
     write_mvtec(tmp_path, "screw", normal=2, anomalous=3)
     method = make()
@@ -217,6 +218,7 @@ def test_in_groups_each_image_is_scored_only_by_its_references(make, run, mvtec_
             assert record.scores[names[rows[member]]] == pytest.approx(float(largest(score_map[None])), **SAME)
 
 
+@pytest.mark.slow
 def test_the_seed_determines_which_images_score_an_image(make, run, mvtec_root, whole):
     first, same, other = (
         run(make(num_references=1, seed=seed), datamodule=metal_nut(mvtec_root)).scores for seed in (0, 0, 1)

@@ -116,6 +116,7 @@ def test_a_window_over_all_patches_has_the_image_embedding_but_not_in_anomalib(m
     assert torch.cosine_similarity(window[:, 0], expected).min() < 0.99
 
 
+@pytest.mark.slow
 def test_the_normal_images_come_from_the_training_split_by_seed(make, tmp_path):
     write_mvtec(tmp_path, "bottle")
     for i in range(5):

@@ -46,6 +46,7 @@ def test_defaults_are_those_of_the_detector(make_detector, place):
     assert settings == json.loads(json.dumps(make_detector().settings))
 
 
+@pytest.mark.slow
 def test_heatmaps_of_an_earlier_run_inside_the_images_are_not_scored(place, capsys):
     assert place("shots", "--out", "shots/first") == command.DONE
     capsys.readouterr()
@@ -59,6 +60,7 @@ def test_heatmaps_of_an_earlier_run_inside_the_images_are_not_scored(place, caps
             assert [row[column] for row in found] == [row[column] for row in before]
 
 
+@pytest.mark.slow
 def test_every_option_reaches_the_detector(place, capsys):
     arguments = (
         "shots --domain texture --temperature 0.2 --alpha 0.3 --class-weight 0.7 --seed 5 --tta --geometry tiles "

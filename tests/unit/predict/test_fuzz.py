@@ -73,6 +73,7 @@ def read_or_sentence(path) -> None:
         np.testing.assert_array_equal(view[0].image.numpy(), to_tensor(found.pixels).numpy())
 
 
+@pytest.mark.slow
 @settings(quick, max_examples=100)
 @given(scalar_dtypes().flatmap(lambda kind: arrays(kind, array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5))))
 def test_every_array_is_an_image_or_one_sentence(image):

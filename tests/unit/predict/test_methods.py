@@ -156,6 +156,7 @@ def place(shots, tiny_folder, tmp_path, monkeypatch):
     return predict
 
 
+@pytest.mark.slow
 def test_the_command_takes_a_method_and_records_it(place, shots, tmp_path, make_detector):
     chosen = ("--class-name", "plate", "--method", "AnoCLIP", "--set", "views=false", "--set", "learning_rate=1e-2")
     status, record = place("--out", "out", *chosen, "--threshold", "none")

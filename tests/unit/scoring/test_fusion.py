@@ -13,6 +13,7 @@ UNIT = st.floats(0, 1, width=32)
 MAPS = arrays(np.float32, (2, 3, 4), elements=UNIT)
 
 
+@pytest.mark.slow
 @given(MAPS, MAPS, st.floats(0, 1))
 def test_the_joint_map_is_the_weighted_mean_and_stays_between_its_parts(text, visual, alpha):
     joint = joint_score(torch.from_numpy(text), torch.from_numpy(visual), alpha).numpy()

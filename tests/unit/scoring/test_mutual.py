@@ -96,6 +96,7 @@ def test_neither_chunks_nor_the_size_of_the_table_change_the_numbers(
     torch.testing.assert_close(mutual_scores(layers), expected, **EXACT)
 
 
+@pytest.mark.slow
 def test_no_tensor_is_larger_than_the_table_or_one_pair_of_chunks(generator, monkeypatch):
     """Measure every tensor that any operation creates."""
     from torch.utils._python_dispatch import TorchDispatchMode

@@ -50,6 +50,7 @@ def test_anchors_of_each_image_apply_only_to_that_image(shape, generator):
     torch.testing.assert_close(text_score(embeddings, anchors, 0.07), expected)
 
 
+@pytest.mark.slow
 @given(arrays(np.float32, (3, 4), elements=NUMBERS), arrays(np.float32, (2, 4), elements=NUMBERS), st.floats(1e-3, 1e3))
 def test_stays_in_0_1_for_any_numbers(embeddings, anchors, temperature):
     scores = text_score(torch.from_numpy(embeddings), torch.from_numpy(anchors), temperature)

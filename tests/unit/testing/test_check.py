@@ -70,6 +70,7 @@ def test_arguments_reach_a_function_and_its_method_is_checked():
     assert set(temperatures) == {0.5}
 
 
+@pytest.mark.slow
 def test_a_backbone_that_is_chosen_stays():
     def make(**arguments):
         assert "pretrained" not in arguments

@@ -68,6 +68,7 @@ def assert_encodes_as(backbone, clip):
     torch.testing.assert_close(backbone.clip.encode_text(TOKENS), clip.encode_text(TOKENS), atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["ViT-B-16-plus-240", ARCHITECTURE, f"{ARCHITECTURE}-quickgelu"])
 def test_an_archive_loads_as_open_clips_loader_does(archive, config, monkeypatch, backbone):
     monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, ARCHITECTURE, config)
@@ -90,11 +91,13 @@ def test_an_architecture_that_open_clip_does_not_list_loads_too(archive):
     assert loaded.origin == {"path": str(path)}
 
 
+@pytest.mark.slow
 def test_a_backbone_that_an_archive_does_not_use_is_named(archive, caplog):
     load_backbone("ViT-L-14", str(archive()[0]))
     assert re.search(r"'ViT-L-14' is not used: '.*clip\.pt' brings its architecture", caplog.text)
 
 
+@pytest.mark.slow
 def test_an_archive_of_a_model_with_gelu_keeps_its_activation(archive):
     path, clip = archive(quick=False, marks=False)
     assert_encodes_as(load_backbone(pretrained=str(path), preprocessing="imagenet"), clip)

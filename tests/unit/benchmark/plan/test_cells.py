@@ -113,6 +113,7 @@ def test_every_shipped_configuration_can_be_planned_without_its_data(name):
     assert len({cell.key for cell in cells}) == len(cells)
 
 
+@pytest.mark.slow
 def test_the_paper_in_one_run_has_the_cells_of_its_two_tables():
     one, *two = (set(keys(shipped_config(name))) for name in ("paper", "mvtec", "visa"))
     assert one == set().union(*two)

@@ -65,6 +65,7 @@ def test_a_former_name_of_ours_is_not_confused_with_anomalibs_method():
     assert method_class("win_clip") is anomalib.models.WinClip
 
 
+@pytest.mark.slow
 def test_a_class_in_the_current_folder_is_found_and_its_arguments_are_those_of_its_constructor(here):
     write_outside_method(here)
     owner = method_class("mymethod.ColourKnn")

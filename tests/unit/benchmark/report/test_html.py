@@ -124,6 +124,7 @@ def test_a_report_of_the_same_run_is_the_same_file(tmp_path, monkeypatch):
     assert write_report(run).read_bytes() == write_report(run).read_bytes()
 
 
+@pytest.mark.slow
 def test_without_maps_there_are_image_curves_and_a_sentence(tmp_path):
     run = write_run(tmp_path / "run", [cell("text", "cork")])
     page = Page(write_report(run).read_text(encoding="utf-8"))
@@ -131,6 +132,7 @@ def test_without_maps_there_are_image_curves_and_a_sentence(tmp_path):
     assert [each["class"] for each in page.all("figure")] == ["curves", "curves"]
 
 
+@pytest.mark.slow
 def test_images_without_labels_have_no_curve_and_are_not_an_error(tmp_path):
     run = write_run(tmp_path / "run", [cell("text", "cork")], with_maps=("text",))
     run.images["label"] = np.nan
@@ -292,6 +294,7 @@ def yellow_by_row(shown):
     return [bool(part.any()) for part in np.array_split(yellow, len(shown))]
 
 
+@pytest.mark.slow
 def test_each_method_has_one_scale_that_its_maps_fill_in_any_range(run):
     key = run.frame["key"].iloc[0]
     images, kept = run.images[run.images["key"] == key], run.maps(key)

@@ -105,6 +105,7 @@ def test_further_metrics_are_those_of_the_kept_maps(found):
     assert found.row["pixel_AUPIMO"] is None  # AUPIMO needs more normal pixels
 
 
+@pytest.mark.slow
 def test_aupimo_is_anomalibs_where_it_exists_and_n_a_where_it_does_not(caplog):
     random = torch.Generator().manual_seed(0)
     masks = torch.zeros(4, 192, 192, dtype=torch.bool)
@@ -182,6 +183,7 @@ def test_additional_metrics_are_only_computed_on_request(mvtec_root, tiny_folder
     assert row["masks"] == "nearest"
 
 
+@pytest.mark.slow
 def test_masks_that_are_not_black_and_white_are_thresholded_with_a_warning(tiny_folder, tmp_path, caplog):
     write_mvtec(tmp_path, "metal_nut")
     sound = run_cell(first_cell(tmp_path, tiny_folder))

@@ -104,6 +104,7 @@ def test_a_row_has_a_digest_of_the_tested_images_and_masks(joint, tiny_folder, t
     assert len({same["images_sha256"], *changed}) == 3
 
 
+@pytest.mark.slow
 def test_the_masks_that_a_row_knows_do_not_depend_on_the_order_of_the_images(tiny_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(datamodule, "CATEGORIES", ("cork",))
     monkeypatch.setattr(samples, "GOOD_IMAGES", 5)
@@ -137,6 +138,7 @@ def test_patchcore_is_trained_evaluated_like_the_others_and_labelled_full_shot(j
     assert found.images["score"].max() > 1  # distances, not normalised by a threshold
 
 
+@pytest.mark.slow
 def test_few_shot_training_takes_the_normal_images_that_winclip_plus_takes(mvtec_root, tiny_folder):
     methods = {"few": {"model": "padim", "arguments": {"pre_trained": False, "image_size": 32}, "k_shot": 2}}
     first, second = (run_cell(cell) for cell in cells(mvtec_root, tiny_folder, methods=methods, seeds=[0, 1]))
@@ -254,6 +256,7 @@ def test_the_time_of_the_steps_excludes_loading_and_metrics(mvtec_root, tiny_fol
     assert row["seconds_per_image"] == 1
 
 
+@pytest.mark.slow
 def test_the_class_name_of_a_data_set_without_categories_reaches_the_prompts(mvtec_root, tiny_folder):
     folder = {"name": "nuts", "root": str(mvtec_root / "metal_nut"), "normal_dir": "test/good",
               "abnormal_dir": "test/scratch", "mask_dir": "ground_truth/scratch"}  # fmt: skip
@@ -284,6 +287,7 @@ def test_a_value_that_a_constructor_refuses_is_refused_before_anything_runs(mvte
     assert "methods.good" not in said
 
 
+@pytest.mark.slow
 def test_unavailable_weights_fail_only_their_cells(mvtec_root, tmp_path):
     broken = tmp_path / "weights.safetensors"
     broken.write_bytes(b"no weights")

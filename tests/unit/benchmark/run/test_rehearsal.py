@@ -44,6 +44,7 @@ def test_a_length_of_training_may_stand_in_the_configuration(mvtec_root, tiny_fo
     assert rehearse(planned).learning == planned
 
 
+@pytest.mark.slow
 def test_weights_that_are_not_here_are_named_with_their_remedy_and_nothing_is_downloaded(
     mvtec_root, tiny_folder, unreachable_hub, monkeypatch
 ):

@@ -51,6 +51,7 @@ def folder(finished, tmp_path):
     return shutil.copytree(finished[0], tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_results_grow_while_the_run_goes_on(config, tmp_path, monkeypatch):
     monkeypatch.setattr(session, "SECONDS_BETWEEN_TABLES", 0)
     rows = []
@@ -64,6 +65,7 @@ def test_results_grow_while_the_run_goes_on(config, tmp_path, monkeypatch):
     assert rows == [keys[: count + 1] for count in range(len(keys))]
 
 
+@pytest.mark.slow
 def test_a_run_leaves_its_configuration_and_a_row_for_every_cell(config, finished):
     folder, frame = finished
     run = load_run(folder)
@@ -104,6 +106,7 @@ def test_cells_with_a_changed_argument_do_not_count_as_finished(mvtec_root, tiny
     assert "3 cells of other settings stay in" in said
 
 
+@pytest.mark.slow
 def test_a_cell_that_fails_is_recorded_the_others_go_on_and_it_is_tried_again(config, tmp_path, monkeypatch, ran):
     unlucky, original = plan(config)[1], local_runner.run_cell
 

@@ -45,6 +45,7 @@ def read(path, mode=None):
         return np.asarray(image.convert(mode or image.mode))
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_images(small, tmp_path):
     first, again, other = (digests(generate_demo(tmp_path / f"{i}", seed)) for i, seed in enumerate((0, 0, 1)))
     assert first == again

@@ -105,6 +105,7 @@ def test_the_maps_are_standardised_as_numpy_does(weights, seen):
     np.testing.assert_allclose(clip.visual.conv1[0].std.flatten(), values.std((0, 1, 3, 4), ddof=1), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_training_is_the_same_from_the_same_seed(weights, seen):
     state = torch.get_rng_state()
     first, again, other = (

@@ -43,6 +43,7 @@ def test_bytes_of_0_and_1_are_read_as_a_dark_frame_with_a_note(caplog):
 UNIT = {"min_value": 0, "max_value": 1}
 
 
+@pytest.mark.slow
 @given(st.sampled_from([np.float16, np.float32, np.float64]).flatmap(lambda d: arrays(d, SHAPES, elements=UNIT)))
 def test_floats_from_0_to_1_become_single_precision(image):
     pixels = to_pixels(image, 1).pixels

@@ -242,6 +242,7 @@ def test_untrained_layers_are_refused_with_the_way_to_train_them(make, engine, d
         getattr(engine(), stage)(make(), datamodule=data())
 
 
+@pytest.mark.slow
 def test_layers_are_exported_once_they_are_trained(trained, make, tmp_path):
     method, _ = trained
     with pytest.raises(ValueError, match=r"cannot be exported with these settings: .*train them, or set variant"):

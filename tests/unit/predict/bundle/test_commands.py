@@ -118,6 +118,7 @@ def test_the_pictures_of_the_references_are_not_needed(make):
     assert [[row[c] for c in columns] for row in rows("later")] == [[row[c] for c in columns] for row in rows()]
 
 
+@pytest.mark.slow
 def test_the_same_command_continues_and_another_bundle_begins_anew(make, capsys):
     assert make() == 0
     assert score() == 0

@@ -41,6 +41,7 @@ SMALL = Bundle(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(quick, max_examples=50)
 @given(BUNDLES)
 def test_what_is_read_equals_what_was_written(tmp_path, bundle):

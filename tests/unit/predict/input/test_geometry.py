@@ -29,6 +29,7 @@ def whole(pixels: np.ndarray, height: int, width: int, mode: str) -> torch.Tenso
     return Resize((height, width), interpolation=InterpolationMode(mode), antialias=True)(image)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(SIDES, SIDES, GEOMETRIES)
 def test_views_cover_every_patch_of_any_image_and_none_beyond(height, width, geometry):

@@ -50,6 +50,7 @@ def test_a_score_keeps_every_digit(folder):
         assert journal.entries["a.png"].score == score
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_point_of_a_write_leaves_complete_entries(folder):
     written(folder, "a.png", "b.png")
     log = folder / "journal.jsonl"

@@ -155,6 +155,7 @@ def write_scored(folder, methods, categories, root, seeds=(0,), count=12, datase
     return load_run(folder)
 
 
+@pytest.mark.slow
 def test_resampled_figures_equal_those_of_recomputing_every_resample(tmp_path):
     categories = CATEGORIES[:3]
     run = write_scored(tmp_path / "a", {"m": 0.5, "n": 1.5}, categories, "/data", seeds=(0, 1))

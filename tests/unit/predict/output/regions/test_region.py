@@ -150,6 +150,7 @@ def outlined(drawn: Image.Image, plain: Image.Image, side: int = 200) -> np.ndar
     return (np.asarray(drawn) != np.asarray(plain))[:side, :side].any(axis=2)
 
 
+@pytest.mark.slow
 def test_the_heatmap_outlines_the_regions_of_the_image_even_if_its_panel_is_smaller():
     patch_map = np.zeros((100, 100), np.float32)
     patch_map[20, 30] = 1.0
