@@ -42,9 +42,10 @@ def callables() -> dict[str, object]:
 PUBLIC = callables()
 SLOW = {
     "dualclip_lightning.models.anoclip.lightning_model.AnoCLIP", "dualclip_lightning.data.folders.Folders",
-    "dualclip_lightning.testing.check.check_method",
+    "dualclip_lightning.testing.check.check_method", "dualclip_lightning.models.winclip.lightning_model.WindowCLIP",
+    "dualclip_lightning.predict.detector.Detector",
 }  # fmt: skip
-"""Names with examples that are slow."""
+"""Names with examples of over half a second."""
 
 
 @pytest.fixture(autouse=True)
