@@ -21,7 +21,7 @@ from dualclip_lightning.benchmark.results import load_run
 from dualclip_lightning.benchmark.run import local_runner, session
 from dualclip_lightning.benchmark.run.ray_runner import run_on_ray
 from dualclip_lightning.data import Folders
-from tests.clusters import start_cluster
+from tests.clusters import running_cluster
 from tests.forked import Forked
 from tests.outside_method import AUXILIARY, write_outside_method
 from tests.tiny_benchmark import assert_same_results, tiny_content
@@ -229,11 +229,8 @@ def test_an_outside_method_a_model_of_anomalib_and_a_trained_one_run_in_other_pr
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_they_run_on_a_cluster_whose_lost_machine_loses_no_cell_and_doubles_none(mixed, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # in which the machines start, but not the run
-    (cluster, machines), events = start_cluster(), []
-    monkeypatch.chdir(mixed)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    hung = mixed / "hung"
+    hung, events = mixed / "hung", []
     hung.unlink()
 
     def run(*arguments):
@@ -241,24 +238,26 @@ def test_they_run_on_a_cluster_whose_lost_machine_loses_no_cell_and_doubles_none
             events.append(event)
             yield event
 
-    def lose_the_machine_that_hangs(ended):
+    def lose_the_machine_that_hangs(cluster, machines, ended):
         while not ended.wait(0.02):  # nothing sends an event when a file is written
             name = hung.read_text() if hung.is_file() else ""
             for lost in [each for each in machines if each.node_id == name]:
                 machines.remove(lost)
                 cluster.remove_node(lost, allow_graceful=False)
 
-    ended = threading.Event()
-    watching = threading.Thread(target=lose_the_machine_that_hangs, args=(ended,))
-    watching.start()
     monkeypatch.setattr(session, "run_on_ray", run)
-    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
-    try:
-        assert start("tiny.yaml", "cluster", "--runner", "ray") == 0
-    finally:
-        ended.set()
-        watching.join()
-        cluster.shutdown()
+    monkeypatch.chdir(tmp_path)  # in which the machines start, but not the run
+    with running_cluster(["dualclip_lightning.benchmark.run.ray_runner"]) as (cluster, machines):
+        monkeypatch.chdir(mixed)
+        monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+        ended = threading.Event()
+        watching = threading.Thread(target=lose_the_machine_that_hangs, args=(cluster, machines, ended))
+        watching.start()
+        try:
+            assert start("tiny.yaml", "cluster", "--runner", "ray") == 0
+        finally:
+            ended.set()
+            watching.join()
     assert len(machines) == 1
     here, there = (load_run(mixed / name) for name in ("here", "cluster"))
     cells = sorted([*here.frame["key"], *(path.stem for path in trainings(mixed / "here"))])

@@ -15,7 +15,7 @@ from dualclip_lightning.cli import main
 from dualclip_lightning.images.sources import file_sources
 from dualclip_lightning.predict import Detector, run
 from dualclip_lightning.predict.output.log import Log
-from tests.clusters import start_cluster
+from tests.clusters import running_cluster
 from tests.towers import TINY_CLIP, write_image
 
 ARGUMENTS = {"class_name": "plate", "pretrained": str(TINY_CLIP), "batch_size": 2, "device": "cpu"}
@@ -47,14 +47,13 @@ def one_thread():
 def cluster(one_thread):
     """A cluster of two machines of one core, to which this process is connected."""
     ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
-    found, machines = start_cluster(with_head=True)
-    found.machines = machines
-    try:
-        ray.init(address=found.address, log_to_driver=False)
-        yield found
-    finally:
-        ray.shutdown()
-        found.shutdown()
+    with running_cluster(["dualclip_lightning.predict.shards.ray_runner"], with_head=True) as (found, machines):
+        found.machines = machines
+        try:
+            ray.init(address=found.address, log_to_driver=False)
+            yield found
+        finally:
+            ray.shutdown()
 
 
 def chunks(sources):
