@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from multiprocessing import get_context, get_start_method
 from multiprocessing.process import BaseProcess
@@ -25,6 +26,10 @@ from tests import towers
 from tests.interpreters import prepared_context
 from tests.shortcuts import leave_out_of_collections, shortcuts
 from tests.web import serve
+
+# Background jobs of a shell ignore Ctrl-C, which tests of interruptions press.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 EMBEDDED = choosing.DEMO_FOLDER
 UNIT = Path(__file__).parent / "unit"

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from dualclip_lightning.scoring.precision import single_precision
+
 Loss = Callable[[Sequence[Tensor]], Tensor]
 """Parameters [B, ...] -> loss of each image [B]."""
 OptimizerMemory = dict[str, Any]
@@ -32,7 +34,7 @@ class Adapted(NamedTuple):
 @contextmanager
 def training_context(device: torch.device) -> Iterator[None]:
     """Enable gradients in single precision, also inside Lightning's inference mode, `torch.no_grad` and autocast."""
-    with torch.inference_mode(mode=False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
+    with torch.inference_mode(mode=False), torch.enable_grad(), single_precision(device):
         yield
 
 

@@ -13,6 +13,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import rotate
 
+from dualclip_lightning.scoring.precision import single_precision
+
 NOISE_THRESHOLD = 0.5
 """Noise above this value is masked; given by DRAEM."""
 MOST_CELLS = 32
@@ -59,7 +61,7 @@ def _single_precision() -> Iterator[None]:
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     try:
-        with torch.autocast("cpu", enabled=False):
+        with single_precision(torch.device("cpu")):
             yield
     finally:
         torch.set_default_dtype(default)

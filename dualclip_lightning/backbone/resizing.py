@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dualclip_lightning.scoring.precision import single_precision
+
 
 def resize(images: Tensor, size: Sequence[int], interpolation: str) -> Tensor:
     """Resize images [N, C, H, W] of floats to [N, C, *size], in single precision, as `Image.resize` of Pillow does.
@@ -24,7 +26,7 @@ def resize(images: Tensor, size: Sequence[int], interpolation: str) -> Tensor:
     """
     kernel = KERNELS[interpolation]
     rows, columns = (_weights(images.shape[axis], size[axis], kernel).to(images.device) for axis in (-2, -1))
-    with torch.autocast(images.device.type, enabled=False):
+    with single_precision(images.device):
         return (rows @ images.float() @ columns.T).to(images.dtype)
 
 

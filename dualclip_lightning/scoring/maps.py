@@ -13,6 +13,7 @@ import torch
 from scipy.ndimage import gaussian_filter1d, uniform_filter1d
 from torch import Tensor
 
+from dualclip_lightning.scoring.precision import single_precision
 from dualclip_lightning.utilities.arguments import check_from_zero, check_names, check_whole
 
 Matrix = npt.NDArray[np.float64]
@@ -124,7 +125,7 @@ def along_sides(maps: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     The result is clamped to the range of each map: rounding could exceed it by one unit in the last place, and
     torchmetrics applies a sigmoid to a batch with any score above 1.
     """
-    with torch.autocast(maps.device.type, enabled=False):
+    with single_precision(maps.device):
         means = rows.to(maps) @ maps @ columns.to(maps).T
     return means.clamp(maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True))
 

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from dualclip_lightning.scoring.precision import single_precision
 from dualclip_lightning.scoring.reference.neighbourhood import check_sides, neighbourhood_mean
 from dualclip_lightning.utilities.arguments import check_share
 
@@ -169,7 +170,7 @@ def _put(table: Tensor, images: slice, rows: slice, nearest: Tensor, references:
 def _cosines(queries: _Tokens, references: _Tokens, r: Sequence[int]) -> Iterator[Tensor]:
     """Yield, for each r, the cosines [a, P, b, P] of all neighbourhoods of a images with all of b images."""
     grid, patches = queries.values.shape[1:3], queries.scales.shape[-1]
-    with torch.autocast(queries.values.device.type, enabled=False):
+    with single_precision(queries.values.device):
         products = references.values.flatten(0, 2) @ queries.values.flatten(0, 2).T
     for number, side in enumerate(r):
         over_references = neighbourhood_mean(products.view(-1, *grid, products.shape[1]), side).reshape(products.shape)

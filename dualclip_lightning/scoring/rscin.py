@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from dualclip_lightning.scoring.precision import single_precision
+
 
 def rscin(scores: Tensor, class_embeddings: Tensor, k: Sequence[int] = (1, 2, 3), rescale: bool = False) -> Tensor:
     """Re-score images with a constrained image-level neighbourhood: [N] -> [N], in the range of the input.
@@ -40,7 +42,7 @@ def rscin(scores: Tensor, class_embeddings: Tensor, k: Sequence[int] = (1, 2, 3)
     scores, classes = scores.float(), class_embeddings.float()
     if rescale:
         scores = (scores - scores.min()) / (scores.max() - scores.min()).clamp_min(torch.finfo(torch.float32).tiny)
-    with torch.autocast(classes.device.type, enabled=False):
+    with single_precision(classes.device):
         similarity = classes @ classes.T
     own = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
     return _neighbourhood_mean(scores.expand_as(similarity), similarity, own, k)
@@ -55,7 +57,7 @@ def rscin_of_first(scores: Tensor, class_embeddings: Tensor, k: Sequence[int]) -
         k: numbers of images in a neighbourhood, each at least 1.
     """
     classes = class_embeddings.float()
-    with torch.autocast(classes.device.type, enabled=False):
+    with single_precision(classes.device):
         similarity = (classes @ classes[:, 0, :, None]).squeeze(-1)
     own = torch.arange(scores.shape[1], device=scores.device) == 0
     return _neighbourhood_mean(scores.float(), similarity, own, k)

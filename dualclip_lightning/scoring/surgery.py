@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from dualclip_lightning.scoring.precision import single_precision
+
 
 def feature_surgery(stages: Sequence[Tensor], anchors: Tensor) -> Tensor:
     """Return the similarity of every token to both states without their common part, summed over stages: [B, 1+N, 2].
@@ -35,7 +37,7 @@ def feature_surgery(stages: Sequence[Tensor], anchors: Tensor) -> Tensor:
     if not stages:
         msg = "Expected the tokens of at least one stage, but got none."
         raise ValueError(msg)
-    with torch.autocast(anchors.device.type, enabled=False):
+    with single_precision(anchors.device):
         return torch.stack([_surgery(tokens.float(), anchors.float()) for tokens in stages]).sum(dim=0)
 
 

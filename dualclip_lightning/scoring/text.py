@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
+
+from dualclip_lightning.scoring.precision import single_precision
 
 NORMAL, ANOMALOUS = 0, 1
 """Indices of the two states in every tensor with one entry per state."""
@@ -44,5 +45,5 @@ def text_score(embeddings: Tensor, anchors: Tensor, temperature: float) -> Tenso
         >>> text_score(torch.tensor([[1.0, 0.0], [1.0, 1.0]]), anchors=torch.eye(2), temperature=0.5)
         tensor([0.1192, 0.5000])
     """
-    with torch.autocast(embeddings.device.type, enabled=False):
+    with single_precision(embeddings.device):
         return state_logits(embeddings.float(), anchors.float(), temperature).softmax(dim=-1)[..., ANOMALOUS]

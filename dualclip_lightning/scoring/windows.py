@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from dualclip_lightning.scoring.precision import single_precision
+
 
 def harmonic_map(scores: Tensor, grid: tuple[int, int]) -> Tensor:
     """Return the harmonic mean over the windows that contain a patch: [B, h', w'] -> [B, h, w] (section 4.2).
@@ -64,6 +66,6 @@ def association_score(queries: Tensor, references: Tensor) -> Tensor:
         >>> association_score(torch.tensor([[2.0, 0.0], [0.0, 1.0]]), references=torch.tensor([[1.0, 0.0]]))
         tensor([0.0000, 0.5000])
     """
-    with torch.autocast(queries.device.type, enabled=False):
+    with single_precision(queries.device):
         nearest = F.normalize(queries.float(), dim=-1) @ F.normalize(references.float(), dim=-1).T
     return ((1 - nearest.amax(dim=-1)) / 2).clamp(0, 1)

@@ -25,7 +25,7 @@ openvino = pytest.importorskip("openvino", reason="the extra `openvino` is not i
 FORMS = {
     "text": {"compare_with": "none", "threshold": None},
     "references": {},
-    "layers": {"reference_layers": [0.5, 1.0], "reference_path": "ordinary", "neighbourhood": [3],
+    "neighbours": {"reference_layers": [0.5], "reference_path": "ordinary", "neighbourhood": [3],
                "neighbourhood_weighting": "similarity", "reference_fusion": "lowest", "class_neighbours": [1, 3],
                "drawing": "subspacead"},
     "subspace": {"reference_fusion": "subspace", "reference_rotations": True, "image_size": (64, 48),
@@ -43,7 +43,7 @@ FORMS = {
     "AnoCLIP": {"method": "AnoCLIP", "steps": 0, "views": False},
     "WindowCLIP": {"method": "WindowCLIP"},
 }  # fmt: skip
-IN_FILES = ("layers", "convolutional network")
+IN_FILES = ("neighbours", "convolutional network")
 """Forms that are exported; with "stem" below and test_export they have the operations of all others."""
 SIZES = ((1, 48, 48), (3, 70, 31), (2, 9, 120))
 """Numbers, heights and widths of batches."""

@@ -9,6 +9,8 @@ from kornia.color import rgb_to_grayscale
 from kornia.geometry.transform import rotate, translate
 from torch import Tensor
 
+from dualclip_lightning.scoring.precision import single_precision
+
 ANGLES = (45.0, 33.75, 22.5, 11.25)
 """Rotation angles in degrees, applied in both directions."""
 SHIFTS = (0.1, 0.05)
@@ -26,7 +28,7 @@ def augmented_views(images: Tensor) -> Tensor:
         images: [B, 3, H, W], normalised.
     """
     # Disable autocast, because half precision would displace pixels by up to one.
-    with torch.autocast(images.device.type, enabled=False):
+    with single_precision(images.device):
         return _augmented_views(images.float())
 
 

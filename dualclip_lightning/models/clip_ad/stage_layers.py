@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torchvision.ops import sigmoid_focal_loss
 
 from dualclip_lightning.scoring import state_logits
+from dualclip_lightning.scoring.precision import single_precision
 from dualclip_lightning.scoring.text import ANOMALOUS, NORMAL
 from dualclip_lightning.utilities.seeding import derive_seed
 
@@ -45,7 +46,7 @@ class StageLayers(nn.ModuleList):
             temperature: above 0.
         """
         projected = [layer(tokens[:, 1:]) for layer, tokens in zip(self, ordinary, strict=True)]
-        with torch.autocast(anchors.device.type, enabled=False):
+        with single_precision(anchors.device):
             logits = [state_logits(patches.float(), anchors.float(), temperature) for patches in projected]
         both = torch.stack(logits).unflatten(2, grid)
         return both[..., ANOMALOUS] - both[..., NORMAL]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dualclip_lightning.scoring.precision import single_precision
 from dualclip_lightning.utilities.arguments import check_share, check_whole
 
 QUERIES_AT_ONCE = 1024
@@ -36,7 +37,7 @@ def memory_distances(queries: Tensor, memory: Tensor, neighbours: int = 1) -> Te
         msg = "Expected at least one patch in the memory, but got none."
         raise ValueError(msg)
     count = min(neighbours, len(memory))
-    with torch.autocast(queries.device.type, enabled=False):
+    with single_precision(queries.device):
         parts = [(part @ memory.T).topk(count, dim=1).values for part in queries.split(QUERIES_AT_ONCE)]
     return 1 - torch.cat(parts).mean(dim=1)
 

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from dualclip_lightning.scoring.precision import single_precision
+
 MOST_COSINES = 2**25
 """Approximate number of cosines that are in memory at once, 128 MB."""
 
@@ -120,7 +122,7 @@ def distances_in_batch(images: Tensor, rows: Tensor) -> Tensor:
 def _both_ways(images: Tensor, pairs: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield, for some pairs [n, 2] at a time, the largest cosines [n, P] of the first's patches and of the second's."""
     for part in pairs.split(max(1, MOST_COSINES // images.shape[1] ** 2)):
-        with torch.autocast(images.device.type, enabled=False):
+        with single_precision(images.device):
             cosines = images[part[:, 0]] @ images[part[:, 1]].transpose(1, 2)
         yield cosines.amax(dim=2), cosines.amax(dim=1)
 
@@ -137,7 +139,7 @@ def _largest_cosine(query: Tensor, reference: Tensor, far: Tensor | None) -> Ten
 
 
 def _cosines(query: Tensor, reference: Tensor, far: Tensor | None) -> Tensor:
-    with torch.autocast(query.device.type, enabled=False):
+    with single_precision(query.device):
         cosine = query @ reference.transpose(-1, -2)
     return cosine if far is None else cosine.masked_fill(far, -torch.inf)
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from dualclip_lightning.scoring.precision import single_precision
 from dualclip_lightning.utilities.arguments import is_number
 
 
@@ -29,7 +30,7 @@ class Subspace(NamedTuple):
 
     def residuals(self, patches: Tensor) -> Tensor:
         """Return the squared distance [...] of patches [..., C] to the subspace, in single precision."""
-        with torch.autocast(patches.device.type, enabled=False):
+        with single_precision(patches.device):
             centred = patches.float() - self.mean
             return (centred - centred @ self.components @ self.components.T).square().sum(dim=-1)
 
