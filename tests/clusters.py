@@ -28,23 +28,22 @@ HEAD = {"include_dashboard": False, "no_monitor": True, "include_log_monitor": F
 
 
 @contextmanager
-def running_cluster(modules: Sequence[str], with_head: bool = False) -> Iterator[tuple[Any, list[Any]]]:
+def running_cluster(modules: Sequence[str]) -> Iterator[tuple[Any, Any]]:
     """Run a cluster of two machines of one core; the test is skipped without Ray.
 
     Args:
         modules: what the workers need, which is imported once for all of them.
-        with_head: whether the head, without which there is no cluster, is one of the two.
 
     Yields:
-        The cluster, and the machines other than the head.
+        The cluster, and the machine that is not the head, without which there is no cluster.
     """
     pytest.importorskip("ray", reason="the extra `ray` is not installed")
     from ray.cluster_utils import Cluster
 
     with _forks(modules):
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": int(with_head), **MACHINE, **HEAD})
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **MACHINE, **HEAD})
         try:
-            yield cluster, [cluster.add_node(num_cpus=1, **MACHINE) for _ in range(2 - with_head)]
+            yield cluster, cluster.add_node(num_cpus=1, **MACHINE)
         finally:
             cluster.shutdown()
 

@@ -103,6 +103,7 @@ def forks(monkeypatch):
 @pytest.fixture
 def prepared(monkeypatch):
     """Make the processes of a pool forks of an interpreter that has imported PyTorch, but nothing of this package."""
+    prepared_context()  # so that it is not a fork that starts the server, which would end with it
     monkeypatch.setattr(processes, "get_context", lambda _: prepared_context())
 
 

@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import cache
 from multiprocessing import forkserver, get_context
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -32,12 +33,19 @@ SWITCH = "TORCH_DEVICE_BACKEND_AUTOLOAD"
 
 def prepared_context() -> ForkServerContext:
     """Return a context whose processes are forks of the server, as those of `spawn` are new interpreters."""
-    context = get_context("forkserver")
-    context.set_forkserver_preload(LIBRARIES)
+    if _start_server() != os.getpid():  # a fork, which could not wait for the server, but may use it
+        vars(forkserver._forkserver)["ensure_running"] = lambda: None
+    return get_context("forkserver")
+
+
+@cache
+def _start_server() -> int:
+    """Start the server, once, and return the ID of the process that did so."""
+    get_context("forkserver").set_forkserver_preload(LIBRARIES)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(SWITCH, "0")  # for the server, which starts once
+        patch.setenv(SWITCH, "0")  # for the server
         forkserver.ensure_running()
-    return context
+    return os.getpid()
 
 
 def run_prepared(line: Sequence[str], place: Path, environment: Mapping[str, str]) -> Ended:

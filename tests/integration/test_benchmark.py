@@ -74,7 +74,7 @@ def wait_for_the_end(pid):
     ids=["alone", "two processes"],
 )
 def test_a_killed_run_continues_where_it_was_and_gives_the_same_table(
-    more, prepare, undisturbed, mvtec_root, tiny_folder, tmp_path, capsys, request
+    more, prepare, undisturbed, mvtec_root, tiny_folder, tmp_path, capsys, prepared, request
 ):
     config = write_tiny_config(tmp_path / "tiny.yaml", mvtec_root, tiny_folder, seeds=SEEDS)
     folder, expected = tmp_path / "run", load_run(undisturbed)

@@ -47,8 +47,8 @@ def one_thread():
 def cluster(one_thread):
     """A cluster of two machines of one core, to which this process is connected."""
     ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
-    with running_cluster(["dualclip_lightning.predict.shards.ray_runner"], with_head=True) as (found, machines):
-        found.machines = machines
+    with running_cluster(["dualclip_lightning.predict.shards.ray_runner"]) as (found, machine):
+        found.machines = [machine]
         try:
             ray.init(address=found.address, log_to_driver=False)
             yield found
