@@ -106,6 +106,9 @@ def _read_weights_once(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(loading, "_load", copied)
 
 
+_PLAIN = str, int, float, type(None)
+
+
 def _copy(module: torch.nn.Module, memo: dict[int, Any]) -> torch.nn.Module:
     """Do what `copy.deepcopy` does, which takes most of its time for the empty dictionaries of hooks."""
     if id(module) not in memo:
@@ -113,6 +116,8 @@ def _copy(module: torch.nn.Module, memo: dict[int, Any]) -> torch.nn.Module:
         for name, value in vars(module).items():
             if name == "_modules":
                 vars(new)[name] = {key: None if part is None else _copy(part, memo) for key, part in value.items()}
+            elif isinstance(value, _PLAIN):
+                vars(new)[name] = value
             else:
                 vars(new)[name] = copy.deepcopy(value, memo) if value or not isinstance(value, dict) else type(value)()
     return memo[id(module)]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import cache, cached_property
 from inspect import Parameter, isclass, signature
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import SkipTest
 
 import numpy as np
@@ -34,6 +34,15 @@ CLASS = "screw"
 OTHERS = Kind.PAIR | Kind.TRANSDUCTIVE
 """Kinds whose scores depend on other images of the run."""
 NOT_OURS = "The method does not derive from ZeroShotShell."
+
+
+class Twin(NamedTuple):
+    """A second object with the same arguments, after a test like that of the first."""
+
+    method: Any
+    weights: dict[str, Tensor]
+    """Copies of the weights before the test."""
+    record: Record
 
 
 class Subject:
@@ -146,9 +155,18 @@ class Subject:
 
     @cached_property
     def _first(self) -> tuple[Any, Record]:
+        seed_globally(0)
         method = self.make()
         # no other run may write into the folder of this one
         return method, run_engine(self.folder / "first", method, datamodule=self.data())
+
+    @cached_property
+    def twin(self) -> Twin:
+        """A second object after a test; checks may run it again. The global generators were in another state."""
+        seed_globally(1)
+        method = self.make()
+        before = {name: value.clone() for name, value in weights(method).items()}
+        return Twin(method, before, self.run(method))
 
     @property
     def used(self) -> Any:
@@ -191,6 +209,13 @@ def seed_globally(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - what the libraries of a method may use
     torch.manual_seed(seed)
+
+
+def weights(method: Any) -> dict[str, Tensor]:
+    """Return the parameters and saved buffers of a method that a test must not change."""
+    parts = [method.model] + ([method.backbone.clip] if hasattr(method, "backbone") else [])
+    return {f"{place}: {name}": value for place, part in enumerate(parts)
+            for name, value in (*part.state_dict().items(), *part.named_parameters())}  # fmt: skip
 
 
 @cache

@@ -12,11 +12,16 @@ CHECKS = {case: dict(method_checks(maker(*each), **each[1])) for case, each in C
 NAMES = list(CHECKS["ClipZeroShot"])
 OF_THE_SHELL = {"the_class_name_is_honoured", "fit_leaves_a_checkpoint", "its_own_metrics_are_computed"}
 """Checks of what the shell does for every method alike, whatever its arguments; they take the longest."""
+OF_THE_CLASS = {
+    "is_a_method_of_anomalib", "an_unknown_argument_is_refused_by_name", "a_bad_argument_is_refused_by_name",
+    "validation_reads_no_labels", "labels_and_masks_change_no_score", "images_without_labels_get_the_same_scores",
+}  # fmt: skip
+"""Checks that other settings do not repeat. That of the order compares `predict`, without labels, with `test`."""
 PAIRS = [
     pytest.param(case, check, id=f"{case}-{check}", marks=[pytest.mark.slow] * (case not in MODELS))
     for case in CASES
     for check in NAMES
-    if case in MODELS or check not in OF_THE_SHELL
+    if case in MODELS or check not in OF_THE_SHELL | OF_THE_CLASS
 ]
 """All cases; those with other settings than the defaults are slow, because they repeat checks."""
 BY_DEFINITION = {

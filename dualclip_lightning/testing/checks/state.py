@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 from unittest import SkipTest
 
 import torch
 from anomalib import LearningType
-from torch import Tensor
 
 from dualclip_lightning.models.base import Kind
 from dualclip_lightning.models.base.provenance import plain
 from dualclip_lightning.models.base.run_folder import RECORD
 from dualclip_lightning.testing.runs import new_engine, require, require_same
-from dualclip_lightning.testing.subject import CATEGORY, Subject
+from dualclip_lightning.testing.subject import CATEGORY, Subject, weights
 
 
 def a_test_changes_no_weight(subject: Subject) -> None:
     """Parameters and saved buffers of the torch module, and the whole backbone, are the same after a test."""
-    method = subject.make()
-    before = {name: value.clone() for name, value in _weights(method).items()}
-    subject.run(method)
-    after = _weights(method)
+    before, after = subject.twin.weights, weights(subject.twin.method)
     changed = [name for name, value in before.items() if name not in after or not torch.equal(value, after[name])]
     require(not changed, f"A test changes {len(changed)} weight(s), such as {changed[:1]}.")
 
@@ -114,10 +109,3 @@ def the_class_name_is_honoured(subject: Subject) -> None:
         fresh.set_class_name(found)
         anchors = [getattr(each.model, "anchors", torch.empty(0)) for each in (method, fresh)]
         require(torch.equal(*anchors), f"{told}, the text anchors are not those of {found!r}.")
-
-
-def _weights(method: Any) -> dict[str, Tensor]:
-    """Return the parameters and saved buffers of a method that a test must not change."""
-    parts = [method.model] + ([method.backbone.clip] if hasattr(method, "backbone") else [])
-    return {f"{place}: {name}": value for place, part in enumerate(parts)
-            for name, value in (*part.state_dict().items(), *part.named_parameters())}  # fmt: skip
