@@ -1,7 +1,8 @@
-"""anomalib's commands in sequence, by options and by the configuration they print.
+"""anomalib's commands in sequence, by options, by the configuration they print, and by the files of this repository.
 
-With every registered model, `test` is run by the configuration that it prints when it is given options. All commands
-are run with two models; with the others, `test_models_as_anomalib_tests_them` makes the Engine's calls that they make.
+All commands are run with two models, of which one is chosen by options and the other by the configuration that a command
+prints when it is given options. With the others, `test` is run by their file, which states every argument, and
+`test_models_as_anomalib_tests_them` makes the Engine's calls that the other commands make.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ PREDICT = (*DATA, "--trainer.callbacks", "tests.callbacks.WriteScores")
 LESS_WORK = {"AnoCLIP": {"views": False, "steps": 1}}
 """Arguments with which a model takes less time."""
 BY_OPTIONS, BY_CONFIGURATION = ("DualImageCLIP", "options"), ("ClipZeroShot", "configuration")
-CASES = [BY_OPTIONS, *((name, "configuration") for name in sorted(MODELS))]
+BY_FILE = [(name, "file") for name in sorted(MODELS) if name not in {BY_OPTIONS[0], BY_CONFIGURATION[0]}]
+CASES = [BY_OPTIONS, BY_CONFIGURATION, *BY_FILE]
+FILES = Path(__file__).parents[2] / "configs" / "model"
 with_all_commands = pytest.mark.parametrize("case", [BY_OPTIONS, BY_CONFIGURATION], ids="-".join, indirect=True)
 
 Run = Callable[..., Ended]
@@ -76,14 +79,20 @@ def expected(model, workplace, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def by_options(model, workplace) -> Run:
+def chosen(model, case) -> tuple[str, ...]:
+    """Options that choose the model, by name or by its file, and its arguments."""
+    own = [part for name, value in LESS_WORK.get(model, {}).items() for part in (f"--model.{name}", str(value).lower())]
+    file = str(FILES / f"{MODELS[model].rpartition('.')[2]}.yaml")
+    choice = ("--config", file) if case[1] == "file" else ("--model", model)
+    return (*choice, *TRAINED, *own, "--model.visualizer", "false", "--trainer.accelerator", "cpu")
+
+
+@pytest.fixture(scope="module")
+def by_options(chosen, workplace) -> Run:
     """Runs one of anomalib's commands with the model; the commands are forks, which have imported everything."""
 
-    own = [part for name, value in LESS_WORK.get(model, {}).items() for part in (f"--model.{name}", str(value).lower())]
-    options = ("--model", model, *TRAINED, *own, "--model.visualizer", "false", "--trainer.accelerator", "cpu")
-
     def run(command: str, *arguments: object) -> Ended:
-        return workplace.start("anomalib", command, *options, *map(str, arguments))
+        return workplace.start("anomalib", command, *chosen, *map(str, arguments))
 
     return run
 
@@ -103,7 +112,7 @@ def by_configuration(workplace, by_options) -> Run:
 
 @pytest.fixture(scope="module")
 def run(case, by_options, by_configuration) -> Run:
-    return by_options if case[1] == "options" else by_configuration
+    return by_configuration if case[1] == "configuration" else by_options
 
 
 @pytest.fixture(scope="module")

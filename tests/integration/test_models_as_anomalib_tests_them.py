@@ -90,14 +90,20 @@ def test_fit_reads_no_item_and_therefore_no_label(objects, tmp_path, monkeypatch
         engine.test(model=model, datamodule=data)
 
 
+@pytest.fixture(scope="module")
+def expected(objects, tmp_path_factory):
+    """Figures of a test without a checkpoint."""
+    model, data, engine = objects(visualizer=False)
+    engine._cache.args["default_root_dir"] = tmp_path_factory.mktemp("without")
+    (figures,) = engine.test(model=model, datamodule=data)
+    return figures
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["test", "train"])
-def test_test_and_train_from_the_checkpoint_give_the_figures_of_a_test_without(objects, checkpoint, stage, tmp_path):
+def test_test_and_train_from_the_checkpoint_give_the_figures_of_a_test_without(objects, checkpoint, stage, expected):
     model, data, engine = objects(visualizer=False)
     (figures,) = getattr(engine, stage)(model=model, datamodule=data, ckpt_path=checkpoint)
-    model, data, engine = objects(visualizer=False)
-    engine._cache.args["default_root_dir"] = tmp_path
-    (expected,) = engine.test(model=model, datamodule=data)
     assert figures == pytest.approx(expected, abs=1e-5)
     assert len(figures) == 7
 
