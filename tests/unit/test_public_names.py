@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import dualclip_lightning
+from dualclip_lightning.demo.data import datamodule, samples
 from dualclip_lightning.predict import detector
 from dualclip_lightning.predict.export.exporting import Exported
 from dualclip_lightning.predict.export.provenance import output_names
@@ -41,17 +42,20 @@ def callables() -> dict[str, object]:
 
 PUBLIC = callables()
 SLOW = {
-    "dualclip_lightning.models.anoclip.lightning_model.AnoCLIP", "dualclip_lightning.data.folders.Folders",
-    "dualclip_lightning.testing.check.check_method", "dualclip_lightning.models.winclip.lightning_model.WindowCLIP",
-    "dualclip_lightning.predict.detector.Detector",
+    "dualclip_lightning.models.anoclip.lightning_model.AnoCLIP",
+    "dualclip_lightning.testing.check.check_method", "dualclip_lightning.predict.detector.Detector",
 }  # fmt: skip
 """Names with examples of over half a second."""
 
 
 @pytest.fixture(autouse=True)
 def _elsewhere(monkeypatch, tmp_path):
-    """Run examples in a temporary folder, and leave the writing of exports to the tests that run the files."""
+    """Run examples in a temporary folder with a small demo data set; other tests run the files that exports write."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DUALCLIP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(datamodule, "CATEGORIES", ("cork",))
+    monkeypatch.setattr(samples, "GOOD_IMAGES", 4)
+    monkeypatch.setattr(samples, "IMAGES_A_DEFECT", 1)
     monkeypatch.setattr(detector, "export_graph", lambda graph, *_, **__: Exported((), output_names(graph), 0.0))
 
 

@@ -38,9 +38,9 @@ class AnoCLIP(ZeroShotShell, AnomalibModule):
         >>> from dualclip_lightning import AnoCLIP
         >>> method = AnoCLIP(pretrained="demo")
         >>> method.set_class_name("steel plate")  # anomalib's Engine does so
-        >>> found = method.model(torch.rand(2, 3, 240, 240))
+        >>> found = method.model(torch.rand(2, 3, 96, 96))
         >>> found.pred_score.shape, found.anomaly_map.shape
-        (torch.Size([2]), torch.Size([2, 240, 240]))
+        (torch.Size([2]), torch.Size([2, 96, 96]))
 
     Args:
         temperature: temperature of the softmax over the two states.
