@@ -1,7 +1,7 @@
 """anomalib's commands in sequence, by options, by the configuration they print, and by the files of this repository.
 
-All commands are run with two models, of which one is chosen by options and the other by the configuration that a command
-prints when it is given options. With the others, `test` is run by their file, which states every argument, and
+All commands are run with two models: one is chosen by options, the other by the configuration that a command prints
+when it is given options. With the others, `test` is run by their file, which states every argument, and
 `test_models_as_anomalib_tests_them` makes the Engine's calls that the other commands make.
 """
 
