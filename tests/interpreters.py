@@ -24,9 +24,12 @@ from tests.ended import Ended
 BINARIES = Path(sys.executable).parent
 LIBRARIES = [
     "torch", "lightning.pytorch", "torchmetrics", "torchvision", "open_clip", "timm", "kornia", "sklearn.metrics",
-    "scipy.signal", "pandas", "matplotlib.pyplot", "cv2", "jsonargparse", "omegaconf", "albumentations", "openvino",
+    "scipy.signal", "pandas", "matplotlib.pyplot", "cv2", "jsonargparse", "omegaconf", "albumentations",
 ]  # fmt: skip
-"""Libraries that the server imports; those that are not installed are left out."""
+"""Libraries that the server imports; those that are not installed are left out.
+
+None may start a thread of Python, such as that of OpenVINO's telemetry, whose locks a fork would wait for.
+"""
 SWITCH = "TORCH_DEVICE_BACKEND_AUTOLOAD"
 """Variable with which PyTorch loads no plug-in."""
 
