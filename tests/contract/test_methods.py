@@ -68,23 +68,22 @@ def test_an_image_may_be_a_single_patch(make):
     assert_scores(make().model(random_images(3, PATCH, PATCH)), 3, PATCH, PATCH)
 
 
-@pytest.mark.parametrize(("dtype", "share"), [(torch.bfloat16, 0.05), (torch.float16, 0.01)])
-def test_half_precision_errs_by_a_small_share_of_the_range(make, name, dtype, share):
+def test_half_precision_errs_by_a_small_share_of_the_range(make, name):
     """The largest errors over three seeds and all methods were 0.045 and 0.004 of the range; this seed has less.
 
     PatchMemory with normal images has 0.015 in half precision at this seed, because rotations leave small distances.
     """
     if name == "SubspaceAD":
         pytest.skip("the number of components is a step function, and of so few patches one more changes every score")
-    share = max(share, 0.02) if name == "PatchMemory" else share
     images = 2 * random_images(4, 3, 3, seed=1).repeat_interleave(PATCH, -1).repeat_interleave(PATCH, -2)
     exact = make().model(images)
-    with torch.autocast("cpu", dtype=dtype):
-        rough = make().model(images)
-    assert_scores(rough, 4, SIZE, SIZE)
-    for found, expected in ((rough.pred_score, exact.pred_score), (rough.anomaly_map, exact.anomaly_map)):
-        spread = float(expected.max() - expected.min())
-        torch.testing.assert_close(found, expected, atol=share * spread, rtol=0)
+    for dtype, share in ((torch.bfloat16, 0.05), (torch.float16, 0.02 if name == "PatchMemory" else 0.01)):
+        with torch.autocast("cpu", dtype=dtype):
+            rough = make().model(images)
+        assert_scores(rough, 4, SIZE, SIZE)
+        for found, expected in ((rough.pred_score, exact.pred_score), (rough.anomaly_map, exact.anomaly_map)):
+            spread = float(expected.max() - expected.min())
+            torch.testing.assert_close(found, expected, atol=share * spread, rtol=0)
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,10 @@ def is_for_type_checkers(node):
 
 
 def executed(tree):
-    """Yield all nodes except those under `if TYPE_CHECKING`, including function bodies, which may contain imports."""
+    """Yield all statements except those under `if TYPE_CHECKING`, also those of functions, which may be imports."""
     for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.expr):
+            continue
         yield node
         yield from (
             (inner for each in node.orelse for inner in (each, *executed(each)))
@@ -48,10 +50,15 @@ def imports(tree, known):
 
 
 @cache
+def parsed(package=PACKAGE):
+    """Return the syntax trees of all modules by name."""
+    return {module_name(path, package): ast.parse(path.read_text(encoding="utf-8")) for path in package.rglob("*.py")}
+
+
+@cache
 def import_graph(package=PACKAGE):
-    paths = {module_name(path, package): path for path in package.rglob("*.py")}
-    trees = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in paths.items()}
-    return {name: set(imports(tree, paths)) for name, tree in trees.items()}
+    trees = parsed(package)
+    return {name: set(imports(tree, trees)) for name, tree in trees.items()}
 
 
 def write_package(folder, **modules):
@@ -112,7 +119,7 @@ def test_no_folder_has_too_many_modules():
 
 
 def test_no_two_classes_have_the_same_name():
-    trees = (ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.rglob("*.py"))
-    classes = Counter(node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    statements = (node for tree in parsed().values() for node in executed(tree))
+    classes = Counter(node.name for node in statements if isinstance(node, ast.ClassDef))
     shared = {name for name, count in classes.items() if count > 1 and not name.startswith("_")}
     assert not shared
