@@ -14,9 +14,8 @@ OF_THE_SHELL = {"the_class_name_is_honoured", "fit_leaves_a_checkpoint", "its_ow
 """Checks of what the shell does for every method alike, whatever its arguments; they take the longest."""
 OF_THE_CLASS = {
     "is_a_method_of_anomalib", "an_unknown_argument_is_refused_by_name", "a_bad_argument_is_refused_by_name",
-    "validation_reads_no_labels", "labels_and_masks_change_no_score", "images_without_labels_get_the_same_scores",
 }  # fmt: skip
-"""Checks that other settings do not repeat. That of the order compares `predict`, without labels, with `test`."""
+"""Checks of the class and its constructor, which other settings do not change."""
 PAIRS = [
     pytest.param(case, check, id=f"{case}-{check}", marks=[pytest.mark.slow] * (case not in MODELS))
     for case in CASES

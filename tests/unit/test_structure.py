@@ -119,7 +119,7 @@ def test_no_folder_has_too_many_modules():
 
 
 def test_no_two_classes_have_the_same_name():
-    statements = (node for tree in parsed().values() for node in executed(tree))
-    classes = Counter(node.name for node in statements if isinstance(node, ast.ClassDef))
+    nodes = (node for tree in parsed().values() for node in ast.walk(tree))
+    classes = Counter(node.name for node in nodes if isinstance(node, ast.ClassDef))
     shared = {name for name, count in classes.items() if count > 1 and not name.startswith("_")}
     assert not shared

@@ -15,9 +15,9 @@ from dualclip_lightning.testing.subject import COUNT, OTHERS, Subject
 
 def batches_change_no_score(subject: Subject) -> None:
     """Neither the batch size nor an incomplete last batch changes a score."""
-    size = 4  # the last batch is a single image
-    found = subject.run(subject.make(), datamodule=subject.data(eval_batch_size=size))
-    require_same(found, subject.expected, f"In batches of {size} instead of {COUNT}")
+    for size in (1, 4):
+        found = subject.run(subject.make(), datamodule=subject.data(eval_batch_size=size))
+        require_same(found, subject.expected, f"In batches of {size} instead of {COUNT}")
 
 
 def the_order_of_images_changes_no_score(subject: Subject) -> None:

@@ -54,7 +54,7 @@ def test_a_method_that_is_not_ours_may_not_use_the_batch_either():
         method.model.forward = lambda images: forward(images - images.mean(dim=0))
         return method
 
-    with pytest.raises(AssertionError, match="In batches of 4 instead of 9"):
+    with pytest.raises(AssertionError, match="In batches of 1 instead of 9"):
         dict(method_checks(make))["batches_change_no_score"]()
 
 
