@@ -8,11 +8,13 @@ from __future__ import annotations
 import copy
 import gc
 import inspect
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import open_clip
 import pytest
@@ -23,7 +25,7 @@ from open_clip import SimpleTokenizer
 from torch.nn import init
 from torch.overrides import TorchFunctionMode
 
-from dualclip_lightning.backbone import loading
+from dualclip_lightning.backbone import loading, model
 
 
 @contextmanager
@@ -33,13 +35,23 @@ def shortcuts() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         # Lightning reads the entry points of every installed package for each Trainer.
         patch.setattr(registry, "entry_points", cache(registry.entry_points))
-        # Lightning only wants the names of the files, for which the default reads the sources of all modules.
-        patch.setattr(inspect, "stack", partial(inspect.stack, context=0))
+        # Lightning and jsonargparse only want files and frames; the original also searches all modules for sources.
+        patch.setattr(inspect, "stack", _stack)
+        inspect.getmodule(inspect.currentframe(), "none")  # remembers the files of modules, for forks too
         _list_folders_once(patch)
         _split_texts_once(patch)
         _read_weights_once(patch)
+        _let_records_through(patch)
         yield
-    gc.unfreeze()
+
+
+def _stack(context: int = 1) -> list[inspect.FrameInfo]:
+    """Return the frames of the callers without their sources."""
+    frame, frames = inspect.currentframe(), []
+    while frame := frame and frame.f_back:
+        code = frame.f_code
+        frames.append(inspect.FrameInfo(frame, code.co_filename, frame.f_lineno, code.co_name, None, None))
+    return frames
 
 
 def leave_out_of_collections() -> None:
@@ -91,19 +103,45 @@ def _read_weights_once(patch: pytest.MonkeyPatch) -> None:
 
     Most of those are weights of the vocabulary.
     """
-    load = loading._load
-    loaded: dict[tuple[Any, ...], Any] = {}
+    load, digest = loading._load, model.weights_digest
+    loaded: dict[tuple[Any, ...], tuple[torch.nn.Module, list[Any]]] = {}
+    digests: dict[tuple[Any, ...], str] = {}
+    copies: WeakKeyDictionary[torch.nn.Module, tuple[Any, ...]] = WeakKeyDictionary()
 
     def copied(place: Any, tag: str | None) -> Any:
         if tag == loading.RANDOM:
             return load(place, tag)
         key = place.model, place.file, tag, open_clip.create_model, *_files(place)
-        if key not in loaded:
+        original, state = loaded.get(key, (None, None))
+        if original is None or state != _state(original):
             with _Undrawn():
-                loaded[key] = load(place, tag)
-        return _copy(loaded[key], {})
+                original = load(place, tag)
+            loaded[key] = original, _state(original)
+        new = _copy(original, _shared(original))
+        copies[new] = key, _state(new)
+        return new
+
+    def known(module: torch.nn.Module, more: str = "") -> str:
+        key, state = copies.get(module, (None, None))
+        if state != _state(module):
+            return digest(module, more)
+        if (key, more) not in digests:
+            digests[key, more] = digest(module, more)
+        return digests[key, more]
 
     patch.setattr(loading, "_load", copied)
+    patch.setattr(model, "weights_digest", known)
+
+
+def _shared(module: torch.nn.Module) -> dict[int, Any]:
+    """Return the weights that copies share, by identity: those of the vocabulary, which nothing trains."""
+    return {id(value): value for name, value in module.named_parameters() if name.endswith("token_embedding.weight")}
+
+
+def _state(module: torch.nn.Module) -> list[Any]:
+    """Return what differs as soon as weights are replaced or changed in place."""
+    weights = module.state_dict(keep_vars=True)
+    return [(name, value.data_ptr(), value._version, value.dtype) for name, value in weights.items()]
 
 
 _PLAIN = str, int, float, type(None)
@@ -121,6 +159,16 @@ def _copy(module: torch.nn.Module, memo: dict[int, Any]) -> torch.nn.Module:
             else:
                 vars(new)[name] = copy.deepcopy(value, memo) if value or not isinstance(value, dict) else type(value)()
     return memo[id(module)]
+
+
+def _let_records_through(patch: pytest.MonkeyPatch) -> None:
+    """Let the records of PyTorch's loggers reach the root, where pytest waits for them.
+
+    To those that keep their records, it would add its handlers for each phase of each test.
+    """
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.startswith("torch") and isinstance(logger, logging.Logger):
+            patch.setattr(logger, "propagate", True)
 
 
 def _files(place: Any) -> Iterator[tuple[str, int, int]]:
