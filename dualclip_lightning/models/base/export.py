@@ -10,6 +10,7 @@ from anomalib.models.components.base import AnomalibModule
 
 from dualclip_lightning.models.base.kind import Kind
 from dualclip_lightning.utilities.extras import FOR_ONNX, OPENVINO, OPSET, require_export
+from dualclip_lightning.utilities.memory import rare_collections
 
 if TYPE_CHECKING:
     from dualclip_lightning.backbone import Backbone
@@ -59,7 +60,8 @@ class ExportMixin(Base):
         self._prepare_export()
         require_export(*FOR_ONNX)
         kwargs.setdefault("opset_version", OPSET)
-        return super().to_onnx(export_root, model_file_name, input_size or self._own_size(), **kwargs)
+        with rare_collections():
+            return super().to_onnx(export_root, model_file_name, input_size or self._own_size(), **kwargs)
 
     def to_openvino(self, export_root: Path | str, model_file_name: str = "model",  # type: ignore[override]
                     input_size: tuple[int, int] | None = None, **kwargs: Any) -> Path:  # fmt: skip

@@ -17,6 +17,7 @@ from dualclip_lightning.predict.export.files import ONNX_SUFFIX
 from dualclip_lightning.predict.export.graph import DecisionGraph
 from dualclip_lightning.predict.export.provenance import INPUT, output_names
 from dualclip_lightning.utilities.extras import OPSET
+from dualclip_lightning.utilities.memory import rare_collections
 
 Array = npt.NDArray[Any]
 Runner = Callable[[Array], list[Array]]
@@ -33,7 +34,7 @@ def write_onnx(graph: DecisionGraph, path: Path, metadata: Mapping[str, str]) ->
     example = torch.zeros(2, 3, height + 1, width + 2)  # a size of 1, or sizes that are equal, would become fixed
     names = ("batch", None, "height", "width")
     dynamic = {axis: torch.export.Dim(name) for axis, name in enumerate(names) if name}
-    with _quiet(), torch.no_grad():
+    with _quiet(), rare_collections(), torch.no_grad():
         program = torch.onnx.export(
             graph, (example,), dynamo=True, opset_version=OPSET, verbose=False, input_names=[INPUT],
             output_names=output_names(graph), dynamic_shapes={INPUT: dynamic},
