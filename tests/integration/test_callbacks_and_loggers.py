@@ -76,6 +76,7 @@ def test_validate_says_why_it_measures_nothing(engine, mvtec_root, caplog):
     assert "DualImageCLIP is not validated, because that would take thresholds from labels." in caplog.text
 
 
+@pytest.mark.slow
 def test_the_csv_logger_gets_the_figures_and_the_parameters(engine, figures, mvtec_root, tmp_path):
     engine("EarlyStopping").test(method(), datamodule=metal_nut(mvtec_root))
     (table,) = tmp_path.rglob("metrics.csv")

@@ -196,6 +196,7 @@ def test_the_category_is_the_class_name_unless_one_is_given(make, test_scores, m
     assert told[-1] == "object"
 
 
+@pytest.mark.slow
 def test_two_methods_may_use_one_datamodule_after_each_other(make, test_scores, mvtec_root):
     data = metal_nut(mvtec_root)
     first, _ = test_scores(make(), data)
@@ -387,6 +388,7 @@ def test_a_reference_folder_without_an_image_is_an_error_that_names_it(make, eng
         engine().predict(make(reference_dir=folder), data_path=photos)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_small_and_gives_the_same_scores(make, engine, mvtec_root, tmp_path):
     record, again = Record(), Record()
     running = engine(record)

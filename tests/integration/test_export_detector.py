@@ -87,7 +87,7 @@ def as_input(pixels: np.ndarray) -> dict[str, np.ndarray]:
     return {"image": pixels.transpose(0, 3, 1, 2).astype(np.float32) / 255}
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", [pytest.param(form, marks=[pytest.mark.slow] * (form == IN_FILE)) for form in FORMS])
 def test_the_graph_gives_the_scores_maps_and_decisions_of_the_detector(make, form, monkeypatch):
     monkeypatch.setattr("dualclip_lightning.predict.detector.export_graph", lambda graph, *_, **__: graph)
     detector = make(form)

@@ -115,6 +115,7 @@ def evaluate(path: Path, **options) -> None:
     torch.save({name: float(value) for name, value in trainer.callback_metrics.items()}, path)
 
 
+@pytest.mark.slow
 def test_an_image_that_the_sampler_repeats_counts_once(folder, tmp_path):
     evaluate(tmp_path / "alone.pt")
     expected = torch.load(tmp_path / "alone.pt")

@@ -25,6 +25,7 @@ def test_garbage_is_not_collected_while_pytorch_is_imported_and_its_objects_are_
     assert gc.get_freeze_count() > before
 
 
+@pytest.mark.slow
 def test_garbage_is_collected_again_if_the_import_fails(monkeypatch, unfrozen):
     monkeypatch.delitem(sys.modules, "torch")
     with pytest.raises(ImportError), uncollected():

@@ -32,6 +32,7 @@ def states(findings) -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_working_installation_has_status_0_without_a_network(embedded_model, no_network, capsys):
     assert cli.main(["doctor"]) == 0
     printed = capsys.readouterr().out

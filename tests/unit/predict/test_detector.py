@@ -260,7 +260,10 @@ def test_objects_that_are_not_images_are_refused(pairs, images, error):
         pairs.predict(images)
 
 
-@pytest.mark.parametrize("arguments", [{}, {"tta": {"steps": 1}}, {"num_references": 2, "geometry": "tiles"}])
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, pytest.param({"tta": {"steps": 1}}, marks=pytest.mark.slow), {"num_references": 2, "geometry": "tiles"}],
+)
 def test_four_threads_get_the_same_as_one(make_detector, shots, arguments):
     detector = make_detector(**arguments)
     expected = [p.score for p in detector.predict(shots)]

@@ -83,6 +83,7 @@ def test_an_archive_loads_as_open_clips_loader_does(archive, config, monkeypatch
     torch.testing.assert_close(loaded.clip.encode_image(images), half.encode_image(images), atol=5e-3, rtol=0)
 
 
+@pytest.mark.slow
 def test_an_architecture_that_open_clip_does_not_list_loads_too(archive):
     path, clip = archive()
     loaded = load_backbone(pretrained=str(path))
@@ -105,6 +106,7 @@ def test_an_archive_of_a_model_with_gelu_keeps_its_activation(archive):
         load_backbone(pretrained=str(path))
 
 
+@pytest.mark.slow
 def test_a_state_dict_saved_from_an_archive_is_recognised_as_openais(archive, tmp_path):
     path, clip = archive()
     torch.save(torch.jit.load(path).state_dict(), tmp_path / "state.pt")

@@ -86,12 +86,14 @@ def test_the_report_needs_nothing_but_itself(page):
     assert "@import" not in page.text
 
 
+@pytest.mark.slow
 def test_every_link_has_its_target_and_every_name_occurs_once(page):
     names = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(set(names)) == len(names)
     assert {each["href"][1:] for each in page.all("a")} <= set(names)
 
 
+@pytest.mark.slow
 def test_pictures_and_tables_are_accessible_without_sight(page):
     assert page.all("html") == [{"lang": "en"}]
     assert all(len(each["alt"]) > 40 for each in page.all("img"))
@@ -99,11 +101,13 @@ def test_pictures_and_tables_are_accessible_without_sight(page):
     assert all(each["scope"] in {"col", "row"} for each in page.all("th"))
 
 
+@pytest.mark.slow
 def test_names_are_escaped(page):
     assert "<joint>" in page.text
     assert not page.all("joint")
 
 
+@pytest.mark.slow
 def test_every_category_has_its_table_curves_and_gallery(page):
     assert len([each for each in page.all("figure") if each["class"] == "curves"]) == 1 + 2
     assert len([each for each in page.all("figure") if each["class"] == "gallery"]) == 2
@@ -111,6 +115,7 @@ def test_every_category_has_its_table_curves_and_gallery(page):
         assert f"Demo, {name} (in %)" in page.text
 
 
+@pytest.mark.slow
 def test_failures_and_provenance_are_stated(page):
     for said in ("RuntimeError: out of memory", "Cells: 9, without a result: 1", "laion400m_e32", "abababababab",
                  "c0ffee", "Resize(size=[240, 240])", "torch 2.5.0", "alpha=0.5", "name: synthetic"):  # fmt: skip

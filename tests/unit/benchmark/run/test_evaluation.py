@@ -98,6 +98,7 @@ def test_the_engine_takes_the_rule_from_the_evaluator_and_records_it(root, tiny_
     assert figures["nearest"]["pixel_PRO"] != pytest.approx(figures["full"]["pixel_PRO"], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_further_metrics_are_those_of_the_kept_maps(found):
     maps, masks = found.maps.maps.astype(np.float32), found.maps.masks
     assert found.row["pixel_PRO@0.05"] == pytest.approx(pixel_metrics(maps, masks, fpr_limit=0.05)["pro"], abs=5e-3)
@@ -140,6 +141,7 @@ def released_pro(masks, maps):
     return np.trapezoid(overlaps[kept][::-1], x[::-1])
 
 
+@pytest.mark.slow
 def test_f1_at_the_threshold_in_use_needs_no_label(found):
     scores, labels = found.images["score"].to_numpy(), found.images["label"].to_numpy(int)
     highest = int(len(scores) * RATE)
@@ -159,6 +161,7 @@ def test_the_threshold_is_that_of_all_images_with_and_without_label():
     assert execute._f1_at_threshold(recorder) == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_intervals_enclose_their_figures_and_have_a_separate_table(found, tmp_path):
     for metric in ("image_AUROC", "pixel_PRO", "pixel_PRO@0.05"):
         assert found.row[f"{metric}_low"] <= found.row[metric] <= found.row[f"{metric}_high"]

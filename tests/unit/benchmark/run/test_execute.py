@@ -126,6 +126,7 @@ def test_a_folder_is_tested_whole_and_with_the_same_images_for_every_seed(mvtec_
     assert all(frame["image_path"].tolist() == on_disk for frame in frames)
 
 
+@pytest.mark.slow
 def test_patchcore_is_trained_evaluated_like_the_others_and_labelled_full_shot(joint, patchcore):
     found = patchcore
     assert found.row["status"] == "done", found.row["error"]
@@ -203,6 +204,7 @@ def test_an_outside_class_states_its_kind_or_its_learning_type_or_the_configurat
     assert str(kind_of(build_method(cell), cell)) == kind
 
 
+@pytest.mark.slow
 def test_an_outside_class_is_trained_and_judged_as_all_others(joint, tmp_path, monkeypatch, mvtec_root, tiny_folder):
     write_outside_method(tmp_path, "outside_colours")
     monkeypatch.syspath_prepend(tmp_path)

@@ -87,6 +87,7 @@ def test_addresses_are_named_where_a_library_downloads_in_another_way_and_resolv
 @pytest.mark.parametrize(
     "method", [{"model": "padim", "arguments": RANDOM}, {"model": "WindowCLIP", "arguments": {"k_shot": 1}}]
 )
+@pytest.mark.slow
 def test_a_category_without_normal_images_is_refused_for_what_learns_from_them(
     method, tiny_folder, tmp_path, mvtec_root
 ):

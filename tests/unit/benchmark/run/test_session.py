@@ -76,6 +76,7 @@ def test_a_run_leaves_its_configuration_and_a_row_for_every_cell(config, finishe
     assert parse_config(OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))) == config
 
 
+@pytest.mark.slow
 def test_parquet_is_written_at_the_end_if_asked_for_and_never_of_an_earlier_run(config, folder):
     run_benchmark(replace(config, parquet=True), folder)
     results, images = (pd.read_parquet(folder / f"{name}.parquet") for name in ("results", "images"))

@@ -86,6 +86,7 @@ def test_a_carried_optimizer_makes_scores_depend_on_the_images_before(make):
     assert carried.kind == Kind.TRANSDUCTIVE
 
 
+@pytest.mark.slow
 def test_every_run_starts_with_a_fresh_optimizer(make, mvtec_root, tmp_path):
     method = make(views=False, carry_optimizer=True)
 

@@ -127,6 +127,7 @@ class TestNormalizedScores:
 
         return run
 
+    @pytest.mark.slow
     def test_both_parts_are_scaled_over_the_test_set_before_they_are_joined(self, make, scores):
         plain, maxima = scores(make(), 4)
         parts = torch.stack([2 * plain - maxima, maxima]).double()

@@ -65,6 +65,7 @@ class HalfFile:
 
 
 @pytest.mark.parametrize(("phase", "move"), [("before", True), ("within", True), ("after", True), ("within", False)])
+@pytest.mark.slow
 def test_every_image_is_in_both_tables_once_and_at_one_place(tmp_path, phase, move):
     for place in count():
         line = Line(tmp_path / f"{place}" / "in", tmp_path / f"{place}" / "out")

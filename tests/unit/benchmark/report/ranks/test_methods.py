@@ -207,6 +207,7 @@ def test_images_are_paired_by_name_independent_of_their_folder(tmp_path):
         rank_methods(first, fewer, bootstrap=20)
 
 
+@pytest.mark.slow
 def test_the_command_ranks_three_runs_and_writes_what_it_found(tmp_path, capsys):
     folders = [str(tmp_path / name) for name in "abc"]
     for number, folder in enumerate(folders):
@@ -278,6 +279,7 @@ def test_a_run_of_three_methods_has_tables_and_a_section_of_ranks(tmp_path, undr
     assert page.count("Nemenyi's critical difference (CD)") + page.count("Nemenyi&#39;s critical difference (CD)") == 2
 
 
+@pytest.mark.slow
 def test_a_run_of_few_methods_or_categories_has_no_ranks(tmp_path, undrawn):
     run = write_run(tmp_path / "a", [cell()])
     assert not [path for path in write_tables(run) if path.stem == "ranks"]
